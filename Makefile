@@ -1,0 +1,108 @@
+# `make demo` and `make test` set up what they need in .venv and run; `make` lists the targets.
+# A torch that is there is kept: one in .venv, else one that $(PYTHON) can import.
+
+PYTHON ?= python3
+DEMO_ENV ?= RAMClutteredMNIST-v0
+DEMO_FLAGS ?= --dataset digits
+PYTEST_FLAGS ?=
+
+VENV := .venv
+PY := $(VENV)/bin/python
+DEMO_RUN := runs/demo-$(shell date +%Y%m%d-%H%M%S)
+
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test lint types format clean distclean
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-10s %s\n", $$1, $$2}' Makefile
+
+demo: $(VENV)/.installed-demo ## train an agent on embedded data and draw what it looks at
+	@echo "demo: training in $(DEMO_RUN)"
+	@$(VENV)/bin/ram train $(DEMO_ENV) $(DEMO_FLAGS) --out $(DEMO_RUN)
+	@echo "demo: drawing $(DEMO_RUN)/watch.gif"
+	@$(VENV)/bin/ram watch $(DEMO_RUN) --save $(DEMO_RUN)/watch.gif
+
+test: $(VENV)/.installed-dev ## run the tests (PYTEST_FLAGS="-k catch" for some of them)
+	@$(PY) -m pytest $(PYTEST_FLAGS)
+
+lint: $(VENV)/.installed-dev ## check style and format with ruff
+	@$(PY) -m ruff check .
+	@$(PY) -m ruff format --check .
+
+types: $(VENV)/.installed-dev ## check the types with mypy
+	@$(PY) -m mypy
+
+format: $(VENV)/.installed-dev ## format, and repair what ruff can repair
+	@$(PY) -m ruff format .
+	@$(PY) -m ruff check --fix .
+
+clean: ## remove builds and caches; .venv and runs/ stay
+	@rm -rf build dist .pytest_cache .ruff_cache .mypy_cache .hypothesis
+	@find . -path ./$(VENV) -prune -o -name __pycache__ -type d -prune -exec rm -rf {} +
+
+distclean: clean ## remove .venv too; runs/ stays
+	@rm -rf $(VENV)
+
+# --- Set-up -----------------------------------------------------------------------------------
+# Each stamp is written last, so a failed set-up leaves none and the next call tries again.
+
+$(VENV)/.installed-demo: pyproject.toml constraints.txt | $(VENV)/pyvenv.cfg
+	$(call install,agent$(comma)play)
+	@touch $@
+
+$(VENV)/.installed-dev: pyproject.toml constraints.txt | $(VENV)/pyvenv.cfg
+	$(call install,dev)
+	@touch $@ $(VENV)/.installed-demo
+
+comma := ,
+
+# Prints the version of an installed torch that the agent can use; fails where there is none.
+TORCH := import importlib.metadata, torch; \
+	version = importlib.metadata.version("torch"); \
+	assert tuple(map(int, version.split(".")[:2])) >= (2, 4); \
+	print(version)
+
+# $(call check_python,PYTHON): stop with a clear message if it is missing or too old.
+define check_python
+@$(1) -c '' 2>/dev/null || { \
+	echo "set-up: '$(1)' does not run; name a Python of 3.10 or newer: make PYTHON=python3.12 ..." >&2; exit 1; }
+@$(1) -c 'import sys; sys.exit(sys.version_info < (3, 10))' || { \
+	echo "set-up: ram-gym needs Python 3.10 or newer, and '$(1)' is $$($(1) -V 2>&1)." >&2; \
+	echo "        Remove $(VENV) if there is one, and name another: make PYTHON=python3.12 ..." >&2; exit 1; }
+endef
+
+# A torch of $(PYTHON) is seen from $(VENV) as one of the system's packages; where $(PYTHON) is
+# itself from a virtual environment, through a .pth file that names that environment's packages.
+$(VENV)/pyvenv.cfg:
+	$(call check_python,$(PYTHON))
+	@set -e; trap 'rm -rf $(VENV)' EXIT; trap 'exit 1' INT TERM; \
+	if $(PYTHON) -c '$(TORCH)' >/dev/null 2>&1; then \
+		echo "set-up: making $(VENV), which sees the torch of $(PYTHON)"; \
+		$(PYTHON) -m venv --system-site-packages $(VENV); \
+		$(PY) -c '$(TORCH)' >/dev/null 2>&1 || \
+			$(PYTHON) -c 'import sysconfig; print(sysconfig.get_path("platlib"))' \
+				> "$$(echo $(VENV)/lib/python3*/site-packages)/packages_with_torch.pth"; \
+	else \
+		echo "set-up: making $(VENV)"; \
+		$(PYTHON) -m venv $(VENV); \
+	fi; \
+	trap - EXIT
+
+# $(call install,EXTRAS): install the project, editable, as constraints.txt says. A torch that is
+# there is held at its version, so that pip downloads no other.
+define install
+$(call check_python,$(PY))
+@set -e; \
+$(PY) -m pip --version >/dev/null 2>&1 || $(PY) -m ensurepip >/dev/null; \
+if version=$$($(PY) -c '$(TORCH)' 2>/dev/null); then \
+	sed '/^# torch/,$$d' constraints.txt > $(VENV)/constraints.txt; \
+	echo "torch==$$version" >> $(VENV)/constraints.txt; \
+	echo "set-up: installing ram-gym[$(1)], keeping torch $$version"; \
+else \
+	cp constraints.txt $(VENV)/constraints.txt; \
+	echo "set-up: installing ram-gym[$(1)] and torch, which can be a large download"; \
+fi; \
+$(PY) -m pip install -qq --editable '.[$(1)]' --constraint $(VENV)/constraints.txt
+endef

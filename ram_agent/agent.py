@@ -1,0 +1,206 @@
+"""The agent: it sees a glimpse and a location, and says where to look next and what it has seen."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import gymnasium as gym
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor, nn
+
+from ram_agent.config import AgentConfig
+from ram_agent.losses import gaussian_log_prob
+from ram_agent.networks import Core, GlimpseNetwork, initialise_he
+
+
+class AgentOutput(NamedTuple):
+    """What the heads say of one state.
+
+    location_mean   (B, 2), the mean of the next location
+    choice_logits   (B, n), scores of the labels or moves
+    baseline        (B,), a guess of what the next location will be paid
+    """
+
+    location_mean: Tensor
+    choice_logits: Tensor
+    baseline: Tensor
+
+
+class Action(NamedTuple):
+    """What was drawn from an output: a location (B, 2), its log-prob (B,), a choice (B,)."""
+
+    location: Tensor
+    location_log_prob: Tensor
+    choice: Tensor
+
+
+class RAMAgent(nn.Module):
+    """The recurrent attention model for any environment whose observation is a glimpse and a location.
+
+    Args:
+        observation_space: Dict with "glimpse", Box (K · C, G, G), and "location", Box (2,).
+        action_space: Tuple(Box (2,), Discrete(n)).
+        config: the networks' shape.
+
+    Raises:
+        TypeError: if the spaces are not of this form.
+
+    Attributes:
+        location_std: standard deviation of a sampled location; a training sets and stores it.
+    """
+
+    location_std: Tensor
+
+    def __init__(
+        self,
+        observation_space: gym.Space[Any],
+        action_space: gym.Space[Any],
+        config: AgentConfig | None = None,
+    ) -> None:
+        super().__init__()
+        _check_spaces(observation_space, action_space)
+        self.observation_space = observation_space
+        self.action_space = action_space
+        self.config = config = config or AgentConfig()
+        self.glimpse_shape: tuple[int, ...] = observation_space["glimpse"].shape  # type: ignore
+        self.num_choices = int(action_space[1].n)  # type: ignore[index]
+
+        self.glimpse_network = GlimpseNetwork(
+            self.glimpse_shape, config.feature_size, config.hidden_size, config.pixel_scale
+        )
+        self.core = Core(config.hidden_size, config.hidden_size)
+        self.location_head = nn.Linear(config.hidden_size, 2)
+        self.choice_head = nn.Linear(config.hidden_size, self.num_choices)
+        self.baseline_head = nn.Linear(config.hidden_size, 1)
+        self.register_buffer("location_std", torch.tensor(0.1))
+        if config.initialisation == "he":
+            heads = [self.location_head, self.choice_head, self.baseline_head]
+            initialise_he(self.glimpse_network, self.core, heads)
+
+    @property
+    def device(self) -> torch.device:
+        return self.location_std.device
+
+    def initial_state(self, batch_size: int) -> Tensor:
+        """The state before the first glimpse, (B, D)."""
+        return self.core.initial_state(batch_size, self.device)
+
+    def step(
+        self, observation: Mapping[str, npt.NDArray[np.float32]], state: Tensor
+    ) -> tuple[AgentOutput, Tensor]:
+        """See one glimpse each: observation of B environments and state (B, D) to heads and state."""
+        glimpses = torch.from_numpy(observation["glimpse"]).to(self.device)
+        locations = torch.from_numpy(observation["location"]).to(self.device)
+        state = self.core(self.glimpse_network(glimpses, locations), state)
+        mean = self.location_head(state)
+        output = AgentOutput(
+            location_mean=torch.tanh(mean) if self.config.location_mean == "tanh" else mean,
+            choice_logits=self.choice_head(state),
+            # The baseline watches the state without shaping it.
+            baseline=self.baseline_head(state.detach()).squeeze(1),
+        )
+        return output, state
+
+    def act(
+        self,
+        output: AgentOutput,
+        deterministic: bool = False,
+        sample_choice: bool = False,
+        generator: torch.Generator | None = None,
+    ) -> Action:
+        """Draw an action. No gradient flows through a drawn location (paper, section 3.1).
+
+        Args:
+            output: the heads, B rows.
+            deterministic: look at the mean location and make the likeliest choice.
+            sample_choice: draw the choice too, instead of the likeliest.
+            generator: source of the noise; PyTorch's global one if None.
+        """
+        mean = output.location_mean.detach()
+        location = mean
+        if not deterministic:
+            noise = torch.randn(mean.shape, generator=generator).to(mean.device)
+            location = mean + self.location_std * noise
+        if sample_choice and not deterministic:
+            probs = output.choice_logits.detach().softmax(1).cpu()
+            choice = torch.multinomial(probs, 1, generator=generator).squeeze(1).to(mean.device)
+        else:
+            choice = output.choice_logits.argmax(1)
+        log_prob = gaussian_log_prob(location, output.location_mean, self.location_std)
+        return Action(location, log_prob, choice)
+
+    @torch.no_grad()
+    def predict(
+        self,
+        observation: Mapping[str, npt.NDArray[np.float32]],
+        state: npt.NDArray[np.float32] | None = None,
+        episode_start: npt.NDArray[np.bool_] | bool | None = None,
+        deterministic: bool = False,
+    ) -> tuple[tuple[Any, Any], npt.NDArray[np.float32]]:
+        """The action for one environment's observation, or for a batch, as in Stable-Baselines3.
+
+        Args:
+            observation: {"glimpse": (K·C, G, G) or (B, K·C, G, G), "location": (2,) or (B, 2)}.
+            state: what the last call returned; None at the beginning.
+            episode_start: where an episode has just begun, (B,) or one bool; forgets there.
+            deterministic: mean location and likeliest choice, or drawn ones.
+
+        Returns:
+            ((location, choice), state): an action as `env.step` takes it, and the next state.
+
+        Raises:
+            ValueError: if the glimpse's shape is not that of the agent's observation space.
+        """
+        glimpse = np.asarray(observation["glimpse"], np.float32)
+        location = np.asarray(observation["location"], np.float32)
+        if glimpse.shape[-3:] != self.glimpse_shape:
+            raise ValueError(
+                f"glimpse has shape {glimpse.shape}: this agent sees {self.glimpse_shape}, "
+                "alone or in a batch. Was it trained for another environment?"
+            )
+        single = glimpse.ndim == 3
+        if single:
+            glimpse, location = glimpse[None], location[None]
+        hidden = (
+            self.initial_state(len(glimpse))
+            if state is None
+            else torch.from_numpy(np.asarray(state, np.float32)).to(self.device)
+        )
+        if episode_start is not None:
+            begun = np.broadcast_to(np.asarray(episode_start, np.bool_), (len(glimpse),))
+            hidden = hidden * torch.from_numpy(~begun).to(self.device)[:, None]
+        output, hidden = self.step({"glimpse": glimpse, "location": location}, hidden)
+        action = self.act(output, deterministic, sample_choice=True)
+        locations = action.location.clamp(-1, 1).cpu().numpy()
+        choices = action.choice.cpu().numpy()
+        next_state = hidden.cpu().numpy()
+        if single:
+            return (locations[0], int(choices[0])), next_state
+        return (locations, choices), next_state
+
+
+def _check_spaces(observation_space: gym.Space[Any], action_space: gym.Space[Any]) -> None:
+    spaces = gym.spaces
+    if not (
+        isinstance(observation_space, spaces.Dict)
+        and set(observation_space.keys()) >= {"glimpse", "location"}
+        and len(observation_space["glimpse"].shape or ()) == 3
+        and observation_space["location"].shape == (2,)
+    ):
+        raise TypeError(
+            f"observation_space={observation_space}: expected Dict(glimpse=Box (K·C, G, G), "
+            "location=Box (2,)). For a vector environment pass single_observation_space."
+        )
+    if not (
+        isinstance(action_space, spaces.Tuple)
+        and len(action_space) == 2
+        and action_space[0].shape == (2,)
+        and isinstance(action_space[1], spaces.Discrete)
+    ):
+        raise TypeError(
+            f"action_space={action_space}: expected Tuple(Box (2,), Discrete(n)). For a vector "
+            "environment pass single_action_space."
+        )

@@ -1,0 +1,166 @@
+"""Every setting of the agent and of its training, a sentence each, and the presets.
+
+The command line is made from these classes, and a checkpoint stores them as JSON.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+from dataclasses import dataclass
+from typing import Any, Literal, TypeVar
+
+Config = TypeVar("Config", "AgentConfig", "TrainConfig")
+
+
+@dataclass(frozen=True)
+class AgentConfig:
+    """The networks' shape (paper, section 3 and 4)."""
+
+    hidden_size: int = 256
+    """Width of the core's state h_t, and of the glimpse feature g_t."""
+
+    feature_size: int = 128
+    """Width of each of the glimpse network's two inputs, "what" and "where"."""
+
+    location_mean: Literal["tanh", "linear"] = "tanh"
+    """How the location head's output becomes the mean location. With "linear" (the paper) it may
+    leave [−1, 1] and get stuck where the environment clips it; tanh cannot."""
+
+    initialisation: Literal["he", "torch"] = "he"
+    """"he": He-normal weights, zero biases and 0.9 times the identity from state to state, so that
+    a new agent already remembers; "torch": PyTorch's defaults."""
+
+    pixel_scale: float = 3.0
+    """Factor on the pixels at the network's input; they are mostly near 0."""
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """How an agent is trained. The defaults are what trained best; `paper` is what the paper says."""
+
+    seed: int = 0
+    """Seed of the initial weights, the order of the images, the environments and all noise."""
+
+    epochs: float | None = None
+    """Passes over the training split; if given, it takes the place of `episodes`."""
+
+    episodes: int = 4_000_000
+    """Training episodes in all, for classification the number of canvases shown."""
+
+    batch_size: int = 128
+    """Episodes played side by side, and averaged in one update."""
+
+    optimizer: Literal["adam", "sgd"] = "adam"
+    """Adam, or SGD with momentum 0.9."""
+
+    learning_rate: float = 3e-3
+    """The highest learning rate."""
+
+    head_rate: float = 0.3
+    """Factor on the learning rate of the location and baseline heads; faster location heads drift
+    into the corners."""
+
+    schedule: Literal["cosine", "linear"] = "cosine"
+    """How the learning rate falls to 0."""
+
+    warmup_updates: int = 200
+    """Updates over which the learning rate rises to `learning_rate`."""
+
+    max_grad_norm: float | None = 1.0
+    """Gradients with a larger norm are scaled down to it."""
+
+    average_decay: float = 0.999
+    """Validation, and the weights that are kept, use a running average of the weights with this
+    decay for each update; 0 for the weights themselves."""
+
+    location_std: float = 0.2
+    """Standard deviation of sampled locations when training begins, in units of half the canvas."""
+
+    location_std_end: float = 0.07
+    """The same at the end of training; it falls linearly."""
+
+    pay: Literal["gain", "reward"] = "gain"
+    """What a location is paid for: "reward" is what the environment pays from then on; "gain" is
+    how much the true label's probability rises after the look (needs `info["label"]`)."""
+
+    gain_discount: float = 0.5
+    """Weight of each later glimpse, relative to the one before, in the gain."""
+
+    supervision: Literal["every_step", "last_step"] = "every_step"
+    """Which labels are trained by cross-entropy: the last only, or all (the last weighs half)."""
+
+    location_weight: float = 0.5
+    """Weight of the locations' REINFORCE loss, next to the label's cross-entropy."""
+
+    location_warmup: float = 0.03
+    """The part of training over which that weight rises from 0."""
+
+    normalize_advantages: bool = True
+    """Whether advantages are divided by their running standard deviation and clipped at ±4."""
+
+    validate_every: int = 50_000
+    """Episodes between two validations; at least one epoch."""
+
+    patience: int | None = 40
+    """Stop after so many validations without a new best; None to go on to the end."""
+
+    def __post_init__(self) -> None:
+        positive = ("episodes", "batch_size", "learning_rate", "location_std", "location_std_end")
+        for name in (*positive, "validate_every"):
+            if not getattr(self, name) > 0:
+                raise ValueError(f"{name}={getattr(self, name)!r}: expected a positive number.")
+        if self.epochs is not None and not self.epochs > 0:
+            raise ValueError(f"epochs={self.epochs!r}: expected a positive number, or None.")
+        if not 0 <= self.average_decay < 1:
+            raise ValueError(f"average_decay={self.average_decay!r}: expected 0 <= decay < 1.")
+
+
+PRESETS: dict[str, tuple[AgentConfig, TrainConfig]] = {
+    "default": (AgentConfig(), TrainConfig()),
+    "paper": (
+        AgentConfig(location_mean="linear", initialisation="torch", pixel_scale=1.0),
+        TrainConfig(
+            batch_size=20,
+            optimizer="sgd",
+            learning_rate=0.01,
+            head_rate=1.0,
+            schedule="linear",
+            warmup_updates=0,
+            max_grad_norm=None,
+            average_decay=0.0,
+            location_std=0.1,
+            location_std_end=0.1,
+            pay="reward",
+            supervision="last_step",
+            location_weight=1.0,
+            location_warmup=0.0,
+            normalize_advantages=False,
+        ),
+    ),
+}
+
+
+def preset(name: str) -> tuple[AgentConfig, TrainConfig]:
+    """The two configs of a preset.
+
+    Raises:
+        ValueError: if there is no preset of that name.
+    """
+    if name not in PRESETS:
+        raise ValueError(f"preset {name!r}: expected one of {', '.join(PRESETS)}.")
+    return PRESETS[name]
+
+
+def config_from_json(config_type: type[Config], values: dict[str, Any]) -> Config:
+    """The config that `dataclasses.asdict` wrote, refusing a setting that this version lacks."""
+    known = [field.name for field in dataclasses.fields(config_type)]
+    for name in values:
+        if name not in known:
+            close = difflib.get_close_matches(name, known, n=1)
+            hint = f" Did you mean {close[0]!r}?" if close else ""
+            raise ValueError(
+                f"{config_type.__name__} has no setting {name!r}.{hint} The file may come from "
+                "another version of ram-gym."
+            )
+    return config_type(**values)

@@ -1,0 +1,92 @@
+"""How good an agent is: the error after each glimpse, under its own gaze or a control."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+import torch
+
+from ram_agent.agent import RAMAgent
+from ram_agent.rollout import Gaze, collect_rollout
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What came of a number of episodes.
+
+    episodes        how many
+    mean_return     mean sum of rewards
+    errors          percent of wrong labels after each glimpse, T of them; empty without labels
+    """
+
+    episodes: int
+    mean_return: float
+    errors: tuple[float, ...]
+
+    @property
+    def error(self) -> float:
+        """Percent of wrong decisions: of labels where there are any, else of lost rewards."""
+        return self.errors[-1] if self.errors else 100 * (1 - self.mean_return)
+
+    @property
+    def standard_error(self) -> float:
+        """Standard error of `error` over the episodes, in percent."""
+        rate = min(max(self.error / 100, 0.0), 1.0)
+        return float(100 * np.sqrt(rate * (1 - rate) / self.episodes))
+
+
+@torch.no_grad()
+def evaluate(
+    agent: RAMAgent,
+    envs: gym.vector.VectorEnv[Any, Any, Any],
+    *,
+    num_episodes: int | None = None,
+    deterministic: bool = True,
+    gaze: Gaze = "learned",
+    seed: int = 0,
+) -> Evaluation:
+    """Play `num_episodes`, each image of the split once and in order where there are images.
+
+    Args:
+        agent: who plays.
+        envs: a vector environment with autoreset DISABLED, any number of sub-environments.
+        num_episodes: how many; the whole split if None, or 10,000 where there is none.
+        deterministic: the mean location and the likeliest choice, or drawn ones.
+        gaze: whose gaze; see `collect_rollout`.
+        seed: of first locations, and of the agent's noise.
+
+    Raises:
+        ValueError: if more episodes are asked for than the split has images.
+    """
+    num_images: int | None = getattr(envs.unwrapped, "num_images", None)
+    if num_episodes is None:
+        num_episodes = num_images or 10_000
+    if num_images is not None and num_episodes > num_images:
+        raise ValueError(f"num_episodes={num_episodes}: this split has {num_images} images.")
+    generator = torch.Generator().manual_seed(seed)
+    returns, wrong = [], []
+    for start in range(0, num_episodes, envs.num_envs):
+        index = np.arange(start, start + envs.num_envs)
+        rollout = collect_rollout(
+            agent,
+            envs,
+            seed=seed + start,
+            # The last batch is filled up with images that are not counted.
+            options=None if num_images is None else {"index": index % num_images},
+            deterministic=deterministic,
+            gaze=gaze,
+            generator=generator,
+        )
+        counted = slice(0, min(envs.num_envs, num_episodes - start))
+        returns.append(rollout.rewards.sum(0)[counted])
+        if rollout.labels is not None:
+            wrong.append((rollout.choices != rollout.labels)[:, counted])
+    errors = 100 * torch.cat(wrong, dim=1).double().mean(1) if wrong else torch.zeros(0)
+    return Evaluation(
+        episodes=num_episodes,
+        mean_return=float(torch.cat(returns).double().mean()),
+        errors=tuple(errors.tolist()),
+    )

@@ -1,0 +1,103 @@
+"""The one loop of agent and environment: for training, evaluation and watching."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import gymnasium as gym
+import torch
+from torch import Tensor
+
+from ram_agent.agent import RAMAgent
+
+Gaze = Literal["learned", "random", "centre"]
+
+
+@dataclass(frozen=True)
+class Rollout:
+    """B whole episodes of T steps, time first; with the forward graph if gradients were on.
+
+    choice_logits       (T, B, n)
+    location_means      (T, B, 2)
+    location_log_probs  (T, B), of the locations really drawn
+    baselines           (T, B)
+    choices             (T, B)
+    rewards             (T, B)
+    labels              (B,), the true classes, or None where the environment tells none
+    """
+
+    choice_logits: Tensor
+    location_means: Tensor
+    location_log_probs: Tensor
+    baselines: Tensor
+    choices: Tensor
+    rewards: Tensor
+    labels: Tensor | None
+
+
+def collect_rollout(
+    agent: RAMAgent,
+    envs: gym.vector.VectorEnv[Any, Any, Any],
+    *,
+    seed: int | None = None,
+    options: dict[str, Any] | None = None,
+    deterministic: bool = False,
+    gaze: Gaze = "learned",
+    generator: torch.Generator | None = None,
+    on_step: Callable[[], None] | None = None,
+) -> Rollout:
+    """Play one episode in every sub-environment.
+
+    Args:
+        agent: who plays; gradients are kept unless the caller turned them off.
+        envs: a vector environment that does not reset itself (autoreset DISABLED) and whose
+            episodes are of equal length.
+        seed, options: for `envs.reset`.
+        deterministic: mean locations and likeliest choices, or drawn ones.
+        gaze: where to look: where the agent says; uniformly at random; always at the centre.
+        generator: source of all noise of the agent; PyTorch's global one if None.
+        on_step: called after reset and after every step but the last, to draw a frame, say.
+
+    Raises:
+        ValueError: if some episodes end before others.
+    """
+    observation, info = envs.reset(seed=seed, options=options)
+    # A label that supervision teaches is not drawn at random: the likeliest is the decision.
+    supervised = "label" in info
+    state = agent.initial_state(envs.num_envs)
+    outputs, actions, rewards = [], [], []
+    over = False
+    while not over:
+        if on_step is not None:
+            on_step()
+        output, state = agent.step(observation, state)
+        action = agent.act(output, deterministic, not supervised, generator)
+        location = action.location
+        if gaze == "random":
+            location = 2 * torch.rand(location.shape, generator=generator) - 1
+        elif gaze == "centre":
+            location = torch.zeros_like(location)
+        observation, reward, terminated, truncated, _ = envs.step(
+            (location.cpu().numpy(), action.choice.cpu().numpy())
+        )
+        outputs.append(output)
+        actions.append(action)
+        rewards.append(torch.from_numpy(reward).float())
+        ended = terminated | truncated
+        over = bool(ended.all())
+        if ended.any() and not over:
+            raise ValueError(
+                f"sub-environments {ended.nonzero()[0].tolist()} ended after {len(rewards)} steps "
+                "and others did not; collect_rollout needs episodes of equal length."
+            )
+    return Rollout(
+        choice_logits=torch.stack([output.choice_logits for output in outputs]),
+        location_means=torch.stack([output.location_mean for output in outputs]),
+        location_log_probs=torch.stack([action.location_log_prob for action in actions]),
+        baselines=torch.stack([output.baseline for output in outputs]),
+        choices=torch.stack([action.choice for action in actions]),
+        rewards=torch.stack(rewards).to(agent.device),
+        labels=torch.from_numpy(info["label"]).to(agent.device) if supervised else None,
+    )

@@ -1,0 +1,335 @@
+"""The training loop: hybrid REINFORCE and supervised updates (paper, section 3.1)."""
+
+from __future__ import annotations
+
+import functools
+import math
+import signal
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+from torch.optim.swa_utils import AveragedModel
+from tqdm import tqdm
+
+from ram_agent.agent import RAMAgent
+from ram_agent.checkpoint import RunFolder
+from ram_agent.config import TrainConfig
+from ram_agent.evaluation import evaluate
+from ram_agent.losses import (
+    baseline_loss,
+    label_gains,
+    label_loss,
+    policy_loss,
+    returns_to_go,
+    supervision_weights,
+)
+from ram_agent.rollout import Rollout, collect_rollout
+
+SCALE_DECAY = 0.99  # of the running mean square of advantages
+
+
+class Trainer:
+    """Trains an agent, validates it, and keeps its folder up to date.
+
+    All randomness of update u is a function of (seed, u): which images, the environments' draws,
+    the noise on locations. So a run that was stopped and resumed is the run that was not.
+
+    Args:
+        agent: who learns; its weights are changed in place.
+        train_envs: vector environment with autoreset DISABLED and config.batch_size rows.
+        validation_envs: the same for the validation split, with any number of rows.
+        config: how to train.
+        folder: where to write checkpoints and metrics; None writes nothing.
+    """
+
+    def __init__(
+        self,
+        agent: RAMAgent,
+        train_envs: gym.vector.VectorEnv[Any, Any, Any],
+        validation_envs: gym.vector.VectorEnv[Any, Any, Any],
+        config: TrainConfig,
+        folder: RunFolder | None = None,
+    ) -> None:
+        if train_envs.num_envs != config.batch_size:
+            raise ValueError(
+                f"train_envs has {train_envs.num_envs} sub-environments: expected batch_size, "
+                f"{config.batch_size}."
+            )
+        self.agent = agent
+        self.train_envs = train_envs
+        self.validation_envs = validation_envs
+        self.config = config
+        self.folder = folder
+        self.num_images: int | None = getattr(train_envs.unwrapped, "num_images", None)
+        epoch = self.num_images or config.validate_every
+        episodes = config.epochs * epoch if config.epochs is not None else config.episodes
+        self.num_updates = max(1, math.ceil(episodes / config.batch_size))
+        self.validation_interval = math.ceil(max(config.validate_every, epoch) / config.batch_size)
+
+        self.averaged = AveragedModel(agent, multi_avg_fn=self._average)
+        self.optimizer = _make_optimizer(agent, config)
+        self.update = 0
+        self.seconds = 0.0
+        self.best_error = math.inf
+        self.validations_since_best = 0
+        self.advantage_square = 0.0
+        self._sums: dict[str, float] = {}  # of the metrics since the last validation
+        self._stop_requested = False
+
+    @property
+    def averaged_agent(self) -> RAMAgent:
+        """The agent with running-average weights: what is validated and kept."""
+        agent = self.averaged.module
+        assert isinstance(agent, RAMAgent)
+        agent.location_std.copy_(self.agent.location_std)
+        return agent
+
+    @property
+    def is_over(self) -> bool:
+        patience = self.config.patience
+        out_of_patience = patience is not None and self.validations_since_best >= patience
+        return self.update >= self.num_updates or out_of_patience
+
+    def train(self, progress: bool = True) -> bool:
+        """Train to the end, or until SIGINT or SIGTERM; returns whether the end was reached.
+
+        Either way the folder's checkpoint holds the last update done.
+        """
+        bar = tqdm(
+            total=self.num_updates, initial=self.update, unit="update", disable=not progress
+        )
+        with bar, self._stopping_between_updates():
+            started = time.perf_counter() - self.seconds
+            while not self.is_over and not self._stop_requested:
+                self._add_to_sums(self.train_one_update())
+                self.seconds = time.perf_counter() - started
+                bar.update()
+                if self.update % self.validation_interval == 0 or self.update == self.num_updates:
+                    row = self._validate()
+                    bar.set_postfix(
+                        validation_error=f"{row['validation_error']:.2f}%",
+                        best=f"{self.best_error:.2f}%",
+                    )
+                    self._save()
+            self._save()
+        return self.is_over
+
+    def train_one_update(self) -> dict[str, float]:
+        """Collect one batch of episodes and learn from it; returns the update's metrics."""
+        config = self.config
+        done = self.update / self.num_updates
+        self._set_schedules(done)
+        env_seed, noise_seed = np.random.SeedSequence((config.seed, self.update)).generate_state(2)
+        generator = torch.Generator().manual_seed(int(noise_seed))
+
+        rollout = collect_rollout(
+            self.agent,
+            self.train_envs,
+            seed=int(env_seed),
+            options=None if self.num_images is None else {"index": self._next_index()},
+            generator=generator,
+        )
+        loss, metrics = self._loss(rollout, done)
+        self.optimizer.zero_grad()
+        loss.backward()
+        if config.max_grad_norm is not None:
+            torch.nn.utils.clip_grad_norm_(self.agent.parameters(), config.max_grad_norm)
+        self.optimizer.step()
+        self.update += 1
+        self.averaged.update_parameters(self.agent)
+        return metrics
+
+    def _loss(self, rollout: Rollout, done: float) -> tuple[Tensor, dict[str, float]]:
+        """The hybrid loss: label + location_weight · REINFORCE + baseline."""
+        config = self.config
+        if rollout.labels is None:
+            raise ValueError(
+                "the environment tells no label in its infos, and this training is supervised."
+            )
+        num_steps = len(rollout.rewards)
+        weights = supervision_weights(num_steps, config.supervision == "every_step")
+        labels_loss = label_loss(
+            rollout.choice_logits, rollout.labels, weights.to(self.agent.device)
+        )
+        pays = self._pays(rollout)
+        # The last location moves only an observation that nobody acts on.
+        advantages = (pays - rollout.baselines.detach())[:-1]
+        if config.normalize_advantages:
+            advantages = self._normalize(advantages)
+        location_loss = policy_loss(rollout.location_log_probs[:-1], advantages)
+        baselines_loss = baseline_loss(rollout.baselines[:-1], pays[:-1])
+        rise = min(1.0, done / config.location_warmup) if config.location_warmup > 0 else 1.0
+        loss = labels_loss + rise * config.location_weight * location_loss + baselines_loss
+        metrics = {
+            "train_error": 100 * (1 - rollout.rewards.sum(0).mean().item()),
+            "label_loss": labels_loss.item(),
+            "location_loss": location_loss.item(),
+            "baseline_loss": baselines_loss.item(),
+            "pay": pays[:-1].mean().item(),
+            # A gaze that has collapsed shows here: no spread, or means pressed to the border.
+            "location_spread": rollout.location_means[:-1].std(1).mean().item(),
+            "location_at_border": (rollout.location_means[:-1].abs() > 0.95).float().mean().item(),
+        }
+        if not math.isfinite(loss.item()):
+            raise FloatingPointError(
+                f"the loss is {loss.item()} at update {self.update}: training has diverged. Lower "
+                f"learning_rate (now {config.learning_rate}) or set max_grad_norm; the last "
+                "checkpoint is intact."
+            )
+        return loss, metrics
+
+    def _pays(self, rollout: Rollout) -> Tensor:
+        """What each location is paid, (T, B)."""
+        if self.config.pay == "reward" or rollout.labels is None:
+            return returns_to_go(rollout.rewards)
+        probs = rollout.choice_logits.detach().softmax(-1)
+        index = rollout.labels.expand(len(probs), -1).unsqueeze(-1)
+        return label_gains(probs.gather(-1, index).squeeze(-1), self.config.gain_discount)
+
+    def _normalize(self, advantages: Tensor) -> Tensor:
+        """Advantages over their running root mean square, clipped at ±4."""
+        square = advantages.square().mean().item()
+        decay = SCALE_DECAY if self.advantage_square else 0.0
+        self.advantage_square = decay * self.advantage_square + (1 - decay) * square
+        return (advantages / (self.advantage_square**0.5 + 1e-8)).clamp(-4, 4)
+
+    def _next_index(self) -> npt.NDArray[np.int64]:
+        """The images of this update: every epoch is a fresh permutation of the split."""
+        assert self.num_images is not None
+        position = self.update * self.config.batch_size + np.arange(self.config.batch_size)
+        epochs, places = np.divmod(position, self.num_images)
+        index = np.empty_like(position)
+        for epoch in np.unique(epochs):
+            permutation = _permutation(self.config.seed, int(epoch), self.num_images)
+            index[epochs == epoch] = permutation[places[epochs == epoch]]
+        return index
+
+    def _set_schedules(self, done: float) -> None:
+        config = self.config
+        if config.schedule == "cosine":
+            factor = 0.5 * (1 + math.cos(math.pi * done))
+        else:
+            factor = 1 - done
+        # A run too short for the warm-up still gets to its rate: at most a tenth of it is warm-up.
+        warmup = min(config.warmup_updates, self.num_updates // 10)
+        factor *= min(1.0, (self.update + 1) / (warmup + 1))
+        for group in self.optimizer.param_groups:
+            group["lr"] = config.learning_rate * group["rate"] * factor
+        std = config.location_std + done * (config.location_std_end - config.location_std)
+        self.agent.location_std.fill_(std)
+
+    def _average(
+        self, averaged: list[Tensor], current: list[Tensor], num_averaged: Tensor | int
+    ) -> None:
+        n = float(num_averaged)
+        # Early on the average is short, so that it does not remember the initial weights.
+        decay = min(self.config.average_decay, (1 + n) / (10 + n))
+        torch._foreach_lerp_(averaged, current, 1 - decay)
+
+    def _add_to_sums(self, metrics: dict[str, float]) -> None:
+        for name, value in metrics.items():
+            self._sums[name] = self._sums.get(name, 0.0) + value
+        self._sums["count"] = self._sums.get("count", 0.0) + 1
+
+    def _validate(self) -> dict[str, float]:
+        """Measure the averaged agent, note it in the metrics, and keep it if it is the best."""
+        error = evaluate(self.averaged_agent, self.validation_envs).error
+        count = self._sums.pop("count")
+        row = {
+            "update": self.update,
+            "episodes": self.update * self.config.batch_size,
+            "seconds": round(self.seconds, 2),
+            "validation_error": error,
+            **{name: value / count for name, value in self._sums.items()},
+            "learning_rate": self.optimizer.param_groups[0]["lr"],
+            "location_std": self.agent.location_std.item(),
+        }
+        self._sums = {}
+        is_best = error < self.best_error
+        self.best_error = min(error, self.best_error)
+        self.validations_since_best = 0 if is_best else self.validations_since_best + 1
+        if self.folder is not None:
+            self.folder.append_metrics(row)
+            if is_best:
+                self.folder.save_agent("best", self.averaged_agent, self.update, error)
+        return row
+
+    def _save(self) -> None:
+        if self.folder is None:
+            return
+        self.folder.save_agent("last", self.averaged_agent, self.update)
+        self.folder.save_state(self.state_dict())
+
+    def state_dict(self) -> dict[str, Any]:
+        """All that is needed to go on."""
+        return {
+            "agent": self.agent.state_dict(),
+            "averaged": self.averaged.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            **{name: getattr(self, name) for name in _COUNTERS},
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on from what `state_dict` returned."""
+        self.agent.load_state_dict(state["agent"])
+        self.averaged.load_state_dict(state["averaged"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        for name in _COUNTERS:
+            setattr(self, name, state[name])
+
+    @contextmanager
+    def _stopping_between_updates(self) -> Iterator[None]:
+        """Let SIGINT and SIGTERM ask for a stop, so that no update is left half done."""
+
+        def request_stop(signum: int, frame: FrameType | None) -> None:
+            self._stop_requested = True
+            signal.signal(signal.SIGINT, signal.default_int_handler)  # a second Ctrl-C is at once
+
+        if threading.current_thread() is not threading.main_thread():
+            yield
+            return
+        before = {
+            number: signal.signal(number, request_stop)
+            for number in (signal.SIGINT, signal.SIGTERM)
+        }
+        try:
+            yield
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+
+# Beside weights and optimizer, the state of a training.
+_COUNTERS = (
+    "update",
+    "seconds",
+    "best_error",
+    "validations_since_best",
+    "advantage_square",
+    "_sums",
+)
+
+
+@functools.lru_cache(maxsize=2)
+def _permutation(seed: int, epoch: int, size: int) -> npt.NDArray[np.int64]:
+    return np.random.default_rng((seed, epoch)).permutation(size)
+
+
+def _make_optimizer(agent: RAMAgent, config: TrainConfig) -> torch.optim.Optimizer:
+    heads = [*agent.location_head.parameters(), *agent.baseline_head.parameters()]
+    slow = {id(parameter) for parameter in heads}
+    others = [parameter for parameter in agent.parameters() if id(parameter) not in slow]
+    # "rate" is a group's own factor on the schedule's learning rate.
+    groups = [{"params": others, "rate": 1.0}, {"params": heads, "rate": config.head_rate}]
+    if config.optimizer == "adam":
+        return torch.optim.Adam(groups, lr=config.learning_rate, fused=True)
+    return torch.optim.SGD(groups, lr=config.learning_rate, momentum=0.9)

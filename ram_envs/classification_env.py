@@ -1,0 +1,170 @@
+"""The classification environments: from keywords to a task and a retina, and their manual page."""
+
+from __future__ import annotations
+
+import difflib
+import inspect
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar
+
+from gymnasium.vector import AutoresetMode
+
+from ram_envs.canvas import Canvas
+from ram_envs.classification import ImageClassification
+from ram_envs.datasets import ImageDataset, load_dataset
+from ram_envs.glimpse_env import GlimpseEnv, GlimpseVectorEnv
+from ram_envs.retina import Retina
+
+Built = TypeVar("Built")
+
+
+def make_classification(
+    dataset: str | ImageDataset | Sequence[ImageDataset] = "auto",
+    split: str = "train",
+    num_glimpses: int = 6,
+    glimpse_size: int = 8,
+    num_scales: int = 1,
+    canvas_size: int | Sequence[int] | None = None,
+    num_clutter: int = 0,
+    clutter_size: int = 8,
+) -> tuple[ImageClassification, Retina]:
+    """The task and the retina that the keywords of `ClassificationEnv` describe."""
+    images = load_dataset(dataset, split)
+    image_shape = images.images.shape[1:]
+    canvas = Canvas(
+        shape=(*_height_and_width(canvas_size, image_shape), *image_shape[2:]),
+        image_shape=image_shape,
+        num_clutter=num_clutter,
+        clutter_size=clutter_size,
+    )
+    task = ImageClassification(images, canvas, num_glimpses, fixed_canvases=split != "train")
+    return task, Retina(glimpse_size, num_scales)
+
+
+class ClassificationEnv(GlimpseEnv):
+    """Look at an image through a retina, a few glimpses long, then say what it shows.
+
+    ## Description
+
+    The classification tasks of "Recurrent Models of Visual Attention" (Mnih et al. 2014, section
+    4.1). An image lies on a canvas, perhaps at a random place, perhaps among clutter: pieces cut
+    from other images. The agent never sees the canvas, only a glimpse around the location it
+    chose. After T glimpses it must have decided.
+
+    | id | canvas | clutter | retina | T |
+    |---|---|---|---|---|
+    | `RAMMNIST-v0` | 28 × 28, the image itself | none | 8 × 8, 1 scale | 6 |
+    | `RAMTranslatedMNIST-v0` | 60 × 60 | none | 12 × 12, 3 scales | 6 |
+    | `RAMClutteredMNIST-v0` | 60 × 60 | 4 pieces of 8 × 8 | 12 × 12, 3 scales | 6 |
+    | `RAMClutteredMNIST100-v0` | 100 × 100 | 8 pieces of 8 × 8 | 12 × 12, 4 scales | 8 |
+    | `RAMClassification-v0` | the user's images | none | 8 × 8, 1 scale | 6 |
+
+    ## Action space
+
+    `Tuple(Box(-1, 1, (2,), float32), Discrete(n))`: the next location (x, y), where (−1, −1) is
+    the canvas's top-left corner and (0, 0) its centre, and a label. Locations outside the box are
+    clipped.
+
+    ## Observation space
+
+    `Dict(glimpse=Box(0, 1, (K·C, G, G), float32), location=Box(-1, 1, (2,), float32))`: what the
+    retina returned, K scales of C channels, the sharp inner patch first; and where it looked.
+
+    ## Rewards
+
+    1 if the label of the T-th step is the image's, else 0; 0 at every earlier step.
+
+    ## Starting state
+
+    A uniformly random image of the split, or `reset(options={"index": i})`. The first glimpse is
+    at a uniformly random location, or at `initial_location`. Training canvases are drawn afresh
+    for each episode. Validation and test canvases are a fixed function of the image's index,
+    whatever the seed, so that the test set is the same canvases for everyone.
+
+    ## Episode end
+
+    Terminated at the T-th step; never truncated. The glimpse of `reset` counts: the T-th label
+    rests on T glimpses, and the T-th location moves only the terminal observation.
+
+    ## Info
+
+    `label` (the true class: supervision for the hybrid loss; a policy must not read it) and
+    `index` (which image of the split), at reset and at every step.
+
+    ## Arguments
+
+    - `dataset="auto"`: "mnist", "digits" (embedded), "auto" (MNIST if it can be had, else the
+      digits with a warning), an `ImageDataset` (serves every split whole), or three of them
+      (train, validation, test).
+    - `split="train"`, "validation" or "test".
+    - `num_glimpses=6`: T.
+    - `glimpse_size=8`, `num_scales=1`: G and K, the retina.
+    - `canvas_size=None`: a side or (height, width) in pixels; None for the image's own size.
+    - `num_clutter=0`, `clutter_size=8`: how many pieces, and their side in pixels.
+    - `initial_location=None`: (x, y) of the first glimpse; None for uniformly random.
+    - `render_mode=None`: "rgb_array" or "human" (needs pygame: `pip install "ram-gym[play]"`).
+    - `autoreset_mode` (vector only): as in Gymnasium; NEXT_STEP is the default.
+
+    ## Version history
+
+    - v0: initial version.
+    """
+
+    def __init__(
+        self,
+        *,
+        initial_location: Sequence[float] | None = None,
+        render_mode: str | None = None,
+        **keywords: Any,
+    ) -> None:
+        task, retina = _call_checked(make_classification, keywords, self.__init__)
+        super().__init__(task, retina, initial_location, render_mode)
+        self.dataset_name: str = task.dataset.name
+        self.num_images: int = len(task.dataset)
+
+
+class ClassificationVectorEnv(GlimpseVectorEnv):
+    """`num_envs` times `ClassificationEnv`, many times faster. Keywords as there."""
+
+    def __init__(
+        self,
+        num_envs: int = 1,
+        *,
+        initial_location: Sequence[float] | None = None,
+        render_mode: str | None = None,
+        autoreset_mode: AutoresetMode | str = AutoresetMode.NEXT_STEP,
+        **keywords: Any,
+    ) -> None:
+        task, retina = _call_checked(make_classification, keywords, self.__init__)
+        super().__init__(task, retina, num_envs, initial_location, render_mode, autoreset_mode)
+        self.dataset_name: str = task.dataset.name
+        self.num_images: int = len(task.dataset)
+
+
+def _call_checked(
+    build: Callable[..., Built], keywords: dict[str, Any], shell: Callable[..., None]
+) -> Built:
+    """`build(**keywords)`, after naming a keyword that neither it nor its `shell` knows."""
+    known = {*inspect.signature(build).parameters, *inspect.signature(shell).parameters}
+    known -= {"keywords"}
+    for keyword in keywords:
+        if keyword not in known:
+            close = difflib.get_close_matches(keyword, known, n=1)
+            hint = f" Did you mean {close[0]!r}?" if close else ""
+            raise TypeError(
+                f"unknown keyword {keyword!r}.{hint} Expected some of: {', '.join(sorted(known))}."
+            )
+    return build(**keywords)
+
+
+def _height_and_width(
+    size: int | Sequence[int] | None, image_shape: tuple[int, ...]
+) -> tuple[int, ...]:
+    if size is None:
+        return image_shape[:2]
+    height_and_width = (size, size) if isinstance(size, int) else tuple(size)
+    if len(height_and_width) != 2 or not all(isinstance(side, int) for side in height_and_width):
+        raise ValueError(
+            f"canvas_size={size!r}: expected a side in pixels, (height, width), or None."
+        )
+    return height_and_width

@@ -1,0 +1,36 @@
+"""Every environment id, with what makes it different from the others."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import gymnasium as gym
+
+_RETINA_60 = {"glimpse_size": 12, "num_scales": 3}
+_MNIST = {"dataset": "auto", "num_glimpses": 6}
+
+CLASSIFICATION: dict[str, dict[str, Any]] = {
+    "RAMMNIST-v0": {**_MNIST, "glimpse_size": 8, "num_scales": 1},
+    "RAMTranslatedMNIST-v0": {**_MNIST, **_RETINA_60, "canvas_size": 60},
+    "RAMClutteredMNIST-v0": {**_MNIST, **_RETINA_60, "canvas_size": 60, "num_clutter": 4},
+    "RAMClutteredMNIST100-v0": {
+        **_MNIST,
+        "num_glimpses": 8,
+        "glimpse_size": 12,
+        "num_scales": 4,
+        "canvas_size": 100,
+        "num_clutter": 8,
+    },
+    "RAMClassification-v0": {},
+}
+
+
+def register_envs() -> None:
+    """Tell Gymnasium the ids; done by `import ram_envs`."""
+    for env_id, keywords in CLASSIFICATION.items():
+        gym.register(
+            id=env_id,
+            entry_point="ram_envs.classification_env:ClassificationEnv",
+            vector_entry_point="ram_envs.classification_env:ClassificationVectorEnv",
+            kwargs=keywords,
+        )

@@ -1,0 +1,453 @@
+"""How a moment of an episode looks: the canvas, where the retina rests on it, what it sees there.
+
+`draw_frame` turns a `Scene` into a picture. It is made of plain pygame surfaces, so it needs
+neither a display nor a window; `to_rgb_array` gives its pixels and `Window` puts it on the screen.
+
+Coordinates. A *canvas position* (x, y) is a pixel edge: (0, 0) is the canvas's top-left corner and
+(W, H) its bottom-right one. The retina at the edge c sees, in scale k, the square of
+w = G · 2^k canvas pixels that starts at c − ⌊w/2⌋. A *frame position* is a pixel of the picture.
+
+pygame is imported where it is used, so that importing this file does not need it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import pairwise
+from types import ModuleType
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+from gymnasium.error import DependencyNotInstalled
+
+if TYPE_CHECKING:
+    import pygame
+
+UInt8Array = npt.NDArray[np.uint8]
+Colour = tuple[int, int, int]
+
+FRAME_SIZE = (768, 560)  # (width, height); both even, as video codecs want
+MINIMUM_SIZE = (480, 320)
+
+# Colours that colour-blind people tell apart (Okabe & Ito 2008), on a dark ground.
+BACKGROUND: Colour = (22, 24, 29)
+PANEL: Colour = (36, 39, 47)
+BORDER: Colour = (92, 97, 110)
+TEXT: Colour = (232, 234, 238)
+FAINT_TEXT: Colour = (160, 165, 176)
+SCALE_COLOURS: tuple[Colour, ...] = (
+    (86, 180, 233),  # sky blue
+    (230, 159, 0),  # orange
+    (0, 158, 115),  # bluish green
+    (204, 121, 167),  # reddish purple
+    (213, 94, 0),  # vermillion
+)
+PATH: Colour = (240, 228, 66)  # yellow
+RIGHT: Colour = (0, 158, 115)  # bluish green
+WRONG: Colour = (213, 94, 0)  # vermillion
+
+_GAP = 16  # between the parts of a frame
+_COLUMN = 176  # width of the column of patches
+_FOOTER = 40  # height of the line of text
+_MARGIN = 24  # at least this much of the panel shows around the canvas
+_FONT_SIZES = {"tiny": 15, "small": 16, "normal": 22}
+_NUMBERED = 8  # of a longer path only the newest fixations carry their number
+
+
+@dataclass(frozen=True)
+class Scene:
+    """One moment of one episode, all that a frame shows.
+
+    canvas: (H, W) or (H, W, C) uint8. Three channels are a colour image; of other numbers of
+        channels the mean is shown.
+    fixations: (n, 2) int, n ≥ 1, the pixel edges (x, y) where the retina looked so far, oldest
+        first; the last is where it looks now.
+    glimpse: (K·C, G, G) float32 in [0, 1], scale-major, what it sees now.
+    num_scales: K.
+    caption: for instance "glimpse 3 of 6".
+    choice: the label or the move given last, in words; None before the first.
+    truth: the true class; None if the world has none.
+    reward: of the last step; None while the episode has none.
+    over: whether the episode has ended.
+    """
+
+    canvas: np.ndarray
+    fixations: np.ndarray
+    glimpse: np.ndarray
+    num_scales: int
+    caption: str
+    choice: str | None
+    truth: str | None
+    reward: float | None
+    over: bool
+
+
+@dataclass(frozen=True)
+class CanvasView:
+    """Where a frame shows the canvas: its top-left frame pixel and frame pixels per canvas pixel.
+
+    The scale is a whole number unless the canvas is too large for the frame.
+    """
+
+    left: int
+    top: int
+    scale: float
+
+    def to_frame(self, x: float, y: float) -> tuple[int, int]:
+        """The frame position of a canvas position."""
+        return self.left + round(x * self.scale), self.top + round(y * self.scale)
+
+
+def canvas_view(canvas_shape: tuple[int, ...], size: tuple[int, int] = FRAME_SIZE) -> CanvasView:
+    """Where a frame of ``size`` = (width, height) shows a canvas of shape (H, W[, C])."""
+    left, top, width, height = _panel(size)
+    canvas_height, canvas_width = canvas_shape[:2]
+    room = (width - 2 * _MARGIN, height - 2 * _MARGIN)
+    scale = _fitting_scale((canvas_width, canvas_height), room)
+    return CanvasView(
+        left=left + (width - round(canvas_width * scale)) // 2,
+        top=top + (height - round(canvas_height * scale)) // 2,
+        scale=scale,
+    )
+
+
+def draw_frame(scene: Scene, size: tuple[int, int] = FRAME_SIZE) -> pygame.Surface:
+    """Draw a scene as a new surface of ``size`` = (width, height), whatever the canvas's size.
+
+    Left, the canvas with the path of fixations and the retina's squares; right, what each square
+    sees, framed in its colour; below, what was said and what came of it.
+    """
+    width, height = size
+    if width % 2 or height % 2 or width < MINIMUM_SIZE[0] or height < MINIMUM_SIZE[1]:
+        raise ValueError(
+            f"size={size} does not make a frame: give an even width and height (video codecs "
+            f"refuse odd ones) of at least {MINIMUM_SIZE[0]} × {MINIMUM_SIZE[1]} pixels."
+        )
+    frame = _Frame(size)
+    _draw_canvas(frame, scene, canvas_view(scene.canvas.shape, size))
+    _draw_patches(frame, scene)
+    _draw_footer(frame, scene)
+    return frame.surface
+
+
+def to_rgb_array(surface: pygame.Surface) -> UInt8Array:
+    """The surface's pixels as an array of its own, (height, width, 3) uint8."""
+    pg = _import_pygame()
+    return np.ascontiguousarray(pg.surfarray.array3d(surface).transpose(1, 0, 2))
+
+
+class Window:
+    """A window that shows frames at a steady rate.
+
+    It opens with the first frame and takes that frame's size. ``closed`` becomes true when the
+    user closes it or `close` is called; it then stays closed.
+    """
+
+    def __init__(self, title: str = "ram_envs", render_fps: int = 4) -> None:
+        pg = _import_pygame()
+        self.title = title
+        self.render_fps = render_fps
+        self.closed = False
+        self._opened = False
+        self._clock = pg.time.Clock()
+
+    def show(self, surface: pygame.Surface) -> list[pygame.event.Event]:
+        """Show a frame, wait until the next one is due, and return the user's events since then.
+
+        Keys and mouse are the caller's to read from what is returned; closing the window is
+        handled here. Once closed, a window shows nothing and returns no events.
+        """
+        pg = _import_pygame()
+        if self.closed:
+            return []
+        screen = pg.display.get_surface() if pg.display.get_init() else None
+        if screen is None or screen.get_size() != surface.get_size():
+            screen = self._open(surface.get_size())
+        screen.blit(surface, (0, 0))
+        pg.display.flip()
+        self._clock.tick(self.render_fps)
+
+        events: list[pygame.event.Event] = pg.event.get()
+        if any(event.type == pg.QUIT for event in events):
+            self.close()
+        return events
+
+    def close(self) -> None:
+        """Close the window; harmless if it is closed or was never opened."""
+        pg = _import_pygame()
+        if self._opened and not self.closed:
+            pg.display.quit()
+        self.closed = True
+
+    def _open(self, size: tuple[int, int]) -> pygame.Surface:
+        pg = _import_pygame()
+        pg.display.init()
+        pg.display.set_caption(self.title)
+        self._opened = True
+        screen: pygame.Surface = pg.display.set_mode(size)
+        return screen
+
+
+# The parts of a frame ---------------------------------------------------------------------------
+
+
+def _draw_canvas(frame: _Frame, scene: Scene, view: CanvasView) -> None:
+    """The canvas in its panel, the path so far, and the retina's squares where it looks now."""
+    panel = _panel(frame.surface.get_size())
+    frame.surface.fill(PANEL, panel)
+    canvas_height, canvas_width = scene.canvas.shape[:2]
+    left, top, right, bottom = *view.to_frame(0, 0), *view.to_frame(canvas_width, canvas_height)
+    frame.image(scene.canvas, (left, top, max(1, right - left), max(1, bottom - top)))
+    frame.outline((left - 1, top - 1, right + 1, bottom + 1), BORDER, width=1)
+
+    frame.surface.set_clip(panel)  # squares may reach beyond the canvas, not beyond the panel
+    now_x, now_y = (int(edge) for edge in scene.fixations[-1])
+    for k, width in reversed(list(enumerate(_patch_widths(scene)))):
+        x, y = now_x - width // 2, now_y - width // 2
+        corners = (*view.to_frame(x, y), *view.to_frame(x + width, y + width))
+        frame.square(corners, _scale_colour(k))
+    _draw_path(frame, [view.to_frame(int(x), int(y)) for x, y in scene.fixations])
+    frame.surface.set_clip(None)
+
+
+def _draw_path(frame: _Frame, points: list[tuple[int, int]]) -> None:
+    """A line through the fixations, older ones fainter; the first is a square, the last a ring."""
+    last = len(points) - 1
+    # 1 for the newest, falling to 0.35 for those six or more fixations ago.
+    colours = [_mix(PANEL, PATH, max(0.35, 1 - 0.11 * (last - i))) for i in range(len(points))]
+    for i in range(last):
+        frame.line(points[i], points[i + 1], colours[i + 1])
+    for i, point in enumerate(points):
+        if i == last:
+            frame.ring(point, colours[i])
+        elif i == 0:
+            frame.small_square(point, colours[i])
+        else:
+            frame.dot(point, colours[i])
+    for i, (x, y) in enumerate(points):
+        if i == 0 or i > last - _NUMBERED:
+            distance = 10 if i == last else 7
+            # Above the point, or below it where the path goes up from here.
+            side = 1 if points[i + 1 if i < last else i - 1][1] < y else -1
+            beside = (x + distance, y + side * distance)
+            frame.text(str(i + 1), beside, colours[i], "tiny", halo=True)
+
+
+def _draw_patches(frame: _Frame, scene: Scene) -> None:
+    """What each scale sees, finest on top, enlarged and labelled with its width on the canvas."""
+    frame_width, frame_height = frame.surface.get_size()
+    label_height, space = 16, 8  # above and below a patch
+    cell_height = (frame_height - _FOOTER - 3 * _GAP + space) // scene.num_scales
+    left = frame_width - _GAP - _COLUMN
+    glimpse_size = scene.glimpse.shape[-1]
+    room = (_COLUMN, cell_height - label_height - space)
+    side = max(1, round(glimpse_size * _fitting_scale((glimpse_size, glimpse_size), room)))
+
+    for k, width in enumerate(_patch_widths(scene)):
+        top = _GAP + k * cell_height
+        colour = _scale_colour(k)
+        frame.text(f"{width} × {width} px", (left, top + label_height // 2 - 3), colour, "small")
+        top += label_height
+        frame.image(_glimpse_patch(scene, k), (left, top, side, side))
+        frame.outline((left - 2, top - 2, left + side + 2, top + side + 2), colour, width=2)
+
+
+def _draw_footer(frame: _Frame, scene: Scene) -> None:
+    """One line: the caption, what was said last, and in the end the verdict."""
+    frame_width, frame_height = frame.surface.get_size()
+    middle = frame_height - _GAP - _FOOTER // 2
+    column = frame_width - _GAP - _COLUMN
+    x = frame.text(scene.caption, (_GAP, middle), FAINT_TEXT, "normal", until=column - _GAP)
+    if scene.choice is not None:
+        words = f"says {scene.choice}"
+        frame.text(words, (x + _GAP, middle), TEXT, "normal", until=column - _GAP)
+
+    words, good = _verdict(scene)
+    if good is not None:
+        frame.mark(good, (column + 8, middle))
+        column += 28
+    frame.text(words, (column, middle), TEXT, "normal", until=frame_width - _GAP)
+
+
+def _verdict(scene: Scene) -> tuple[str, bool | None]:
+    """What to say about the outcome, and whether it is good; None while that is open."""
+    if scene.over and scene.truth is not None:
+        good = scene.choice == scene.truth
+        return ("right" if good else f"it is {scene.truth}"), good
+    if scene.reward is None or not (scene.over or scene.reward):
+        return "", None
+    return f"reward {scene.reward:g}", scene.reward > 0 if scene.over else None
+
+
+# Strokes ----------------------------------------------------------------------------------------
+
+
+class _Frame:
+    """A surface and the few kinds of strokes a frame is made of."""
+
+    def __init__(self, size: tuple[int, int]) -> None:
+        self._pg = _import_pygame()
+        self.surface: pygame.Surface = self._pg.Surface(size, depth=32)
+        self.surface.fill(BACKGROUND)
+        self._fonts = _load_fonts()
+
+    def image(self, pixels: np.ndarray, rect: tuple[int, int, int, int]) -> None:
+        """An image stretched over a rectangle: enlarged in crisp blocks, reduced by averaging."""
+        source = self._pg.surfarray.make_surface(_to_rgb(pixels).transpose(1, 0, 2))
+        enlarged = rect[2] >= source.get_width() and rect[3] >= source.get_height()
+        transform = self._pg.transform
+        stretch = transform.scale if enlarged else transform.smoothscale
+        self.surface.blit(stretch(source, rect[2:]), rect[:2])
+
+    def outline(self, corners: tuple[int, int, int, int], colour: Colour, width: int) -> None:
+        """The rim inside the rectangle from (left, top) to (right, bottom)."""
+        left, top, right, bottom = corners
+        rect = (left, top, right - left, bottom - top)
+        self._pg.draw.rect(self.surface, colour, rect, width)
+
+    def square(self, corners: tuple[int, int, int, int], colour: Colour) -> None:
+        """A line of two pixels on the edges, one on each side, with a dark rim to stand out."""
+        # Brought nearer, where it is still out of sight: pygame takes seconds for vast squares.
+        reach = max(self.surface.get_size()) + 8
+        left, top, right, bottom = (min(max(corner, -8), reach) for corner in corners)
+        self.outline((left - 2, top - 2, right + 2, bottom + 2), BACKGROUND, width=4)
+        self.outline((left - 1, top - 1, right + 1, bottom + 1), colour, width=2)
+
+    def line(self, start: tuple[int, int], end: tuple[int, int], colour: Colour) -> None:
+        self._pg.draw.line(self.surface, BACKGROUND, start, end, 4)
+        self._pg.draw.aaline(self.surface, colour, start, end, 2)
+
+    def dot(self, centre: tuple[int, int], colour: Colour) -> None:
+        self._pg.draw.aacircle(self.surface, BACKGROUND, centre, 5)
+        self._pg.draw.aacircle(self.surface, colour, centre, 4)
+
+    def ring(self, centre: tuple[int, int], colour: Colour) -> None:
+        self._pg.draw.aacircle(self.surface, BACKGROUND, centre, 8, 5)
+        self._pg.draw.aacircle(self.surface, colour, centre, 7, 3)
+
+    def small_square(self, centre: tuple[int, int], colour: Colour) -> None:
+        self._pg.draw.rect(self.surface, BACKGROUND, (centre[0] - 5, centre[1] - 5, 10, 10))
+        self._pg.draw.rect(self.surface, colour, (centre[0] - 4, centre[1] - 4, 8, 8))
+
+    def mark(self, good: bool, centre: tuple[int, int]) -> None:
+        """A tick or a cross, drawn because the font has neither."""
+        x, y = centre
+        if good:
+            strokes = [[(x - 8, y), (x - 3, y + 6), (x + 8, y - 7)]]
+        else:
+            strokes = [[(x - 7, y - 7), (x + 7, y + 7)], [(x - 7, y + 7), (x + 7, y - 7)]]
+        for stroke in strokes:
+            for start, end in pairwise(stroke):
+                self._pg.draw.aaline(self.surface, RIGHT if good else WRONG, start, end, 4)
+
+    def text(
+        self,
+        words: str,
+        middle_left: tuple[int, int],
+        colour: Colour,
+        font_name: str,
+        *,
+        until: int | None = None,
+        halo: bool = False,
+    ) -> int:
+        """Words from a point to the right, cut off at x = ``until``; returns where they end.
+
+        A halo keeps them legible on a bright canvas. Without fonts nothing is written.
+        """
+        x, y = middle_left
+        if font_name not in self._fonts:
+            return x
+        font = self._fonts[font_name]
+        if until is not None and font.size(words)[0] > until - x:
+            while words and font.size(words + "…")[0] > until - x:
+                words = words[:-1]
+            words += "…"
+        top = y - font.get_height() // 2
+        if halo:
+            shadow = font.render(words, True, BACKGROUND)
+            for shift_x, shift_y in ((-1, 0), (1, 0), (0, -1), (0, 1)):
+                self.surface.blit(shadow, (x + shift_x, top + shift_y))
+        written = font.render(words, True, colour)
+        self.surface.blit(written, (x, top))
+        return x + int(written.get_width())
+
+
+def _import_pygame() -> ModuleType:
+    try:
+        import pygame
+    except ImportError as error:
+        raise DependencyNotInstalled(
+            'Drawing needs pygame, which is not installed: run `pip install "ram-gym[play]"`.'
+        ) from error
+    return pygame
+
+
+_fonts: dict[str, pygame.font.Font] = {}
+
+
+def _load_fonts() -> dict[str, pygame.font.Font]:
+    """The font that comes with pygame in every size; none where pygame was built without fonts.
+
+    They are kept, since a font remembers the letters it has drawn: a new one takes 5 ms a frame.
+    """
+    pg = _import_pygame()
+    try:
+        pg.font.init()
+    except (ImportError, NotImplementedError):  # what pygame's stand-in for a missing part raises
+        return {}
+    try:
+        _fonts["tiny"].get_height()
+    except (KeyError, pg.error):  # not loaded yet, or dead since a call of `pygame.font.quit`
+        _fonts.update({name: pg.font.Font(None, size) for name, size in _FONT_SIZES.items()})
+    return _fonts
+
+
+# Geometry and colours ---------------------------------------------------------------------------
+
+
+def _panel(size: tuple[int, int]) -> tuple[int, int, int, int]:
+    """The part of a frame the canvas has to itself: (left, top, width, height)."""
+    return _GAP, _GAP, size[0] - _COLUMN - 3 * _GAP, size[1] - _FOOTER - 3 * _GAP
+
+
+def _fitting_scale(size: tuple[int, int], room: tuple[int, int]) -> float:
+    """The largest whole factor at which an image fits the room, or the fraction if it must shrink.
+
+    A whole factor makes every pixel a block of one size.
+    """
+    scale = min(room[0] / size[0], room[1] / size[1])
+    return float(int(scale)) if scale >= 1 else scale
+
+
+def _patch_widths(scene: Scene) -> list[int]:
+    """The width in canvas pixels of each scale, finest first: G · 2^k."""
+    return [scene.glimpse.shape[-1] * 2**k for k in range(scene.num_scales)]
+
+
+def _glimpse_patch(scene: Scene, k: int) -> UInt8Array:
+    """Scale k of the glimpse as an image, (G, G, C) uint8."""
+    channels, *patch_shape = scene.glimpse.shape
+    patches = scene.glimpse.reshape(scene.num_scales, channels // scene.num_scales, *patch_shape)
+    patch: UInt8Array = np.round(patches[k].transpose(1, 2, 0) * 255).astype(np.uint8)
+    return patch
+
+
+def _to_rgb(image: np.ndarray) -> UInt8Array:
+    """An image (H, W) or (H, W, C) in three channels: its own, or its brightness three times."""
+    if image.ndim == 2:
+        image = image[..., None]
+    if image.shape[-1] not in (1, 3):
+        image = image.mean(axis=-1, keepdims=True)
+    pixels: UInt8Array = image.astype(np.uint8)
+    return np.broadcast_to(pixels, (*image.shape[:2], 3))
+
+
+def _scale_colour(k: int) -> Colour:
+    return SCALE_COLOURS[k % len(SCALE_COLOURS)]
+
+
+def _mix(ground: Colour, colour: Colour, strength: float) -> Colour:
+    """The colour at a strength from 0 (the ground alone) to 1."""
+    red, green, blue = (round(g + (c - g) * strength) for g, c in zip(ground, colour, strict=True))
+    return red, green, blue

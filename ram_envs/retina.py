@@ -1,0 +1,161 @@
+"""The retina: what the agent sees when it looks at a location (paper, section 3, "glimpse sensor").
+
+A glimpse is K square patches around one point. The first is G × G pixels, each next one twice as
+wide; all are brought to G × G by average pooling, so the middle is sharp and the surround coarse.
+
+Coordinates, here and everywhere
+    location    (x, y) in [−1, 1]²; (−1, −1) is the image's top-left corner, (0, 0) its centre
+    pixel edge  c = (⌊(x + 1)/2 · W + ½⌋, ⌊(y + 1)/2 · H + ½⌋) on a W × H image, from 0 to W or H
+    patch       of width w = G · 2^k starts at pixel c − ⌊w/2⌋ in both directions
+    outside     the image every pixel is 0
+
+How it is quick: a cell of scale k is the sum of a 2^k × 2^k box of pixels. The sums of *all* such
+boxes are made once for each image, by doubling, and a glimpse then picks K · G² of them. So its
+cost depends neither on the image's size nor on the patches' width, and being integer it is exact.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+# Images summed together: few enough for the cache, enough to make numpy's overhead small.
+_BLOCK = 32
+
+
+@dataclass(frozen=True)
+class BoxSums:
+    """The sums of all boxes of B images, ready to be looked at; made by `Retina.allocate`.
+
+    scales[k] has shape (B, C, H + 2m − 2^k + 1, W + 2m − 2^k + 1), where m = 2^(K−1) is the width
+    of a zero border; entry (y + m, x + m) is the sum over the box whose top-left pixel is (y, x).
+    """
+
+    scales: tuple[npt.NDArray[np.unsignedinteger], ...]
+    image_shape: tuple[int, ...]
+
+
+class Retina:
+    """K square patches of G × G, each twice as wide as the one before, around a location.
+
+    Args:
+        glimpse_size: G, the side of a patch as the agent sees it, in cells; at least 1.
+        num_scales: K, how many patches; at least 1, at most 13.
+
+    Raises:
+        ValueError: if an argument is not an integer in its range.
+    """
+
+    def __init__(self, glimpse_size: int, num_scales: int = 1) -> None:
+        for name, value, most in (
+            ("glimpse_size", glimpse_size, 2**16),
+            ("num_scales", num_scales, 13),
+        ):
+            if not isinstance(value, (int, np.integer)) or not 1 <= value <= most:
+                raise ValueError(f"{name}={value!r}: expected an integer from 1 to {most}.")
+        self.glimpse_size = int(glimpse_size)
+        self.num_scales = int(num_scales)
+
+    def __repr__(self) -> str:
+        return f"Retina(glimpse_size={self.glimpse_size}, num_scales={self.num_scales})"
+
+    @property
+    def patch_widths(self) -> tuple[int, ...]:
+        """The width of each patch in pixels of the image: G, 2G, 4G, …"""
+        return tuple(self.glimpse_size << scale for scale in range(self.num_scales))
+
+    def glimpse_shape(self, image_shape: Sequence[int]) -> tuple[int, int, int]:
+        """The shape (K · C, G, G) of a glimpse of images (H, W) or (H, W, C)."""
+        channels = image_shape[2] if len(image_shape) == 3 else 1
+        return (self.num_scales * channels, self.glimpse_size, self.glimpse_size)
+
+    def __call__(
+        self, images: npt.NDArray[np.uint8], locations: npt.NDArray[np.float32]
+    ) -> npt.NDArray[np.float32]:
+        """Look at each image once.
+
+        Args:
+            images: (B, H, W) or (B, H, W, C), uint8.
+            locations: (B, 2), (x, y) in [−1, 1].
+
+        Returns:
+            Glimpses (B, K · C, G, G) in [0, 1], scale-major: the C channels of the innermost
+            patch come first.
+        """
+        sums = self.allocate(len(images), images.shape[1:])
+        self.fill(sums, images, np.arange(len(images)))
+        return self.look(sums, locations)
+
+    def allocate(self, num_images: int, image_shape: Sequence[int]) -> BoxSums:
+        """Room for the box sums of `num_images` images of shape (H, W) or (H, W, C), all zero."""
+        height, width, channels = (*image_shape, 1)[:3]
+        scales = []
+        for scale in range(self.num_scales):
+            more = (1 << self.num_scales) - (1 << scale) + 1  # 2m − 2^k + 1
+            shape = (num_images, channels, height + more, width + more)
+            scales.append(np.zeros(shape, _sum_dtype(scale)))
+        return BoxSums(tuple(scales), tuple(image_shape))
+
+    def fill(
+        self, sums: BoxSums, images: npt.NDArray[np.uint8], rows: npt.NDArray[np.integer]
+    ) -> None:
+        """Sum `images` (n, H, W[, C]) into rows `rows` (n,) of `sums`."""
+        height, width = sums.image_shape[:2]
+        border = 1 << (self.num_scales - 1)
+        inside = np.s_[:, :, border : border + height, border : border + width]
+        for start in range(0, len(rows), _BLOCK):
+            block_rows = rows[start : start + _BLOCK]
+            block_images = images[start : start + _BLOCK]
+            if block_images.ndim == 3:
+                block_images = block_images[..., None]
+            boxes: npt.NDArray[np.unsignedinteger] = np.zeros(
+                (len(block_rows), *sums.scales[0].shape[1:]), np.uint8
+            )
+            boxes[inside] = block_images.transpose(0, 3, 1, 2)  # (n, C, H + 2m, W + 2m)
+            sums.scales[0][block_rows] = boxes
+            for scale in range(1, self.num_scales):
+                half, dtype = 1 << (scale - 1), _sum_dtype(scale)
+                boxes = np.add(boxes[..., :-half], boxes[..., half:], dtype=dtype)
+                boxes = boxes[..., :-half, :] + boxes[..., half:, :]
+                sums.scales[scale][block_rows] = boxes
+
+    def look(
+        self, sums: BoxSums, locations: npt.NDArray[np.float32]
+    ) -> npt.NDArray[np.float32]:
+        """Glimpses (B, K · C, G, G) of the summed images at `locations` (B, 2)."""
+        height, width = sums.image_shape[:2]
+        batch, channels = sums.scales[0].shape[:2]
+        border = 1 << (self.num_scales - 1)
+        edges = pixel_edges(locations, height, width)
+        glimpses = np.empty(
+            (batch, self.num_scales, channels, self.glimpse_size, self.glimpse_size), np.float32
+        )
+        for scale, table in enumerate(sums.scales):
+            side = 1 << scale
+            cells = np.arange(self.glimpse_size) * side - (self.glimpse_size * side) // 2
+            # A box that begins at −side or at H lies wholly outside, and so do all beyond it.
+            x = np.clip(edges[:, :1] + cells, -side, width) + border  # (B, G)
+            y = np.clip(edges[:, 1:] + cells, -side, height) + border
+            stride = table.shape[3]
+            maps = np.arange(batch * channels).reshape(batch, channels, 1) * table[0, 0].size
+            flat_rows = maps + (y * stride)[:, None, :]  # (B, C, G)
+            picked = np.take(table, flat_rows[..., None] + x[:, None, None, :], mode="clip")
+            np.divide(picked, np.float32(255 * side * side), out=glimpses[:, scale])
+        return glimpses.reshape(batch, -1, self.glimpse_size, self.glimpse_size)
+
+
+def pixel_edges(
+    locations: npt.NDArray[np.float32], height: int, width: int
+) -> npt.NDArray[np.int64]:
+    """The pixel edges (…, 2), as (x, y), that `locations` (…, 2) name on an image H × W."""
+    # float64, so that the edge does not depend on float32 rounding, which libraries do differently
+    scaled = (np.asarray(locations, np.float64) + 1) / 2 * np.array([width, height]) + 0.5
+    return np.floor(scaled).astype(np.int64)
+
+
+def _sum_dtype(scale: int) -> type[np.unsignedinteger]:
+    """The narrowest dtype that holds 255 · 4^scale."""
+    return np.uint8 if scale == 0 else np.uint16 if scale <= 4 else np.uint32
