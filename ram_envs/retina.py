@@ -10,8 +10,9 @@ Coordinates, here and everywhere
     outside     the image every pixel is 0
 
 How it is quick: a cell of scale k is the sum of a 2^k × 2^k box of pixels. The sums of *all* such
-boxes are made once for each image, by doubling, and a glimpse then picks K · G² of them. So its
-cost depends neither on the image's size nor on the patches' width, and being integer it is exact.
+boxes are made once for each image, by doubling, and laid out with a border of zeros so wide that
+every patch is a regular grid of entries: looking is one strided copy. So a glimpse's cost depends
+neither on the image's size nor on the patch's width, and being integer it is exact.
 """
 
 from __future__ import annotations
@@ -30,8 +31,8 @@ _BLOCK = 32
 class BoxSums:
     """The sums of all boxes of B images, ready to be looked at; made by `Retina.allocate`.
 
-    scales[k] has shape (B, C, H + 2m − 2^k + 1, W + 2m − 2^k + 1), where m = 2^(K−1) is the width
-    of a zero border; entry (y + m, x + m) is the sum over the box whose top-left pixel is (y, x).
+    scales[k] has shape (B, C, H + w − 2^k + 1, W + w − 2^k + 1), where w = G · 2^k is the patch's
+    width; entry (y, x) is the sum over the box whose top-left pixel is (y − ⌊w/2⌋, x − ⌊w/2⌋).
     """
 
     scales: tuple[npt.NDArray[np.unsignedinteger], ...]
@@ -93,8 +94,8 @@ class Retina:
         """Room for the box sums of `num_images` images of shape (H, W) or (H, W, C), all zero."""
         height, width, channels = (*image_shape, 1)[:3]
         scales = []
-        for scale in range(self.num_scales):
-            more = (1 << self.num_scales) - (1 << scale) + 1  # 2m − 2^k + 1
+        for scale, patch_width in enumerate(self.patch_widths):
+            more = patch_width - (1 << scale) + 1
             shape = (num_images, channels, height + more, width + more)
             scales.append(np.zeros(shape, _sum_dtype(scale)))
         return BoxSums(tuple(scales), tuple(image_shape))
@@ -103,48 +104,62 @@ class Retina:
         self, sums: BoxSums, images: npt.NDArray[np.uint8], rows: npt.NDArray[np.integer]
     ) -> None:
         """Sum `images` (n, H, W[, C]) into rows `rows` (n,) of `sums`."""
-        height, width = sums.image_shape[:2]
-        border = 1 << (self.num_scales - 1)
-        inside = np.s_[:, :, border : border + height, border : border + width]
         for start in range(0, len(rows), _BLOCK):
-            block_rows = rows[start : start + _BLOCK]
-            block_images = images[start : start + _BLOCK]
-            if block_images.ndim == 3:
-                block_images = block_images[..., None]
-            boxes: npt.NDArray[np.unsignedinteger] = np.zeros(
-                (len(block_rows), *sums.scales[0].shape[1:]), np.uint8
-            )
-            boxes[inside] = block_images.transpose(0, 3, 1, 2)  # (n, C, H + 2m, W + 2m)
-            sums.scales[0][block_rows] = boxes
-            for scale in range(1, self.num_scales):
-                half, dtype = 1 << (scale - 1), _sum_dtype(scale)
-                boxes = np.add(boxes[..., :-half], boxes[..., half:], dtype=dtype)
-                boxes = boxes[..., :-half, :] + boxes[..., half:, :]
-                sums.scales[scale][block_rows] = boxes
+            block = images[start : start + _BLOCK]
+            if block.ndim == 3:
+                block = block[..., None]
+            self._fill_block(sums, block, rows[start : start + _BLOCK])
 
-    def look(
-        self, sums: BoxSums, locations: npt.NDArray[np.float32]
-    ) -> npt.NDArray[np.float32]:
+    def _fill_block(
+        self, sums: BoxSums, images: npt.NDArray[np.uint8], rows: npt.NDArray[np.integer]
+    ) -> None:
+        num_images, height, width, channels = images.shape
+        border = 1 << (self.num_scales - 1)  # the widest box: no box reaches beyond it
+        padded = np.zeros(
+            (num_images, channels, height + 2 * border, width + 2 * border), np.uint8
+        )
+        padded[..., border : border + height, border : border + width] = images.transpose(
+            0, 3, 1, 2
+        )
+        # Flat, a box's right neighbour is one shift away, its lower neighbour a line. A box that
+        # leaves a line on the right goes on in the next line's border, which is as black.
+        line = width + 2 * border
+        boxes: npt.NDArray[np.unsignedinteger] = padded.reshape(num_images, channels, -1)
+        for scale, table in enumerate(sums.scales):
+            if scale > 0:
+                half = 1 << (scale - 1)
+                boxes = boxes.astype(_sum_dtype(scale), copy=False)
+                boxes = _add_shifted(_add_shifted(boxes, half), half * line)
+            # Cut out what this scale's patches can reach, at most the image and its border.
+            before = self.patch_widths[scale] // 2
+            shown = min(before, border)
+            bottom = min(height + border, table.shape[2] - before)
+            right = min(width + border, table.shape[3] - before)
+            table[rows, :, before - shown : before + bottom, before - shown : before + right] = (
+                boxes.reshape(padded.shape)[
+                    ..., border - shown : border + bottom, border - shown : border + right
+                ]
+            )
+
+    def look(self, sums: BoxSums, locations: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
         """Glimpses (B, K · C, G, G) of the summed images at `locations` (B, 2)."""
         height, width = sums.image_shape[:2]
+        size = self.glimpse_size
         batch, channels = sums.scales[0].shape[:2]
-        border = 1 << (self.num_scales - 1)
-        edges = pixel_edges(locations, height, width)
-        glimpses = np.empty(
-            (batch, self.num_scales, channels, self.glimpse_size, self.glimpse_size), np.float32
-        )
+        x, y = pixel_edges(locations, height, width).T
+        rows = np.arange(batch)
+        glimpses = np.empty((batch, self.num_scales, channels, size, size), np.float32)
         for scale, table in enumerate(sums.scales):
-            side = 1 << scale
-            cells = np.arange(self.glimpse_size) * side - (self.glimpse_size * side) // 2
-            # A box that begins at −side or at H lies wholly outside, and so do all beyond it.
-            x = np.clip(edges[:, :1] + cells, -side, width) + border  # (B, G)
-            y = np.clip(edges[:, 1:] + cells, -side, height) + border
-            stride = table.shape[3]
-            maps = np.arange(batch * channels).reshape(batch, channels, 1) * table[0, 0].size
-            flat_rows = maps + (y * stride)[:, None, :]  # (B, C, G)
-            picked = np.take(table, flat_rows[..., None] + x[:, None, None, :], mode="clip")
-            np.divide(picked, np.float32(255 * side * side), out=glimpses[:, scale])
-        return glimpses.reshape(batch, -1, self.glimpse_size, self.glimpse_size)
+            step = 1 << scale
+            image_stride, channel_stride, y_stride, x_stride = table.strides
+            patches = np.lib.stride_tricks.as_strided(  # of every location
+                table,
+                (batch, height + 1, width + 1, channels, size, size),
+                (image_stride, y_stride, x_stride, channel_stride, step * y_stride, step * x_stride),
+                writeable=False,
+            )
+            np.divide(patches[rows, y, x], np.float32(255 * step**2), out=glimpses[:, scale])
+        return glimpses.reshape(batch, -1, size, size)
 
 
 def pixel_edges(
@@ -159,3 +174,12 @@ def pixel_edges(
 def _sum_dtype(scale: int) -> type[np.unsignedinteger]:
     """The narrowest dtype that holds 255 · 4^scale."""
     return np.uint8 if scale == 0 else np.uint16 if scale <= 4 else np.uint32
+
+
+def _add_shifted(
+    values: npt.NDArray[np.unsignedinteger], shift: int
+) -> npt.NDArray[np.unsignedinteger]:
+    """values[…, i] + values[…, i + shift]; what lies beyond the end counts as 0."""
+    total = values.copy()
+    total[..., :-shift] += values[..., shift:]
+    return total
