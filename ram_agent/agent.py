@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import gymnasium as gym
@@ -38,7 +39,7 @@ class Action(NamedTuple):
 
 
 class RAMAgent(nn.Module):
-    """The recurrent attention model for any environment whose observation is a glimpse and a location.
+    """The recurrent attention model, for any environment that shows a glimpse and its location.
 
     Args:
         observation_space: Dict with "glimpse", Box (K · C, G, G), and "location", Box (2,).
@@ -80,6 +81,36 @@ class RAMAgent(nn.Module):
             heads = [self.location_head, self.choice_head, self.baseline_head]
             initialise_he(self.glimpse_network, self.core, heads)
 
+    @classmethod
+    def load(cls, path: str | Path) -> RAMAgent:
+        """The agent saved at `path`: a run's folder, or what was given to `save`.
+
+        Raises:
+            FileNotFoundError: if there are no weights.
+            CheckpointError: if a file is damaged or does not fit.
+        """
+        from ram_agent.checkpoint import load_agent
+
+        return load_agent(path)[0]
+
+    def save(self, path: str | Path) -> None:
+        """Write `path`.safetensors, the weights, and `path`.json, what they belong to."""
+        from ram_agent.checkpoint import save_agent
+
+        save_agent(self, path)
+
+    def check_fits(self, observation_space: gym.Space[Any], action_space: gym.Space[Any]) -> None:
+        """Raise ValueError unless this agent can play an environment with these spaces."""
+        _check_spaces(observation_space, action_space)
+        glimpse_shape = observation_space["glimpse"].shape  # type: ignore[index]
+        num_choices = int(action_space[1].n)  # type: ignore[index]
+        if (glimpse_shape, num_choices) != (self.glimpse_shape, self.num_choices):
+            raise ValueError(
+                f"this agent sees glimpses of {self.glimpse_shape} and has {self.num_choices} "
+                f"choices; the environment shows {glimpse_shape} and takes {num_choices}. Expected "
+                "an environment like the one it was trained in."
+            )
+
     @property
     def device(self) -> torch.device:
         return self.location_std.device
@@ -91,7 +122,7 @@ class RAMAgent(nn.Module):
     def step(
         self, observation: Mapping[str, npt.NDArray[np.float32]], state: Tensor
     ) -> tuple[AgentOutput, Tensor]:
-        """See one glimpse each: observation of B environments and state (B, D) to heads and state."""
+        """See one glimpse each: B observations and state (B, D) to what the heads say and state."""
         glimpses = torch.from_numpy(observation["glimpse"]).to(self.device)
         locations = torch.from_numpy(observation["location"]).to(self.device)
         state = self.core(self.glimpse_network(glimpses, locations), state)

@@ -37,7 +37,7 @@ class AgentConfig:
 
 @dataclass(frozen=True)
 class TrainConfig:
-    """How an agent is trained. The defaults are what trained best; `paper` is what the paper says."""
+    """How an agent is trained. The defaults are what trained best."""
 
     seed: int = 0
     """Seed of the initial weights, the order of the images, the environments and all noise."""

@@ -58,7 +58,7 @@ def collect_rollout(
         deterministic: mean locations and likeliest choices, or drawn ones.
         gaze: where to look: where the agent says; uniformly at random; always at the centre.
         generator: source of all noise of the agent; PyTorch's global one if None.
-        on_step: called after reset and after every step but the last, to draw a frame, say.
+        on_step: called after reset and after every step, to draw a frame, say.
 
     Raises:
         ValueError: if some episodes end before others.
@@ -69,9 +69,9 @@ def collect_rollout(
     state = agent.initial_state(envs.num_envs)
     outputs, actions, rewards = [], [], []
     over = False
+    if on_step is not None:
+        on_step()
     while not over:
-        if on_step is not None:
-            on_step()
         output, state = agent.step(observation, state)
         action = agent.act(output, deterministic, not supervised, generator)
         location = action.location
@@ -82,6 +82,8 @@ def collect_rollout(
         observation, reward, terminated, truncated, _ = envs.step(
             (location.cpu().numpy(), action.choice.cpu().numpy())
         )
+        if on_step is not None:
+            on_step()
         outputs.append(output)
         actions.append(action)
         rewards.append(torch.from_numpy(reward).float())

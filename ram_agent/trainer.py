@@ -7,7 +7,7 @@ import math
 import signal
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
 from typing import Any
@@ -84,6 +84,7 @@ class Trainer:
         self.advantage_square = 0.0
         self._sums: dict[str, float] = {}  # of the metrics since the last validation
         self._stop_requested = False
+        self._tensorboard: Any = None
 
     @property
     def averaged_agent(self) -> RAMAgent:
@@ -99,13 +100,14 @@ class Trainer:
         out_of_patience = patience is not None and self.validations_since_best >= patience
         return self.update >= self.num_updates or out_of_patience
 
-    def train(self, progress: bool = True) -> bool:
+    def train(self, report: Callable[[dict[str, float]], None] | None = None) -> bool:
         """Train to the end, or until SIGINT or SIGTERM; returns whether the end was reached.
 
-        Either way the folder's checkpoint holds the last update done.
+        Either way the folder's checkpoint holds the last update done. On a terminal a progress
+        bar is shown; `report` is called with the metrics of each validation.
         """
         bar = tqdm(
-            total=self.num_updates, initial=self.update, unit="update", disable=not progress
+            total=self.num_updates, initial=self.update, unit="update", disable=None, leave=False
         )
         with bar, self._stopping_between_updates():
             started = time.perf_counter() - self.seconds
@@ -115,12 +117,11 @@ class Trainer:
                 bar.update()
                 if self.update % self.validation_interval == 0 or self.update == self.num_updates:
                     row = self._validate()
-                    bar.set_postfix(
-                        validation_error=f"{row['validation_error']:.2f}%",
-                        best=f"{self.best_error:.2f}%",
-                    )
                     self._save()
-            self._save()
+                    if report is not None:
+                        report(row)
+            if self._stop_requested:
+                self._save()
         return self.is_over
 
     def train_one_update(self) -> dict[str, float]:
@@ -140,7 +141,7 @@ class Trainer:
         )
         loss, metrics = self._loss(rollout, done)
         self.optimizer.zero_grad()
-        loss.backward()
+        loss.backward()  # type: ignore[no-untyped-call]
         if config.max_grad_norm is not None:
             torch.nn.utils.clip_grad_norm_(self.agent.parameters(), config.max_grad_norm)
         self.optimizer.step()
@@ -200,7 +201,8 @@ class Trainer:
         square = advantages.square().mean().item()
         decay = SCALE_DECAY if self.advantage_square else 0.0
         self.advantage_square = decay * self.advantage_square + (1 - decay) * square
-        return (advantages / (self.advantage_square**0.5 + 1e-8)).clamp(-4, 4)
+        scaled: Tensor = advantages / (self.advantage_square**0.5 + 1e-8)
+        return scaled.clamp(-4, 4)
 
     def _next_index(self) -> npt.NDArray[np.int64]:
         """The images of this update: every epoch is a fresh permutation of the split."""
@@ -228,7 +230,10 @@ class Trainer:
         self.agent.location_std.fill_(std)
 
     def _average(
-        self, averaged: list[Tensor], current: list[Tensor], num_averaged: Tensor | int
+        self,
+        averaged: tuple[Tensor, ...] | list[Tensor],
+        current: tuple[Tensor, ...] | list[Tensor],
+        num_averaged: Tensor | int,
     ) -> None:
         n = float(num_averaged)
         # Early on the average is short, so that it does not remember the initial weights.
@@ -259,6 +264,10 @@ class Trainer:
         self.validations_since_best = 0 if is_best else self.validations_since_best + 1
         if self.folder is not None:
             self.folder.append_metrics(row)
+            if self._tensorboard is not None:
+                for name, value in row.items():
+                    self._tensorboard.add_scalar(name, value, self.update)
+                self._tensorboard.flush()
             if is_best:
                 self.folder.save_agent("best", self.averaged_agent, self.update, error)
         return row
@@ -268,6 +277,27 @@ class Trainer:
             return
         self.folder.save_agent("last", self.averaged_agent, self.update)
         self.folder.save_state(self.state_dict())
+
+    def resume(self) -> None:
+        """Go on from the folder's checkpoint."""
+        assert self.folder is not None
+        self.load_state_dict(self.folder.load_state())
+        self.folder.forget_metrics_after(self.update)
+
+    def log_to_tensorboard(self) -> None:
+        """Write the metrics for TensorBoard too.
+
+        Raises:
+            ValueError: if TensorBoard is not installed.
+        """
+        assert self.folder is not None
+        try:
+            from torch.utils.tensorboard import SummaryWriter
+        except ImportError:
+            raise ValueError(
+                'TensorBoard is not installed: pip install "ram-gym[tensorboard]".'
+            ) from None
+        self._tensorboard = SummaryWriter(str(self.folder.path), purge_step=self.update)
 
     def state_dict(self) -> dict[str, Any]:
         """All that is needed to go on."""

@@ -11,7 +11,7 @@ from gymnasium.vector import AutoresetMode
 
 from ram_envs.canvas import Canvas
 from ram_envs.classification import ImageClassification
-from ram_envs.datasets import ImageDataset, load_dataset
+from ram_envs.datasets import ImageDataset, Split, load_dataset
 from ram_envs.glimpse_env import GlimpseEnv, GlimpseVectorEnv
 from ram_envs.retina import Retina
 
@@ -20,7 +20,7 @@ Built = TypeVar("Built")
 
 def make_classification(
     dataset: str | ImageDataset | Sequence[ImageDataset] = "auto",
-    split: str = "train",
+    split: Split = "train",
     num_glimpses: int = 6,
     glimpse_size: int = 8,
     num_scales: int = 1,
@@ -117,7 +117,7 @@ class ClassificationEnv(GlimpseEnv):
         render_mode: str | None = None,
         **keywords: Any,
     ) -> None:
-        task, retina = _call_checked(make_classification, keywords, self.__init__)
+        task, retina = _call_checked(make_classification, keywords, type(self))
         super().__init__(task, retina, initial_location, render_mode)
         self.dataset_name: str = task.dataset.name
         self.num_images: int = len(task.dataset)
@@ -135,15 +135,13 @@ class ClassificationVectorEnv(GlimpseVectorEnv):
         autoreset_mode: AutoresetMode | str = AutoresetMode.NEXT_STEP,
         **keywords: Any,
     ) -> None:
-        task, retina = _call_checked(make_classification, keywords, self.__init__)
+        task, retina = _call_checked(make_classification, keywords, type(self))
         super().__init__(task, retina, num_envs, initial_location, render_mode, autoreset_mode)
         self.dataset_name: str = task.dataset.name
         self.num_images: int = len(task.dataset)
 
 
-def _call_checked(
-    build: Callable[..., Built], keywords: dict[str, Any], shell: Callable[..., None]
-) -> Built:
+def _call_checked(build: Callable[..., Built], keywords: dict[str, Any], shell: type) -> Built:
     """`build(**keywords)`, after naming a keyword that neither it nor its `shell` knows."""
     known = {*inspect.signature(build).parameters, *inspect.signature(shell).parameters}
     known -= {"keywords"}

@@ -25,7 +25,7 @@ from ram_envs.task import Rows, State, Task
 if TYPE_CHECKING:
     from ram_envs.rendering import Scene, Window
 
-Observation = dict[str, npt.NDArray[np.float32]]
+Observation = dict[str, Any]  # glimpse and location, float32 arrays
 Infos = dict[str, Any]
 
 
@@ -73,11 +73,12 @@ class GlimpseBatch(Generic[State]):
         """What one environment sees: the glimpse, and where it was taken."""
         shape = self.retina.glimpse_shape(self.task.image_shape)
         return spaces.Dict(
-            glimpse=spaces.Box(0, 1, shape, np.float32), location=spaces.Box(-1, 1, (2,), np.float32)
+            glimpse=spaces.Box(0, 1, shape, np.float32),
+            location=spaces.Box(-1, 1, (2,), np.float32),
         )
 
     @property
-    def action_space(self) -> spaces.Tuple:
+    def action_space(self) -> spaces.Tuple[Any]:
         """What one environment is told: where to look next, and a label or a move."""
         num_choices = len(self.task.choice_names)
         return spaces.Tuple((spaces.Box(-1, 1, (2,), np.float32), spaces.Discrete(num_choices)))
@@ -94,7 +95,7 @@ class GlimpseBatch(Generic[State]):
         self._episodes[rows] = 0
 
     def begin(self, rows: Rows, options: Mapping[str, Any]) -> None:
-        """Begin the next episode in `rows`: the task draws its world, the retina its first place."""
+        """Begin the next episode in `rows`: a new world, and a first location."""
         episode_keys = combine_keys(self._keys[rows], self._episodes[rows])
         gaze_streams = Streams(combine_keys(episode_keys, 0))
         task_streams = Streams(combine_keys(episode_keys, 1))
@@ -106,8 +107,9 @@ class GlimpseBatch(Generic[State]):
         self._episodes[rows] += 1
         self.running[rows] = True
         self._sum_images(rows)
-        for row in rows if self._trails is not None else ():
-            self._trails[row] = _Trail()
+        if self._trails is not None:
+            for row in rows:
+                self._trails[row] = _Trail()
 
     def advance(
         self,
@@ -130,7 +132,7 @@ class GlimpseBatch(Generic[State]):
         return outcome.rewards, outcome.terminations
 
     def observe(self) -> Observation:
-        """What each environment sees now: fresh arrays {glimpse (B, K·C, G, G), location (B, 2)}."""
+        """What each sees now: new arrays, glimpse (B, K·C, G, G) and location (B, 2)."""
         glimpses = self.retina.look(self._sums, self.locations)
         if self._trails is not None:
             edges = pixel_edges(self.locations, *self.task.image_shape[:2])
@@ -157,7 +159,7 @@ class GlimpseBatch(Generic[State]):
             raise ResetNeeded("Nothing to render yet: call reset() first.")
         trail = self._trails[row]
         names = self.task.choice_names
-        label, has_label = self.task.infos(self.state).get("label", (None, None))
+        label = self.infos().get("label")
         return Scene(
             canvas=self.canvases[row],
             fixations=np.array(trail.edges),
@@ -165,7 +167,7 @@ class GlimpseBatch(Generic[State]):
             num_scales=self.retina.num_scales,
             caption=f"glimpse {len(trail.edges)}",
             choice=None if trail.choice is None else names[trail.choice],
-            truth=names[label[row]] if label is not None and has_label[row] else None,
+            truth=None if label is None else names[label[row]],
             reward=trail.reward,
             over=not self.running[row],
         )
@@ -215,7 +217,7 @@ class GlimpseEnv(gym.Env[Observation, Any]):
             the action space, NaN locations included.
     """
 
-    metadata = {"render_modes": ["rgb_array", "human"], "render_fps": 2}  # noqa: RUF012
+    metadata = {"render_modes": ["rgb_array", "human"], "render_fps": 2}
 
     def __init__(
         self,
@@ -227,7 +229,7 @@ class GlimpseEnv(gym.Env[Observation, Any]):
         _check_render_mode(render_mode, self.metadata["render_modes"])
         self.render_mode = render_mode
         self.batch = GlimpseBatch(task, retina, 1, initial_location, render_mode is not None)
-        self.observation_space = self.batch.observation_space
+        self.observation_space: spaces.Dict = self.batch.observation_space
         self.action_space = self.batch.action_space
         self._row: Rows = np.zeros(1, np.intp)
         self._seeded = False
@@ -236,7 +238,8 @@ class GlimpseEnv(gym.Env[Observation, Any]):
     @property
     def canvas(self) -> npt.NDArray[np.uint8]:
         """The whole image, (H, W[, C]): for drawing, tests and scripted players."""
-        return self.batch.canvases[0]
+        canvas: npt.NDArray[np.uint8] = self.batch.canvases[0]
+        return canvas
 
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
@@ -261,7 +264,7 @@ class GlimpseEnv(gym.Env[Observation, Any]):
         observation, info = self._observe()
         return observation, float(rewards[0]), bool(terminations[0]), False, info
 
-    def render(self) -> npt.NDArray[np.uint8] | None:  # type: ignore[override]
+    def render(self) -> npt.NDArray[np.uint8] | None:
         """The canvas, the retina's squares, the path and what is seen: (height, width, 3) uint8."""
         if self.render_mode is None:
             gym.logger.warn(
@@ -295,7 +298,7 @@ class GlimpseEnv(gym.Env[Observation, Any]):
 
 
 class GlimpseVectorEnv(gym.vector.VectorEnv[Observation, Any, npt.NDArray[Any]]):
-    """B environments in one: sub-environment i of seed s plays what `GlimpseEnv` of seed s + i plays.
+    """B environments in one; sub-environment i of seed s plays as `GlimpseEnv` of seed s + i.
 
     It equals `SyncVectorEnv` of the single environment bit for bit, in every auto-reset mode, and
     is many times faster. `reset(options={"reset_mask": mask})` resets some sub-environments; other
@@ -311,7 +314,7 @@ class GlimpseVectorEnv(gym.vector.VectorEnv[Observation, Any, npt.NDArray[Any]])
             next step's action is ignored and begins a new one), SAME_STEP or DISABLED.
     """
 
-    metadata = {"render_modes": ["rgb_array"], "render_fps": 2}  # noqa: RUF012
+    metadata = {"render_modes": ["rgb_array"], "render_fps": 2}
 
     def __init__(
         self,
@@ -378,9 +381,7 @@ class GlimpseVectorEnv(gym.vector.VectorEnv[Observation, Any, npt.NDArray[Any]])
 
         rewards = np.zeros(self.num_envs)
         terminations = np.zeros(self.num_envs, np.bool_)
-        rewards[rows], terminations[rows] = self.batch.advance(
-            rows, locations[rows], choices[rows]
-        )
+        rewards[rows], terminations[rows] = self.batch.advance(rows, locations[rows], choices[rows])
         infos: Infos = {}
         if len(reset_rows):
             self.batch.begin(reset_rows, {})
@@ -421,7 +422,7 @@ class GlimpseVectorEnv(gym.vector.VectorEnv[Observation, Any, npt.NDArray[Any]])
             )
             self._seeded = True
         given = [row for row in rows if seeds[row] is not None]
-        self.batch.seed(np.array(given, np.intp), [seeds[row] for row in given])  # type: ignore
+        self.batch.seed(np.array(given, np.intp), [seeds[row] for row in given])
 
     def _final(self, ended: npt.NDArray[np.bool_]) -> Infos:
         """final_obs and final_info of the sub-environments that ended in this step."""

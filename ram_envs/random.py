@@ -73,7 +73,8 @@ class Streams:
 
     def uniform(self, count: int, low: float = 0.0, high: float = 1.0) -> npt.NDArray[np.float64]:
         """Uniform numbers in [low, high), (B, count), from the top 53 bits of each word."""
-        return low + (high - low) * ((self.bits(count) >> np.uint64(11)) * 2.0**-53)
+        fractions = (self.bits(count) >> np.uint64(11)).astype(np.float64) * 2.0**-53
+        return low + (high - low) * fractions
 
     def integers(self, *ranges: int) -> npt.NDArray[np.int64]:
         """Uniform integers, (B, len(ranges)); column j lies in 0 … ranges[j] − 1.

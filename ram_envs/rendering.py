@@ -137,6 +137,13 @@ def to_rgb_array(surface: pygame.Surface) -> UInt8Array:
     return np.ascontiguousarray(pg.surfarray.array3d(surface).transpose(1, 0, 2))
 
 
+def to_surface(frame: UInt8Array) -> pygame.Surface:
+    """The surface with the pixels of a frame (height, width, 3) uint8: undoes `to_rgb_array`."""
+    pg = _import_pygame()
+    surface: pygame.Surface = pg.surfarray.make_surface(frame.transpose(1, 0, 2))
+    return surface
+
+
 class Window:
     """A window that shows frames at a steady rate.
 

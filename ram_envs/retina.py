@@ -115,9 +115,7 @@ class Retina:
     ) -> None:
         num_images, height, width, channels = images.shape
         border = 1 << (self.num_scales - 1)  # the widest box: no box reaches beyond it
-        padded = np.zeros(
-            (num_images, channels, height + 2 * border, width + 2 * border), np.uint8
-        )
+        padded = np.zeros((num_images, channels, height + 2 * border, width + 2 * border), np.uint8)
         padded[..., border : border + height, border : border + width] = images.transpose(
             0, 3, 1, 2
         )
@@ -155,7 +153,14 @@ class Retina:
             patches = np.lib.stride_tricks.as_strided(  # of every location
                 table,
                 (batch, height + 1, width + 1, channels, size, size),
-                (image_stride, y_stride, x_stride, channel_stride, step * y_stride, step * x_stride),
+                (
+                    image_stride,
+                    y_stride,
+                    x_stride,
+                    channel_stride,
+                    step * y_stride,
+                    step * x_stride,
+                ),
                 writeable=False,
             )
             np.divide(patches[rows, y, x], np.float32(255 * step**2), out=glimpses[:, scale])
@@ -168,7 +173,8 @@ def pixel_edges(
     """The pixel edges (…, 2), as (x, y), that `locations` (…, 2) name on an image H × W."""
     # float64, so that the edge does not depend on float32 rounding, which libraries do differently
     scaled = (np.asarray(locations, np.float64) + 1) / 2 * np.array([width, height]) + 0.5
-    return np.floor(scaled).astype(np.int64)
+    edges: npt.NDArray[np.int64] = np.floor(scaled).astype(np.int64)
+    return edges
 
 
 def _sum_dtype(scale: int) -> type[np.unsignedinteger]:

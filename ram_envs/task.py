@@ -1,4 +1,4 @@
-"""What a task is: a batched world that an agent looks at, of which retina and Gymnasium know nothing.
+"""What a task is: a batched world to look at, which knows neither retina nor Gymnasium.
 
 A task says what is on the screen, what a choice (a label, a move) does to it, what that pays and
 when the episode ends. It keeps no state of its own: `allocate` makes the state of B episodes, and
@@ -49,9 +49,7 @@ class Task(Protocol, Generic[State]):
     def allocate(self, num_envs: int) -> State:
         """The state of `num_envs` episodes that have not begun."""
 
-    def begin(
-        self, state: State, rows: Rows, streams: Streams, options: Mapping[str, Any]
-    ) -> None:
+    def begin(self, state: State, rows: Rows, streams: Streams, options: Mapping[str, Any]) -> None:
         """Begin new episodes in rows `rows` (n,), drawing from `streams` (n of them) alone.
 
         `options` are those of `env.reset`; an array there has num_envs entries.

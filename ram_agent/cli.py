@@ -1,0 +1,437 @@
+"""The command `ram`: train, evaluate, watch, list."""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime
+import sys
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import gymnasium as gym
+import torch
+import tyro
+from gymnasium.vector import AutoresetMode
+from tqdm import tqdm
+
+from ram_agent.agent import RAMAgent
+from ram_agent.checkpoint import RunFolder, load_agent, write_json
+from ram_agent.config import (
+    PRESETS,
+    AgentConfig,
+    TrainConfig,
+    config_from_json,
+    preset,
+)
+from ram_agent.evaluation import Evaluation, evaluate
+from ram_agent.provenance import provenance
+from ram_agent.rollout import Gaze
+from ram_agent.trainer import Trainer
+from ram_envs.registration import CLASSIFICATION
+
+EVALUATION_ENVS = 500  # sub-environments: divides every split of MNIST
+
+
+@dataclass(frozen=True)
+class Train:
+    """Train RAM, validate it as it learns, and show what it looks at.
+
+    Examples:
+      ram train RAMClutteredMNIST-v0
+      ram train RAMMNIST-v0 --num-glimpses 4 --seed 1 --out runs/four
+      ram train RAMTranslatedMNIST-v0 --dataset digits --episodes 500000
+      ram train --resume runs/four
+
+    The folder gets config.json, metrics.jsonl (a row for each validation), best.safetensors and
+    last.safetensors, resume.pt (all that --resume needs) and, at the end, evaluation.json and
+    fixations.png. Ctrl-C saves and says how to go on.
+    """
+
+    env_id: tyro.conf.Positional[str | None] = None
+    """The environment, for example RAMClutteredMNIST-v0; `ram list` shows them all."""
+
+    preset: str = "default"
+    """The settings below are those of this preset unless given: "default", what trains best, or
+    "paper", as the paper says. `ram train --preset paper --help` shows them."""
+
+    out: Path | None = None
+    """The run's folder; runs/ENV_ID-DATE-TIME if not given."""
+
+    resume: Path | None = None
+    """Go on with the run in this folder, as if it had not stopped. Takes no other settings."""
+
+    dataset: str | None = None
+    """mnist, digits (embedded, no download) or auto; the environment's default if not given."""
+
+    num_glimpses: int | None = None
+    """T, how often the agent looks; the environment's default if not given."""
+
+    device: str = "cpu"
+    """Where the networks run: cpu, cuda, …"""
+
+    threads: int | None = None
+    """Threads of PyTorch on the CPU; 1 if not given, since the networks are small."""
+
+    tensorboard: bool = False
+    """Write metrics for TensorBoard too (pip install "ram-gym[tensorboard]")."""
+
+    agent: Annotated[AgentConfig, tyro.conf.arg(name="")] = field(default_factory=AgentConfig)
+
+    training: Annotated[TrainConfig, tyro.conf.arg(name="")] = field(default_factory=TrainConfig)
+
+
+@dataclass(frozen=True)
+class Evaluate:
+    """Measure a trained agent: its error after each glimpse, beside random gaze and centre gaze.
+
+    Examples:
+      ram evaluate runs/four
+      ram evaluate runs/four --split validation --save validation.json
+
+    Each image is seen once, on the split's fixed canvases.
+    """
+
+    run: tyro.conf.Positional[str]
+    """A run's folder, or the path of weights (.safetensors)."""
+
+    split: Literal["train", "validation", "test"] = "test"
+    """Which images."""
+
+    env_id: str | None = None
+    """Another environment than the agent's own, whose glimpses have the same shape."""
+
+    dataset: str | None = None
+    """Another data set than the agent's own: mnist or digits."""
+
+    num_glimpses: int | None = None
+    """Another number of glimpses than the agent's own."""
+
+    num_episodes: int | None = None
+    """Only the first so many images; the whole split if not given."""
+
+    seed: int = 0
+    """Of first locations and drawn actions."""
+
+    save: Path | None = None
+    """Write the figures to this JSON file."""
+
+
+@dataclass(frozen=True)
+class Watch:
+    """Watch a trained agent look, in a window or in a picture.
+
+    Examples:
+      ram watch runs/four
+      ram watch runs/four --save four.gif
+      ram watch runs/four --save four.png --episodes 6
+    """
+
+    run: tyro.conf.Positional[str]
+    """A run's folder, or the path of weights (.safetensors)."""
+
+    save: Path | None = None
+    """Instead of a window: an animation (.gif), or the last frames side by side (.png)."""
+
+    episodes: int = 6
+    """How many episodes."""
+
+    start: int = 0
+    """The first episode: an image's index."""
+
+    split: Literal["train", "validation", "test"] = "test"
+    """Which images."""
+
+    sampled: bool = False
+    """Draw locations and labels instead of taking the likeliest."""
+
+
+@dataclass(frozen=True)
+class List:
+    """List the environments."""
+
+
+def main(args: list[str] | None = None) -> None:
+    """Run the command line; exits with 1 and one clear line where it can't go on."""
+    args = sys.argv[1:] if args is None else args
+    try:
+        agent_config, train_config = preset(_scan(args, "--preset") or "default")
+        train_default = Train(agent=agent_config, training=train_config)
+        command = tyro.cli(
+            Annotated[Train, tyro.conf.subcommand("train", default=train_default)]
+            | Annotated[Evaluate, tyro.conf.subcommand("evaluate")]
+            | Annotated[Watch, tyro.conf.subcommand("watch")]
+            | Annotated[List, tyro.conf.subcommand("list")],
+            prog="ram",
+            description="Recurrent models of visual attention: train and watch an agent that "
+            "looks at one small glimpse after another. `ram COMMAND --help` says more.",
+            args=args,
+        )
+        if isinstance(command, Train):
+            train(command)
+        elif isinstance(command, Evaluate):
+            evaluate_run(command)
+        elif isinstance(command, Watch):
+            watch(command)
+        else:
+            list_envs()
+    except (OSError, ValueError, FloatingPointError, gym.error.Error) as error:
+        print(f"ram: {error}", file=sys.stderr)
+        sys.exit(1)
+
+
+def train(command: Train) -> None:
+    """`ram train`."""
+    torch.set_num_threads(command.threads or 1)
+    if command.resume is not None:
+        folder = RunFolder(command.resume)
+        run = _resumed_run(command, folder)
+    else:
+        folder = RunFolder(command.out or _new_folder(command.env_id))
+        run = _new_run(command)
+        folder.create(run)
+    config = config_from_json(TrainConfig, run["training"])
+    env_id, keywords = run["env_id"], run["env_kwargs"]
+
+    train_envs = _make_envs(env_id, config.batch_size, split="train", **keywords)
+    validation_envs = _make_envs(env_id, EVALUATION_ENVS, split="validation", **keywords)
+    torch.manual_seed(config.seed)
+    agent = RAMAgent(
+        train_envs.single_observation_space,
+        train_envs.single_action_space,
+        config_from_json(AgentConfig, run["agent"]),
+    ).to(command.device)
+    trainer = Trainer(agent, train_envs, validation_envs, config, folder)
+    if command.resume is not None:
+        trainer.resume()
+    if command.tensorboard:
+        trainer.log_to_tensorboard()
+
+    print(f"{env_id} on {run['dataset']}: {trainer.num_updates} updates, in {folder.path}")
+    if not trainer.train(report=_print_progress):
+        print(f"Stopped after {trainer.update} updates. Go on: ram train --resume {folder.path}")
+        return
+    best, facts = load_agent(folder.path)
+    result = _evaluate_all(best, env_id, "test", None, config.seed, keywords)
+    write_json(
+        folder.path / "evaluation.json",
+        {**facts, "train_seconds": round(trainer.seconds, 1), "split": "test", "results": result},
+    )
+    print(f"Trained for {trainer.seconds:.0f} s; best validation {trainer.best_error:.2f} %.")
+    _print_results(result, f"{env_id}, {run['dataset']}, test split")
+    _save_watched(best, env_id, keywords, folder.path / "fixations.png")
+    print(f"What it looked at: {folder.path / 'fixations.png'}")
+
+
+def evaluate_run(command: Evaluate) -> None:
+    """`ram evaluate`."""
+    torch.set_num_threads(1)
+    agent, facts = load_agent(command.run)
+    env_id, keywords = _own_env(facts)
+    if command.dataset is not None:
+        keywords["dataset"] = command.dataset
+    if command.num_glimpses is not None:
+        keywords["num_glimpses"] = command.num_glimpses
+    env_id = command.env_id or env_id
+    result = _evaluate_all(
+        agent, env_id, command.split, command.num_episodes, command.seed, keywords
+    )
+    _print_results(result, f"{env_id}, {keywords['dataset']}, {command.split} split")
+    if command.save is not None:
+        how = {"env_id": env_id, "env_kwargs": keywords, "split": command.split}
+        made = {**provenance(), "seed": command.seed, "trained_by": facts}
+        write_json(command.save, {**how, **made, "results": result})
+        print(f"Written to {command.save}")
+
+
+def watch(command: Watch) -> None:
+    """`ram watch`."""
+    from ram_agent.pictures import play_frames
+    from ram_envs.rendering import Window, to_surface
+
+    agent, facts = load_agent(command.run)
+    env_id, keywords = _own_env(facts)
+    episodes = range(command.start, command.start + command.episodes)
+    if command.save is not None:
+        _save_watched(
+            agent, env_id, keywords, command.save, episodes, command.split, not command.sampled
+        )
+        print(f"Written to {command.save}")
+        return
+    envs = _make_envs(env_id, 1, split=command.split, render_mode="rgb_array", **keywords)
+    window = Window(title=f"ram watch {command.run}", render_fps=2)
+    for frames in play_frames(agent, envs, episodes, not command.sampled):
+        for frame in (*frames, frames[-1]):
+            window.show(to_surface(frame))
+            if window.closed:
+                return
+    window.close()
+
+
+def list_envs() -> None:
+    """`ram list`."""
+    row = "{:<26} {:>9} {:>8} {:>17} {:>9}"
+    print(row.format("id", "canvas", "clutter", "retina", "glimpses"))
+    for env_id in CLASSIFICATION:
+        env = gym.make(env_id, dataset="digits").unwrapped
+        task, retina = env.batch.task, env.batch.retina  # type: ignore[attr-defined]
+        height, width = task.image_shape[:2]
+        size = retina.glimpse_size
+        print(
+            row.format(
+                env_id,
+                f"{height} × {width}",
+                task.canvas.num_clutter,
+                f"{size} × {size}, {retina.num_scales} scale" + "s" * (retina.num_scales > 1),
+                task.num_glimpses,
+            )
+        )
+
+
+def _new_run(command: Train) -> dict[str, Any]:
+    """config.json of a new run; the data set in it is the one that was really found."""
+    if command.env_id is None:
+        raise ValueError(
+            f"which environment? Expected ram train ENV_ID, one of: {', '.join(CLASSIFICATION)}."
+        )
+    keywords: dict[str, Any] = {}
+    if command.dataset is not None:
+        keywords["dataset"] = command.dataset
+    if command.num_glimpses is not None:
+        keywords["num_glimpses"] = command.num_glimpses
+    env = _make_envs(command.env_id, 1, split="train", **keywords).unwrapped
+    keywords["dataset"] = env.dataset_name  # type: ignore[attr-defined]
+    return {
+        "env_id": command.env_id,
+        "env_kwargs": keywords,
+        "dataset": keywords["dataset"],
+        "preset": command.preset,
+        "agent": dataclasses.asdict(command.agent),
+        "training": dataclasses.asdict(command.training),
+        **provenance(),
+    }
+
+
+def _resumed_run(command: Train, folder: RunFolder) -> dict[str, Any]:
+    """config.json of the run that goes on, after refusing settings that would change it."""
+    agent_config, train_config = PRESETS[command.preset]
+    fresh = Train(
+        env_id=command.env_id,
+        resume=command.resume,
+        device=command.device,
+        threads=command.threads,
+        tensorboard=command.tensorboard,
+        preset=command.preset,
+        agent=agent_config,
+        training=train_config,
+    )
+    run = folder.read_config()
+    if command != fresh or command.env_id not in (None, run["env_id"]):
+        raise ValueError(
+            f"--resume {folder.path} goes on with the settings of that run ({run['env_id']}) and "
+            "takes no others. Leave them out, or start a new run with them."
+        )
+    return run
+
+
+def _make_envs(env_id: str, num_envs: int, **keywords: Any) -> gym.vector.VectorEnv[Any, Any, Any]:
+    return gym.make_vec(
+        env_id, num_envs=num_envs, autoreset_mode=AutoresetMode.DISABLED, **keywords
+    )
+
+
+def _own_env(facts: dict[str, Any]) -> tuple[str, dict[str, Any]]:
+    """The id and keywords of the environment that an agent was trained in."""
+    if "env_id" not in facts:
+        raise ValueError("these weights don't say which environment they were trained in.")
+    return facts["env_id"], dict(facts["env_kwargs"])
+
+
+def _evaluate_all(
+    agent: RAMAgent,
+    env_id: str,
+    split: str,
+    num_episodes: int | None,
+    seed: int,
+    keywords: dict[str, Any],
+) -> dict[str, dict[str, Any]]:
+    """Learned gaze, mean and sampled, beside the controls."""
+    envs = _make_envs(env_id, EVALUATION_ENVS, split=split, **keywords)
+    agent.check_fits(envs.single_observation_space, envs.single_action_space)
+    runs: dict[str, tuple[Gaze, bool]] = {
+        "learned gaze": ("learned", True),
+        "learned gaze, sampled": ("learned", False),
+        "random gaze": ("random", True),
+        "centre gaze": ("centre", True),
+    }
+    results = {}
+    for name, (gaze, deterministic) in runs.items():
+        result = evaluate(
+            agent,
+            envs,
+            num_episodes=num_episodes,
+            deterministic=deterministic,
+            gaze=gaze,
+            seed=seed,
+        )
+        results[name] = _as_json(result)
+    return results
+
+
+def _as_json(result: Evaluation) -> dict[str, Any]:
+    return {
+        "error": round(result.error, 4),
+        "standard_error": round(result.standard_error, 4),
+        "errors_after_each_glimpse": [round(error, 4) for error in result.errors],
+        "episodes": result.episodes,
+        "passes": 1,
+    }
+
+
+def _print_progress(row: dict[str, float]) -> None:
+    tqdm.write(
+        f"{row['episodes']:>9,} episodes {row['seconds']:7.0f} s   "
+        f"train error {row['train_error']:6.2f} %   "
+        f"validation error {row['validation_error']:6.2f} %"
+    )
+
+
+def _print_results(results: dict[str, dict[str, Any]], title: str) -> None:
+    episodes = next(iter(results.values()))["episodes"]
+    print(f"\n{title}: percent wrong of {episodes} images, one pass")
+    for name, result in results.items():
+        after = " ".join(f"{error:6.2f}" for error in result["errors_after_each_glimpse"])
+        error, spread = result["error"], result["standard_error"]
+        print(f"  {name:<22} {error:6.2f} ± {spread:.2f}   after each glimpse: {after}")
+    print()
+
+
+def _save_watched(
+    agent: RAMAgent,
+    env_id: str,
+    keywords: dict[str, Any],
+    path: Path,
+    episodes: range = range(6),
+    split: str = "test",
+    deterministic: bool = True,
+) -> None:
+    from ram_agent.pictures import play_frames, save_picture
+
+    envs = _make_envs(env_id, 1, split=split, render_mode="rgb_array", **keywords)
+    agent.check_fits(envs.single_observation_space, envs.single_action_space)
+    frames = play_frames(agent, envs, episodes, deterministic)
+    save_picture(list(tqdm(frames, "drawing", len(episodes), disable=None, leave=False)), path)
+
+
+def _new_folder(env_id: str | None) -> Path:
+    return Path("runs") / f"{env_id}-{datetime.datetime.now():%Y%m%d-%H%M%S}"
+
+
+def _scan(args: list[str], option: str) -> str | None:
+    """The value of `option`, found before the rest is parsed: it decides the others' defaults."""
+    for place, arg in enumerate(args):
+        if arg == option and place + 1 < len(args):
+            return args[place + 1]
+        if arg.startswith(f"{option}="):
+            return arg.partition("=")[2]
+    return None

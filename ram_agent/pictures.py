@@ -1,0 +1,94 @@
+"""Pictures of what an agent looked at: frames of its episodes, as GIF, PNG or in a window."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+import numpy.typing as npt
+import torch
+from PIL import Image
+
+from ram_agent.agent import RAMAgent
+from ram_agent.checkpoint import write_whole
+from ram_agent.rollout import collect_rollout
+
+Frame = npt.NDArray[np.uint8]
+
+ENDINGS = (".gif", ".png")
+FRAME_MILLISECONDS = 500
+LAST_FRAME_MILLISECONDS = 1500  # time to read the verdict
+SHEET_WIDTH = 1536
+
+
+@torch.no_grad()
+def play_frames(
+    agent: RAMAgent,
+    envs: gym.vector.VectorEnv[Any, Any, Any],
+    episodes: Sequence[int],
+    deterministic: bool = True,
+) -> Iterator[list[Frame]]:
+    """The frames of one episode after another, (height, width, 3) uint8 each.
+
+    Args:
+        agent: who plays.
+        envs: a vector environment of one, with render_mode "rgb_array" and autoreset DISABLED.
+        episodes: image indices where the environment has images, else seeds.
+        deterministic: mean locations and likeliest choices, or drawn ones.
+    """
+    has_images = getattr(envs.unwrapped, "num_images", None) is not None
+    for episode in episodes:
+        frames: list[Frame] = []
+        collect_rollout(
+            agent,
+            envs,
+            seed=episode,
+            options={"index": episode} if has_images else None,
+            deterministic=deterministic,
+            on_step=lambda frames=frames: frames.extend(envs.render() or ()),  # type: ignore[misc]
+        )
+        yield frames
+
+
+def save_picture(episodes: Sequence[Sequence[Frame]], path: Path) -> None:
+    """Write episodes as an animation (.gif), or their last frames side by side (.png).
+
+    Raises:
+        ValueError: if the path has another ending.
+    """
+    if path.suffix == ".gif":
+        _save_gif(episodes, path)
+    elif path.suffix == ".png":
+        _save_sheet([frames[-1] for frames in episodes], path)
+    else:
+        raise ValueError(f"{path}: expected a name that ends in {' or '.join(ENDINGS)}.")
+
+
+def _save_gif(episodes: Sequence[Sequence[Frame]], path: Path) -> None:
+    frames, durations = [], []
+    for episode in episodes:
+        frames += [Image.fromarray(frame).quantize(64) for frame in episode]
+        durations += [FRAME_MILLISECONDS] * (len(episode) - 1) + [LAST_FRAME_MILLISECONDS]
+    write_whole(
+        path,
+        lambda file: frames[0].save(
+            file, "GIF", save_all=True, append_images=frames[1:], duration=durations, loop=0
+        ),
+    )
+
+
+def _save_sheet(frames: Sequence[Frame], path: Path) -> None:
+    height, width = frames[0].shape[:2]
+    columns = min(3, len(frames))
+    cell_width = SHEET_WIDTH // columns
+    cell_height = height * cell_width // width
+    sheet = Image.new("RGB", (SHEET_WIDTH, cell_height * math.ceil(len(frames) / columns)))
+    for place, frame in enumerate(frames):
+        cell = Image.fromarray(frame).resize((cell_width, cell_height), Image.Resampling.LANCZOS)
+        row, column = divmod(place, columns)
+        sheet.paste(cell, (column * cell_width, row * cell_height))
+    write_whole(path, lambda file: sheet.save(file, "PNG", optimize=True))

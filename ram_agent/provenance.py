@@ -1,0 +1,59 @@
+"""Where a result comes from: the command, commit, machine and time that made it."""
+
+from __future__ import annotations
+
+import datetime
+import os
+import platform
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import torch
+
+import ram_envs
+
+
+def provenance() -> dict[str, str]:
+    """JSON-ready facts that let someone else make a result again."""
+    return {
+        "command": _command(),
+        "version": ram_envs.__version__,
+        "commit": _commit(),
+        "machine": f"{os.cpu_count()} × {_processor()}, {platform.system()}",
+        "software": f"Python {platform.python_version()}, torch {torch.__version__}",
+        "date": datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
+    }
+
+
+def _command() -> str:
+    program = Path(sys.argv[0])
+    name = "python -m ram_agent" if program.name == "__main__.py" else program.name
+    return " ".join([name, *map(shlex.quote, sys.argv[1:])])
+
+
+def _commit() -> str:
+    """The commit of the checkout that the package lies in; "" for an installed package."""
+    here = Path(ram_envs.__file__).parent.parent
+    if not (here / ".git").exists():
+        return ""
+    try:
+        return subprocess.run(
+            ["git", "-C", str(here), "describe", "--always", "--dirty", "--abbrev=12"],
+            capture_output=True,
+            text=True,
+            check=True,
+            timeout=10,
+        ).stdout.strip()
+    except (OSError, subprocess.SubprocessError):
+        return ""
+
+
+def _processor() -> str:
+    cpuinfo = Path("/proc/cpuinfo")
+    if cpuinfo.is_file():
+        for line in cpuinfo.read_text(encoding="utf-8", errors="replace").splitlines():
+            if line.startswith("model name"):
+                return line.split(":", 1)[1].strip()
+    return platform.processor() or platform.machine()
