@@ -193,12 +193,15 @@ def train(command: Train) -> None:
     config = config_from_json(TrainConfig, run["training"])
     env_id, keywords = run["env_id"], run["env_kwargs"]
 
-    train_envs = _make_envs(env_id, config.batch_size, split="train", **keywords)
+    part_size = config.batch_size // config.parts
+    train_envs = [
+        _make_envs(env_id, part_size, split="train", **keywords) for _ in range(config.parts)
+    ]
     validation_envs = _make_envs(env_id, EVALUATION_ENVS, split="validation", **keywords)
     torch.manual_seed(config.seed)
     agent = RAMAgent(
-        train_envs.single_observation_space,
-        train_envs.single_action_space,
+        train_envs[0].single_observation_space,
+        train_envs[0].single_action_space,
         config_from_json(AgentConfig, run["agent"]),
     ).to(command.device)
     trainer = Trainer(agent, train_envs, validation_envs, config, folder)

@@ -51,6 +51,9 @@ class TrainConfig:
     batch_size: int = 128
     """Episodes played side by side, and averaged in one update."""
 
+    parts: int = 2
+    """Into how many parts a batch is split, each played in a thread of its own."""
+
     optimizer: Literal["adam", "sgd"] = "adam"
     """Adam, or SGD with momentum 0.9."""
 
@@ -107,9 +110,13 @@ class TrainConfig:
 
     def __post_init__(self) -> None:
         positive = ("episodes", "batch_size", "learning_rate", "location_std", "location_std_end")
-        for name in (*positive, "validate_every"):
+        for name in (*positive, "validate_every", "parts"):
             if not getattr(self, name) > 0:
                 raise ValueError(f"{name}={getattr(self, name)!r}: expected a positive number.")
+        if self.batch_size % self.parts:
+            raise ValueError(
+                f"batch_size={self.batch_size} cannot be split into parts={self.parts} evenly."
+            )
         if self.epochs is not None and not self.epochs > 0:
             raise ValueError(f"epochs={self.epochs!r}: expected a positive number, or None.")
         if not 0 <= self.average_decay < 1:
@@ -122,6 +129,7 @@ PRESETS: dict[str, tuple[AgentConfig, TrainConfig]] = {
         AgentConfig(location_mean="linear", initialisation="torch", pixel_scale=1.0),
         TrainConfig(
             batch_size=20,
+            parts=1,
             optimizer="sgd",
             learning_rate=0.01,
             head_rate=1.0,

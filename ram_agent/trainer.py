@@ -7,8 +7,10 @@ import math
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from dataclasses import dataclass
 from types import FrameType
 from typing import Any
 
@@ -28,6 +30,7 @@ from ram_agent.losses import (
     baseline_loss,
     label_gains,
     label_loss,
+    mean,
     policy_loss,
     returns_to_go,
     supervision_weights,
@@ -45,7 +48,8 @@ class Trainer:
 
     Args:
         agent: who learns; its weights are changed in place.
-        train_envs: vector environment with autoreset DISABLED and config.batch_size rows.
+        train_envs: vector environments with autoreset DISABLED, which share config.batch_size
+            episodes evenly and are played side by side, each in a thread of its own.
         validation_envs: the same for the validation split, with any number of rows.
         config: how to train.
         folder: where to write checkpoints and metrics; None writes nothing.
@@ -54,27 +58,32 @@ class Trainer:
     def __init__(
         self,
         agent: RAMAgent,
-        train_envs: gym.vector.VectorEnv[Any, Any, Any],
+        train_envs: Sequence[gym.vector.VectorEnv[Any, Any, Any]],
         validation_envs: gym.vector.VectorEnv[Any, Any, Any],
         config: TrainConfig,
         folder: RunFolder | None = None,
     ) -> None:
-        if train_envs.num_envs != config.batch_size:
+        num_envs = [envs.num_envs for envs in train_envs]
+        if sum(num_envs) != config.batch_size or len(set(num_envs)) != 1:
             raise ValueError(
-                f"train_envs has {train_envs.num_envs} sub-environments: expected batch_size, "
-                f"{config.batch_size}."
+                f"train_envs have {num_envs} sub-environments: expected equal parts of "
+                f"batch_size={config.batch_size}."
             )
         self.agent = agent
-        self.train_envs = train_envs
+        self.train_envs = tuple(train_envs)
         self.validation_envs = validation_envs
         self.config = config
         self.folder = folder
-        self.num_images: int | None = getattr(train_envs.unwrapped, "num_images", None)
+        self.num_images: int | None = getattr(train_envs[0].unwrapped, "num_images", None)
         epoch = self.num_images or config.validate_every
         episodes = config.epochs * epoch if config.epochs is not None else config.episodes
         self.num_updates = max(1, math.ceil(episodes / config.batch_size))
         self.validation_interval = math.ceil(max(config.validate_every, epoch) / config.batch_size)
 
+        self._parameters = list(agent.parameters())
+        self._pool = ThreadPoolExecutor(
+            len(train_envs), "ram-train", torch.set_num_threads, (torch.get_num_threads(),)
+        )
         self.averaged = AveragedModel(agent, multi_avg_fn=self._average)
         self.optimizer = _make_optimizer(agent, config)
         self.update = 0
@@ -126,67 +135,86 @@ class Trainer:
 
     def train_one_update(self) -> dict[str, float]:
         """Collect one batch of episodes and learn from it; returns the update's metrics."""
-        config = self.config
-        done = self.update / self.num_updates
-        self._set_schedules(done)
-        env_seed, noise_seed = np.random.SeedSequence((config.seed, self.update)).generate_state(2)
-        generator = torch.Generator().manual_seed(int(noise_seed))
-
-        rollout = collect_rollout(
-            self.agent,
-            self.train_envs,
-            seed=int(env_seed),
-            options=None if self.num_images is None else {"index": self._next_index()},
-            generator=generator,
-        )
-        loss, metrics = self._loss(rollout, done)
-        self.optimizer.zero_grad()
-        loss.backward()  # type: ignore[no-untyped-call]
-        if config.max_grad_norm is not None:
-            torch.nn.utils.clip_grad_norm_(self.agent.parameters(), config.max_grad_norm)
+        self._set_schedules(self.update / self.num_updates)
+        # Each part has a thread, so that two cores are used without two threads for every small
+        # operation. Their gradients are added in order: which is first done makes no difference.
+        parts = list(self._pool.map(self._learn_from_part, range(len(self.train_envs))))
+        for parameter, *gradients in zip(
+            self._parameters, *(part.gradients for part in parts), strict=True
+        ):
+            parameter.grad = torch.stack(gradients).mean(0)
+        if self.config.max_grad_norm is not None:
+            torch.nn.utils.clip_grad_norm_(self._parameters, self.config.max_grad_norm)
         self.optimizer.step()
         self.update += 1
         self.averaged.update_parameters(self.agent)
+
+        metrics = {
+            name: sum(part.metrics[name] for part in parts) / len(parts)
+            for name in parts[0].metrics
+        }
+        if not math.isfinite(metrics["loss"]):
+            raise FloatingPointError(
+                f"the loss is {metrics['loss']} at update {self.update}: training has diverged. "
+                f"Lower learning_rate (now {self.config.learning_rate}) or set max_grad_norm; the "
+                "last checkpoint is intact."
+            )
+        decay = SCALE_DECAY if self.advantage_square else 0.0
+        new_square = metrics.pop("advantage_square")
+        self.advantage_square = decay * self.advantage_square + (1 - decay) * new_square
         return metrics
 
-    def _loss(self, rollout: Rollout, done: float) -> tuple[Tensor, dict[str, float]]:
+    def _learn_from_part(self, number: int) -> _Part:
+        """Play one part of the batch; its gradients are those of the mean over its episodes."""
+        envs, config = self.train_envs[number], self.config
+        env_seed, *noise_seeds = np.random.SeedSequence((config.seed, self.update)).generate_state(
+            1 + len(self.train_envs)
+        )
+        offset = number * envs.num_envs
+        rollout = collect_rollout(
+            self.agent,
+            envs,
+            seed=int(env_seed) + offset,
+            options=None
+            if self.num_images is None
+            else {"index": self._index(self.update * config.batch_size + offset, envs.num_envs)},
+            generator=torch.Generator().manual_seed(int(noise_seeds[number])),
+        )
+        loss, metrics = self._loss(rollout)
+        return _Part(torch.autograd.grad(loss, self._parameters), metrics)
+
+    def _loss(self, rollout: Rollout) -> tuple[Tensor, dict[str, float]]:
         """The hybrid loss: label + location_weight · REINFORCE + baseline."""
         config = self.config
         if rollout.labels is None:
             raise ValueError(
                 "the environment tells no label in its infos, and this training is supervised."
             )
-        num_steps = len(rollout.rewards)
-        weights = supervision_weights(num_steps, config.supervision == "every_step")
+        weights = supervision_weights(len(rollout.rewards), config.supervision == "every_step")
         labels_loss = label_loss(
             rollout.choice_logits, rollout.labels, weights.to(self.agent.device)
         )
-        pays = self._pays(rollout)
         # The last location moves only an observation that nobody acts on.
-        advantages = (pays - rollout.baselines.detach())[:-1]
-        if config.normalize_advantages:
-            advantages = self._normalize(advantages)
-        location_loss = policy_loss(rollout.location_log_probs[:-1], advantages)
-        baselines_loss = baseline_loss(rollout.baselines[:-1], pays[:-1])
+        pays = self._pays(rollout)[:-1]
+        advantages = pays - rollout.baselines[:-1].detach()
+        location_loss = policy_loss(rollout.location_log_probs[:-1], self._scale(advantages))
+        baselines_loss = baseline_loss(rollout.baselines[:-1], pays)
+        done = self.update / self.num_updates
         rise = min(1.0, done / config.location_warmup) if config.location_warmup > 0 else 1.0
         loss = labels_loss + rise * config.location_weight * location_loss + baselines_loss
-        metrics = {
+        means = rollout.location_means[:-1].detach()
+        return loss, {
+            "loss": loss.item(),
             "train_error": 100 * (1 - rollout.rewards.sum(0).mean().item()),
             "label_loss": labels_loss.item(),
             "location_loss": location_loss.item(),
             "baseline_loss": baselines_loss.item(),
-            "pay": pays[:-1].mean().item(),
+            "pay": mean(pays).item(),
+            "advantage_square": mean(advantages.square()).item(),
             # A gaze that has collapsed shows here: no spread, or means pressed to the border.
-            "location_spread": rollout.location_means[:-1].std(1).mean().item(),
-            "location_at_border": (rollout.location_means[:-1].abs() > 0.95).float().mean().item(),
+            "location_spread": mean(means.std(1)).item(),
+            "location_at_border": mean((means.abs() > 0.95).float()).item(),
         }
-        if not math.isfinite(loss.item()):
-            raise FloatingPointError(
-                f"the loss is {loss.item()} at update {self.update}: training has diverged. Lower "
-                f"learning_rate (now {config.learning_rate}) or set max_grad_norm; the last "
-                "checkpoint is intact."
-            )
-        return loss, metrics
 
     def _pays(self, rollout: Rollout) -> Tensor:
         """What each location is paid, (T, B)."""
@@ -194,22 +222,21 @@ class Trainer:
             return returns_to_go(rollout.rewards)
         probs = rollout.choice_logits.detach().softmax(-1)
         index = rollout.labels.expand(len(probs), -1).unsqueeze(-1)
-        return label_gains(probs.gather(-1, index).squeeze(-1), self.config.gain_discount)
+        label_probs = probs.gather(-1, index).squeeze(-1)
+        return label_gains(label_probs, self.config.gain_discount)
 
-    def _normalize(self, advantages: Tensor) -> Tensor:
-        """Advantages over their running root mean square, clipped at ±4."""
-        square = advantages.square().mean().item()
-        decay = SCALE_DECAY if self.advantage_square else 0.0
-        self.advantage_square = decay * self.advantage_square + (1 - decay) * square
-        scaled: Tensor = advantages / (self.advantage_square**0.5 + 1e-8)
-        return scaled.clamp(-4, 4)
+    def _scale(self, advantages: Tensor) -> Tensor:
+        """Advantages over their running root mean square, clipped at ±4, if so configured."""
+        if not self.config.normalize_advantages:
+            return advantages
+        square = self.advantage_square or float(mean(advantages.square()))
+        return (advantages / (square**0.5 + 1e-8)).clamp(-4, 4)
 
-    def _next_index(self) -> npt.NDArray[np.int64]:
-        """The images of this update: every epoch is a fresh permutation of the split."""
+    def _index(self, start: int, count: int) -> npt.NDArray[np.int64]:
+        """The images of `count` episodes; every epoch is a fresh permutation of the split."""
         assert self.num_images is not None
-        position = self.update * self.config.batch_size + np.arange(self.config.batch_size)
-        epochs, places = np.divmod(position, self.num_images)
-        index = np.empty_like(position)
+        epochs, places = np.divmod(np.arange(start, start + count), self.num_images)
+        index = np.empty_like(places)
         for epoch in np.unique(epochs):
             permutation = _permutation(self.config.seed, int(epoch), self.num_images)
             index[epochs == epoch] = permutation[places[epochs == epoch]]
@@ -336,6 +363,14 @@ class Trainer:
         finally:
             for number, handler in before.items():
                 signal.signal(number, handler)
+
+
+@dataclass(frozen=True)
+class _Part:
+    """What was learnt from one part of a batch."""
+
+    gradients: tuple[Tensor, ...]
+    metrics: dict[str, float]
 
 
 # Beside weights and optimizer, the state of a training.
