@@ -13,7 +13,6 @@ import torch
 from torch import Tensor, nn
 
 from ram_agent.config import AgentConfig
-from ram_agent.losses import gaussian_log_prob
 from ram_agent.networks import Core, GlimpseNetwork, initialise_he
 
 
@@ -31,10 +30,9 @@ class AgentOutput(NamedTuple):
 
 
 class Action(NamedTuple):
-    """What was drawn from an output: a location (B, 2), its log-prob (B,), a choice (B,)."""
+    """What was drawn from an output: a location (B, 2) and a choice (B,)."""
 
     location: Tensor
-    location_log_prob: Tensor
     choice: Tensor
 
 
@@ -160,8 +158,7 @@ class RAMAgent(nn.Module):
             choice = torch.multinomial(probs, 1, generator=generator).squeeze(1).to(mean.device)
         else:
             choice = output.choice_logits.argmax(1)
-        log_prob = gaussian_log_prob(location, output.location_mean, self.location_std)
-        return Action(location, log_prob, choice)
+        return Action(location, choice)
 
     @torch.no_grad()
     def predict(

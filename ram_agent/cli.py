@@ -18,7 +18,6 @@ from tqdm import tqdm
 from ram_agent.agent import RAMAgent
 from ram_agent.checkpoint import RunFolder, load_agent, write_json
 from ram_agent.config import (
-    PRESETS,
     AgentConfig,
     TrainConfig,
     config_from_json,
@@ -155,7 +154,8 @@ def main(args: list[str] | None = None) -> None:
     """Run the command line; exits with 1 and one clear line where it can't go on."""
     args = sys.argv[1:] if args is None else args
     try:
-        agent_config, train_config = preset(_scan(args, "--preset") or "default")
+        env_id = next((arg for arg in args if arg in gym.registry), None)
+        agent_config, train_config = preset(_scan(args, "--preset") or "default", env_id)
         train_default = Train(agent=agent_config, training=train_config)
         command = tyro.cli(
             Annotated[Train, tyro.conf.subcommand("train", default=train_default)]
@@ -317,7 +317,7 @@ def _new_run(command: Train) -> dict[str, Any]:
 
 def _resumed_run(command: Train, folder: RunFolder) -> dict[str, Any]:
     """config.json of the run that goes on, after refusing settings that would change it."""
-    agent_config, train_config = PRESETS[command.preset]
+    agent_config, train_config = preset(command.preset, command.env_id)
     fresh = Train(
         env_id=command.env_id,
         resume=command.resume,

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from ram_agent.agent import RAMAgent
+from ram_agent.losses import gaussian_log_prob
 
 Gaze = Literal["learned", "random", "centre"]
 
@@ -21,7 +22,7 @@ class Rollout:
 
     choice_logits       (T, B, n)
     location_means      (T, B, 2)
-    location_log_probs  (T, B), of the locations really drawn
+    location_log_probs  (T, B), of the locations that the agent drew
     baselines           (T, B)
     choices             (T, B)
     rewards             (T, B)
@@ -94,10 +95,12 @@ def collect_rollout(
                 f"sub-environments {ended.nonzero()[0].tolist()} ended after {len(rewards)} steps "
                 "and others did not; collect_rollout needs episodes of equal length."
             )
+    location_means = torch.stack([output.location_mean for output in outputs])
+    locations = torch.stack([action.location for action in actions])
     return Rollout(
         choice_logits=torch.stack([output.choice_logits for output in outputs]),
-        location_means=torch.stack([output.location_mean for output in outputs]),
-        location_log_probs=torch.stack([action.location_log_prob for action in actions]),
+        location_means=location_means,
+        location_log_probs=gaussian_log_prob(locations, location_means, agent.location_std),
         baselines=torch.stack([output.baseline for output in outputs]),
         choices=torch.stack([action.choice for action in actions]),
         rewards=torch.stack(rewards).to(agent.device),

@@ -230,7 +230,7 @@ class Trainer:
         if not self.config.normalize_advantages:
             return advantages
         square = self.advantage_square or float(mean(advantages.square()))
-        return (advantages / (square**0.5 + 1e-8)).clamp(-4, 4)
+        return (advantages / (math.sqrt(square) + 1e-8)).clamp(-4, 4)
 
     def _index(self, start: int, count: int) -> npt.NDArray[np.int64]:
         """The images of `count` episodes; every epoch is a fresh permutation of the split."""

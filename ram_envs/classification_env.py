@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-import difflib
-import inspect
-from collections.abc import Callable, Sequence
-from typing import Any, TypeVar
+from collections.abc import Sequence
+from typing import Any
 
 from gymnasium.vector import AutoresetMode
 
 from ram_envs.canvas import Canvas
 from ram_envs.classification import ImageClassification
 from ram_envs.datasets import ImageDataset, Split, load_dataset
-from ram_envs.glimpse_env import GlimpseEnv, GlimpseVectorEnv
+from ram_envs.glimpse_env import GlimpseEnv, GlimpseVectorEnv, call_checked
 from ram_envs.retina import Retina
-
-Built = TypeVar("Built")
 
 
 def make_classification(
@@ -117,7 +113,7 @@ class ClassificationEnv(GlimpseEnv):
         render_mode: str | None = None,
         **keywords: Any,
     ) -> None:
-        task, retina = _call_checked(make_classification, keywords, type(self))
+        task, retina = call_checked(make_classification, keywords, type(self))
         super().__init__(task, retina, initial_location, render_mode)
         self.dataset_name: str = task.dataset.name
         self.num_images: int = len(task.dataset)
@@ -135,24 +131,10 @@ class ClassificationVectorEnv(GlimpseVectorEnv):
         autoreset_mode: AutoresetMode | str = AutoresetMode.NEXT_STEP,
         **keywords: Any,
     ) -> None:
-        task, retina = _call_checked(make_classification, keywords, type(self))
+        task, retina = call_checked(make_classification, keywords, type(self))
         super().__init__(task, retina, num_envs, initial_location, render_mode, autoreset_mode)
         self.dataset_name: str = task.dataset.name
         self.num_images: int = len(task.dataset)
-
-
-def _call_checked(build: Callable[..., Built], keywords: dict[str, Any], shell: type) -> Built:
-    """`build(**keywords)`, after naming a keyword that neither it nor its `shell` knows."""
-    known = {*inspect.signature(build).parameters, *inspect.signature(shell).parameters}
-    known -= {"keywords"}
-    for keyword in keywords:
-        if keyword not in known:
-            close = difflib.get_close_matches(keyword, known, n=1)
-            hint = f" Did you mean {close[0]!r}?" if close else ""
-            raise TypeError(
-                f"unknown keyword {keyword!r}.{hint} Expected some of: {', '.join(sorted(known))}."
-            )
-    return build(**keywords)
 
 
 def _height_and_width(

@@ -7,8 +7,10 @@ single environment is the vector environment with B = 1, and the rules are writt
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Generic
+import difflib
+import inspect
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 import gymnasium as gym
 import numpy as np
@@ -27,6 +29,7 @@ if TYPE_CHECKING:
 
 Observation = dict[str, Any]  # glimpse and location, float32 arrays
 Infos = dict[str, Any]
+Built = TypeVar("Built")
 
 
 class GlimpseBatch(Generic[State]):
@@ -436,6 +439,20 @@ class GlimpseVectorEnv(gym.vector.VectorEnv[Observation, Any, npt.NDArray[Any]])
             "final_info": self.batch.infos(ended),
             "_final_info": ended.copy(),
         }
+
+
+def call_checked(build: Callable[..., Built], keywords: dict[str, Any], shell: type) -> Built:
+    """`build(**keywords)`, after naming a keyword that neither it nor its `shell` knows."""
+    known = {*inspect.signature(build).parameters, *inspect.signature(shell).parameters}
+    known -= {"keywords"}
+    for keyword in keywords:
+        if keyword not in known:
+            close = difflib.get_close_matches(keyword, known, n=1)
+            hint = f" Did you mean {close[0]!r}?" if close else ""
+            raise TypeError(
+                f"unknown keyword {keyword!r}.{hint} Expected some of: {', '.join(sorted(known))}."
+            )
+    return build(**keywords)
 
 
 # What environments are told, checked: each error names the value, what was expected, the way out.

@@ -1,0 +1,170 @@
+"""Catch: keep an eye on the ball, and the paddle under it (paper, section 4.2).
+
+The rules, exactly. The screen has `size` × `size` pixels, black but for a one-pixel ball and a
+paddle on the bottom row. Row 0 is the top.
+
+    begin   ball at row 0, its column x a uniformly random integer from 0 to size − 1; its speed v
+            uniformly random in [−max_speed, max_speed] columns a row, constant but for bounces;
+            the paddle's left pixel a uniformly random integer from 0 to size − paddle_width
+    step    1. the paddle moves by one column: left, not at all, or right; it stops at the walls
+            2. x ← x + v; beyond a wall it is reflected: x < 0 becomes −x, x > size − 1 becomes
+               2 (size − 1) − x, and v changes sign
+            3. the ball falls by one row
+    shown   the ball at column ⌊x + ½⌋
+    landed  on the bottom row, after size − 1 steps: reward 1 if the paddle covers the ball's
+            column, else 0; the episode is over, or the next ball begins in the next step, in which
+            the paddle moves too
+
+The paper gives neither the ball's speed nor what happens at the walls; these are our choices.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from ram_envs.random import Streams
+from ram_envs.task import Outcome, Rows
+
+MOVES = ("left", "stay", "right")
+
+
+@dataclass
+class CatchState:
+    """B games of N balls each.
+
+    columns, speeds     (B, N) float64, where each ball begins and how fast it drifts
+    ball                (B,) int64, which of the N is falling
+    row                 (B,) int64, its row
+    x, v                (B,) float64, its column and speed
+    paddle              (B,) int64, the paddle's left pixel
+    caught              (B,) int64, how many balls were caught
+    over                (B,) bool, whether the last ball has landed
+    """
+
+    columns: npt.NDArray[np.float64]
+    speeds: npt.NDArray[np.float64]
+    ball: npt.NDArray[np.int64]
+    row: npt.NDArray[np.int64]
+    x: npt.NDArray[np.float64]
+    v: npt.NDArray[np.float64]
+    paddle: npt.NDArray[np.int64]
+    caught: npt.NDArray[np.int64]
+    over: npt.NDArray[np.bool_]
+
+
+class Catch:
+    """The task "catch the ball". See `ram_envs.task.Task` for the verbs.
+
+    Args:
+        size: side of the screen in pixels, at least 2.
+        paddle_width: in pixels, from 1 to size.
+        max_speed: the fastest drift in columns a row, from 0 to size − 1.
+        num_balls: balls an episode, at least 1.
+
+    Raises:
+        ValueError: for a game that cannot be played.
+    """
+
+    frames_change = True
+    choice_names: tuple[str, ...] = MOVES
+
+    def __init__(
+        self, size: int = 24, paddle_width: int = 2, max_speed: float = 1.0, num_balls: int = 1
+    ) -> None:
+        if size < 2:
+            raise ValueError(f"size={size!r}: expected a screen of 2 pixels or more.")
+        if not 1 <= paddle_width <= size:
+            raise ValueError(
+                f"paddle_width={paddle_width!r}: expected 1 to {size} pixels, the screen's width."
+            )
+        if not 0 <= max_speed <= size - 1:
+            raise ValueError(
+                f"max_speed={max_speed!r}: expected 0 to {size - 1} columns a row, so that a ball "
+                "meets at most one wall in a step."
+            )
+        if num_balls < 1:
+            raise ValueError(f"num_balls={num_balls!r}: expected 1 or more.")
+        self.size = size
+        self.paddle_width = paddle_width
+        self.max_speed = max_speed
+        self.num_balls = num_balls
+        self.image_shape: tuple[int, ...] = (size, size)
+
+    def allocate(self, num_envs: int) -> CatchState:
+        whole, real = np.zeros(num_envs, np.int64), np.zeros(num_envs)
+        return CatchState(
+            columns=np.zeros((num_envs, self.num_balls)),
+            speeds=np.zeros((num_envs, self.num_balls)),
+            ball=whole.copy(),
+            row=whole.copy(),
+            x=real.copy(),
+            v=real.copy(),
+            paddle=whole.copy(),
+            caught=whole.copy(),
+            over=np.zeros(num_envs, np.bool_),
+        )
+
+    def begin(
+        self, state: CatchState, rows: Rows, streams: Streams, options: Mapping[str, Any]
+    ) -> None:
+        state.paddle[rows] = streams.integers(self.size - self.paddle_width + 1)[:, 0]
+        state.columns[rows] = streams.integers(*[self.size] * self.num_balls)
+        state.speeds[rows] = streams.uniform(self.num_balls, -self.max_speed, self.max_speed)
+        state.caught[rows] = 0
+        state.over[rows] = False
+        state.ball[rows] = -1
+        self._drop_next_ball(state, rows)
+
+    def advance(self, state: CatchState, rows: Rows, choices: npt.NDArray[np.int64]) -> Outcome:
+        # The paddle: choices 0, 1, 2 move it by −1, 0, +1.
+        rightmost = self.size - self.paddle_width
+        state.paddle[rows] = np.clip(state.paddle[rows] + choices - 1, 0, rightmost)
+
+        # The ball: one that has landed makes way for the next, the others fall.
+        had_landed = state.row[rows] == self.size - 1
+        self._drop_next_ball(state, rows[had_landed])
+        self._fall(state, rows[~had_landed])
+
+        # The reward, for balls that land in this step.
+        landed = state.row[rows] == self.size - 1
+        offset = ball_columns(state.x[rows]) - state.paddle[rows]
+        caught = landed & (offset >= 0) & (offset < self.paddle_width)
+        state.caught[rows] += caught
+        state.over[rows] = landed & (state.ball[rows] == self.num_balls - 1)
+        return Outcome(rewards=caught.astype(np.float64), terminations=state.over[rows])
+
+    def images(self, state: CatchState) -> tuple[npt.NDArray[np.uint8], Rows]:
+        games = np.arange(len(state.row))
+        screens = np.zeros((len(games), self.size, self.size), np.uint8)
+        for pixel in range(self.paddle_width):
+            screens[games, -1, state.paddle + pixel] = 255
+        screens[games, state.row, ball_columns(state.x)] = 255
+        return screens, games
+
+    def infos(self, state: CatchState) -> dict[str, tuple[npt.NDArray[Any], npt.NDArray[np.bool_]]]:
+        return {"caught": (state.caught, state.over)}
+
+    def _drop_next_ball(self, state: CatchState, rows: Rows) -> None:
+        state.ball[rows] += 1
+        state.row[rows] = 0
+        state.x[rows] = state.columns[rows, state.ball[rows]]
+        state.v[rows] = state.speeds[rows, state.ball[rows]]
+
+    def _fall(self, state: CatchState, rows: Rows) -> None:
+        x, v = state.x[rows] + state.v[rows], state.v[rows]
+        wall = self.size - 1
+        bounced = (x < 0) | (x > wall)
+        x = np.where(x < 0, -x, np.where(x > wall, 2 * wall - x, x))
+        state.x[rows], state.v[rows] = x, np.where(bounced, -v, v)
+        state.row[rows] += 1
+
+
+def ball_columns(x: npt.NDArray[np.float64]) -> npt.NDArray[np.int64]:
+    """The pixel columns in which balls at `x` (B,) are shown."""
+    columns: npt.NDArray[np.int64] = np.floor(x + 0.5).astype(np.int64)
+    return columns

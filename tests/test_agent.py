@@ -1,0 +1,288 @@
+"""The agent: what it can be made for, what it does with a glimpse, and how it plays."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+import pytest
+import torch
+from gymnasium import spaces
+
+import ram_envs  # noqa: F401
+from ram_agent.agent import AgentOutput, RAMAgent
+from ram_agent.config import AgentConfig
+
+LOCATION = spaces.Box(-1, 1, (2,), np.float32)
+
+
+def glimpse_space(*shape: int) -> spaces.Dict:
+    return spaces.Dict(glimpse=spaces.Box(0, 1, shape, np.float32), location=LOCATION)
+
+
+def choice_space(num_choices: int) -> spaces.Tuple:
+    return spaces.Tuple((LOCATION, spaces.Discrete(num_choices)))
+
+
+def make_agent(**settings: Any) -> RAMAgent:
+    torch.manual_seed(0)
+    config = AgentConfig(hidden_size=32, feature_size=16, **settings)
+    return RAMAgent(glimpse_space(3, 4, 4), choice_space(5), config)
+
+
+def glimpses(batch_size: int, seed: int = 0) -> dict[str, np.ndarray]:
+    rng = np.random.default_rng(seed)
+    return {
+        "glimpse": rng.random((batch_size, 3, 4, 4), np.float32),
+        "location": rng.uniform(-1, 1, (batch_size, 2)).astype(np.float32),
+    }
+
+
+def row(observation: dict[str, np.ndarray], index: int) -> dict[str, np.ndarray]:
+    return {name: value[index] for name, value in observation.items()}
+
+
+def output_of(means: list[list[float]], logits: list[list[float]]) -> AgentOutput:
+    return AgentOutput(
+        location_mean=torch.tensor(means, requires_grad=True),
+        choice_logits=torch.tensor(logits, requires_grad=True),
+        baseline=torch.zeros(len(means)),
+    )
+
+
+# --- spaces ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "space",
+    [
+        spaces.Box(0, 1, (3, 4, 4), np.float32),
+        spaces.Dict(glimpse=spaces.Box(0, 1, (3, 4, 4), np.float32)),
+        glimpse_space(8, 3, 4, 4),  # that of a vector environment
+        spaces.Dict(
+            glimpse=spaces.Box(0, 1, (3, 4, 4), np.float32),
+            location=spaces.Box(-1, 1, (3,), np.float32),
+        ),
+    ],
+)
+def test_observation_space_of_another_form(space: spaces.Space) -> None:
+    with pytest.raises(TypeError, match=r"observation_space=.*single_observation_space"):
+        RAMAgent(space, choice_space(5))
+
+
+@pytest.mark.parametrize(
+    "space",
+    [
+        spaces.Discrete(5),
+        spaces.Tuple((LOCATION,)),
+        spaces.Tuple((spaces.Discrete(5), LOCATION)),
+        spaces.Tuple((LOCATION, spaces.MultiDiscrete([5, 5]))),  # that of a vector environment
+    ],
+)
+def test_action_space_of_another_form(space: spaces.Space) -> None:
+    with pytest.raises(TypeError, match=r"action_space=.*single_action_space"):
+        RAMAgent(glimpse_space(3, 4, 4), space)
+
+
+def test_fits_an_environment_with_its_shapes_only() -> None:
+    agent = make_agent()
+    agent.check_fits(glimpse_space(3, 4, 4), choice_space(5))
+    with pytest.raises(ValueError, match=r"glimpses of \(3, 4, 4\) .* shows \(1, 8, 8\)"):
+        agent.check_fits(glimpse_space(1, 8, 8), choice_space(5))
+    with pytest.raises(ValueError, match=r"has 5 choices; .* takes 10"):
+        agent.check_fits(glimpse_space(3, 4, 4), choice_space(10))
+    with pytest.raises(TypeError, match="action_space"):
+        agent.check_fits(glimpse_space(3, 4, 4), LOCATION)
+
+
+# --- seeing ----------------------------------------------------------------------------------
+
+
+def test_shapes_of_a_step() -> None:
+    agent = make_agent()
+    output, state = agent.step(glimpses(7), agent.initial_state(7))
+    assert output.location_mean.shape == (7, 2)
+    assert output.choice_logits.shape == (7, 5)
+    assert output.baseline.shape == (7,)
+    assert state.shape == (7, 32)
+
+
+def test_what_was_seen_before_matters() -> None:
+    agent = make_agent()
+    _, state = agent.step(glimpses(7, seed=1), agent.initial_state(7))
+    fresh, _ = agent.step(glimpses(7, seed=2), agent.initial_state(7))
+    later, _ = agent.step(glimpses(7, seed=2), state)
+    assert (fresh.choice_logits != later.choice_logits).all()
+
+
+def test_location_mean_is_tanh_of_the_head_or_the_head() -> None:
+    bounded, linear = make_agent(), make_agent(location_mean="linear")
+    for agent in (bounded, linear):
+        with torch.no_grad():
+            agent.location_head.weight.zero_()
+            agent.location_head.bias.copy_(torch.tensor([0.5, -3.0]))
+    means = [
+        agent.step(glimpses(1), agent.initial_state(1))[0].location_mean[0].tolist()
+        for agent in (bounded, linear)
+    ]
+    assert means[0] == pytest.approx([0.4621172, -0.9950548])
+    assert means[1] == [0.5, -3.0]
+
+
+def test_baseline_does_not_shape_the_state() -> None:
+    agent = make_agent()
+    output, state = agent.step(glimpses(7), agent.initial_state(7))
+    output, _ = agent.step(glimpses(7), state)
+    output.baseline.sum().backward()
+    trained = {name for name, parameter in agent.named_parameters() if parameter.grad is not None}
+    assert trained == {"baseline_head.weight", "baseline_head.bias"}
+
+
+def test_label_trains_all_but_the_other_heads() -> None:
+    agent = make_agent()
+    output, _ = agent.step(glimpses(7), agent.initial_state(7))
+    output.choice_logits.square().sum().backward()
+    untrained = {name for name, parameter in agent.named_parameters() if parameter.grad is None}
+    assert {name.split(".")[0] for name in untrained} == {"location_head", "baseline_head"}
+
+
+# --- acting ----------------------------------------------------------------------------------
+
+
+def test_deterministic_action_is_the_mean_and_the_likeliest() -> None:
+    output = output_of([[0.3, -0.4], [1.5, 0.0]], [[0.0, 2, 1, 0, 0], [5.0, 0, 0, 0, 9]])
+    action = make_agent().act(output, deterministic=True, sample_choice=True)
+    assert torch.equal(action.location, torch.tensor([[0.3, -0.4], [1.5, 0.0]]))
+    assert action.choice.tolist() == [1, 4]
+
+
+def test_sampled_location_has_the_agents_spread() -> None:
+    agent = make_agent()
+    agent.location_std.fill_(0.25)
+    output = output_of([[0.3, -0.4]] * 20_000, [[0.0] * 5] * 20_000)
+    locations = agent.act(output, generator=torch.Generator().manual_seed(0)).location
+    # standard errors: 0.0018 and 0.0013
+    assert locations.mean(0).tolist() == pytest.approx([0.3, -0.4], abs=0.008)
+    assert locations.std(0).tolist() == pytest.approx([0.25, 0.25], abs=0.006)
+    assert abs(torch.corrcoef(locations.T)[0, 1].item()) < 0.03
+
+
+def test_choice_is_the_likeliest_or_drawn_as_often_as_its_probability() -> None:
+    agent = make_agent()
+    logits = torch.tensor([0.5, 0.25, 0.125, 0.125]).log().tolist()
+    output = output_of([[0.0, 0.0]] * 20_000, [logits] * 20_000)
+    assert not agent.act(output).choice.any()
+    generator = torch.Generator().manual_seed(0)
+    drawn = agent.act(output, sample_choice=True, generator=generator).choice
+    shares = (drawn.bincount() / 20_000).tolist()
+    assert shares == pytest.approx([0.5, 0.25, 0.125, 0.125], abs=0.015)
+
+
+def test_noise_comes_from_the_generator() -> None:
+    agent = make_agent()
+    output = output_of([[0.0, 0.0]] * 50, [[0.0] * 5] * 50)
+
+    def draw(seed: int) -> tuple[list[Any], list[int]]:
+        generator = torch.Generator().manual_seed(seed)
+        action = agent.act(output, sample_choice=True, generator=generator)
+        return action.location.tolist(), action.choice.tolist()
+
+    first = draw(1)
+    torch.manual_seed(99)
+    assert draw(1) == first
+    other = draw(2)
+    assert other[0] != first[0]
+    assert other[1] != first[1]
+
+
+def test_no_gradient_flows_through_a_drawn_location() -> None:
+    agent = make_agent()
+    output = output_of([[0.3, -0.4]], [[0.0] * 5])
+    assert not agent.act(output).location.requires_grad
+    assert not agent.act(output, deterministic=True).location.requires_grad
+
+
+# --- playing ---------------------------------------------------------------------------------
+
+
+def test_predict_of_one_and_of_a_batch_agree() -> None:
+    agent = make_agent()
+    first, second = glimpses(6, seed=1), glimpses(6, seed=2)
+    (_, _), batch_state = agent.predict(first, deterministic=True)
+    (locations, choices), _ = agent.predict(second, batch_state, deterministic=True)
+    assert locations.shape == (6, 2)
+    for index in range(6):
+        _, state = agent.predict(row(first, index), deterministic=True)
+        (location, choice), _ = agent.predict(row(second, index), state, deterministic=True)
+        assert location == pytest.approx(locations[index], abs=1e-6)
+        assert choice == choices[index]
+
+
+def test_predict_acts_as_step_and_act() -> None:
+    agent = make_agent()
+    (locations, choices), state = agent.predict(glimpses(6), deterministic=True)
+    output, next_state = agent.step(glimpses(6), agent.initial_state(6))
+    assert np.array_equal(locations, output.location_mean.detach().numpy())
+    assert np.array_equal(choices, output.choice_logits.argmax(1).numpy())
+    assert np.array_equal(state, next_state.detach().numpy())
+
+
+def test_predict_draws_unless_told_not_to() -> None:
+    agent = make_agent()
+    torch.manual_seed(1)
+    (drawn, _), _ = agent.predict(glimpses(500))
+    (means, _), _ = agent.predict(glimpses(500), deterministic=True)
+    assert 0.08 < (drawn - means)[np.abs(means) < 0.5].std() < 0.12  # location_std is 0.1
+
+
+def test_episode_start_forgets_in_its_rows() -> None:
+    agent = make_agent()
+    _, state = agent.predict(glimpses(3, seed=1))
+    now = glimpses(3, seed=2)
+    begun = np.array([False, True, False])
+    _, partly = agent.predict(now, state, episode_start=begun)
+    _, forgotten = agent.predict(now)
+    _, remembered = agent.predict(now, state)
+    assert np.array_equal(partly[1], forgotten[1])
+    assert np.array_equal(partly[[0, 2]], remembered[[0, 2]])
+    assert not np.allclose(forgotten, remembered)
+    # one bool for one environment, or for all
+    _, alone = agent.predict(row(now, 0), state[:1], episode_start=True)
+    _, everywhere = agent.predict(now, state, episode_start=True)
+    assert np.allclose(alone[0], forgotten[0])
+    assert np.array_equal(everywhere, forgotten)
+
+
+def test_predict_refuses_glimpses_of_another_shape() -> None:
+    observation = {"glimpse": np.zeros((1, 8, 8), np.float32), "location": np.zeros(2, np.float32)}
+    with pytest.raises(ValueError, match=r"shape \(1, 8, 8\): this agent sees \(3, 4, 4\)"):
+        make_agent().predict(observation)
+
+
+@pytest.mark.parametrize("deterministic", [True, False])
+def test_plays_one_environment(deterministic: bool) -> None:
+    env = gym.make("RAMMNIST-v0", dataset="digits", num_glimpses=3)
+    agent = RAMAgent(env.observation_space, env.action_space)
+    agent.location_std.fill_(5.0)  # draws leave the box
+    observation, _ = env.reset(seed=0)
+    state, steps, terminated = None, 0, False
+    while not terminated:
+        action, state = agent.predict(observation, state, steps == 0, deterministic)
+        assert action in env.action_space
+        observation, _, terminated, _, _ = env.step(action)
+        assert np.array_equal(observation["location"], action[0])
+        steps += 1
+    assert steps == 3
+
+
+def test_plays_a_vector_environment() -> None:
+    envs = gym.make_vec("RAMMNIST-v0", num_envs=4, dataset="digits", num_glimpses=3)
+    agent = RAMAgent(envs.single_observation_space, envs.single_action_space)
+    agent.location_std.fill_(5.0)
+    observation, _ = envs.reset(seed=0)
+    action, state = agent.predict(observation, episode_start=np.ones(4, np.bool_))
+    assert action in envs.action_space
+    observation, _, _, _, _ = envs.step(action)
+    assert np.array_equal(observation["location"], action[0])
+    assert state.shape == (4, 256)

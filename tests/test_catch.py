@@ -1,0 +1,173 @@
+"""The rules of Catch, played by hand on a small screen; scripted players score what theory says."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from ram_envs.catch import Catch, CatchState, ball_columns
+from ram_envs.random import Streams, combine_keys
+
+LEFT, STAY, RIGHT = 0, 1, 2
+
+
+def begin(task: Catch, num_games: int = 1, seed: int = 0) -> CatchState:
+    state = task.allocate(num_games)
+    streams = Streams(combine_keys(seed, np.arange(num_games)))
+    task.begin(state, np.arange(num_games), streams, {})
+    return state
+
+
+def place(state: CatchState, x: float, v: float, paddle: int) -> None:
+    """Put ball and paddle of the only game where the test wants them."""
+    state.x[:], state.v[:], state.paddle[:] = x, v, paddle
+    state.columns[:, 0], state.speeds[:, 0] = x, v
+
+
+def screen(task: Catch, state: CatchState) -> list[str]:
+    source, rows = task.images(state)
+    return ["".join("#" if pixel == 255 else "." for pixel in line) for line in source[rows[0]]]
+
+
+def play(task: Catch, state: CatchState, move: int) -> tuple[float, bool]:
+    outcome = task.advance(state, np.array([0]), np.array([move]))
+    return float(outcome.rewards[0]), bool(outcome.terminations[0])
+
+
+def test_a_caught_ball_as_drawn_by_hand() -> None:
+    task = Catch(size=4, paddle_width=2)
+    state = begin(task)
+    place(state, x=0.0, v=1.0, paddle=0)
+    assert screen(task, state) == ["#...", "....", "....", "##.."]
+    assert play(task, state, RIGHT) == (0.0, False)
+    assert screen(task, state) == ["....", ".#..", "....", ".##."]
+    assert play(task, state, RIGHT) == (0.0, False)
+    assert screen(task, state) == ["....", "....", "..#.", "..##"]
+    assert play(task, state, STAY) == (1.0, True)
+    assert screen(task, state) == ["....", "....", "....", "..##"]
+    caught, over = task.infos(state)["caught"]
+    assert (caught.tolist(), over.tolist()) == ([1], [True])
+
+
+def test_a_missed_ball_pays_nothing() -> None:
+    task = Catch(size=4, paddle_width=2)
+    state = begin(task)
+    place(state, x=0.0, v=0.0, paddle=1)
+    assert [play(task, state, STAY) for _ in range(3)] == [(0.0, False), (0.0, False), (0.0, True)]
+    assert screen(task, state) == ["....", "....", "....", "###."]
+
+
+def test_the_ball_bounces_off_both_walls() -> None:
+    task = Catch(size=4)
+    state = begin(task)
+    place(state, x=2.5, v=0.75, paddle=0)
+    play(task, state, STAY)  # 3.25 lies 0.25 beyond the wall at 3
+    assert (state.x[0], state.v[0]) == (2.75, -0.75)
+    place(state, x=0.25, v=-1.0, paddle=0)
+    play(task, state, STAY)  # −0.75 lies beyond the wall at 0
+    assert (state.x[0], state.v[0]) == (0.75, 1.0)
+
+
+def test_a_ball_that_just_touches_a_wall_turns_in_the_next_step() -> None:
+    task = Catch(size=4)
+    state = begin(task)
+    place(state, x=2.0, v=1.0, paddle=0)
+    play(task, state, STAY)
+    assert (state.x[0], state.v[0]) == (3.0, 1.0)
+    play(task, state, STAY)
+    assert (state.x[0], state.v[0]) == (2.0, -1.0)
+
+
+def test_the_paddle_stops_at_the_walls() -> None:
+    task = Catch(size=4, paddle_width=2)
+    state = begin(task)
+    place(state, x=1.0, v=0.0, paddle=0)
+    play(task, state, LEFT)
+    assert state.paddle[0] == 0
+    place(state, x=1.0, v=0.0, paddle=2)
+    play(task, state, RIGHT)
+    assert state.paddle[0] == 2
+
+
+def test_half_a_pixel_is_shown_on_the_right() -> None:
+    assert ball_columns(np.array([0.0, 0.49, 0.5, 1.49, 2.5])).tolist() == [0, 0, 1, 1, 3]
+
+
+def test_several_balls_each_pay_as_they_land_and_the_next_begins_a_step_later() -> None:
+    task = Catch(size=3, paddle_width=3, num_balls=2)  # the paddle covers every column
+    state = begin(task)
+    outcomes = [play(task, state, STAY) for _ in range(5)]
+    assert outcomes == [(0.0, False), (1.0, False), (0.0, False), (0.0, False), (1.0, True)]
+    caught, over = task.infos(state)["caught"]
+    assert (caught[0], over[0]) == (2, True)
+
+
+def test_the_next_ball_is_shown_at_the_top_while_the_paddle_moves() -> None:
+    task = Catch(size=3, paddle_width=1, num_balls=2)
+    state = begin(task)
+    place(state, x=0.0, v=0.0, paddle=0)
+    state.columns[0, 1], state.speeds[0, 1] = 2.0, 0.0
+    assert play(task, state, STAY) == (0.0, False)
+    assert play(task, state, STAY) == (1.0, False)
+    assert play(task, state, RIGHT) == (0.0, False)
+    assert screen(task, state) == ["..#", "...", ".#."]
+
+
+def test_games_begin_uniformly_within_their_ranges() -> None:
+    state = begin(Catch(), num_games=20_000)
+    assert np.array_equal(np.unique(state.columns), np.arange(24))
+    assert np.array_equal(np.unique(state.paddle), np.arange(23))
+    assert np.abs(state.speeds).max() <= 1
+    # Each count is binomial: six standard deviations make a false alarm rarer than one in 10^7.
+    counts = np.bincount(state.columns[:, 0].astype(int))
+    assert np.abs(counts - 20_000 / 24).max() < 6 * np.sqrt(20_000 / 24)
+    assert abs(state.speeds.mean()) < 6 / np.sqrt(3 * 20_000)
+
+
+def catch_rate(task: Catch, choose: object, num_games: int = 4000) -> float:
+    state = begin(task, num_games, seed=1)
+    games = np.arange(num_games)
+    rewards = np.zeros(num_games)
+    over = np.zeros(num_games, np.bool_)
+    while not over.any():
+        outcome = task.advance(state, games, choose(state))  # type: ignore[operator]
+        rewards += outcome.rewards
+        over = outcome.terminations
+    assert over.all()
+    return float(rewards.mean())
+
+
+def towards(column: np.ndarray, state: CatchState) -> np.ndarray:
+    return np.where(column < state.paddle, LEFT, np.where(column > state.paddle + 1, RIGHT, STAY))
+
+
+def test_a_player_that_foresees_the_bounces_catches_every_ball() -> None:
+    def foresee(state: CatchState) -> np.ndarray:
+        unfolded = np.mod(state.x + state.v * (23 - state.row), 46)
+        return towards(ball_columns(np.where(unfolded > 23, 46 - unfolded, unfolded)), state)
+
+    assert catch_rate(Catch(), foresee) == 1.0
+
+
+def test_a_player_that_follows_the_ball_catches_half_and_a_random_one_few() -> None:
+    rng = np.random.default_rng(0)
+    follow = catch_rate(Catch(), lambda state: towards(ball_columns(state.x), state))
+    chance = catch_rate(Catch(), lambda state: rng.integers(0, 3, len(state.row)))
+    assert 0.48 < follow < 0.57  # 52 % of very many; the standard error here is 0.8 %
+    assert 0.06 < chance < 0.11  # 8.4 %; the standard error here is 0.4 %
+
+
+@pytest.mark.parametrize(
+    ("keywords", "message"),
+    [
+        ({"size": 1}, "size=1: expected"),
+        ({"paddle_width": 25}, "paddle_width=25: expected 1 to 24"),
+        ({"paddle_width": 0}, "paddle_width=0: expected 1 to 24"),
+        ({"max_speed": 24.0}, r"max_speed=24\.0: expected 0 to 23"),
+        ({"max_speed": -1.0}, r"max_speed=-1\.0: expected 0 to 23"),
+        ({"num_balls": 0}, "num_balls=0: expected 1"),
+    ],
+)
+def test_a_game_that_cannot_be_played_is_refused(keywords: dict, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        Catch(**keywords)

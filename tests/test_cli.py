@@ -1,0 +1,433 @@
+"""Each command once with tiny settings, and one clear line where it can't go on."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import ram_agent
+import ram_envs.rendering
+from ram_agent.checkpoint import RunFolder, load_agent
+from ram_agent.cli import main
+
+# 41 updates are an epoch of the 1,297 training digits; two glimpses.
+TINY = ["RAMMNIST-v0", "--dataset", "digits", "--num-glimpses", "2", "--batch-size", "32"]
+TINY_AGENT = ["--hidden-size", "16", "--feature-size", "8"]
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a finished run of 8 updates."""
+    path = tmp_path_factory.mktemp("runs") / "tiny"
+    main(["train", *TINY, *TINY_AGENT, "--episodes", "256", "--seed", "4", "--out", str(path)])
+    return path
+
+
+@pytest.fixture
+def copied_run(run: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(run, tmp_path / "run"))
+
+
+def frame_count(path: Path) -> int:
+    with Image.open(path) as picture:
+        return int(getattr(picture, "n_frames", 1))
+
+
+# --- train -----------------------------------------------------------------------------------
+
+
+def test_train_leaves_all_that_is_needed(run: Path) -> None:
+    assert sorted(path.name for path in run.iterdir()) == [
+        "best.json",
+        "best.safetensors",
+        "config.json",
+        "evaluation.json",
+        "fixations.png",
+        "last.json",
+        "last.safetensors",
+        "metrics.jsonl",
+        "resume.pt",
+    ]
+    config = json.loads((run / "config.json").read_text())
+    assert config["env_id"] == "RAMMNIST-v0"
+    assert config["env_kwargs"] == {"dataset": "digits", "num_glimpses": 2}
+    assert config["dataset"] == "digits"
+    assert config["preset"] == "default"
+    assert config["agent"]["hidden_size"] == 16
+    assert (config["training"]["seed"], config["training"]["episodes"]) == (4, 256)
+    assert config["command"]
+    assert config["machine"]
+    (row,) = RunFolder(run).read_metrics()
+    assert (row["update"], row["episodes"]) == (8, 256)
+    assert 50 < row["validation_error"] <= 100
+
+    evaluation = json.loads((run / "evaluation.json").read_text())
+    assert evaluation["split"] == "test"
+    assert evaluation["env_id"] == "RAMMNIST-v0"
+    assert evaluation["training"]["seed"] == 4
+    assert set(evaluation["results"]) == {
+        "learned gaze",
+        "learned gaze, sampled",
+        "random gaze",
+        "centre gaze",
+    }
+    with Image.open(run / "fixations.png") as picture:
+        assert picture.format == "PNG"
+        assert picture.width == 1536
+
+
+def test_train_says_how_it_goes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out = tmp_path / "run"
+    main(["train", *TINY, *TINY_AGENT, "--preset", "paper", "--epochs", "0.05", "--out", str(out)])
+    said = capsys.readouterr().out
+    # 64.85 episodes of 1,297, in batches of 32
+    assert f"RAMMNIST-v0 on digits: 3 updates, in {out}" in said
+    assert "96 episodes" in said
+    assert "RAMMNIST-v0, digits, test split: percent wrong of 300 images, one pass" in said
+    config = json.loads((out / "config.json").read_text())
+    assert config["preset"] == "paper"
+    assert config["training"]["optimizer"] == "sgd"  # the preset's
+    assert config["training"]["batch_size"] == 32  # but for what was given
+    assert load_agent(out)[0].config.location_mean == "linear"
+
+
+def test_train_the_same_twice(run: Path, tmp_path: Path) -> None:
+    out = tmp_path / "again"
+    main(["train", *TINY, *TINY_AGENT, "--episodes", "256", "--seed", "4", "--out", str(out)])
+    assert (out / "last.safetensors").read_bytes() == (run / "last.safetensors").read_bytes()
+    results = [json.loads((path / "evaluation.json").read_text())["results"] for path in (out, run)]
+    assert results[0] == results[1]
+
+
+def test_resuming_a_finished_run_leaves_it_as_it_is(copied_run: Path) -> None:
+    before = (copied_run / "last.safetensors").read_bytes()
+    main(["train", "--resume", str(copied_run)])
+    assert (copied_run / "last.safetensors").read_bytes() == before
+    assert len(RunFolder(copied_run).read_metrics()) == 1
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows sends no SIGINT to a child")
+def test_interrupted_training_saves_says_how_to_go_on_and_does(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "run"
+    settings = [*TINY, *TINY_AGENT, "--episodes", "12800", "--validate-every", "1"]  # 400 updates
+    root = Path(ram_agent.__file__).parent.parent
+    said = ""
+    with subprocess.Popen(
+        [sys.executable, "-m", "ram_agent", "train", *settings, "--out", str(out)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(root), "PYTHONUNBUFFERED": "1"},
+    ) as training:
+        assert training.stdout is not None
+        for line in training.stdout:
+            if "validation error" in line and "validation error" not in said:  # the first of 10
+                training.send_signal(signal.SIGINT)
+            said += line
+    assert training.returncode == 0, said
+    assert f"Go on: ram train --resume {out}" in said
+    update = RunFolder(out).load_state()["update"]
+    assert 41 <= update < 400
+    assert f"Stopped after {update} updates." in said
+    assert not (out / "evaluation.json").exists()
+
+    main(["train", "--resume", str(out)])
+    assert "Trained for" in capsys.readouterr().out
+    assert RunFolder(out).load_state()["update"] == 400
+    assert [row["update"] for row in RunFolder(out).read_metrics()] == [*range(41, 400, 41), 400]
+    evaluation = json.loads((out / "evaluation.json").read_text())
+    assert evaluation["results"]["learned gaze"]["error"] < 80  # it learnt something
+
+
+# --- evaluate --------------------------------------------------------------------------------
+
+
+def test_evaluate_prints_learned_gaze_beside_the_controls(
+    run: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    main(["evaluate", str(run), "--seed", "4"])  # the seed of the training
+    said = capsys.readouterr().out
+    assert "RAMMNIST-v0, digits, test split: percent wrong of 300 images, one pass" in said
+    results = json.loads((run / "evaluation.json").read_text())["results"]
+    rows = [line.split() for line in said.splitlines() if "after each glimpse:" in line]
+    assert [" ".join(row[: row.index("±") - 1]) for row in rows] == list(results)
+    for row, result in zip(rows, results.values(), strict=True):
+        first, last = row[-2:]
+        assert float(row[row.index("±") - 1]) == float(last) == pytest.approx(result["error"], 1e-3)
+        assert float(first) == pytest.approx(result["errors_after_each_glimpse"][0], abs=0.01)
+
+
+def test_evaluate_saves_with_what_is_needed_to_do_it_again(
+    run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "results" / "validation.json"
+    options = ["--split", "validation", "--seed", "5", "--num-episodes", "50", "--num-glimpses"]
+    main(["evaluate", str(run), *options, "3", "--save", str(path)])
+    assert f"Written to {path}" in capsys.readouterr().out
+    saved = json.loads(path.read_text())
+    assert saved["env_id"] == "RAMMNIST-v0"
+    assert saved["env_kwargs"] == {"dataset": "digits", "num_glimpses": 3}
+    assert (saved["split"], saved["seed"]) == ("validation", 5)
+    assert saved["trained_by"]["training"]["seed"] == 4
+    for fact in ("command", "machine", "date", "version", "software"):
+        assert saved[fact]
+    assert "commit" in saved
+    for result in saved["results"].values():
+        assert result["episodes"] == 50
+        assert result["passes"] == 1
+        assert len(result["errors_after_each_glimpse"]) == 3
+        assert result["errors_after_each_glimpse"][-1] == result["error"]
+
+
+def test_evaluate_weights_by_their_path(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    main(["evaluate", str(run / "last.safetensors"), "--num-episodes", "10"])
+    assert "percent wrong of 10 images" in capsys.readouterr().out
+
+
+# --- watch -----------------------------------------------------------------------------------
+
+
+def test_watch_saves_an_animation(run: Path, tmp_path: Path) -> None:
+    path = tmp_path / "two.gif"
+    main(["watch", str(run), "--save", str(path), "--episodes", "2", "--start", "7"])
+    with Image.open(path) as picture:
+        assert picture.format == "GIF"
+        assert picture.size == ram_envs.rendering.FRAME_SIZE
+        assert picture.info["loop"] == 0
+        durations = []
+        for frame in range(picture.n_frames):
+            picture.seek(frame)
+            durations.append(picture.info["duration"])
+    # reset and two steps of each of two episodes; the last frame of each stays longer
+    assert durations == [500, 500, 1500] * 2
+
+
+def test_watch_saves_last_frames_side_by_side(run: Path, tmp_path: Path) -> None:
+    width, height = ram_envs.rendering.FRAME_SIZE
+    for episodes, columns, rows in ((1, 1, 1), (2, 2, 1), (4, 3, 2)):
+        path = tmp_path / f"{episodes}.png"
+        main(["watch", str(run), "--save", str(path), "--episodes", str(episodes)])
+        with Image.open(path) as picture:
+            assert picture.format == "PNG"
+            cell = 1536 // columns
+            assert picture.size == (1536, rows * (height * cell // width))
+
+
+def test_watch_sampled_is_not_the_mean(run: Path, tmp_path: Path) -> None:
+    pictures = []
+    for name, options in (("mean", []), ("again", []), ("sampled", ["--sampled"])):
+        path = tmp_path / f"{name}.png"
+        main(["watch", str(run), "--save", str(path), "--episodes", "1", *options])
+        pictures.append(np.asarray(Image.open(path)))
+    assert np.array_equal(pictures[0], pictures[1])
+    assert not np.array_equal(pictures[0], pictures[2])
+
+
+class FakeWindow:
+    """Takes the frames that a window would show, and is closed by the user after some."""
+
+    shown: list[tuple[int, int]]
+    closes_after: int
+
+    def __init__(self, **keywords: Any) -> None:
+        self.closed = False
+        FakeWindow.shown = []
+
+    def show(self, surface: Any) -> None:
+        FakeWindow.shown.append(surface.get_size())
+        self.closed = len(FakeWindow.shown) == FakeWindow.closes_after
+
+    def close(self) -> None:
+        self.closed = True
+
+
+@pytest.mark.parametrize(("closes_after", "num_frames"), [(99, 8), (3, 3)])
+def test_watch_in_a_window(
+    run: Path, monkeypatch: pytest.MonkeyPatch, closes_after: int, num_frames: int
+) -> None:
+    monkeypatch.setattr(ram_envs.rendering, "Window", FakeWindow)
+    FakeWindow.closes_after = closes_after
+    main(["watch", str(run), "--episodes", "2"])
+    # three frames of each episode, the last shown twice
+    assert FakeWindow.shown == [ram_envs.rendering.FRAME_SIZE] * num_frames
+
+
+# --- list and help ---------------------------------------------------------------------------
+
+
+def test_list_shows_every_classification_environment(capsys: pytest.CaptureFixture[str]) -> None:
+    main(["list"])
+    rows = {
+        line.split()[0]: " ".join(line.split()) for line in capsys.readouterr().out.splitlines()
+    }
+    assert rows["RAMMNIST-v0"] == "RAMMNIST-v0 28 × 28 0 8 × 8, 1 scale 6"
+    assert rows["RAMTranslatedMNIST-v0"] == "RAMTranslatedMNIST-v0 60 × 60 0 12 × 12, 3 scales 6"
+    assert rows["RAMClutteredMNIST-v0"] == "RAMClutteredMNIST-v0 60 × 60 4 12 × 12, 3 scales 6"
+    assert (
+        rows["RAMClutteredMNIST100-v0"] == "RAMClutteredMNIST100-v0 100 × 100 8 12 × 12, 4 scales 8"
+    )
+
+
+@pytest.mark.parametrize("command", [[], ["train"], ["evaluate"], ["watch"], ["list"]])
+def test_help(command: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as exit_info:
+        main([*command, "--help"])
+    assert exit_info.value.code == 0
+    said = capsys.readouterr().out
+    assert "usage: ram" in said
+    if command == ["train"]:
+        for option in ("--resume", "--learning-rate", "--hidden-size", "--num-glimpses"):
+            assert option in said
+
+
+# --- where it can't go on --------------------------------------------------------------------
+
+
+def fail(capsys: pytest.CaptureFixture[str], *args: object) -> str:
+    """The line that the command says before it exits with 1."""
+    with pytest.raises(SystemExit) as exit_info:
+        main([str(arg) for arg in args])
+    assert exit_info.value.code == 1
+    said = capsys.readouterr().err
+    assert said.startswith("ram: ")
+    assert said.count("\n") == 1
+    return said
+
+
+@pytest.mark.parametrize(
+    ("args", "named"),
+    [
+        (["train"], "which environment? Expected ram train ENV_ID, one of: RAMMNIST-v0"),
+        (["train", "RAMNIST-v0"], "RAMNIST"),
+        (["train", "RAMMNIST-v0", "--preset", "papr"], "'papr': expected one of default, paper"),
+        (["train", "RAMMNIST-v0", "--preset=papr"], "'papr': expected one of default, paper"),
+        (["train", "RAMMNIST-v0", "--dataset", "mnits"], "'mnits' does not exist"),
+        (["train", *TINY[:3], "--num-glimpses", "0"], "num_glimpses=0"),
+        (["train", "RAMMNIST-v0", "--episodes", "-5"], "episodes=-5"),
+        (["train", *TINY, "--seed", "-1"], "seed=-1"),
+        (["train", *TINY, "--device", "abacus"], "device='abacus' cannot be used"),
+        (["train", *TINY, "--threads", "0"], "threads=0: expected 1 or more"),
+        (["train", "CartPole-v1"], "CartPole-v1 cannot be made"),
+        (["train", "--resume", "nowhere"], "nowhere is not the folder of a run"),
+        (["evaluate", "nowhere"], "nowhere.safetensors does not exist"),
+        (["watch", "nowhere", "--save", "a.gif"], "nowhere.safetensors does not exist"),
+    ],
+)
+def test_what_is_not_there_is_named(
+    args: list[str],
+    named: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert named in fail(capsys, *args)
+    assert not list(tmp_path.iterdir())  # nothing half made is left behind
+
+
+def test_a_folder_with_files_is_not_written_to(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "notes").write_text("mine")
+    said = fail(capsys, "train", *TINY, "--out", tmp_path)
+    assert f"{tmp_path} is not empty" in said
+    assert [path.name for path in tmp_path.iterdir()] == ["notes"]
+
+
+@pytest.mark.parametrize(
+    "others",
+    [
+        ["--seed", "7"],
+        ["--hidden-size", "7"],
+        ["--num-glimpses", "7"],
+        ["--out", "elsewhere"],
+        ["--preset", "paper"],
+        ["RAMClutteredMNIST-v0"],
+    ],
+)
+def test_resume_takes_no_other_settings(
+    copied_run: Path, others: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    said = fail(capsys, "train", *others, "--resume", copied_run)
+    assert f"--resume {copied_run}" in said
+    assert "takes no others" in said
+
+
+def test_resume_without_a_checkpoint(copied_run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (copied_run / "resume.pt").unlink()
+    assert "has no resume.pt" in fail(capsys, "train", "--resume", copied_run)
+
+
+@pytest.mark.parametrize("name", ["config.json", "resume.pt"])
+def test_resume_from_a_damaged_file(
+    copied_run: Path, name: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    damaged = (copied_run / name).read_bytes()[:-20]
+    (copied_run / name).write_bytes(damaged)
+    assert f"{name} is damaged" in fail(capsys, "train", "--resume", copied_run)
+
+
+def test_resume_where_another_program_wrote_config_json(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "config.json").write_text('{"env_id": "RAMMNIST-v0"}')
+    said = fail(capsys, "train", "--resume", tmp_path)
+    assert "config.json is damaged: it lacks" in said
+
+
+def test_evaluate_elsewhere(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    said = fail(capsys, "evaluate", run, "--env-id", "RAMClutteredMNIST-v0")
+    assert "(1, 8, 8)" in said
+    assert "(3, 12, 12)" in said
+    assert "Nope" in fail(capsys, "evaluate", run, "--env-id", "Nope-v0")
+    for number in (301, 0):
+        said = fail(capsys, "evaluate", run, "--num-episodes", number)
+        assert f"num_episodes={number}: " in said
+
+
+def test_evaluate_weights_that_do_not_say_what_they_are_for(
+    run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    load_agent(run)[0].save(tmp_path / "agent")
+    assert "don't say which environment" in fail(capsys, "evaluate", tmp_path / "agent")
+
+
+def test_watch_what_cannot_be_shown(
+    run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    movie = tmp_path / "movie.mp4"
+    said = fail(capsys, "watch", run, "--save", movie, "--episodes", "1")
+    assert f"{movie}: expected a name that ends in .gif or .png" in said
+    said = fail(capsys, "watch", run, "--save", tmp_path / "a.gif", "--start", "299")
+    assert "images 0 to 299" in said
+    said = fail(capsys, "watch", run, "--save", tmp_path / "a.gif", "--episodes", "0")
+    assert "episodes=0: expected 1 or more" in said
+    assert not list(tmp_path.iterdir())
+
+
+def test_tensorboard_that_is_not_installed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", None)
+    said = fail(capsys, "train", *TINY, "--tensorboard", "--out", tmp_path / "run")
+    assert 'pip install "ram-gym[tensorboard]"' in said
+
+
+def test_an_unknown_option_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as exit_info:
+        main(["train", "RAMMNIST-v0", "--learning-rat", "1"])
+    assert exit_info.value.code == 2
+    assert "--learning-rat" in capsys.readouterr().err

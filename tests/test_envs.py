@@ -1,0 +1,553 @@
+"""Every registered id: Gymnasium's contract, reproducible play, and the vector twin bit for bit."""
+
+from __future__ import annotations
+
+import copy
+import functools
+import os
+import pickle
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import cloudpickle
+import gymnasium as gym
+import numpy as np
+import pytest
+from gymnasium.envs.registration import EnvSpec, load_env_creator
+from gymnasium.utils.env_checker import check_env
+from gymnasium.vector import AsyncVectorEnv, AutoresetMode, SyncVectorEnv
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import ram_envs
+from ram_envs.canvas import Canvas
+from ram_envs.classification_env import ClassificationEnv
+
+ENV_IDS = sorted(
+    spec.id for spec in gym.registry.values() if str(spec.entry_point).startswith("ram_envs.")
+)
+every_id = pytest.mark.parametrize("env_id", ENV_IDS)
+every_mode = pytest.mark.parametrize("mode", list(AutoresetMode), ids=lambda mode: mode.name)
+
+
+def keywords(env_id: str) -> dict[str, Any]:
+    """What keeps an id from wanting MNIST; a game takes no data set."""
+    takes_images = issubclass(load_env_creator(gym.spec(env_id).entry_point), ClassificationEnv)
+    return {"dataset": "digits"} if takes_images else {}
+
+
+def make(env_id: str, **changes: Any) -> gym.Env:
+    return gym.make(env_id, **(keywords(env_id) | changes))
+
+
+def make_native(env_id: str, num_envs: int, **changes: Any) -> gym.vector.VectorEnv:
+    return gym.make_vec(env_id, num_envs=num_envs, **(keywords(env_id) | changes))
+
+
+def make_sync(
+    env_id: str, num_envs: int, autoreset_mode: AutoresetMode = AutoresetMode.NEXT_STEP
+) -> SyncVectorEnv:
+    make_one = functools.partial(make, env_id, disable_env_checker=True)
+    return SyncVectorEnv([make_one] * num_envs, autoreset_mode=autoreset_mode)
+
+
+def assert_identical(first: Any, second: Any, where: str = "") -> None:
+    """The same types, keys, dtypes, shapes and bits."""
+    assert type(first) is type(second), where
+    if isinstance(first, dict):
+        assert set(first) == set(second), where
+        for key in first:
+            assert_identical(first[key], second[key], f"{where}[{key!r}]")
+    elif isinstance(first, (tuple, list)) or (
+        isinstance(first, np.ndarray) and first.dtype == object
+    ):
+        assert len(first) == len(second), where
+        for i, (left, right) in enumerate(zip(first, second, strict=True)):
+            assert_identical(left, right, f"{where}[{i}]")
+    elif isinstance(first, np.ndarray):
+        assert (first.dtype, first.shape) == (second.dtype, second.shape), where
+        assert first.tobytes() == second.tobytes(), f"{where}: {first} and {second}"
+    else:
+        assert first == second, where
+
+
+def trajectory(env: gym.Env, num_steps: int = 30) -> list[Any]:
+    """What an env says to random actions that are always the same, from where it stands."""
+    env.action_space.seed(0)
+    said: list[Any] = []
+    for _ in range(num_steps):
+        said.append(env.step(env.action_space.sample()))
+        if said[-1][2] or said[-1][3]:
+            said.append(env.reset())
+    return said
+
+
+def arrays_in(data: Any) -> list[np.ndarray]:
+    if isinstance(data, np.ndarray) and data.dtype != object:
+        return [data]
+    parts = data.values() if isinstance(data, dict) else data
+    is_nested = isinstance(data, (dict, tuple, list, np.ndarray))
+    return [array for part in parts for array in arrays_in(part)] if is_nested else []
+
+
+# --- the ids ---------------------------------------------------------------------------------
+
+
+def test_ids() -> None:
+    assert {
+        "RAMMNIST-v0",
+        "RAMTranslatedMNIST-v0",
+        "RAMClutteredMNIST-v0",
+        "RAMClutteredMNIST100-v0",
+        "RAMClassification-v0",
+    } <= set(ENV_IDS)
+
+
+@pytest.mark.parametrize(
+    ("env_id", "canvas", "glimpse", "num_glimpses"),
+    [
+        ("RAMMNIST-v0", Canvas((28, 28), (28, 28)), (1, 8, 8), 6),
+        ("RAMTranslatedMNIST-v0", Canvas((60, 60), (28, 28)), (3, 12, 12), 6),
+        ("RAMClutteredMNIST-v0", Canvas((60, 60), (28, 28), 4, 8), (3, 12, 12), 6),
+        ("RAMClutteredMNIST100-v0", Canvas((100, 100), (28, 28), 8, 8), (4, 12, 12), 8),
+        ("RAMClassification-v0", Canvas((28, 28), (28, 28)), (1, 8, 8), 6),
+    ],
+)
+def test_settings_of_the_classification_ids(
+    env_id: str, canvas: Canvas, glimpse: tuple[int, int, int], num_glimpses: int
+) -> None:
+    env = make(env_id)
+    env.reset(seed=0)
+    assert env.unwrapped.batch.task.canvas == canvas
+    assert env.unwrapped.canvas.shape == canvas.shape
+    assert env.unwrapped.canvas.dtype == np.uint8
+    assert env.observation_space["glimpse"].shape == glimpse
+    assert env.action_space[1].n == 10
+    ends = [env.step(((0, 0), 0))[2] for _ in range(num_glimpses)]
+    assert ends == [False] * (num_glimpses - 1) + [True]
+
+
+@every_id
+def test_both_ways_of_making(env_id: str) -> None:
+    by_name, by_module = make(env_id), gym.make(f"ram_envs:{env_id}", **keywords(env_id))
+    assert_identical(by_name.reset(seed=3), by_module.reset(seed=3))
+
+
+@every_id
+def test_spec_makes_the_same_environment_again(env_id: str) -> None:
+    env = make(env_id, initial_location=(0.5, 0))
+    for spec in (env.spec, EnvSpec.from_json(env.spec.to_json())):
+        again = gym.make(spec)
+        assert_identical(env.reset(seed=3), again.reset(seed=3))
+        assert_identical(trajectory(env), trajectory(again))
+
+
+@every_id
+def test_vector_spec_makes_the_same_environment_again(env_id: str) -> None:
+    envs = make_native(env_id, 3, autoreset_mode="SameStep")
+    again = gym.make_vec(envs.spec)
+    assert again.num_envs == 3
+    assert again.metadata["autoreset_mode"] is AutoresetMode.SAME_STEP
+    assert_identical(envs.reset(seed=3), again.reset(seed=3))
+
+
+def test_images_of_ones_own_are_not_copied() -> None:
+    images = np.zeros((4, 9, 9), np.uint8)
+    dataset = ram_envs.ImageDataset(images, np.array([0, 1, 0, 1]))
+    env = gym.make("RAMClassification-v0", dataset=dataset)
+    envs = gym.make_vec("RAMClassification-v0", num_envs=2, dataset=dataset)
+    for made in (env, envs, gym.make(env.spec), gym.make_vec(envs.spec)):
+        assert made.unwrapped.batch.task.dataset is dataset
+        made.reset(seed=0)
+
+
+# --- one environment -------------------------------------------------------------------------
+
+
+@pytest.fixture
+def no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A window shows its frames without keeping its rate."""
+    pygame = pytest.importorskip("pygame")
+
+    class Clock:
+        def tick(self, rate: float) -> int:
+            return 0
+
+    monkeypatch.setattr(pygame.time, "Clock", Clock)
+
+
+@every_id
+@pytest.mark.usefixtures("no_waiting")
+def test_gymnasium_finds_nothing_to_complain_about(env_id: str) -> None:
+    check_env(make(env_id).unwrapped)  # its warnings are errors here
+
+
+@every_id
+def test_gymnasium_watches_every_step_without_complaint(env_id: str) -> None:
+    env = make(env_id, disable_env_checker=False)
+    env.reset(seed=0)
+    for observation, *_ in trajectory(env, 60):
+        assert observation in env.observation_space
+
+
+@every_id
+def test_same_seed_same_play_and_other_seed_other_play(env_id: str) -> None:
+    env, twin = make(env_id), make(env_id)
+    assert_identical(env.reset(seed=7), twin.reset(seed=7))
+    played = trajectory(env)
+    assert_identical(played, trajectory(twin))
+
+    env.reset(seed=7)  # again, whatever was played before
+    assert_identical(trajectory(env), played)
+
+    places = [make(env_id).reset(seed=seed)[0]["location"].tobytes() for seed in range(50)]
+    assert len(set(places)) == 50
+
+
+@every_id
+def test_episodes_differ_and_do_not_depend_on_what_was_done_before(env_id: str) -> None:
+    env = make(env_id)
+    begun = [env.reset(seed=7)] + [env.reset() for _ in range(9)]
+    assert len({observation["location"].tobytes() for observation, _ in begun}) == 10
+
+    env.reset(seed=7)
+    trajectory(env, 5)
+    assert_identical(env.reset(), begun[1])
+
+
+@every_id
+def test_without_a_seed_play_is_random(env_id: str) -> None:
+    env, twin = make(env_id), make(env_id)
+    assert (env.reset()[0]["location"] != twin.reset()[0]["location"]).any()
+    # ... but follows from np_random, as Gymnasium wants it.
+    env, twin = make(env_id), make(env_id)
+    env.unwrapped.np_random = np.random.default_rng(5)
+    twin.unwrapped.np_random = np.random.default_rng(5)
+    assert_identical(env.reset(), twin.reset())
+    assert_identical(env.reset(), twin.reset())
+
+
+@every_id
+def test_what_is_returned_belongs_to_the_caller(env_id: str) -> None:
+    env, untouched = make(env_id).unwrapped, make(env_id).unwrapped
+    env.reset(seed=1)
+    untouched.reset(seed=1)
+    kept: list[np.ndarray] = []
+    rng = np.random.default_rng(0)
+    for _ in range(60):
+        location = rng.uniform(-1, 1, 2).astype(np.float32)
+        choice = rng.integers(env.action_space[1].n)
+        told = location.copy()
+        said, expected = env.step((told, choice)), untouched.step((location, choice))
+        if said[2]:
+            said, expected = env.reset(), untouched.reset()
+        assert_identical(said, expected)
+        arrays = [*arrays_in(said), told, env.canvas]
+        assert not any(np.shares_memory(array, other) for array in arrays for other in kept)
+        for array in arrays:  # what the caller does with them is not seen by the environment
+            array.fill(99)
+        kept += arrays
+
+
+@every_id
+@pytest.mark.parametrize("copied", [copy.deepcopy, lambda env: pickle.loads(pickle.dumps(env))])
+def test_copy_in_the_middle_of_an_episode_plays_on_alike(env_id: str, copied: Any) -> None:
+    env = make(env_id).unwrapped
+    env.reset(seed=2)
+    env.step(((0.5, 0.5), 1))
+    twin = copied(env)
+    expected = trajectory(twin)
+    assert_identical(trajectory(env), expected)  # the copy's steps did not move the original
+
+
+@every_id
+def test_pickled_recipe_makes_the_environment(env_id: str) -> None:
+    recipe = cloudpickle.dumps(lambda: make(env_id))
+    assert_identical(cloudpickle.loads(recipe)().reset(seed=0), make(env_id).reset(seed=0))
+
+
+@every_id
+def test_options_are_left_as_they_were(env_id: str) -> None:
+    options = {"index": None}
+    make(env_id).reset(seed=0, options=options)
+    assert options == {"index": None}
+    mask = np.array([True, False])
+    options = {"reset_mask": mask, "index": None}
+    make_native(env_id, 2).reset(seed=0, options=options)
+    assert options == {"reset_mask": mask, "index": None}
+    assert mask.tolist() == [True, False]
+
+
+# --- pictures --------------------------------------------------------------------------------
+
+
+@every_id
+def test_rgb_array(env_id: str) -> None:
+    pytest.importorskip("pygame")
+    env = make(env_id, render_mode="rgb_array")
+    env.reset(seed=0)
+    frames = [env.render()]
+    for location in ((1, 1), (-1, 0)):
+        env.step((location, 0))
+        frames.append(env.render())
+        assert np.array_equal(env.render(), frames[-1])  # drawing changes nothing
+    for frame in frames:
+        assert frame.shape == (560, 768, 3)
+        assert frame.dtype == np.uint8
+    assert not np.array_equal(frames[0], frames[1])
+    assert not np.array_equal(frames[1], frames[2])
+
+
+@every_id
+def test_pictures_do_not_change_the_play(env_id: str) -> None:
+    pytest.importorskip("pygame")
+    env, drawn = make(env_id), make(env_id, render_mode="rgb_array")
+    assert_identical(env.reset(seed=4), drawn.reset(seed=4))
+    drawn.render()
+    assert_identical(trajectory(env), trajectory(drawn))
+
+
+@every_id
+@pytest.mark.usefixtures("no_waiting")
+def test_window_shows_what_rgb_array_gives(env_id: str) -> None:
+    import pygame
+
+    from ram_envs.rendering import to_rgb_array
+
+    env, drawn = make(env_id, render_mode="human"), make(env_id, render_mode="rgb_array")
+    try:
+        assert_identical(env.reset(seed=0), drawn.reset(seed=0))
+        assert np.array_equal(to_rgb_array(pygame.display.get_surface()), drawn.render())
+        assert_identical(env.step(((1, 1), 0)), drawn.step(((1, 1), 0)))
+        assert env.render() is None
+        assert np.array_equal(to_rgb_array(pygame.display.get_surface()), drawn.render())
+    finally:
+        env.close()
+    assert not pygame.display.get_init()
+    env.close()
+
+
+@every_id
+def test_vector_pictures_are_those_of_the_single_environments(env_id: str) -> None:
+    pytest.importorskip("pygame")
+    envs = make_native(env_id, 2, render_mode="rgb_array", autoreset_mode="Disabled")
+    singles = [make(env_id, render_mode="rgb_array") for _ in range(2)]
+
+    def assert_same_pictures() -> None:
+        frames = envs.render()
+        assert len(frames) == 2
+        for frame, env in zip(frames, singles, strict=True):
+            assert np.array_equal(frame, env.render())
+
+    envs.reset(seed=5)
+    for i, env in enumerate(singles):
+        env.reset(seed=5 + i)
+    assert_same_pictures()
+    envs.step((np.array([[1, 0], [0, -1]]), np.array([0, 1])))
+    singles[0].step(((1, 0), 0))
+    singles[1].step(((0, -1), 1))
+    assert_same_pictures()
+    envs.reset(options={"reset_mask": np.array([False, True])})  # the other's path stays as it is
+    singles[1].reset()
+    assert_same_pictures()
+    over = False
+    while not over:
+        over = envs.step((np.full((2, 2), 0.5), np.array([2, 2])))[2].any()
+        for env in singles:
+            env.step(((0.5, 0.5), 2))
+    assert_same_pictures()
+
+
+@every_id
+def test_vector_environment_without_render_mode_has_no_pictures(env_id: str) -> None:
+    envs = make_native(env_id, 2)
+    envs.reset(seed=0)
+    assert envs.render() is None
+
+
+@every_id
+def test_closing_twice_does_no_harm(env_id: str) -> None:
+    for made in (make(env_id), make_native(env_id, 2)):
+        made.reset(seed=0)
+        made.close()
+        made.close()
+
+
+# --- the native vector environment -----------------------------------------------------------
+
+
+@every_id
+def test_vector_spaces_are_those_of_sync_vector_env(env_id: str) -> None:
+    native, sync = make_native(env_id, 3), make_sync(env_id, 3)
+    assert native.num_envs == 3
+    for name in (
+        "observation_space",
+        "action_space",
+        "single_observation_space",
+        "single_action_space",
+    ):
+        assert getattr(native, name) == getattr(sync, name)
+    observations, _ = native.reset(seed=0)
+    assert observations in native.observation_space
+    native.step(native.action_space.sample())
+
+
+@every_id
+@every_mode
+def test_autoreset_mode_is_told_in_metadata_and_attribute(env_id: str, mode: AutoresetMode) -> None:
+    for given_as in (mode, mode.value):
+        envs = make_native(env_id, 2, autoreset_mode=given_as)
+        assert envs.metadata["autoreset_mode"] is mode
+        assert envs.unwrapped.autoreset_mode is mode
+    assert "autoreset_mode" not in type(envs.unwrapped).metadata  # the class's own is untouched
+
+
+@every_id
+def test_next_step_is_the_default(env_id: str) -> None:
+    assert make_native(env_id, 2).metadata["autoreset_mode"] is AutoresetMode.NEXT_STEP
+
+
+def random_actions(
+    rng: np.random.Generator, num_choices: int, infos: dict[str, Any], ignored: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Locations in and out of the box, choices that are often right, nonsense where ignored."""
+    num_envs = len(ignored)
+    locations = rng.normal(0, 0.8, (num_envs, 2)).astype(np.float32)
+    locations[rng.random((num_envs, 2)) < 0.05] = np.inf
+    choices = rng.integers(num_choices, size=num_envs)
+    if "label" in infos:
+        choices = np.where(rng.random(num_envs) < 0.5, infos["label"], choices)
+    locations[ignored], choices[ignored] = np.nan, num_choices + 5
+    return locations, choices
+
+
+@every_id
+@every_mode
+def test_native_is_sync_bit_for_bit(env_id: str, mode: AutoresetMode) -> None:
+    num_envs = 4
+    native = make_native(env_id, num_envs, autoreset_mode=mode)
+    sync = make_sync(env_id, num_envs, mode)
+    num_choices = native.single_action_space[1].n
+    rng = np.random.default_rng(0)
+
+    def reset_both(seed: Any = None, options: dict[str, Any] | None = None) -> dict[str, Any]:
+        # Each its own dict, since SyncVectorEnv takes the mask out of it.
+        said = native.reset(seed=seed, options=None if options is None else dict(options))
+        expected = sync.reset(seed=seed, options=None if options is None else dict(options))
+        assert_identical(said, expected, f"reset({seed}, {options})")
+        return said[1]
+
+    infos = reset_both(seed=11)
+    over = np.zeros(num_envs, np.bool_)
+    total_reward, out_of_step = 0.0, 0
+    for step in range(300):
+        must_reset = over if mode is AutoresetMode.DISABLED else np.zeros(num_envs, np.bool_)
+        mask = must_reset | ((rng.random(num_envs) < 0.3) & (rng.random() < 0.15))
+        if step % 100 == 99:  # everything anew, with and without seeds
+            seed = [None, 5, [3, None, 2**40, 0]][step // 100]
+            infos = reset_both(seed=seed)
+            over[:] = False
+        elif mask.any():
+            seed = [7, None, None, 2**63] if rng.random() < 0.2 else None
+            infos = reset_both(seed=seed, options={"reset_mask": mask})
+            over &= ~mask
+        if mode is not AutoresetMode.NEXT_STEP:
+            assert mode is AutoresetMode.SAME_STEP or not over.any()
+            over[:] = False
+        actions = random_actions(rng, num_choices, infos, ignored=over)
+        said, expected = native.step(actions), sync.step(actions)
+        assert_identical(said, expected, f"step {step}")
+        _, rewards, over, _, infos = said
+        over = over.copy()
+        total_reward += rewards.sum()
+        out_of_step += over.any() and not over.all()
+    assert total_reward > 0
+    assert out_of_step > 5  # the episodes did end at different times
+
+
+@every_id
+def test_first_reset_may_be_masked(env_id: str) -> None:
+    envs, single = make_native(env_id, 3), make(env_id)
+    envs.reset(seed=4, options={"reset_mask": np.array([False, True, False])})
+    observations, _ = envs.reset(options={"reset_mask": np.array([True, False, True])})
+    expected, _ = single.reset(seed=5)
+    assert_identical({key: value[1] for key, value in observations.items()}, expected)
+
+
+@every_id
+def test_vector_observations_belong_to_the_caller(env_id: str) -> None:
+    envs = make_native(env_id, 2, autoreset_mode="SameStep")
+    untouched = make_native(env_id, 2, autoreset_mode="SameStep")
+    kept = []
+    for either in (envs, untouched):
+        either.reset(seed=1)
+        either.action_space.seed(0)
+    for _ in range(30):
+        actions = envs.action_space.sample()
+        said, expected = envs.step(actions), untouched.step(untouched.action_space.sample())
+        assert_identical(said, expected)
+        arrays = [*arrays_in(said), *arrays_in(actions), envs.unwrapped.canvases]
+        for i, array in enumerate(arrays):
+            assert not any(np.shares_memory(array, other) for other in kept + arrays[:i])
+            array.fill(1)
+        kept += arrays
+
+
+@pytest.mark.parametrize("env_id", ["RAMMNIST-v0", "RAMClutteredMNIST-v0"])
+@given(
+    seed=st.integers(0, 2**70) | st.sampled_from([2**32 - 1, 2**63 - 1, 2**64 - 2, 2**64 - 1]),
+    num_envs=st.integers(1, 5),
+    data=st.data(),
+)
+@settings(max_examples=40)
+def test_sub_environment_i_plays_what_the_single_one_of_seed_plus_i_plays(
+    env_id: str, seed: int, num_envs: int, data: st.DataObject
+) -> None:
+    i = data.draw(st.integers(0, num_envs - 1))
+    episodes = data.draw(st.integers(1, 3))
+    envs, env = make_native(env_id, num_envs), make(env_id, disable_env_checker=True)
+    observations, infos = envs.reset(seed=seed)
+    observation, info = env.reset(seed=seed + i)
+    for _ in range(episodes):
+        assert_identical({key: value[i] for key, value in observations.items()}, observation)
+        assert (infos["index"][i], infos["label"][i]) == (info["index"], info["label"])
+        assert np.array_equal(envs.unwrapped.canvases[i], env.unwrapped.canvas)
+        observations, infos = envs.reset()
+        observation, info = env.reset()
+
+
+def test_async_vector_env_is_sync_vector_env() -> None:
+    recipe = functools.partial(gym.make, "ram_envs:RAMClutteredMNIST-v0", dataset="digits")
+    sync = SyncVectorEnv([recipe] * 2)
+    workers = AsyncVectorEnv([recipe] * 2, context="spawn")
+    try:
+        assert_identical(workers.reset(seed=3), sync.reset(seed=3))
+        sync.action_space.seed(0)
+        for _ in range(10):
+            actions = sync.action_space.sample()
+            assert_identical(workers.step(actions), sync.step(actions))
+    finally:
+        workers.close()
+
+
+# --- what an import brings -------------------------------------------------------------------
+
+FIRST_STEPS = """
+import sys
+import gymnasium as gym
+
+env = gym.make("ram_envs:RAMMNIST-v0", dataset="digits")  # imports ram_envs
+envs = gym.make_vec("RAMClutteredMNIST-v0", num_envs=2, dataset="digits")
+for made in (env, envs):
+    made.reset(seed=0)
+    made.step(made.action_space.sample())
+"""
+
+
+@pytest.mark.parametrize("program", ["import sys, ram_envs", FIRST_STEPS])
+def test_import_is_light(program: str, tmp_path: Path) -> None:
+    program += '\nassert not {"torch", "pygame", "pooch", "PIL", "matplotlib"} & set(sys.modules)'
+    environment = os.environ | {"PYTHONPATH": str(Path(ram_envs.__file__).parent.parent)}
+    subprocess.run([sys.executable, "-c", program], check=True, env=environment, cwd=tmp_path)

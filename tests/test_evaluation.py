@@ -1,0 +1,180 @@
+"""Evaluation: each image once, and the percentages that agents of known skill deserve."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+import pytest
+import torch
+from gymnasium.vector import AutoresetMode
+
+import ram_envs
+from ram_agent.agent import AgentOutput, RAMAgent
+from ram_agent.config import AgentConfig
+from ram_agent.evaluation import Evaluation, evaluate
+
+# 12 images, each of one brightness that tells its class; 5 are of class 0.
+LABELS = np.array([0, 1, 2, 0, 1, 2, 0, 1, 2, 0, 1, 0])
+DATASET = ram_envs.ImageDataset(
+    np.broadcast_to((LABELS * 80 + 40).astype(np.uint8)[:, None, None], (12, 8, 8)).copy(), LABELS
+)
+
+
+class RecordingEnvs(gym.vector.VectorWrapper):
+    """The 12 images, and a record of what was asked of them."""
+
+    def __init__(self, num_envs: int, num_glimpses: int = 3) -> None:
+        super().__init__(
+            gym.make_vec(
+                "RAMClassification-v0",
+                num_envs=num_envs,
+                autoreset_mode=AutoresetMode.DISABLED,
+                dataset=DATASET,
+                glimpse_size=4,
+                num_glimpses=num_glimpses,
+            )
+        )
+        self.indices: list[list[int]] = []
+        self.locations: list[np.ndarray] = []
+
+    def reset(self, *, seed: Any = None, options: Any = None) -> Any:
+        observation, info = super().reset(seed=seed, options=options)
+        self.indices.append(options["index"].tolist())
+        self.locations.append(observation["location"])
+        return observation, info
+
+    def step(self, actions: Any) -> Any:
+        self.locations.append(actions[0])
+        return super().step(actions)
+
+
+class ScriptedAgent(RAMAgent):
+    """Reads the class off the brightness, from its `awake`-th glimpse on; says 0 before."""
+
+    def __init__(self, awake: int) -> None:
+        envs = RecordingEnvs(1)
+        torch.manual_seed(0)
+        config = AgentConfig(hidden_size=8, feature_size=8)
+        super().__init__(envs.single_observation_space, envs.single_action_space, config)
+        self.awake = awake
+
+    def step(self, observation: Any, state: torch.Tensor) -> tuple[AgentOutput, torch.Tensor]:
+        output, _ = super().step(observation, state)
+        state = state + 1  # glimpses so far
+        brightness = torch.from_numpy(observation["glimpse"]).amax((1, 2, 3)) * 255
+        said = ((brightness - 40) / 80).round().long() * (state[:, 0] >= self.awake)
+        return output._replace(choice_logits=torch.eye(3)[said]), state
+
+
+def test_an_agent_that_knows_makes_no_error() -> None:
+    result = evaluate(ScriptedAgent(awake=1), RecordingEnvs(4))
+    assert result == Evaluation(episodes=12, mean_return=1.0, errors=(0.0, 0.0, 0.0))
+    assert (result.error, result.standard_error) == (0.0, 0.0)
+
+
+def test_an_agent_that_always_says_0_is_wrong_where_it_is_not_0() -> None:
+    result = evaluate(ScriptedAgent(awake=99), RecordingEnvs(4))
+    assert result.errors == pytest.approx([58.333333] * 3)
+    assert result.mean_return == pytest.approx(5 / 12)
+
+
+def test_errors_are_of_each_glimpse_and_the_last_decides() -> None:
+    result = evaluate(ScriptedAgent(awake=4), RecordingEnvs(6, num_glimpses=5))
+    assert result.errors == pytest.approx([58.333333] * 3 + [0, 0])
+    assert result.error == 0.0
+    assert result.mean_return == 1.0
+
+
+@pytest.mark.parametrize(
+    ("num_envs", "num_episodes", "indices"),
+    [
+        (4, None, [[0, 1, 2, 3], [4, 5, 6, 7], [8, 9, 10, 11]]),
+        # The last rows are filled up, and not counted.
+        (5, None, [[0, 1, 2, 3, 4], [5, 6, 7, 8, 9], [10, 11, 0, 1, 2]]),
+        (5, 7, [[0, 1, 2, 3, 4], [5, 6, 7, 8, 9]]),
+        (14, None, [[0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 0, 1]]),
+    ],
+)
+def test_each_image_counts_once(
+    num_envs: int, num_episodes: int | None, indices: list[list[int]]
+) -> None:
+    envs = RecordingEnvs(num_envs)
+    result = evaluate(ScriptedAgent(awake=99), envs, num_episodes=num_episodes)
+    assert envs.indices == indices
+    # 7 of the 12 images are not of class 0; 4 of the first 7
+    episodes, wrong = (12, 7) if num_episodes is None else (7, 4)
+    assert result.episodes == episodes
+    assert result.error == pytest.approx(100 * wrong / episodes)
+    assert result.mean_return == pytest.approx(1 - wrong / episodes)
+
+
+def test_more_episodes_than_images() -> None:
+    with pytest.raises(ValueError, match="num_episodes=13: this split has 12 images"):
+        evaluate(ScriptedAgent(awake=1), RecordingEnvs(4), num_episodes=13)
+
+
+@pytest.mark.parametrize("num_episodes", [0, -2])
+def test_no_episodes(num_episodes: int) -> None:
+    with pytest.raises(ValueError, match=f"num_episodes={num_episodes}: expected 1 or more"):
+        evaluate(ScriptedAgent(awake=1), RecordingEnvs(4), num_episodes=num_episodes)
+
+
+def test_mean_locations_unless_told_to_draw() -> None:
+    agent = ScriptedAgent(awake=1)
+    mean, again, drawn = RecordingEnvs(12), RecordingEnvs(12), RecordingEnvs(12)
+    evaluate(agent, mean)
+    agent.location_std.fill_(0.3)  # no part of the mean
+    evaluate(agent, again)
+    evaluate(agent, drawn, deterministic=False)
+    assert np.array_equal(mean.locations, again.locations)
+    assert np.array_equal(mean.locations[0], drawn.locations[0])  # the first is the environment's
+    assert 0.1 < (mean.locations[1] - drawn.locations[1]).std() < 0.5
+
+
+@pytest.mark.parametrize("gaze", ["learned", "random", "centre"])
+def test_same_seed_same_episodes(gaze: Any) -> None:
+    runs = []
+    for seed in (7, 7, 8):
+        envs = RecordingEnvs(5)
+        torch.manual_seed(len(runs))  # of no concern
+        agent = ScriptedAgent(awake=1)
+        evaluate(agent, envs, deterministic=False, gaze=gaze, seed=seed)
+        runs.append(np.array(envs.locations))
+    assert np.array_equal(runs[0], runs[1])
+    assert (runs[0][0] != runs[2][0]).all()  # first locations
+    if gaze != "centre":
+        assert (runs[0][1] != runs[2][1]).all()  # noise
+
+
+def test_first_locations_are_not_those_of_the_batch_before() -> None:
+    envs = RecordingEnvs(4)
+    evaluate(ScriptedAgent(awake=1), envs)
+    firsts = np.concatenate(envs.locations[::4])  # a reset and three steps to a batch
+    assert len(np.unique(firsts, axis=0)) == 12
+
+
+def test_gradients_are_off() -> None:
+    agent = ScriptedAgent(awake=1)
+    grad_was_on = []
+    act = agent.act
+    agent.act = lambda *args: grad_was_on.append(torch.is_grad_enabled()) or act(*args)  # type: ignore
+    evaluate(agent, RecordingEnvs(12))
+    assert grad_was_on == [False] * 3
+    assert torch.is_grad_enabled()
+
+
+@pytest.mark.parametrize(
+    ("evaluation", "error", "standard_error"),
+    [
+        (Evaluation(episodes=400, mean_return=0.8, errors=(60.0, 20.0)), 20, 2),
+        (Evaluation(episodes=100, mean_return=0.5, errors=()), 50, 5),  # rewards, no labels
+        (Evaluation(episodes=10_000, mean_return=1.0, errors=(0.0,)), 0, 0),
+    ],
+)
+def test_error_and_its_standard_error(
+    evaluation: Evaluation, error: float, standard_error: float
+) -> None:
+    assert evaluation.error == pytest.approx(error)
+    assert evaluation.standard_error == pytest.approx(standard_error)

@@ -1,0 +1,154 @@
+"""Each loss against numbers worked out by hand, and where its gradient flows."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from ram_agent.losses import (
+    baseline_loss,
+    gaussian_log_prob,
+    label_gains,
+    label_loss,
+    policy_loss,
+    returns_to_go,
+    supervision_weights,
+)
+
+
+def close(tensor: torch.Tensor, expected: object) -> None:
+    torch.testing.assert_close(tensor, torch.tensor(expected), rtol=1e-5, atol=1e-6)
+
+
+# --- the log-prob of locations ---------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("sample", "std", "expected"),
+    [
+        ((0.0, 0.0), 1.0, -1.8378771),  # −log 2π
+        ((1.0, 0.0), 1.0, -2.3378771),  # one standard deviation off: ½ less
+        ((0.5, -1.0), 0.5, -2.9515827),  # −½ (1² + 2²) − 2 log 0.5 − log 2π
+        ((0.0, 0.0), 0.1, 2.7672931),  # a density may be larger than 1
+    ],
+)
+def test_gaussian_log_prob(sample: tuple[float, float], std: float, expected: float) -> None:
+    close(gaussian_log_prob(torch.tensor([sample]), torch.zeros(1, 2), std), [expected])
+
+
+def test_gaussian_log_prob_is_of_the_distance_to_the_mean_row_by_row() -> None:
+    samples = torch.tensor([[0.3, 0.4], [2.0, -1.0]])
+    means = torch.tensor([[0.3, 0.4], [1.0, -1.0]])
+    close(gaussian_log_prob(samples, means, torch.tensor(1.0)), [-1.8378771, -2.3378771])
+
+
+def test_gaussian_density_integrates_to_one() -> None:
+    side = torch.linspace(-2, 2, 201, dtype=torch.float64)
+    samples = torch.cartesian_prod(side, side)
+    means = torch.tensor([0.2, -0.4], dtype=torch.float64).expand_as(samples)
+    total = gaussian_log_prob(samples, means, 0.2).exp().sum() * 0.02**2
+    assert total.item() == pytest.approx(1, abs=1e-6)
+
+
+# --- what a location is paid -----------------------------------------------------------------
+
+
+def test_returns_to_go() -> None:
+    rewards = torch.tensor([[0.0, 1.0], [2.0, 0.0], [3.0, 4.0]])
+    close(returns_to_go(rewards), [[5.0, 5.0], [5.0, 4.0], [3.0, 4.0]])
+
+
+@pytest.mark.parametrize(
+    ("probs", "discount", "gains"),
+    [
+        # (0.2 + 0.3/2 + 0.9/4) / 1.75 − 0.1; (0.3 + 0.9/2) / 1.5 − 0.2; 0.9 − 0.3
+        ([0.1, 0.2, 0.3, 0.9], 0.5, [0.22857143, 0.3, 0.6, 0.0]),
+        ([0.1, 0.2, 0.3, 0.9], 0.0, [0.1, 0.1, 0.6, 0.0]),  # the next glimpse alone
+        ([0.1, 0.2, 0.3, 0.9], 1.0, [0.36666667, 0.4, 0.6, 0.0]),  # the mean of all later ones
+        ([0.75, 0.25], 0.5, [-0.5, 0.0]),
+        ([0.7], 0.5, [0.0]),
+    ],
+)
+def test_label_gains(probs: list[float], discount: float, gains: list[float]) -> None:
+    close(label_gains(torch.tensor(probs)[:, None], discount)[:, 0], gains)
+
+
+def test_label_gains_of_one_episode_do_not_depend_on_the_others() -> None:
+    probs = torch.tensor([[0.1, 0.5], [0.2, 0.5], [0.9, 0.25]])
+    close(label_gains(probs, 0.5), [[0.33333333, -0.08333333], [0.7, -0.25], [0.0, 0.0]])
+    close(probs, [[0.1, 0.5], [0.2, 0.5], [0.9, 0.25]])  # what was given is left as it was
+
+
+# --- the label -------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("num_steps", "every_step", "expected"),
+    [
+        (1, True, [1.0]),
+        (2, True, [0.5, 0.5]),
+        (5, True, [0.125, 0.125, 0.125, 0.125, 0.5]),
+        (1, False, [1.0]),
+        (4, False, [0.0, 0.0, 0.0, 1.0]),
+    ],
+)
+def test_supervision_weights(num_steps: int, every_step: bool, expected: list[float]) -> None:
+    close(supervision_weights(num_steps, every_step), expected)
+
+
+def test_label_loss() -> None:
+    # After the first glimpse the true classes have probability 1/2 and 1/4, then 1/8 and 1/2.
+    probs = torch.tensor([[[0.5, 0.5], [0.75, 0.25]], [[0.125, 0.875], [0.5, 0.5]]])
+    labels = torch.tensor([0, 1])
+    # mean surprise: 1.5 bits, then 2 bits
+    for weights, expected in (
+        ([1.0, 0.0], 1.0397208),
+        ([0.0, 1.0], 1.3862944),
+        ([0.25, 0.75], 1.2996510),
+    ):
+        close(label_loss(probs.log(), labels, torch.tensor(weights)), expected)
+
+
+def test_label_loss_of_a_step_without_weight_has_no_gradient() -> None:
+    logits = torch.zeros(2, 3, 4, requires_grad=True)
+    label_loss(logits, torch.tensor([0, 1, 2]), torch.tensor([0.0, 1.0])).backward()
+    close(logits.grad[0], [[0.0] * 4] * 3)
+    # softmax − one-hot, over 3 episodes
+    close(logits.grad[1, 1], [0.08333333, -0.25, 0.08333333, 0.08333333])
+
+
+# --- REINFORCE and its baseline --------------------------------------------------------------
+
+
+def test_policy_loss_and_its_gradient() -> None:
+    log_probs = torch.tensor([[-1.0, -2.0]], requires_grad=True)
+    loss = policy_loss(log_probs, torch.tensor([[3.0, -1.0]]))
+    loss.backward()
+    close(loss.detach(), 0.5)  # −(−1 · 3 + −2 · −1) / 2
+    close(log_probs.grad, [[-1.5, 0.5]])
+
+
+@pytest.mark.parametrize("advantage", [2.0, -2.0])
+def test_policy_loss_moves_the_mean_to_what_was_better_than_expected(advantage: float) -> None:
+    mean = torch.tensor([[0.0, 0.0]], requires_grad=True)
+    sample = torch.tensor([[0.1, -0.2]])
+    policy_loss(gaussian_log_prob(sample, mean, 0.1), torch.tensor([advantage])).backward()
+    # against the gradient, by advantage · distance / 0.1²: towards the sample or away from it
+    close(-mean.grad, [[10 * advantage, -20 * advantage]])
+
+
+def test_no_gradient_through_the_advantage() -> None:
+    log_probs = torch.tensor([[-1.0]], requires_grad=True)
+    advantages = torch.tensor([[3.0]], requires_grad=True)
+    policy_loss(log_probs, advantages).backward()
+    assert advantages.grad is None
+
+
+def test_baseline_loss_and_its_gradient() -> None:
+    baselines = torch.tensor([[1.0, 2.0], [3.0, 4.0]], requires_grad=True)
+    pays = torch.tensor([[0.0, 2.0], [3.0, 2.0]], requires_grad=True)
+    loss = baseline_loss(baselines, pays)
+    loss.backward()
+    close(loss.detach(), 1.25)  # (1² + 0 + 0 + 2²) / 4
+    close(baselines.grad, [[0.5, 0.0], [0.0, 1.0]])
+    assert pays.grad is None

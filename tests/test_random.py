@@ -1,0 +1,168 @@
+"""Random numbers: the same on every machine, a function of key and place alone, and uniform."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ram_envs.random import Streams, combine_keys, key_from_seed, key_from_text
+
+words = st.integers(0, 2**64 - 1)
+
+
+def streams_of(*keys: int) -> Streams:
+    return Streams(np.array(keys, np.uint64))
+
+
+class ConstantStreams(Streams):
+    """Streams in which every word is the same."""
+
+    def __init__(self, word: int, rows: int = 1) -> None:
+        super().__init__(np.zeros(rows, np.uint64))
+        self.word = np.uint64(word)
+
+    def bits(self, count: int) -> np.ndarray:
+        return np.full((len(self), count), self.word)
+
+
+# --- the numbers themselves ------------------------------------------------------------------
+
+
+def test_bits_are_splitmix64() -> None:
+    # The first outputs that are published for the seeds 0 and 1234567.
+    assert streams_of(0, 1234567).bits(4).tolist() == [
+        [0xE220A8397B1DCDAF, 0x6E789E6AA1B965F4, 0x06C45D188009454F, 0xF88BB8A8724C81EC],
+        [6457827717110365317, 3203168211198807973, 9817491932198370423, 4593380528125082431],
+    ]
+
+
+def test_uniform_and_integers_of_known_streams() -> None:
+    assert [value.hex() for value in streams_of(0).uniform(3)[0].tolist()] == [
+        "0x1.c4415072f63b9p-1",
+        "0x1.b9e279aa86e58p-2",
+        "0x1.b117462002500p-6",
+    ]
+    # 0xE220A839 · 10 >> 32 = 8, 0x6E789E6A · 50,000 >> 32 = 21,576, and so on
+    assert streams_of(0).integers(10, 50_000, 1000, 2).tolist() == [[8, 21_576, 26, 1]]
+
+
+def test_keys_of_known_parts() -> None:
+    assert combine_keys(0).tolist() == [0xE220A8397B1DCDAF]  # one step of SplitMix64 from 0
+    assert combine_keys(1, 2).tolist() == [0xBCD9DBB49673066B]
+    assert combine_keys(2, 1).tolist() == [0xE06DD043328BD285]
+    assert combine_keys(1, 2, 3).tolist() == [0xD0734750FDE362B3]
+    assert combine_keys(np.uint64(2**64 - 1), 5).tolist() == [0x3562133A936C2870]
+
+
+def test_key_of_a_text_is_the_start_of_its_sha256() -> None:
+    # sha256("canvas") begins with the bytes a4 57 e8 f0 4a a7 96 dc, read as little-endian
+    assert key_from_text("canvas") == 0xDC96A74AF0E857A4
+    assert key_from_text("canvas") != key_from_text("Canvas")
+    assert key_from_text("Größe 60 × 60").dtype == np.uint64
+
+
+def test_key_of_a_seed_is_the_seed() -> None:
+    assert [int(key_from_seed(seed)) for seed in (0, 7, 2**63, 2**64 - 1)] == [
+        0,
+        7,
+        9223372036854775808,
+        18446744073709551615,
+    ]
+    assert key_from_seed(2**64 + 5) == 5
+
+
+# --- what a draw depends on ------------------------------------------------------------------
+
+
+@given(st.lists(words, min_size=1, max_size=8), st.data())
+def test_a_row_does_not_depend_on_the_rows_beside_it(keys: list[int], data: st.DataObject) -> None:
+    rows = data.draw(st.lists(st.integers(0, len(keys) - 1), min_size=1, max_size=8))
+    together, chosen = streams_of(*keys), streams_of(*(keys[row] for row in rows))
+    assert np.array_equal(together.uniform(3, -1, 1)[rows], chosen.uniform(3, -1, 1))
+    assert np.array_equal(together.integers(7, 2, 10_000)[rows], chosen.integers(7, 2, 10_000))
+    assert np.array_equal(together.bits(2)[rows], chosen.bits(2))
+
+
+@given(words, st.lists(st.integers(0, 5), max_size=6))
+def test_draws_in_portions_are_the_draws_at_once(key: int, portions: list[int]) -> None:
+    streams = streams_of(key)
+    in_portions = np.concatenate([streams.bits(0), *map(streams.bits, portions)], axis=1)
+    assert np.array_equal(in_portions, streams_of(key).bits(sum(portions)))
+
+
+def test_uniform_and_integers_take_one_word_a_draw() -> None:
+    streams = streams_of(0, 9)
+    streams.uniform(2)
+    streams.integers(5, 5, 5)
+    streams.integers()
+    assert np.array_equal(streams.bits(1)[:, 0], streams_of(0, 9).bits(6)[:, 5])
+
+
+def test_keys_are_not_changed_by_drawing() -> None:
+    keys = np.array([3, 4], np.uint64)
+    Streams(keys).uniform(5)
+    assert keys.tolist() == [3, 4]
+
+
+def test_keys_broadcast() -> None:
+    one_by_one = [int(combine_keys(7, part, 2)[0]) for part in (0, 1, 5)]
+    assert combine_keys(7, np.array([0, 1, 5]), 2).tolist() == one_by_one
+    assert combine_keys(np.uint64(7), np.array([0, 1, 5], np.uint64), 2).tolist() == one_by_one
+
+
+def test_keys_of_all_seeds_and_episodes_differ() -> None:
+    seeds, episodes = np.divmod(np.arange(250_000), 500)
+    assert len(np.unique(combine_keys(seeds, episodes))) == 250_000
+
+
+@given(words, words, words)
+def test_parts_keep_their_places(first: int, second: int, third: int) -> None:
+    key = int(combine_keys(np.uint64(first), np.uint64(second))[0])
+    assert (int(combine_keys(np.uint64(second), np.uint64(first))[0]) == key) == (first == second)
+    assert (int(combine_keys(np.uint64(third), np.uint64(second))[0]) == key) == (first == third)
+    assert int(combine_keys(np.uint64(first), np.uint64(second), np.uint64(third))[0]) != key
+
+
+# --- how draws are distributed ---------------------------------------------------------------
+
+
+@given(st.lists(st.integers(1, 2**32), min_size=1, max_size=5), words)
+def test_integers_lie_in_their_ranges(ranges: list[int], key: int) -> None:
+    drawn = streams_of(key, key ^ 1).integers(*ranges)
+    assert drawn.shape == (2, len(ranges))
+    assert drawn.dtype == np.int64
+    assert (drawn >= 0).all()
+    assert (drawn < np.array(ranges)).all()
+
+
+def test_ends_of_the_ranges() -> None:
+    lowest, highest = ConstantStreams(0), ConstantStreams(2**64 - 1)
+    assert lowest.integers(1, 10, 50_000).tolist() == [[0, 0, 0]]
+    assert highest.integers(1, 10, 50_000).tolist() == [[0, 9, 49_999]]
+    assert lowest.uniform(1, -1, 1).tolist() == [[-1.0]]
+    assert highest.uniform(1).tolist() == [[1 - 2**-53]]
+    assert highest.uniform(1, -1, 1) < 1
+
+
+@pytest.mark.parametrize("along", ["one stream", "the first draws of many seeds"])
+def test_uniform_is_uniform(along: str) -> None:
+    if along == "one stream":
+        drawn = streams_of(1).uniform(100_000, -1, 1).ravel()
+    else:
+        drawn = Streams(combine_keys(np.arange(100_000), 0)).uniform(1, -1, 1).ravel()
+    # The standard errors are 0.0018 of the mean, 0.0009 of the mean square, 0.0032 of the
+    # correlation and 30 of the count in each tenth.
+    assert abs(drawn.mean()) < 0.008
+    assert abs((drawn**2).mean() - 1 / 3) < 0.004
+    assert abs(np.corrcoef(drawn[:-1], drawn[1:])[0, 1]) < 0.014
+    counts, _ = np.histogram(drawn, bins=10, range=(-1, 1))
+    assert abs(counts - 10_000).max() < 450
+
+
+def test_integers_are_uniform() -> None:
+    drawn = Streams(combine_keys(5, np.arange(30_000))).integers(3, 7)
+    pairs = np.bincount(drawn[:, 0] * 7 + drawn[:, 1], minlength=21)  # 1429 ± 37 of each pair
+    assert pairs.min() > 1250
+    assert pairs.max() < 1610

@@ -1,0 +1,678 @@
+"""Training: the same numbers whenever it is run, stopped or resumed; and it learns."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+import signal
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+import pytest
+import torch
+from gymnasium.vector import AutoresetMode
+
+import ram_agent.trainer
+import ram_envs
+from ram_agent.agent import RAMAgent
+from ram_agent.checkpoint import CheckpointError, RunFolder, load_agent
+from ram_agent.config import PRESETS, AgentConfig, TrainConfig
+from ram_agent.evaluation import Evaluation, evaluate
+from ram_agent.trainer import Trainer
+
+
+def three_patterns() -> ram_envs.ImageDataset:
+    """Stripes down, stripes across, two black quarters: 24 images of 8 × 8, 8 of each."""
+    images = np.zeros((3, 8, 8), np.uint8)
+    images[0, :, ::2] = 255
+    images[1, ::2] = 255
+    images[2, :4, :4] = images[2, 4:, 4:] = 255
+    return ram_envs.ImageDataset(np.tile(images, (8, 1, 1)), np.tile(np.arange(3), 8))
+
+
+def striped_squares() -> ram_envs.ImageDataset:
+    """A 4 × 4 square somewhere on 24 × 24; its stripes, down or across, are the class.
+
+    Every square lies on a 4 × 4 grid. So from the centre an agent sees in its coarse cells where
+    the square is, and neither there nor in the middle which way its stripes run.
+    """
+    square = np.zeros((2, 4, 4), np.uint8)
+    square[0, :, ::2] = square[1, ::2] = 255
+    images = []
+    for row in range(0, 24, 4):
+        for column in range(0, 24, 4):
+            if not (row in (8, 12) and column in (8, 12)):  # the middle
+                for stripes in square:
+                    images.append(np.zeros((24, 24), np.uint8))
+                    images[-1][row : row + 4, column : column + 4] = stripes
+    return ram_envs.ImageDataset(np.array(images), np.tile([0, 1], 32))
+
+
+PATTERNS = three_patterns()
+SMALL = AgentConfig(hidden_size=64, feature_size=32)
+SHORT = TrainConfig(episodes=120, batch_size=10, validate_every=1)  # 12 updates, 5 epochs
+
+
+def make_envs(
+    num_envs: int, dataset: ram_envs.ImageDataset = PATTERNS, **keywords: Any
+) -> gym.vector.VectorEnv:
+    keywords = {"glimpse_size": 4, "num_glimpses": 3, **keywords}
+    return gym.make_vec(
+        "RAMClassification-v0",
+        num_envs=num_envs,
+        autoreset_mode=AutoresetMode.DISABLED,
+        dataset=dataset,
+        **keywords,
+    )
+
+
+def make_trainer(
+    config: TrainConfig = SHORT,
+    folder: RunFolder | None = None,
+    agent_config: AgentConfig = SMALL,
+    **keywords: Any,
+) -> Trainer:
+    """A new agent and its trainer; the folder is made unless it is there."""
+    parts = [make_envs(config.batch_size // config.parts, **keywords) for _ in range(config.parts)]
+    torch.manual_seed(config.seed)
+    spaces = parts[0].single_observation_space, parts[0].single_action_space
+    agent = RAMAgent(*spaces, agent_config)
+    if folder is not None and not folder.path.exists():
+        folder.create({"training": dataclasses.asdict(config)})
+    return Trainer(agent, parts, make_envs(24, **keywords), config, folder)
+
+
+def weights(trainer: Trainer) -> dict[str, Any]:
+    return {name: value.tolist() for name, value in trainer.agent.state_dict().items()}
+
+
+def without_seconds(folder: RunFolder) -> list[dict[str, float]]:
+    return [{**row, "seconds": None} for row in folder.read_metrics()]
+
+
+@pytest.fixture(autouse=True)
+def one_thread() -> Iterator[None]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+# --- the same numbers ------------------------------------------------------------------------
+
+
+def test_same_seed_same_weights(tmp_path: Path) -> None:
+    trainers, folders = [], []
+    for name, seed in (("a", 1), ("b", 1), ("c", 2)):
+        folders.append(RunFolder(tmp_path / name))
+        trainers.append(make_trainer(dataclasses.replace(SHORT, seed=seed), folders[-1]))
+        torch.manual_seed(len(trainers))  # of no concern once training begins
+        assert trainers[-1].train()
+        assert trainers[-1].update == 12
+    assert weights(trainers[0]) == weights(trainers[1])
+    assert without_seconds(folders[0]) == without_seconds(folders[1])
+    assert weights(trainers[0]) != weights(trainers[2])
+
+
+@pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("stop_after", [1, 5, 6])  # validations are after 3, 6, 9 and 12
+def test_stopped_and_resumed_is_as_if_not_stopped(
+    tmp_path: Path, stop_after: int, sent: signal.Signals
+) -> None:
+    whole = make_trainer(folder=RunFolder(tmp_path / "whole"))
+    assert whole.train()
+
+    folder = RunFolder(tmp_path / "stopped")
+    stopped = make_trainer(folder=folder)
+    train_one_update = stopped.train_one_update
+
+    def update_and_interrupt() -> dict[str, float]:
+        metrics = train_one_update()
+        if stopped.update == stop_after:
+            signal.raise_signal(sent)
+        return metrics
+
+    stopped.train_one_update = update_and_interrupt  # type: ignore[method-assign]
+    assert not stopped.train()
+    assert stopped.update == stop_after
+    assert [row["update"] for row in folder.read_metrics()] == [3, 6][: stop_after // 3]
+
+    resumed = make_trainer(folder=folder)
+    with torch.no_grad():
+        for parameter in resumed.agent.parameters():
+            parameter.fill_(0.5)  # all comes from the checkpoint
+    resumed.resume()
+    assert resumed.update == stop_after
+    assert resumed.train()
+
+    assert weights(resumed) == weights(whole)
+    assert without_seconds(folder) == without_seconds(RunFolder(tmp_path / "whole"))
+    assert [row["update"] for row in folder.read_metrics()] == [3, 6, 9, 12]
+    for name in ("best.safetensors", "last.safetensors"):
+        assert (folder.path / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
+    states = [trainer.state_dict() for trainer in (resumed, whole)]
+    for state in states:
+        assert state.pop("seconds") > 0
+    torch.testing.assert_close(*states, rtol=0, atol=0)
+
+
+def test_resuming_drops_rows_that_the_checkpoint_does_not_know(tmp_path: Path) -> None:
+    folder = RunFolder(tmp_path / "run")
+    make_trainer(folder=folder).train()
+    checkpoint = folder.load_state()
+    folder.append_metrics({"update": 15})  # then the machine went down
+    make_trainer(folder=folder).resume()
+    assert [row["update"] for row in folder.read_metrics()] == [3, 6, 9, 12]
+    assert checkpoint["update"] == 12
+
+
+def test_stopped_and_gone_on_with_is_as_if_not_stopped() -> None:
+    whole, stopped = make_trainer(), make_trainer()
+    whole.train()
+
+    def interrupt(row: dict[str, float]) -> None:
+        if row["update"] == 6:
+            signal.raise_signal(signal.SIGINT)
+
+    assert not stopped.train(interrupt)
+    assert stopped.update == 6
+    assert stopped.train()
+    assert weights(stopped) == weights(whole)
+
+
+def test_resuming_another_run(tmp_path: Path) -> None:
+    folder = RunFolder(tmp_path / "run")
+    make_trainer(folder=folder).train()
+    wider = make_trainer(folder=folder, agent_config=AgentConfig(hidden_size=65, feature_size=32))
+    with pytest.raises(CheckpointError, match=r"resume\.pt does not fit the settings in config"):
+        wider.resume()
+    folder.save_state({"update": 3})
+    with pytest.raises(CheckpointError, match=r"resume\.pt does not fit.*'agent'"):
+        make_trainer(folder=folder).resume()
+
+
+def test_signals_are_handled_as_before_once_training_ends() -> None:
+    before = signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)
+    during = []
+    make_trainer().train(lambda row: during.append(signal.getsignal(signal.SIGINT)))
+    assert before[0] not in during
+    assert (signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)) == before
+
+
+def test_trains_in_a_thread_of_the_users() -> None:
+    trainer = make_trainer()
+    thread = threading.Thread(target=trainer.train)
+    thread.start()
+    thread.join()
+    assert trainer.update == 12
+
+
+# --- what is shown ---------------------------------------------------------------------------
+
+
+def watch_resets(trainer: Trainer) -> list[dict[str, Any]]:
+    """What the training environments are reset with: a list that grows, in order of the parts."""
+    resets: list[dict[str, Any]] = []
+    for envs in trainer.train_envs:
+
+        def reset(envs: Any = envs, plain: Any = envs.reset, **keywords: Any) -> Any:
+            resets.append(keywords)
+            return plain(**keywords)
+
+        envs.reset = reset  # type: ignore[method-assign]
+    return resets
+
+
+def test_each_epoch_is_a_fresh_permutation_of_all_images() -> None:
+    trainer = make_trainer(dataclasses.replace(SHORT, parts=1))
+    resets = watch_resets(trainer)
+    trainer.train()
+    shown = np.concatenate([reset["options"]["index"] for reset in resets])
+    epochs = [epoch.tolist() for epoch in shown.reshape(5, 24)]  # updates of 10 run across them
+    for epoch in epochs:
+        assert sorted(epoch) == list(range(24))
+    assert len({tuple(epoch) for epoch in [*epochs, range(24)]}) == 6
+
+
+def test_parts_share_the_images_and_seeds_of_the_batch() -> None:
+    shown = {}
+    for parts in (1, 2, 5):
+        trainer = make_trainer(dataclasses.replace(SHORT, parts=parts))
+        resets = watch_resets(trainer)
+        trainer.train_one_update()
+        size = 10 // parts
+        shown[parts] = {
+            (index, reset["seed"] + row)
+            for reset in resets
+            for row, index in enumerate(reset["options"]["index"].tolist())
+        }
+        assert len(resets) == parts
+        assert all(len(reset["options"]["index"]) == size for reset in resets)
+    assert shown[1] == shown[2] == shown[5]
+
+
+def test_environments_that_are_not_the_batch() -> None:
+    agent = make_trainer().agent
+    for sizes in ([8], [4, 6], [10, 10]):
+        with pytest.raises(ValueError, match="batch_size=10"):
+            Trainer(agent, [make_envs(size) for size in sizes], make_envs(24), SHORT)
+
+
+class UnlabelledEnvs(gym.vector.VectorWrapper):
+    def reset(self, **keywords: Any) -> Any:
+        observation, _ = super().reset(**keywords)
+        return observation, {}
+
+
+def test_an_environment_without_labels() -> None:
+    trainer = make_trainer(dataclasses.replace(SHORT, parts=1))
+    trainer.train_envs = tuple(UnlabelledEnvs(envs) for envs in trainer.train_envs)
+    with pytest.raises(ValueError, match="tells no label"):
+        trainer.train_one_update()
+
+
+# --- schedules -------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("schedule", "factors"),
+    [("cosine", [1, 0.8535534, 0.5, 0.1464466]), ("linear", [1, 0.75, 0.5, 0.25])],
+)
+def test_learning_rate_and_location_std_fall(schedule: Any, factors: list[float]) -> None:
+    config = TrainConfig(
+        episodes=40,  # 4 updates
+        batch_size=10,
+        learning_rate=0.01,
+        head_rate=0.3,
+        schedule=schedule,
+        location_std=0.3,
+        location_std_end=0.1,
+    )
+    trainer = make_trainer(config)
+    rates, head_rates, stds = [], [], []
+    for _ in range(4):
+        trainer.train_one_update()
+        rates.append(trainer.optimizer.param_groups[0]["lr"])
+        head_rates.append(trainer.optimizer.param_groups[1]["lr"])
+        stds.append(trainer.agent.location_std.item())
+    assert rates == pytest.approx([0.01 * factor for factor in factors])
+    assert head_rates == pytest.approx([0.003 * factor for factor in factors])
+    assert stds == pytest.approx([0.3, 0.25, 0.2, 0.15])
+    assert trainer.averaged_agent.location_std.item() == pytest.approx(0.15)
+
+
+@pytest.mark.parametrize(
+    ("warmup_updates", "update", "rate"),
+    [
+        (3, 0, 0.25),
+        (3, 1, 0.4875),  # 2/4 · 39/40
+        (3, 3, 0.925),  # 37/40
+        (200, 0, 0.2),  # a tenth of training, 4 updates, at most
+        (200, 4, 0.9),
+        (0, 0, 1.0),
+    ],
+)
+def test_learning_rate_rises_first(warmup_updates: int, update: int, rate: float) -> None:
+    config = TrainConfig(
+        episodes=400,  # 40 updates
+        batch_size=10,
+        learning_rate=1.0,
+        schedule="linear",
+        warmup_updates=warmup_updates,
+    )
+    trainer = make_trainer(config)
+    trainer.update = update
+    trainer.train_one_update()
+    assert trainer.optimizer.param_groups[0]["lr"] == pytest.approx(rate)
+
+
+def test_length_of_training() -> None:
+    # 24 images, batches of 10: an epoch is validated after 3 updates, not sooner
+    for settings, num_updates, interval in (
+        ({"episodes": 120}, 12, 3),
+        ({"episodes": 121}, 13, 3),
+        ({"episodes": 1}, 1, 3),
+        ({"epochs": 2.5}, 6, 3),
+        ({"epochs": 10, "validate_every": 61}, 24, 7),
+    ):
+        trainer = make_trainer(dataclasses.replace(SHORT, **settings))
+        assert (trainer.num_updates, trainer.validation_interval) == (num_updates, interval)
+
+
+# --- one update ------------------------------------------------------------------------------
+
+# Plain gradient descent, whole batch in one part.
+PLAIN = dataclasses.replace(
+    PRESETS["paper"][1], batch_size=24, episodes=24 * 4, learning_rate=0.1, validate_every=1
+)
+
+
+def undecided_trainer(config: TrainConfig, **keywords: Any) -> Trainer:
+    """Its agent gives every label the same probability after every glimpse, and so says 0."""
+    trainer = make_trainer(config, **keywords)
+    with torch.no_grad():
+        for head in (trainer.agent.choice_head, trainer.agent.baseline_head):
+            head.weight.zero_()
+            head.bias.zero_()
+    return trainer
+
+
+def test_metrics_of_an_agent_that_always_says_0() -> None:
+    metrics = undecided_trainer(PLAIN).train_one_update()
+    assert metrics["train_error"] == pytest.approx(200 / 3)
+    assert metrics["label_loss"] == pytest.approx(math.log(3))
+    assert metrics["pay"] == pytest.approx(1 / 3)  # 8 of 24 are right, each location shares in it
+    assert metrics["baseline_loss"] == pytest.approx(1 / 3)  # expected 0, got 1 of 3 times
+
+
+def test_gain_pays_nothing_where_the_label_stays_as_probable_as_it_was() -> None:
+    metrics = undecided_trainer(dataclasses.replace(PLAIN, pay="gain")).train_one_update()
+    assert metrics["train_error"] == pytest.approx(200 / 3)
+    assert metrics["pay"] == 0
+    assert metrics["baseline_loss"] == 0
+
+
+def spy_on(monkeypatch: pytest.MonkeyPatch, name: str) -> list[tuple[torch.Tensor, ...]]:
+    """The arguments of each call of a loss by the trainer."""
+    calls: list[tuple[torch.Tensor, ...]] = []
+    loss = getattr(ram_agent.trainer, name)
+
+    def spied(*args: torch.Tensor) -> torch.Tensor:
+        calls.append(args)
+        result: torch.Tensor = loss(*args)
+        return result
+
+    monkeypatch.setattr(ram_agent.trainer, name, spied)
+    return calls
+
+
+@pytest.mark.parametrize(
+    ("supervision", "expected"),
+    [("last_step", [0, 0, 0, 1]), ("every_step", [1 / 6, 1 / 6, 1 / 6, 1 / 2])],
+)
+def test_which_labels_are_supervised(
+    monkeypatch: pytest.MonkeyPatch, supervision: Any, expected: list[float]
+) -> None:
+    calls = spy_on(monkeypatch, "label_loss")
+    config = dataclasses.replace(PLAIN, supervision=supervision)
+    make_trainer(config, num_glimpses=4).train_one_update()
+    ((_, labels, label_weights),) = calls
+    assert label_weights.tolist() == pytest.approx(expected)
+    assert sorted(labels.tolist()) == [0] * 8 + [1] * 8 + [2] * 8
+
+
+def test_last_location_and_last_baseline_are_not_trained(monkeypatch: pytest.MonkeyPatch) -> None:
+    policy, baseline = spy_on(monkeypatch, "policy_loss"), spy_on(monkeypatch, "baseline_loss")
+    make_trainer(PLAIN, num_glimpses=4).train_one_update()
+    shapes = [[tuple(tensor.shape) for tensor in call] for call in (*policy, *baseline)]
+    assert shapes == [[(3, 24), (3, 24)], [(3, 24), (3, 24)]]
+
+
+def test_advantage_is_pay_less_baseline(monkeypatch: pytest.MonkeyPatch) -> None:
+    calls = spy_on(monkeypatch, "policy_loss")
+    trainer = undecided_trainer(PLAIN)
+    with torch.no_grad():
+        trainer.agent.baseline_head.bias.fill_(0.25)
+    trainer.train_one_update()
+    ((_, advantages),) = calls
+    # right or wrong, with 0.25 expected
+    assert advantages.unique().tolist() == [-0.25, 0.75]
+    assert not advantages.requires_grad
+
+
+def test_advantages_are_scaled_by_their_running_size(monkeypatch: pytest.MonkeyPatch) -> None:
+    calls = spy_on(monkeypatch, "policy_loss")
+    config = dataclasses.replace(PLAIN, normalize_advantages=True, learning_rate=1e-9)
+    trainer = undecided_trainer(config)
+    with torch.no_grad():
+        trainer.agent.choice_head.bias[0] = 1.0  # it goes on to say 0
+    trainer.train_one_update()  # advantages 0 and 1, a third of them 1
+    trainer.advantage_square = 0.01
+    trainer.train_one_update()
+    first, second = (advantages.round(decimals=3).unique() for _, advantages in calls)
+    assert first.tolist() == pytest.approx([0, 1.732])  # √3
+    assert second.tolist() == [0, 4]  # 10, clipped
+    # 0.99 · 0.01 + 0.01 · 1/3
+    assert trainer.advantage_square == pytest.approx(0.0132333, abs=1e-6)
+
+
+def changed(before: dict[str, Any], after: dict[str, Any]) -> set[str]:
+    return {name.split(".")[0] for name in before if before[name] != after[name]}
+
+
+def test_location_weight_rises_from_0() -> None:
+    trainer = make_trainer(dataclasses.replace(PLAIN, location_warmup=0.5))  # 4 updates
+    before = weights(trainer)
+    trainer.train_one_update()
+    after = weights(trainer)
+    assert "location_head" not in changed(before, after)
+    assert "choice_head" in changed(before, after)
+    trainer.train_one_update()
+    assert "location_head" in changed(after, weights(trainer))
+
+
+def test_one_glimpse_trains_the_label_alone() -> None:
+    trainer = make_trainer(PLAIN, num_glimpses=1)
+    before = weights(trainer)
+    metrics = trainer.train_one_update()
+    assert changed(before, weights(trainer)) == {"glimpse_network", "core", "choice_head"}
+    assert metrics["label_loss"] > 0
+    assert metrics["location_loss"] == metrics["baseline_loss"] == metrics["pay"] == 0
+
+
+@pytest.mark.parametrize("max_grad_norm", [0.001, None])
+def test_long_gradients_are_shortened(max_grad_norm: float | None) -> None:
+    config = dataclasses.replace(PLAIN, learning_rate=1.0, max_grad_norm=max_grad_norm)
+    trainer = make_trainer(config)
+    before = torch.cat([parameter.detach().flatten() for parameter in trainer.agent.parameters()])
+    trainer.train_one_update()
+    after = torch.cat([parameter.detach().flatten() for parameter in trainer.agent.parameters()])
+    length = (after - before).norm().item()
+    if max_grad_norm is None:
+        assert length > 0.1
+    else:
+        assert length == pytest.approx(0.001, rel=1e-3)
+
+
+def test_parts_average_to_the_batch() -> None:
+    """Without noise on the locations, two parts learn what one does."""
+    config = dataclasses.replace(PLAIN, location_std=1e-6, location_std_end=1e-6, location_weight=0)
+    results = []
+    for parts in (1, 2, 3):
+        trainer = make_trainer(dataclasses.replace(config, parts=parts))
+        metrics = trainer.train_one_update()
+        results.append((trainer.agent.core.state_and_input.weight, metrics["label_loss"]))
+    for weight, loss in results[1:]:
+        torch.testing.assert_close(weight, results[0][0], rtol=1e-4, atol=1e-5)
+        assert loss == pytest.approx(results[0][1], rel=1e-4)
+
+
+# --- averaged, best and last weights ---------------------------------------------------------
+
+
+@pytest.mark.parametrize("decay", [0.0, 0.999, 0.2])
+def test_running_average_of_the_weights(decay: float) -> None:
+    trainer = make_trainer(dataclasses.replace(SHORT, average_decay=decay))
+    history = []
+    for _ in range(3):
+        trainer.train_one_update()
+        history.append(trainer.agent.choice_head.weight.detach().clone())
+    first, second, third = history
+    expected = {
+        0.0: third,
+        # the average is short at first: decay 2/11, then 3/12
+        0.999: 0.25 * (2 / 11 * first + 9 / 11 * second) + 0.75 * third,
+        0.2: 0.2 * (2 / 11 * first + 9 / 11 * second) + 0.8 * third,
+    }[decay]
+    torch.testing.assert_close(trainer.averaged_agent.choice_head.weight, expected)
+    assert not torch.equal(first, third)
+
+
+class ScriptedErrors:
+    """Stands in for `evaluate`: the validation errors of a story."""
+
+    def __init__(self, *errors: float) -> None:
+        self.errors = list(errors)
+        self.agents: list[RAMAgent] = []
+
+    def __call__(self, agent: RAMAgent, envs: Any) -> Evaluation:
+        self.agents.append(agent)
+        return Evaluation(episodes=24, mean_return=0.0, errors=(self.errors.pop(0),))
+
+
+def test_stops_without_a_new_best_and_keeps_the_best(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    validation = ScriptedErrors(50.0, 40.0, 45.0, 40.0)
+    monkeypatch.setattr(ram_agent.trainer, "evaluate", validation)
+    folder = RunFolder(tmp_path / "run")
+    trainer = make_trainer(dataclasses.replace(SHORT, episodes=1000, patience=2), folder)
+    averages: list[torch.Tensor] = []
+    assert trainer.train(
+        lambda row: averages.append(trainer.averaged_agent.choice_head.weight.clone())
+    )
+    assert trainer.update == 12  # of 100: four validations, the last two no better than the second
+    assert all(agent is trainer.averaged_agent for agent in validation.agents)
+    assert trainer.best_error == 40.0
+
+    best, facts = load_agent(folder.path)
+    assert (facts["update"], facts["validation_error"]) == (6, 40.0)
+    assert torch.equal(best.choice_head.weight, averages[1])
+    assert best.location_std.item() == pytest.approx(0.1935, abs=1e-6)  # 5 of 100 updates done
+    last, facts = load_agent(folder.path / "last")
+    assert facts["update"] == 12
+    assert torch.equal(last.choice_head.weight, averages[3])
+
+    resumed = make_trainer(dataclasses.replace(SHORT, episodes=1000, patience=2), folder)
+    resumed.resume()
+    assert resumed.is_over
+
+
+def test_without_patience_it_goes_on_to_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ram_agent.trainer, "evaluate", ScriptedErrors(1.0, 2.0, 3.0, 4.0))
+    trainer = make_trainer(dataclasses.replace(SHORT, patience=None))
+    trainer.train()
+    assert trainer.update == 12
+
+
+def test_metrics_are_means_since_the_last_validation(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = RunFolder(tmp_path / "run")
+    trainer = make_trainer(folder=folder)
+    train_one_update = trainer.train_one_update
+
+    def numbered_update() -> dict[str, float]:
+        return {**train_one_update(), "train_error": float(trainer.update)}
+
+    trainer.train_one_update = numbered_update  # type: ignore[method-assign]
+    reported: list[dict[str, float]] = []
+    trainer.train(reported.append)
+    assert [row["train_error"] for row in reported] == [2, 5, 8, 11]
+    assert [row["episodes"] for row in reported] == [30, 60, 90, 120]
+    assert reported == folder.read_metrics()
+
+
+def test_divergence_is_said_and_leaves_the_last_checkpoint(tmp_path: Path) -> None:
+    folder = RunFolder(tmp_path / "run")
+    trainer = make_trainer(folder=folder)
+
+    def spoil(row: dict[str, float]) -> None:
+        if row["update"] == 6:
+            trainer.agent.choice_head.bias.data.fill_(math.nan)
+
+    with pytest.raises(FloatingPointError, match=r"loss is nan .* Lower learning_rate"):
+        trainer.train(spoil)
+    assert [row["update"] for row in folder.read_metrics()] == [3, 6]
+    resumed = make_trainer(folder=folder)
+    resumed.resume()
+    assert resumed.update == 6
+    assert resumed.train()
+    assert all(parameter.isfinite().all() for parameter in resumed.agent.parameters())
+
+
+def test_a_gradient_that_is_not_finite_does_not_reach_the_weights(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    trainer = make_trainer(dataclasses.replace(PLAIN, max_grad_norm=1.0))
+    before = weights(trainer)
+
+    def steep(baselines: torch.Tensor, pays: torch.Tensor) -> torch.Tensor:
+        return (baselines * 0).abs().sum().sqrt()  # 0, with an infinite slope
+
+    monkeypatch.setattr(ram_agent.trainer, "baseline_loss", steep)
+    with pytest.raises(FloatingPointError, match="training has diverged"):
+        trainer.train_one_update()
+    assert trainer.update == 0
+    assert changed(before, weights(trainer)) == set()
+    assert all(value.isfinite().all() for value in trainer.averaged.state_dict().values())
+
+
+@pytest.mark.parametrize("learning_rate", [1e20, 1e36])
+def test_weights_too_large_for_the_network(learning_rate: float) -> None:
+    trainer = make_trainer(dataclasses.replace(PLAIN, learning_rate=learning_rate))
+    with pytest.raises(FloatingPointError, match="diverged"):
+        trainer.train()
+
+
+def test_metrics_are_json_that_others_can_read(tmp_path: Path) -> None:
+    folder = RunFolder(tmp_path / "run")
+    # One episode to a part: it has no spread.
+    make_trainer(dataclasses.replace(SHORT, batch_size=2, episodes=24), folder).train()
+    for line in folder.metrics_path.read_text().splitlines():
+        json.loads(line, parse_constant=pytest.fail)  # neither NaN nor Infinity
+
+
+# --- it learns -------------------------------------------------------------------------------
+
+
+def test_learns_three_patterns() -> None:
+    config = TrainConfig(batch_size=32, episodes=32 * 150, validate_every=32 * 75)
+    trainer = make_trainer(config)
+    before = evaluate(trainer.averaged_agent, trainer.validation_envs).error
+    trainer.train()
+    assert before > 30
+    assert evaluate(trainer.averaged_agent, trainer.validation_envs).error < 5
+
+
+def test_learns_three_patterns_as_the_paper_did() -> None:
+    agent_config, config = PRESETS["paper"]
+    agent_config = dataclasses.replace(agent_config, hidden_size=64, feature_size=32)
+    config = dataclasses.replace(
+        config, learning_rate=0.003, episodes=20 * 400, validate_every=20 * 200
+    )
+    trainer = make_trainer(config, agent_config=agent_config)
+    trainer.train()
+    errors = evaluate(trainer.averaged_agent, trainer.validation_envs).errors
+    assert errors[-1] < 20
+    assert trainer.averaged_agent.location_std.item() == pytest.approx(0.1)
+
+
+def test_learns_to_look_where_the_answer_is() -> None:
+    config = TrainConfig(
+        batch_size=64,
+        learning_rate=3e-3,
+        location_weight=0.5,
+        episodes=64 * 400,
+        validate_every=64 * 200,
+    )
+    trainer = make_trainer(
+        config,
+        dataset=striped_squares(),
+        glimpse_size=6,
+        num_scales=3,
+        num_glimpses=4,
+        initial_location=(0, 0),
+    )
+    trainer.train()
+    agent, envs = trainer.averaged_agent, trainer.validation_envs
+    learned = evaluate(agent, envs).errors
+    assert learned[0] == 50  # from the centre nobody can tell
+    assert learned[-1] < 27
+    assert evaluate(agent, envs, gaze="centre").errors == (50, 50, 50, 50)
+    assert evaluate(agent, envs, gaze="random").error > 32
