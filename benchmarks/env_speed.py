@@ -19,7 +19,7 @@ import tyro
 import ram_envs  # noqa: F401  registers the ids
 from ram_agent.checkpoint import write_json
 from ram_agent.provenance import provenance
-from ram_envs.registration import CLASSIFICATION
+from ram_envs.registration import CLASSIFICATION, ENVS
 
 
 @dataclass(frozen=True)
@@ -59,11 +59,10 @@ def measure(envs: gym.vector.VectorEnv[Any, Any, Any], seconds: float) -> float:
 def main(settings: Settings) -> None:
     rows = []
     print(f"{'id':<26} {'native':>12} {'SyncVectorEnv(16)':>18} {'ratio':>7}   env-steps/s")
-    for env_id in CLASSIFICATION:
-        native = gym.make_vec(env_id, num_envs=settings.num_envs, dataset=settings.dataset)
-        sync = gym.make_vec(
-            env_id, num_envs=16, vectorization_mode="sync", dataset=settings.dataset
-        )
+    for env_id in ENVS:
+        keywords: dict[str, Any] = {"dataset": settings.dataset} if env_id in CLASSIFICATION else {}
+        native = gym.make_vec(env_id, num_envs=settings.num_envs, **keywords)
+        sync = gym.make_vec(env_id, num_envs=16, vectorization_mode="sync", **keywords)
         best_native, best_sync = 0.0, 0.0
         for _ in range(settings.repeats):  # side by side, so that both meet the same machine
             best_native = max(best_native, measure(native, settings.seconds))
@@ -72,7 +71,7 @@ def main(settings: Settings) -> None:
             {
                 "env_id": env_id,
                 "num_envs": settings.num_envs,
-                "dataset": native.unwrapped.dataset_name,  # type: ignore[attr-defined]
+                **keywords,
                 "native_steps_per_second": round(best_native),
                 "sync_steps_per_second": round(best_sync),
             }

@@ -27,7 +27,7 @@ from ram_agent.evaluation import Evaluation, evaluate
 from ram_agent.provenance import provenance
 from ram_agent.rollout import Gaze
 from ram_agent.trainer import Trainer
-from ram_envs.registration import CLASSIFICATION
+from ram_envs.registration import CLASSIFICATION, ENVS
 
 EVALUATION_ENVS = 500  # sub-environments: divides every split of MNIST
 
@@ -273,22 +273,17 @@ def watch(command: Watch) -> None:
 
 def list_envs() -> None:
     """`ram list`."""
-    row = "{:<26} {:>9} {:>8} {:>17} {:>9}"
-    print(row.format("id", "canvas", "clutter", "retina", "glimpses"))
-    for env_id in CLASSIFICATION:
-        env = gym.make(env_id, dataset="digits").unwrapped
-        task, retina = env.batch.task, env.batch.retina  # type: ignore[attr-defined]
-        height, width = task.image_shape[:2]
-        size = retina.glimpse_size
-        print(
-            row.format(
-                env_id,
-                f"{height} × {width}",
-                task.canvas.num_clutter,
-                f"{size} × {size}, {retina.num_scales} scale" + "s" * (retina.num_scales > 1),
-                task.num_glimpses,
-            )
-        )
+    row = "{:<26} {:>9} {:>9}  {:<18} {}"
+    print(row.format("id", "screen", "clutter", "retina", "steps"))
+    for env_id in ENVS:
+        keywords: dict[str, Any] = {"dataset": "digits"} if env_id in CLASSIFICATION else {}
+        batch = gym.make(env_id, **keywords).unwrapped.batch  # type: ignore[attr-defined]
+        height, width = batch.task.image_shape[:2]
+        size, num_scales = batch.retina.glimpse_size, batch.retina.num_scales
+        clutter = batch.task.canvas.num_clutter if env_id in CLASSIFICATION else "a game"
+        steps = batch.task.num_glimpses if env_id in CLASSIFICATION else height - 1
+        retina = f"{size} × {size}, {num_scales} scale{'s' * (num_scales > 1)}"
+        print(row.format(env_id, f"{height} × {width}", clutter, retina, steps))
 
 
 def _new_run(command: Train) -> dict[str, Any]:

@@ -45,11 +45,14 @@ class Canvas:
                 f"canvas_size={self.shape[:2]}: too small for images of {self.image_shape[:2]}. "
                 "Give a canvas_size (height, width) that is at least the images' size."
             )
-        if self.num_clutter < 0:
-            raise ValueError(f"num_clutter={self.num_clutter}: expected 0 or more pieces.")
-        if self.num_clutter and not 1 <= self.clutter_size <= min(self.image_shape[:2]):
+        if not isinstance(self.num_clutter, (int, np.integer)) or self.num_clutter < 0:
+            raise ValueError(f"num_clutter={self.num_clutter!r}: expected an integer, 0 or more.")
+        if self.num_clutter and not (
+            isinstance(self.clutter_size, (int, np.integer))
+            and 1 <= self.clutter_size <= min(self.image_shape[:2])
+        ):
             raise ValueError(
-                f"clutter_size={self.clutter_size}: pieces are cut from images of "
+                f"clutter_size={self.clutter_size!r}: pieces are cut from images of "
                 f"{self.image_shape[:2]}; expected 1 to {min(self.image_shape[:2])} pixels."
             )
 

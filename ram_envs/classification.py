@@ -49,8 +49,8 @@ class ImageClassification:
     def __init__(
         self, dataset: ImageDataset, canvas: Canvas, num_glimpses: int, fixed_canvases: bool
     ) -> None:
-        if num_glimpses < 1:
-            raise ValueError(f"num_glimpses={num_glimpses!r}: expected 1 or more.")
+        if not isinstance(num_glimpses, (int, np.integer)) or num_glimpses < 1:
+            raise ValueError(f"num_glimpses={num_glimpses!r}: expected an integer, 1 or more.")
         self.dataset = dataset
         self.canvas = canvas
         self.num_glimpses = num_glimpses

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 from gymnasium.vector import AutoresetMode
 
 from ram_envs.canvas import Canvas
@@ -142,9 +143,9 @@ def _height_and_width(
 ) -> tuple[int, ...]:
     if size is None:
         return image_shape[:2]
-    height_and_width = (size, size) if isinstance(size, int) else tuple(size)
-    if len(height_and_width) != 2 or not all(isinstance(side, int) for side in height_and_width):
+    sides = tuple(size) if isinstance(size, (tuple, list)) else (size, size)
+    if len(sides) != 2 or not all(isinstance(side, (int, np.integer)) for side in sides):
         raise ValueError(
             f"canvas_size={size!r}: expected a side in pixels, (height, width), or None."
         )
-    return height_and_width
+    return tuple(int(side) for side in sides)

@@ -412,13 +412,8 @@ class GlimpseVectorEnv(gym.vector.VectorEnv[Observation, Any, npt.NDArray[Any]])
             seeds = [None] * self.num_envs
         elif isinstance(seed, int):
             seeds = range(seed, seed + self.num_envs)
-        elif len(seed) == self.num_envs:
-            seeds = seed
         else:
-            raise ValueError(
-                f"seed has {len(seed)} entries for {self.num_envs} sub-environments: expected one "
-                "integer, or an entry for each."
-            )
+            seeds = _checked_seeds(seed, self.num_envs)
         if not self._seeded:  # those that are given no seed get a random one
             self.batch.seed(
                 self._all_rows, self.np_random.integers(2**63, size=self.num_envs).tolist()
@@ -477,10 +472,14 @@ def _check_retina_suits(retina: Retina, image_shape: tuple[int, ...]) -> None:
 def _checked_initial_location(location: Sequence[float] | None) -> npt.NDArray[np.float32] | None:
     if location is None:
         return None
-    checked = np.asarray(location, np.float32)
-    if checked.shape != (2,) or not (np.abs(checked) <= 1).all():
+    try:
+        checked = np.asarray(location, np.float64)
+        suits = checked.shape == (2,) and bool((np.abs(checked) <= 1).all())
+    except (TypeError, ValueError):
+        suits = False
+    if not suits:
         raise ValueError(f"initial_location={location!r}: expected (x, y), both from -1 to 1.")
-    return checked
+    return checked.astype(np.float32)
 
 
 def _check_render_mode(render_mode: str | None, known: Sequence[str]) -> None:
@@ -518,6 +517,23 @@ def _check_running(running: npt.NDArray[np.bool_]) -> None:
         )
 
 
+def _checked_seeds(seeds: Any, num_envs: int) -> Sequence[int | None]:
+    if not isinstance(seeds, (list, tuple)):
+        raise TypeError(
+            f"seed={seeds!r}: expected a Python integer, a list with an entry for each "
+            "sub-environment, or None."
+        )
+    if len(seeds) != num_envs:
+        raise ValueError(
+            f"seed has {len(seeds)} entries for {num_envs} sub-environments: expected one "
+            "integer, or an entry for each."
+        )
+    for seed in seeds:
+        if seed is not None and not (isinstance(seed, int) and seed >= 0):
+            raise ValueError(f"seed contains {seed!r}: expected Python integers from 0, or None.")
+    return seeds
+
+
 def _pair(action: Any) -> tuple[Any, Any]:
     if not isinstance(action, (tuple, list)) or len(action) != 2:
         raise TypeError(
@@ -531,7 +547,10 @@ def _checked_locations(
     locations: Any, shape: tuple[int, ...], rows: Rows | slice = slice(None)
 ) -> npt.NDArray[np.float32]:
     """Locations of `shape` as float32, clipped to the box; only `rows` must not be NaN."""
-    checked = np.asarray(locations, np.float32)
+    try:  # float64, so that numbers too large for float32 are clipped like others
+        checked = np.asarray(locations, np.float64)
+    except (TypeError, ValueError):
+        raise TypeError(f"location={locations!r}: expected numbers, (x, y) last.") from None
     if checked.shape != shape:
         raise ValueError(f"location has shape {checked.shape}: expected {shape}, (x, y) last.")
     if np.isnan(checked[rows]).any():
@@ -539,7 +558,7 @@ def _checked_locations(
             f"location={locations!r} contains NaN: expected numbers from -1 to 1. An agent that "
             "gives NaN has usually diverged; look at its losses."
         )
-    return checked.clip(-1, 1)
+    return checked.clip(-1, 1).astype(np.float32)
 
 
 def _checked_choices(

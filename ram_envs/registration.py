@@ -23,14 +23,18 @@ CLASSIFICATION: dict[str, dict[str, Any]] = {
     },
     "RAMClassification-v0": {},
 }
+CATCH: dict[str, dict[str, Any]] = {"RAMCatch-v0": {}}
+
+ENVS = {**CLASSIFICATION, **CATCH}
 
 
 def register_envs() -> None:
     """Tell Gymnasium the ids; done by `import ram_envs`."""
-    for env_id, keywords in CLASSIFICATION.items():
+    for env_id, keywords in ENVS.items():
+        kind = "catch_env:Catch" if env_id in CATCH else "classification_env:Classification"
         gym.register(
             id=env_id,
-            entry_point="ram_envs.classification_env:ClassificationEnv",
-            vector_entry_point="ram_envs.classification_env:ClassificationVectorEnv",
+            entry_point=f"ram_envs.{kind}Env",
+            vector_entry_point=f"ram_envs.{kind}VectorEnv",
             kwargs=keywords,
         )

@@ -121,6 +121,7 @@ def test_spaces() -> None:
         ((-np.inf, 0.25), (-1, 0.25)),
         (np.array([0.5, 3], np.float64), (0.5, 1)),
         ([2, -2], (1, -1)),
+        ((1e300, -1e300), (1, -1)),  # beyond what float32 can hold
     ],
 )
 def test_location_outside_the_box_is_clipped(given: Any, clipped: tuple[float, float]) -> None:
@@ -264,6 +265,8 @@ IMPOSSIBLE: list[tuple[dict[str, Any], type[Exception], str]] = [
     ({"xyz": 1}, TypeError, r"unknown keyword 'xyz'\. Expected some of: .*canvas_size, clutt"),
     ({"num_glimpses": 0}, ValueError, "num_glimpses=0: expected .*1 or more"),
     ({"num_glimpses": -2}, ValueError, "num_glimpses=-2: expected .*1 or more"),
+    ({"num_glimpses": 2.5}, ValueError, r"num_glimpses=2\.5: expected an integer"),
+    ({"num_glimpses": "6"}, ValueError, "num_glimpses='6': expected an integer"),
     ({"glimpse_size": 0}, ValueError, "glimpse_size=0: expected an integer from 1"),
     ({"glimpse_size": 5}, ValueError, "glimpse_size=5: larger than the canvas of 4 × 4.*at most 4"),
     (
@@ -277,6 +280,10 @@ IMPOSSIBLE: list[tuple[dict[str, Any], type[Exception], str]] = [
     ({"canvas_size": (8, 3)}, ValueError, r"canvas_size=\(8, 3\): too small for images of \(4, 4"),
     ({"canvas_size": (8, 8, 8)}, ValueError, r"canvas_size=\(8, 8, 8\): .*\(height, width\)"),
     ({"canvas_size": (8.0, 8)}, ValueError, r"canvas_size=\(8\.0, 8\): expected a side in pixels"),
+    ({"canvas_size": 8.0}, ValueError, r"canvas_size=8\.0: expected a side in pixels"),
+    ({"canvas_size": "60"}, ValueError, "canvas_size='60': expected a side in pixels"),
+    ({"num_clutter": 2.5}, ValueError, r"num_clutter=2\.5: expected an integer"),
+    ({"num_clutter": 1, "clutter_size": 2.5}, ValueError, r"clutter_size=2\.5: .*expected 1 to 4"),
     ({"num_clutter": -1}, ValueError, "num_clutter=-1: expected .*0 or more"),
     ({"num_clutter": 1, "clutter_size": 5}, ValueError, "clutter_size=5: .*expected 1 to 4 pixels"),
     ({"num_clutter": 1, "clutter_size": 0}, ValueError, "clutter_size=0: .*expected 1 to 4 pixels"),
@@ -287,6 +294,8 @@ IMPOSSIBLE: list[tuple[dict[str, Any], type[Exception], str]] = [
     ),
     ({"initial_location": (0, np.nan)}, ValueError, r"initial_location=\(0, nan\): expected"),
     ({"initial_location": (0, 0, 0)}, ValueError, r"initial_location=\(0, 0, 0\): expected \(x, y"),
+    ({"initial_location": "ab"}, ValueError, r"initial_location='ab': expected \(x, y\)"),
+    ({"initial_location": (0, "x")}, ValueError, r"initial_location=\(0, 'x'\): expected"),
     ({"render_mode": "ansi"}, ValueError, r"render_mode='ansi': expected None or one of \['rgb_"),
 ]
 
@@ -305,6 +314,17 @@ def test_message_reaches_those_who_use_gymnasium_make() -> None:
         gym.make("RAMMNIST-v0", dataset="digits", num_glimpse=3)
     with pytest.raises(TypeError, match=r"'num_glimpse'\. Did you mean 'num_glimpses'\?"):
         gym.make_vec("RAMMNIST-v0", dataset="digits", num_glimpse=3)
+
+
+def test_numpy_integers_are_integers() -> None:
+    changes = {"canvas_size": (8, 6), "num_clutter": 2, "clutter_size": 3, "num_glimpses": 2}
+    as_numpy = {name: np.int64(value) for name, value in changes.items() if name != "canvas_size"}
+    env = make(split="test", **changes)
+    twin = make(split="test", canvas_size=(np.int64(8), np.int32(6)), **as_numpy)
+    for either in (env, twin):
+        either.reset(seed=0, options={"index": 2})
+    assert np.array_equal(env.canvas, twin.canvas)
+    assert make(canvas_size=np.int64(8)).batch.task.image_shape == (8, 8)
 
 
 def test_impossible_vector_environments_are_refused() -> None:
@@ -329,6 +349,8 @@ BAD_ACTIONS: list[tuple[Any, type[Exception], str]] = [
     (((0, 0, 0), 1), ValueError, r"location has shape \(3,\): expected \(2,\), \(x, y\) last"),
     ((0.5, 1), ValueError, r"location has shape \(\): expected \(2,\)"),
     ((None, 1), ValueError, r"location has shape \(\): expected \(2,\)"),
+    ((("a", 0), 1), TypeError, r"location=\('a', 0\): expected numbers"),
+    (([0, [0]], 1), TypeError, r"location=\[0, \[0\]\]: expected numbers"),
     ((np.zeros((1, 2)), 1), ValueError, r"location has shape \(1, 2\): expected \(2,\)"),
     (1, TypeError, r"action=1: expected a pair \(location, choice\).*env\.action_space\.sample"),
     (None, TypeError, "action=None: expected a pair"),
@@ -484,6 +506,13 @@ def test_bad_reset_mask_is_refused(mask: Any, message: str) -> None:
 def test_bad_seeds_are_refused() -> None:
     with pytest.raises(ValueError, match="seed has 3 entries for 2 sub-environments: expected one"):
         make_vec(2).reset(seed=[1, 2, 3])
+    with pytest.raises(ValueError, match=r"seed contains -1: expected Python integers from 0"):
+        make_vec(2).reset(seed=[3, -1])
+    with pytest.raises(ValueError, match=r"seed contains 1\.5: expected Python integers"):
+        make_vec(2).reset(seed=[1.5, None])
+    for seed in (np.int64(3), 1.5, "ab", np.array([1, 2])):
+        with pytest.raises(TypeError, match="expected a Python integer, a list with an entry"):
+            make_vec(2).reset(seed=seed)
     with pytest.raises(Error, match="-1"):
         make().reset(seed=-1)
     with pytest.raises(Error, match="-1"):
