@@ -16,7 +16,7 @@ from gymnasium.vector import AutoresetMode
 from tqdm import tqdm
 
 from ram_agent.agent import RAMAgent
-from ram_agent.checkpoint import RunFolder, load_agent, write_json
+from ram_agent.checkpoint import CheckpointError, RunFolder, load_agent, write_json
 from ram_agent.config import (
     AgentConfig,
     TrainConfig,
@@ -182,7 +182,10 @@ def main(args: list[str] | None = None) -> None:
 
 def train(command: Train) -> None:
     """`ram train`."""
+    if command.threads is not None and command.threads < 1:
+        raise ValueError(f"threads={command.threads}: expected 1 or more.")
     torch.set_num_threads(command.threads or 1)
+    device = _checked_device(command.device)
     if command.resume is not None:
         folder = RunFolder(command.resume)
         run = _resumed_run(command, folder)
@@ -203,7 +206,7 @@ def train(command: Train) -> None:
         train_envs[0].single_observation_space,
         train_envs[0].single_action_space,
         config_from_json(AgentConfig, run["agent"]),
-    ).to(command.device)
+    ).to(device)
     trainer = Trainer(agent, train_envs, validation_envs, config, folder)
     if command.resume is not None:
         trainer.resume()
@@ -252,6 +255,8 @@ def watch(command: Watch) -> None:
     from ram_agent.pictures import play_frames
     from ram_envs.rendering import Window, to_surface
 
+    if command.episodes < 1:
+        raise ValueError(f"episodes={command.episodes}: expected 1 or more.")
     agent, facts = load_agent(command.run)
     env_id, keywords = _own_env(facts)
     episodes = range(command.start, command.start + command.episodes)
@@ -312,18 +317,20 @@ def _new_run(command: Train) -> dict[str, Any]:
 
 def _resumed_run(command: Train, folder: RunFolder) -> dict[str, Any]:
     """config.json of the run that goes on, after refusing settings that would change it."""
-    agent_config, train_config = preset(command.preset, command.env_id)
+    agent_config, train_config = preset("default", command.env_id)
     fresh = Train(
         env_id=command.env_id,
         resume=command.resume,
         device=command.device,
         threads=command.threads,
         tensorboard=command.tensorboard,
-        preset=command.preset,
         agent=agent_config,
         training=train_config,
     )
     run = folder.read_config()
+    missing = {"env_id", "env_kwargs", "dataset", "agent", "training"} - run.keys()
+    if missing:
+        raise CheckpointError(f"{folder.config_path} is damaged: it lacks {sorted(missing)}.")
     if command != fresh or command.env_id not in (None, run["env_id"]):
         raise ValueError(
             f"--resume {folder.path} goes on with the settings of that run ({run['env_id']}) and "
@@ -333,9 +340,20 @@ def _resumed_run(command: Train, folder: RunFolder) -> dict[str, Any]:
 
 
 def _make_envs(env_id: str, num_envs: int, **keywords: Any) -> gym.vector.VectorEnv[Any, Any, Any]:
-    return gym.make_vec(
-        env_id, num_envs=num_envs, autoreset_mode=AutoresetMode.DISABLED, **keywords
-    )
+    try:
+        return gym.make_vec(
+            env_id, num_envs=num_envs, autoreset_mode=AutoresetMode.DISABLED, **keywords
+        )
+    except TypeError as error:
+        raise ValueError(f"{env_id} cannot be made with {keywords}: {error}") from None
+
+
+def _checked_device(name: str) -> torch.device:
+    try:
+        return torch.empty(0, device=name).device
+    except (RuntimeError, AssertionError) as error:  # an unknown name, or a torch without it
+        reason = str(error).splitlines()[0]
+        raise ValueError(f"device={name!r} cannot be used: {reason}") from None
 
 
 def _own_env(facts: dict[str, Any]) -> tuple[str, dict[str, Any]]:

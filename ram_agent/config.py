@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
+import math
 from dataclasses import dataclass
 from typing import Any, Literal, TypeVar
 
@@ -33,6 +34,11 @@ class AgentConfig:
 
     pixel_scale: float = 3.0
     """Factor on the pixels at the network's input; they are mostly near 0."""
+
+    def __post_init__(self) -> None:
+        for name in ("hidden_size", "feature_size"):
+            if not getattr(self, name) > 0:
+                raise ValueError(f"{name}={getattr(self, name)!r}: expected a positive number.")
 
 
 @dataclass(frozen=True)
@@ -111,14 +117,21 @@ class TrainConfig:
     def __post_init__(self) -> None:
         positive = ("episodes", "batch_size", "learning_rate", "location_std", "location_std_end")
         for name in (*positive, "validate_every", "parts"):
-            if not getattr(self, name) > 0:
+            if not 0 < getattr(self, name) < math.inf:
                 raise ValueError(f"{name}={getattr(self, name)!r}: expected a positive number.")
+        for name in ("epochs", "max_grad_norm", "patience"):
+            if getattr(self, name) is not None and not 0 < getattr(self, name) < math.inf:
+                raise ValueError(
+                    f"{name}={getattr(self, name)!r}: expected a positive number, or None."
+                )
+        weights = ("head_rate", "gain_discount", "location_weight", "location_warmup")
+        for name in ("seed", "warmup_updates", *weights):
+            if not 0 <= getattr(self, name) < math.inf:
+                raise ValueError(f"{name}={getattr(self, name)!r}: expected 0 or more.")
         if self.batch_size % self.parts:
             raise ValueError(
                 f"batch_size={self.batch_size} cannot be split into parts={self.parts} evenly."
             )
-        if self.epochs is not None and not self.epochs > 0:
-            raise ValueError(f"epochs={self.epochs!r}: expected a positive number, or None.")
         if not 0 <= self.average_decay < 1:
             raise ValueError(f"average_decay={self.average_decay!r}: expected 0 <= decay < 1.")
 

@@ -59,11 +59,13 @@ def evaluate(
         seed: of first locations, and of the agent's noise.
 
     Raises:
-        ValueError: if more episodes are asked for than the split has images.
+        ValueError: if no episode is asked for, or more than the split has images.
     """
     num_images: int | None = getattr(envs.unwrapped, "num_images", None)
     if num_episodes is None:
         num_episodes = num_images or 10_000
+    if num_episodes < 1:
+        raise ValueError(f"num_episodes={num_episodes}: expected 1 or more.")
     if num_images is not None and num_episodes > num_images:
         raise ValueError(f"num_episodes={num_episodes}: this split has {num_images} images.")
     generator = torch.Generator().manual_seed(seed)

@@ -63,6 +63,7 @@ def collect_rollout(
 
     Raises:
         ValueError: if some episodes end before others.
+        FloatingPointError: if the agent gives a location that is not finite.
     """
     observation, info = envs.reset(seed=seed, options=options)
     # A label that supervision teaches is not drawn at random: the likeliest is the decision.
@@ -76,6 +77,11 @@ def collect_rollout(
         output, state = agent.step(observation, state)
         action = agent.act(output, deterministic, not supervised, generator)
         location = action.location
+        if not location.isfinite().all():
+            raise FloatingPointError(
+                "the agent's location is not a number: its weights have diverged. If it is in "
+                "training, lower learning_rate or set max_grad_norm; the last checkpoint is intact."
+            )
         if gaze == "random":
             location = 2 * torch.rand(location.shape, generator=generator) - 1
         elif gaze == "centre":

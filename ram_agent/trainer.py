@@ -23,7 +23,7 @@ from torch.optim.swa_utils import AveragedModel
 from tqdm import tqdm
 
 from ram_agent.agent import RAMAgent
-from ram_agent.checkpoint import RunFolder
+from ram_agent.checkpoint import CheckpointError, RunFolder
 from ram_agent.config import TrainConfig
 from ram_agent.evaluation import evaluate
 from ram_agent.losses import (
@@ -115,6 +115,7 @@ class Trainer:
         Either way the folder's checkpoint holds the last update done. On a terminal a progress
         bar is shown; `report` is called with the metrics of each validation.
         """
+        self._stop_requested = False  # by an earlier call
         bar = tqdm(
             total=self.num_updates, initial=self.update, unit="update", disable=None, leave=False
         )
@@ -139,26 +140,28 @@ class Trainer:
         # Each part has a thread, so that two cores are used without two threads for every small
         # operation. Their gradients are added in order: which is first done makes no difference.
         parts = list(self._pool.map(self._learn_from_part, range(len(self.train_envs))))
-        for parameter, *gradients in zip(
-            self._parameters, *(part.gradients for part in parts), strict=True
-        ):
-            parameter.grad = torch.stack(gradients).mean(0)
-        if self.config.max_grad_norm is not None:
-            torch.nn.utils.clip_grad_norm_(self._parameters, self.config.max_grad_norm)
-        self.optimizer.step()
-        self.update += 1
-        self.averaged.update_parameters(self.agent)
-
         metrics = {
             name: sum(part.metrics[name] for part in parts) / len(parts)
             for name in parts[0].metrics
         }
-        if not math.isfinite(metrics["loss"]):
+        for parameter, *gradients in zip(
+            self._parameters, *(part.gradients for part in parts), strict=True
+        ):
+            parameter.grad = torch.stack(gradients).mean(0)
+        # A finite loss can have a gradient that is not, so the weights are guarded by both.
+        norm = torch.nn.utils.clip_grad_norm_(
+            self._parameters, self.config.max_grad_norm or math.inf
+        )
+        if not math.isfinite(metrics["loss"]) or not math.isfinite(norm):
             raise FloatingPointError(
-                f"the loss is {metrics['loss']} at update {self.update}: training has diverged. "
-                f"Lower learning_rate (now {self.config.learning_rate}) or set max_grad_norm; the "
-                "last checkpoint is intact."
+                f"the loss is {metrics['loss']} and its gradient's length {norm.item()} at update "
+                f"{self.update}: training has diverged. Lower learning_rate (now "
+                f"{self.config.learning_rate}) or set max_grad_norm; the last checkpoint is intact."
             )
+        self.optimizer.step()
+        self.update += 1
+        self.averaged.update_parameters(self.agent)
+
         decay = SCALE_DECAY if self.advantage_square else 0.0
         new_square = metrics.pop("advantage_square")
         self.advantage_square = decay * self.advantage_square + (1 - decay) * new_square
@@ -212,7 +215,7 @@ class Trainer:
             "pay": mean(pays).item(),
             "advantage_square": mean(advantages.square()).item(),
             # A gaze that has collapsed shows here: no spread, or means pressed to the border.
-            "location_spread": mean(means.std(1)).item(),
+            "location_spread": mean((means - means.mean(1, keepdim=True)).square()).sqrt().item(),
             "location_at_border": mean((means.abs() > 0.95).float()).item(),
         }
 
@@ -306,9 +309,20 @@ class Trainer:
         self.folder.save_state(self.state_dict())
 
     def resume(self) -> None:
-        """Go on from the folder's checkpoint."""
+        """Go on from the folder's checkpoint.
+
+        Raises:
+            FileNotFoundError: if the run was stopped before its first checkpoint.
+            CheckpointError: if it is damaged, or that of another run.
+        """
         assert self.folder is not None
-        self.load_state_dict(self.folder.load_state())
+        try:
+            self.load_state_dict(self.folder.load_state())
+        except (KeyError, RuntimeError, TypeError) as error:
+            raise CheckpointError(
+                f"{self.folder.state_path} does not fit the settings in "
+                f"{self.folder.config_path.name}: {error}"
+            ) from None
         self.folder.forget_metrics_after(self.update)
 
     def log_to_tensorboard(self) -> None:
