@@ -23,13 +23,14 @@ from ram_agent.cli import main
 # 41 updates are an epoch of the 1,297 training digits; two glimpses.
 TINY = ["RAMMNIST-v0", "--dataset", "digits", "--num-glimpses", "2", "--batch-size", "32"]
 TINY_AGENT = ["--hidden-size", "16", "--feature-size", "8"]
+BRIEF = [*TINY, *TINY_AGENT, "--episodes", "256"]  # 8 updates
 
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of a finished run of 8 updates."""
     path = tmp_path_factory.mktemp("runs") / "tiny"
-    main(["train", *TINY, *TINY_AGENT, "--episodes", "256", "--seed", "4", "--out", str(path)])
+    main(["train", *BRIEF, "--seed", "4", "--out", str(path)])
     return path
 
 
@@ -103,7 +104,7 @@ def test_train_says_how_it_goes(tmp_path: Path, capsys: pytest.CaptureFixture[st
 
 def test_train_the_same_twice(run: Path, tmp_path: Path) -> None:
     out = tmp_path / "again"
-    main(["train", *TINY, *TINY_AGENT, "--episodes", "256", "--seed", "4", "--out", str(out)])
+    main(["train", *BRIEF, "--seed", "4", "--out", str(out)])
     assert (out / "last.safetensors").read_bytes() == (run / "last.safetensors").read_bytes()
     results = [json.loads((path / "evaluation.json").read_text())["results"] for path in (out, run)]
     assert results[0] == results[1]
@@ -317,9 +318,9 @@ def fail(capsys: pytest.CaptureFixture[str], *args: object) -> str:
         (["train", "RAMMNIST-v0", "--dataset", "mnits"], "'mnits' does not exist"),
         (["train", *TINY[:3], "--num-glimpses", "0"], "num_glimpses=0"),
         (["train", "RAMMNIST-v0", "--episodes", "-5"], "episodes=-5"),
-        (["train", *TINY, "--seed", "-1"], "seed=-1"),
-        (["train", *TINY, "--device", "abacus"], "device='abacus' cannot be used"),
-        (["train", *TINY, "--threads", "0"], "threads=0: expected 1 or more"),
+        (["train", *BRIEF, "--seed", "-1"], "seed=-1"),
+        (["train", *BRIEF, "--device", "abacus"], "device='abacus' cannot be used"),
+        (["train", *BRIEF, "--threads", "0"], "threads=0: expected 1 or more"),
         (["train", "CartPole-v1"], "CartPole-v1 cannot be made"),
         (["train", "--resume", "nowhere"], "nowhere is not the folder of a run"),
         (["evaluate", "nowhere"], "nowhere.safetensors does not exist"),
@@ -342,7 +343,7 @@ def test_a_folder_with_files_is_not_written_to(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / "notes").write_text("mine")
-    said = fail(capsys, "train", *TINY, "--out", tmp_path)
+    said = fail(capsys, "train", *BRIEF, "--out", tmp_path)
     assert f"{tmp_path} is not empty" in said
     assert [path.name for path in tmp_path.iterdir()] == ["notes"]
 
@@ -422,7 +423,7 @@ def test_tensorboard_that_is_not_installed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", None)
-    said = fail(capsys, "train", *TINY, "--tensorboard", "--out", tmp_path / "run")
+    said = fail(capsys, "train", *BRIEF, "--tensorboard", "--out", tmp_path / "run")
     assert 'pip install "ram-gym[tensorboard]"' in said
 
 

@@ -36,21 +36,18 @@ def three_patterns() -> ram_envs.ImageDataset:
 
 
 def striped_squares() -> ram_envs.ImageDataset:
-    """A 4 × 4 square somewhere on 24 × 24; its stripes, down or across, are the class.
+    """A 4 × 4 square at one of four places on 24 × 24; its stripes, down or across, are the class.
 
-    Every square lies on a 4 × 4 grid. So from the centre an agent sees in its coarse cells where
-    the square is, and neither there nor in the middle which way its stripes run.
+    The squares lie on a 4 × 4 grid. So from the centre an agent sees in its coarse cells where the
+    square is, and in none of its cells which way the stripes run.
     """
     square = np.zeros((2, 4, 4), np.uint8)
     square[0, :, ::2] = square[1, ::2] = 255
-    images = []
-    for row in range(0, 24, 4):
-        for column in range(0, 24, 4):
-            if not (row in (8, 12) and column in (8, 12)):  # the middle
-                for stripes in square:
-                    images.append(np.zeros((24, 24), np.uint8))
-                    images[-1][row : row + 4, column : column + 4] = stripes
-    return ram_envs.ImageDataset(np.array(images), np.tile([0, 1], 32))
+    images = np.zeros((2, 2, 2, 24, 24), np.uint8)
+    for row, column in np.ndindex(2, 2):
+        top, left = 4 + 12 * row, 4 + 12 * column
+        images[row, column, :, top : top + 4, left : left + 4] = square
+    return ram_envs.ImageDataset(np.tile(images.reshape(8, 24, 24), (8, 1, 1)), np.tile([0, 1], 32))
 
 
 PATTERNS = three_patterns()
@@ -658,21 +655,21 @@ def test_learns_to_look_where_the_answer_is() -> None:
         batch_size=64,
         learning_rate=3e-3,
         location_weight=0.5,
-        episodes=64 * 400,
-        validate_every=64 * 200,
+        episodes=64 * 300,
+        validate_every=64 * 150,
     )
     trainer = make_trainer(
         config,
         dataset=striped_squares(),
         glimpse_size=6,
         num_scales=3,
-        num_glimpses=4,
+        num_glimpses=2,
         initial_location=(0, 0),
     )
     trainer.train()
     agent, envs = trainer.averaged_agent, trainer.validation_envs
     learned = evaluate(agent, envs).errors
     assert learned[0] == 50  # from the centre nobody can tell
-    assert learned[-1] < 27
-    assert evaluate(agent, envs, gaze="centre").errors == (50, 50, 50, 50)
-    assert evaluate(agent, envs, gaze="random").error > 32
+    assert learned[1] < 20
+    assert evaluate(agent, envs, gaze="centre").errors == (50, 50)
+    assert evaluate(agent, envs, gaze="random").error > 25
