@@ -51,7 +51,7 @@ class TrainConfig:
     epochs: float | None = None
     """Passes over the training split; if given, it takes the place of `episodes`."""
 
-    episodes: int = 4_500_000
+    episodes: int = 3_500_000
     """Training episodes in all, for classification the number of canvases shown."""
 
     batch_size: int = 256
@@ -164,7 +164,7 @@ PRESETS: dict[str, tuple[AgentConfig, TrainConfig]] = {
 
 
 # How long the easier tasks are trained, by default; the others as long as `TrainConfig` says.
-EPISODES = {"RAMMNIST-v0": 3_000_000, "RAMTranslatedMNIST-v0": 3_000_000}
+EPISODES = {"RAMMNIST-v0": 2_500_000, "RAMTranslatedMNIST-v0": 2_300_000}
 
 
 def preset(name: str, env_id: str | None = None) -> tuple[AgentConfig, TrainConfig]:
