@@ -410,5 +410,9 @@ def _make_optimizer(agent: RAMAgent, config: TrainConfig) -> torch.optim.Optimiz
     # "rate" is a group's own factor on the schedule's learning rate.
     groups = [{"params": others, "rate": 1.0}, {"params": heads, "rate": config.head_rate}]
     if config.optimizer == "adam":
-        return torch.optim.Adam(groups, lr=config.learning_rate, fused=True)
-    return torch.optim.SGD(groups, lr=config.learning_rate, momentum=0.9)
+        return torch.optim.AdamW(
+            groups, config.learning_rate, weight_decay=config.weight_decay, fused=True
+        )
+    return torch.optim.SGD(
+        groups, config.learning_rate, momentum=0.9, weight_decay=config.weight_decay
+    )
