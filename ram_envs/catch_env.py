@@ -8,7 +8,8 @@ from typing import Any
 from gymnasium.vector import AutoresetMode
 
 from ram_envs.catch import Catch
-from ram_envs.glimpse_env import GlimpseEnv, GlimpseVectorEnv, call_checked
+from ram_envs.checks import call_checked
+from ram_envs.glimpse_env import GlimpseEnv, GlimpseVectorEnv
 from ram_envs.retina import Retina
 
 

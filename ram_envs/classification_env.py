@@ -9,9 +9,10 @@ import numpy as np
 from gymnasium.vector import AutoresetMode
 
 from ram_envs.canvas import Canvas
+from ram_envs.checks import call_checked
 from ram_envs.classification import ImageClassification
 from ram_envs.datasets import ImageDataset, Split, load_dataset
-from ram_envs.glimpse_env import GlimpseEnv, GlimpseVectorEnv, call_checked
+from ram_envs.glimpse_env import GlimpseEnv, GlimpseVectorEnv
 from ram_envs.retina import Retina
 
 

@@ -269,7 +269,7 @@ def test_watch_in_a_window(
 # --- list and help ---------------------------------------------------------------------------
 
 
-def test_list_shows_every_classification_environment(capsys: pytest.CaptureFixture[str]) -> None:
+def test_list_shows_every_environment(capsys: pytest.CaptureFixture[str]) -> None:
     main(["list"])
     rows = {
         line.split()[0]: " ".join(line.split()) for line in capsys.readouterr().out.splitlines()
@@ -280,6 +280,7 @@ def test_list_shows_every_classification_environment(capsys: pytest.CaptureFixtu
     assert (
         rows["RAMClutteredMNIST100-v0"] == "RAMClutteredMNIST100-v0 100 × 100 8 12 × 12, 4 scales 8"
     )
+    assert rows["RAMCatch-v0"] == "RAMCatch-v0 24 × 24 a game 6 × 6, 3 scales 23"
 
 
 @pytest.mark.parametrize("command", [[], ["train"], ["evaluate"], ["watch"], ["list"]])

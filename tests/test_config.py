@@ -33,6 +33,15 @@ def test_paper_preset_is_what_the_paper_says() -> None:
     assert not training.normalize_advantages
 
 
+@pytest.mark.parametrize("name", PRESETS)
+def test_easier_tasks_are_trained_for_a_shorter_time(name: str) -> None:
+    agent, training = preset(name)
+    assert preset(name, "RAMClutteredMNIST-v0") == (agent, training)
+    shorter = dataclasses.replace(training, episodes=3_000_000)
+    assert preset(name, "RAMMNIST-v0") == (agent, shorter)
+    assert preset(name, "RAMTranslatedMNIST-v0") == (agent, shorter)
+
+
 def test_unknown_preset() -> None:
     with pytest.raises(ValueError, match=r"'papr': expected one of default, paper"):
         preset("papr")

@@ -1,0 +1,192 @@
+"""A task and a retina, joined: B episodes side by side, the one core of all environments."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Generic
+
+import numpy as np
+import numpy.typing as npt
+from gymnasium import spaces
+from gymnasium.error import ResetNeeded
+
+from ram_envs.checks import check_retina_suits, checked_initial_location
+from ram_envs.random import Streams, combine_keys, key_from_seed
+from ram_envs.retina import Retina, pixel_edges
+from ram_envs.task import Rows, State, Task
+
+if TYPE_CHECKING:
+    from ram_envs.rendering import Scene
+
+Observation = dict[str, Any]  # glimpse and location, float32 arrays
+Infos = dict[str, Any]
+
+
+class GlimpseBatch(Generic[State]):
+    """B episodes of a task, each seen through the same retina.
+
+    Args:
+        task: the world.
+        retina: the sensor.
+        num_envs: B.
+        initial_location: (x, y) of every episode's first glimpse; uniformly random if None.
+        keep_trails: whether to remember what was looked at, for `scene`.
+
+    Raises:
+        ValueError: if the retina does not suit the images, or the location is not in [−1, 1]².
+    """
+
+    def __init__(
+        self,
+        task: Task[State],
+        retina: Retina,
+        num_envs: int,
+        initial_location: Sequence[float] | None = None,
+        keep_trails: bool = False,
+    ) -> None:
+        if num_envs < 1:
+            raise ValueError(f"num_envs={num_envs!r}: expected 1 or more.")
+        check_retina_suits(retina, task.image_shape)
+        self.task = task
+        self.retina = retina
+        self.num_envs = num_envs
+        self.state = task.allocate(num_envs)
+        self.running = np.zeros(num_envs, np.bool_)
+        self.locations = np.zeros((num_envs, 2), np.float32)
+        self._initial_location = checked_initial_location(initial_location)
+        self._keys = np.zeros(num_envs, np.uint64)
+        self._episodes = np.zeros(num_envs, np.int64)
+        self._sums = retina.allocate(num_envs, task.image_shape)
+        self._trails: list[_Trail] | None = (
+            [_Trail() for _ in range(num_envs)] if keep_trails else None
+        )
+
+    @property
+    def observation_space(self) -> spaces.Dict:
+        """What one environment sees: the glimpse, and where it was taken."""
+        shape = self.retina.glimpse_shape(self.task.image_shape)
+        return spaces.Dict(
+            glimpse=spaces.Box(0, 1, shape, np.float32),
+            location=spaces.Box(-1, 1, (2,), np.float32),
+        )
+
+    @property
+    def action_space(self) -> spaces.Tuple[Any]:
+        """What one environment is told: where to look next, and a label or a move."""
+        num_choices = len(self.task.choice_names)
+        return spaces.Tuple((spaces.Box(-1, 1, (2,), np.float32), spaces.Discrete(num_choices)))
+
+    @property
+    def canvases(self) -> npt.NDArray[np.uint8]:
+        """The whole images, (B, H, W[, C]): for drawing, tests and scripted players."""
+        source, rows = self.task.images(self.state)
+        return source[rows]
+
+    def seed(self, rows: Rows, seeds: Sequence[int]) -> None:
+        """From its next episode on, row rows[j] plays the episodes 0, 1, … of seeds[j]."""
+        self._keys[rows] = [key_from_seed(seed) for seed in seeds]
+        self._episodes[rows] = 0
+
+    def begin(self, rows: Rows, options: Mapping[str, Any]) -> None:
+        """Begin the next episode in `rows`: a new world, and a first location."""
+        episode_keys = combine_keys(self._keys[rows], self._episodes[rows])
+        gaze_streams = Streams(combine_keys(episode_keys, 0))
+        task_streams = Streams(combine_keys(episode_keys, 1))
+        self.task.begin(self.state, rows, task_streams, options)
+        if self._initial_location is None:
+            self.locations[rows] = gaze_streams.uniform(2, -1, 1)
+        else:
+            self.locations[rows] = self._initial_location
+        self._episodes[rows] += 1
+        self.running[rows] = True
+        self._sum_images(rows)
+        if self._trails is not None:
+            for row in rows:
+                self._trails[row] = _Trail()
+
+    def advance(
+        self,
+        rows: Rows,
+        locations: npt.NDArray[np.float32],
+        choices: npt.NDArray[np.int64],
+    ) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.bool_]]:
+        """Take one step in `rows` (n,): the choice takes effect, then the retina moves.
+
+        Returns rewards and terminations, both (n,).
+        """
+        outcome = self.task.advance(self.state, rows, choices)
+        self.locations[rows] = locations
+        self.running[rows] = ~outcome.terminations
+        if self.task.frames_change:
+            self._sum_images(rows)
+        if self._trails is not None:
+            for row, choice, reward in zip(rows, choices, outcome.rewards, strict=True):
+                self._trails[row].act(int(choice), float(reward), bool(self.running[row]))
+        return outcome.rewards, outcome.terminations
+
+    def observe(self) -> Observation:
+        """What each sees now: new arrays, glimpse (B, K·C, G, G) and location (B, 2)."""
+        glimpses = self.retina.look(self._sums, self.locations)
+        if self._trails is not None:
+            edges = pixel_edges(self.locations, *self.task.image_shape[:2])
+            for row, trail in enumerate(self._trails):
+                trail.look(edges[row], glimpses[row])
+        return {"glimpse": glimpses, "location": self.locations.copy()}
+
+    def infos(self, mask: npt.NDArray[np.bool_] | None = None) -> Infos:
+        """The infos of the rows in `mask` (or all) as Gymnasium batches them: key and _key."""
+        infos: Infos = {}
+        for key, (values, present) in self.task.infos(self.state).items():
+            present = present.copy() if mask is None else present & mask
+            if present.any():
+                held = np.zeros_like(values)
+                held[present] = values[present]
+                infos[key], infos[f"_{key}"] = held, present
+        return infos
+
+    def scene(self, row: int) -> Scene:
+        """What a picture of row `row` shows."""
+        from ram_envs.rendering import Scene
+
+        if self._trails is None or not self._trails[row].edges:
+            raise ResetNeeded("Nothing to render yet: call reset() first.")
+        trail = self._trails[row]
+        names = self.task.choice_names
+        label = self.infos().get("label")
+        return Scene(
+            canvas=self.canvases[row],
+            fixations=np.array(trail.edges),
+            glimpse=trail.glimpse,
+            num_scales=self.retina.num_scales,
+            caption=f"glimpse {len(trail.edges)}",
+            choice=None if trail.choice is None else names[trail.choice],
+            truth=None if label is None else names[label[row]],
+            reward=trail.reward,
+            over=not self.running[row],
+        )
+
+    def _sum_images(self, rows: Rows) -> None:
+        source, source_rows = self.task.images(self.state)
+        self.retina.fill(self._sums, source[source_rows[rows]], rows)
+
+
+class _Trail:
+    """What one episode looked at, said and was paid so far."""
+
+    def __init__(self) -> None:
+        self.edges: list[npt.NDArray[np.int64]] = []
+        self.glimpse: npt.NDArray[np.float32] = np.zeros(0, np.float32)
+        self.choice: int | None = None
+        self.reward: float | None = None
+        self._look_is_due = True
+
+    def act(self, choice: int, reward: float, running: bool) -> None:
+        self.choice, self.reward = choice, reward
+        # What is seen after the end changes nothing any more, so the picture leaves it out.
+        self._look_is_due = running
+
+    def look(self, edge: npt.NDArray[np.int64], glimpse: npt.NDArray[np.float32]) -> None:
+        if self._look_is_due:
+            self.edges.append(edge)
+            self.glimpse = glimpse.copy()
+            self._look_is_due = False
