@@ -33,13 +33,14 @@ def test_paper_preset_is_what_the_paper_says() -> None:
     assert not training.normalize_advantages
 
 
-@pytest.mark.parametrize("name", PRESETS)
-def test_easier_tasks_are_trained_for_a_shorter_time(name: str) -> None:
-    agent, training = preset(name)
-    assert preset(name, "RAMClutteredMNIST-v0") == (agent, training)
-    shorter = dataclasses.replace(training, episodes=3_000_000)
-    assert preset(name, "RAMMNIST-v0") == (agent, shorter)
-    assert preset(name, "RAMTranslatedMNIST-v0") == (agent, shorter)
+def test_default_preset_of_an_environment() -> None:
+    agent, training = preset("default")
+    assert preset("default", "RAMClutteredMNIST-v0") == (agent, training)
+    assert preset("default", "RAMMNIST-v0") == (
+        agent,
+        dataclasses.replace(training, episodes=2_500_000, weight_decay=0.1),
+    )
+    assert preset("paper", "RAMMNIST-v0") == preset("paper")
 
 
 def test_unknown_preset() -> None:
@@ -84,6 +85,7 @@ def test_unknown_setting(config_type: Any, values: dict[str, Any], message: str)
         ("seed", -1),
         ("warmup_updates", -1),
         ("head_rate", -0.1),
+        ("weight_decay", -0.1),
         ("gain_discount", -0.5),
         ("location_weight", math.nan),
         ("parts", 0),

@@ -476,6 +476,19 @@ def test_long_gradients_are_shortened(max_grad_norm: float | None) -> None:
         assert length == pytest.approx(0.001, rel=1e-3)
 
 
+def test_weight_decay_shrinks_weights_beside_the_gradient() -> None:
+    after = []
+    for weight_decay in (0.0, 0.5):
+        config = dataclasses.replace(
+            SHORT, learning_rate=0.01, warmup_updates=0, weight_decay=weight_decay
+        )
+        trainer = make_trainer(config)
+        before = trainer.agent.choice_head.weight.detach().clone()
+        trainer.train_one_update()
+        after.append(trainer.agent.choice_head.weight.detach())
+    torch.testing.assert_close(after[0] - after[1], 0.005 * before, rtol=1e-3, atol=1e-6)
+
+
 def test_parts_average_to_the_batch() -> None:
     """Without noise on the locations, two parts learn what one does."""
     config = dataclasses.replace(PLAIN, location_std=1e-6, location_std_end=1e-6, location_weight=0)
