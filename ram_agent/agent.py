@@ -81,7 +81,7 @@ class RAMAgent(nn.Module):
 
     @classmethod
     def load(cls, path: str | Path) -> RAMAgent:
-        """The agent saved at `path`: a run's folder, or what was given to `save`.
+        """The agent saved at `path`: a run's folder, what was given to `save`, pretrained:NAME.
 
         Raises:
             FileNotFoundError: if there are no weights.
@@ -90,6 +90,15 @@ class RAMAgent(nn.Module):
         from ram_agent.checkpoint import load_agent
 
         return load_agent(path)[0]
+
+    @classmethod
+    def pretrained(cls, name: str) -> RAMAgent:
+        """An agent that comes with the package, for example "cluttered-mnist-6".
+
+        Raises:
+            FileNotFoundError: if there is none of that name; the message lists those there are.
+        """
+        return cls.load(f"pretrained:{name}")
 
     def save(self, path: str | Path) -> None:
         """Write `path`.safetensors, the weights, and `path`.json, what they belong to."""

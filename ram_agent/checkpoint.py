@@ -25,6 +25,7 @@ from ram_agent.agent import RAMAgent
 from ram_agent.config import AgentConfig, config_from_json
 
 FORMAT_VERSION = 1
+PRETRAINED = Path(__file__).parent / "pretrained"
 WEIGHT_FILES = ("best", "last")  # in a run's folder, in the order in which they are preferred
 
 
@@ -95,13 +96,14 @@ def load_agent(path: str | Path) -> tuple[RAMAgent, dict[str, Any]]:
     """The agent that `save_agent` wrote, and its facts.
 
     Args:
-        path: what was given to `save_agent`, or a run's folder (best weights, else last).
+        path: what was given to `save_agent`, a run's folder (best weights, else last), or
+            "pretrained:NAME" for weights that come with the package.
 
     Raises:
         FileNotFoundError: if there are no weights.
         CheckpointError: if a file is damaged, or of a newer version, or the two don't fit.
     """
-    stem = _find_weights(Path(path))
+    stem = _find_weights(path)
     description_path = _with_ending(stem, ".json")
     weights_path = _with_ending(stem, ".safetensors")
     description = read_json(description_path)
@@ -241,7 +243,21 @@ class RunFolder:
         return state
 
 
-def _find_weights(path: Path) -> Path:
+def pretrained_names() -> list[str]:
+    """The weights that come with the package."""
+    return sorted(path.stem for path in PRETRAINED.glob("*.safetensors"))
+
+
+def _find_weights(path: str | Path) -> Path:
+    if isinstance(path, str) and path.startswith("pretrained:"):
+        name = path.removeprefix("pretrained:")
+        if name not in pretrained_names():
+            raise FileNotFoundError(
+                f"there are no pretrained weights {name!r}: expected one of "
+                f"{', '.join(pretrained_names())}."
+            )
+        return PRETRAINED / name
+    path = Path(path)
     if path.is_dir():
         for name in WEIGHT_FILES:
             if (path / f"{name}.safetensors").is_file():

@@ -92,7 +92,7 @@ class Evaluate:
     """
 
     run: tyro.conf.Positional[str]
-    """A run's folder, or the path of weights (.safetensors)."""
+    """A run's folder, the path of weights (.safetensors), or pretrained:NAME."""
 
     split: Literal["train", "validation", "test"] = "test"
     """Which images."""
@@ -127,7 +127,7 @@ class Watch:
     """
 
     run: tyro.conf.Positional[str]
-    """A run's folder, or the path of weights (.safetensors)."""
+    """A run's folder, the path of weights (.safetensors), or pretrained:NAME."""
 
     save: Path | None = None
     """Instead of a window: an animation (.gif), or the last frames side by side (.png)."""

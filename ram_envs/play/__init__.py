@@ -1,0 +1,21 @@
+"""Play an environment yourself, seeing only what its retina sees; or watch, or race, an agent.
+
+`python -m ram_envs.play RAMCatch-v0` opens a window: the game Catch in real time.
+`python -m ram_envs.play RAMClutteredMNIST-v0` is a quiz: click to look, type the digit.
+
+    seat.py             one who plays: a person, an agent or a recording, in an environment
+    game.py             what every game has: phases, scores, the next episode, the summary
+    catch_game.py       Catch, in real time or turn by turn
+    quiz_game.py        the glimpse quiz
+    recording.py        files: games to play again, results of the quiz
+    screen.py           what is drawn of a game (pygame from here on)
+    window.py           keys, mouse and the loop
+    command.py          the command line
+
+The games are the environments themselves: no rule is written twice. Time, keys and gaze come into
+them by method calls, so they are tested without a window.
+"""
+
+from ram_envs.play.command import main
+
+__all__ = ["main"]

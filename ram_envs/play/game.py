@@ -1,0 +1,233 @@
+"""What every game has: its phases, its score, the same episode again or the next, the summary."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from enum import Enum, auto
+
+from ram_envs.play.recording import RecordedEpisode
+from ram_envs.play.seat import Deal, Edge, Seat, location_of
+
+PILOT_REST = 1.5  # seconds for which a finished episode is shown when nobody is there to go on
+GAZE_DELAY, GAZE_RATE = 0.25, 24.0  # a held gaze key repeats after seconds, then steps a second
+
+
+class Phase(Enum):
+    """Where a game is."""
+
+    READY = auto()  # before the first episode
+    PLAYING = auto()
+    SHOWN = auto()  # a ball has landed, or an answer was given: the truth is shown
+    FINISHED = auto()  # the last episode is over: the result is shown
+
+
+class Game:
+    """One player, perhaps against another, through one episode after another.
+
+    An episode counts the first time it is played to its end or left; again is practice.
+
+    Args:
+        player: whose game it is.
+        deals: which episodes, in order; perhaps without end.
+        opponent: who plays the same episodes.
+
+    Attributes:
+        phase: where the game is.
+        paused, help_shown: either stops time.
+        fog_lifted: whether the player sees all.
+        peeked: how many counted verdicts were reached with the fog lifted.
+        gaze: the pixel edge at which the player will look next.
+        episodes: what was played, for a recording.
+    """
+
+    noun, verb = "episodes", "won"
+
+    def __init__(self, player: Seat, deals: Iterable[Deal], opponent: Seat | None = None) -> None:
+        self.player = player
+        self.opponent = opponent
+        self.phase = Phase.READY
+        self.paused = self.help_shown = False
+        self.fog_lifted = False
+        self.peeked = 0
+        self.gaze: Edge = (0, 0)
+        self.episodes: list[RecordedEpisode] = []
+        self.speed = 1.0
+        self._deals: Iterator[Deal] = iter(deals)
+        self._deal = next(self._deals)
+        self._counted: set[Deal] = set()
+        self._fog_was_lifted = False
+        self._gaze_held: dict[Edge, float] = {}  # direction to seconds since the key went down
+        self._shown_for = 0.0
+
+    @property
+    def seats(self) -> list[Seat]:
+        return [self.player] if self.opponent is None else [self.player, self.opponent]
+
+    @property
+    def canvas_size(self) -> tuple[int, int]:
+        """(width, height)."""
+        height, width = self.player.env.canvas.shape[:2]
+        return width, height
+
+    @property
+    def location(self) -> tuple[float, float]:
+        """The location of the gaze."""
+        return location_of(self.gaze, self.player.env.batch.task.image_shape)
+
+    @property
+    def is_practice(self) -> bool:
+        """Whether this episode was counted before."""
+        return self._deal in self._counted
+
+    @property
+    def time_runs(self) -> bool:
+        return self.phase is Phase.PLAYING and not self.paused and not self.help_shown
+
+    # What the player does -----------------------------------------------------------------------
+
+    def proceed(self) -> None:
+        """Start; or go on, when the truth is shown; or leave this episode for the next."""
+        if self.phase is Phase.READY:
+            self._begin()
+        elif self.phase is Phase.PLAYING:
+            self._give_up()
+            self._next()
+        elif self.phase is Phase.SHOWN and self.player.over:
+            self._next()
+        elif self.phase is Phase.SHOWN:
+            self.phase = Phase.PLAYING
+
+    def again(self) -> None:
+        """Play the same episode again."""
+        if self.phase is Phase.PLAYING:
+            self._give_up()
+        if self.phase in (Phase.PLAYING, Phase.SHOWN):
+            self._begin()
+
+    def toggle_pause(self) -> None:
+        if self.phase is Phase.PLAYING:
+            self.paused = not self.paused
+
+    def toggle_help(self) -> None:
+        self.help_shown = not self.help_shown
+
+    def toggle_fog(self) -> None:
+        self.fog_lifted = not self.fog_lifted
+        self._fog_was_lifted |= self.fog_lifted and self.phase is Phase.PLAYING
+
+    def change_speed(self, factor: float) -> None:
+        self.speed = min(max(self.speed * factor, 0.25), 64.0)
+
+    def move_gaze_to(self, edge: Edge) -> None:
+        """Look at a pixel edge next; brought inside the canvas."""
+        width, height = self.canvas_size
+        self.gaze = min(max(edge[0], 0), width), min(max(edge[1], 0), height)
+
+    def hold_gaze(self, direction: Edge) -> None:
+        """A gaze key goes down: one step in a direction, such as (1, 0); more while it is held."""
+        self._gaze_held[direction] = 0.0
+        self._step_gaze(direction)
+
+    def release_gaze(self, direction: Edge | None = None) -> None:
+        """A gaze key goes up; all of them if None."""
+        for held in [direction] if direction is not None else list(self._gaze_held):
+            self._gaze_held.pop(held, None)
+
+    # What happens by itself ---------------------------------------------------------------------
+
+    def tick(self, seconds: float) -> None:
+        """Let time pass."""
+        for direction, held in self._gaze_held.items():
+            before, after = (max(0.0, t - GAZE_DELAY) for t in (held, held + seconds))
+            for _ in range(int(after * GAZE_RATE) - int(before * GAZE_RATE)):
+                self._step_gaze(direction)
+            self._gaze_held[direction] = held + seconds
+        if self.time_runs:
+            self._play(seconds)
+        elif self.phase is Phase.SHOWN and self.player.pilot and not self.help_shown:
+            self._shown_for += seconds
+            if self._shown_for >= PILOT_REST:
+                self.proceed()
+
+    def summary(self) -> str:
+        """How it went, in a few lines."""
+        lines = [self._result(seat) for seat in self.seats]
+        if self.peeked:
+            lines.append(f"With the fog lifted: {self.peeked} of these.")
+        return "\n".join(lines)
+
+    def verdict_words(self) -> str:
+        """At the end of a match: who won."""
+        if self.opponent is None:
+            return ""
+        lead = self.player.score - self.opponent.score
+        names = self.player.name, self.opponent.name
+        if lead == 0:
+            return "A draw."
+        winner = names[0] if lead > 0 else names[1]
+        return "You win." if winner == "you" else f"The {winner} wins."
+
+    def _play(self, seconds: float) -> None:
+        """Time passes while an episode is played."""
+        raise NotImplementedError
+
+    def _unanswered(self) -> int:
+        """How many verdicts this episode still owes."""
+        return 0 if self.player.over else 1
+
+    def _result(self, seat: Seat) -> str:
+        name = "You" if seat.name == "you" else f"The {seat.name}"
+        return (
+            f"{name} {self.verb} {seat.score} of {seat.count} {self.noun} "
+            f"(longest streak {seat.best})."
+        )
+
+    def _begin(self) -> None:
+        for seat in self.seats:
+            seat.begin(self._deal)
+        self.phase = Phase.PLAYING
+        self.paused = False
+        self._fog_was_lifted = self.fog_lifted
+        self._shown_for = 0.0
+        self.move_gaze_to(self.player.edge)
+
+    def _count(self, seat: Seat, right: bool) -> None:
+        if not self.is_practice:
+            seat.count_verdict(right)
+            self.peeked += seat is self.player and self._fog_was_lifted
+
+    def _give_up(self) -> None:
+        """Leave an episode before its end: what is open is lost; the opponent plays it out."""
+        for _ in range(self._unanswered()):
+            self._count(self.player, False)
+        if self.opponent is not None:
+            self._finish_opponent()
+        self._end_episode()
+
+    def _finish_opponent(self) -> None:
+        """The opponent plays to the end of the episode."""
+        seat = self.opponent
+        assert seat is not None and seat.pilot is not None
+        while not seat.over:
+            action = seat.pilot.act(seat.observation)
+            assert action is not None, "an opponent is an agent, which does not give up"
+            right = seat.step(action)
+            if right is not None:
+                self._count(seat, right)
+
+    def _end_episode(self) -> None:
+        self.episodes.append(RecordedEpisode(self._deal, list(self.player.actions)))
+        self._counted.add(self._deal)
+
+    def _next(self) -> None:
+        deal = next(self._deals, None)
+        if deal is None:
+            self.phase = Phase.FINISHED
+        else:
+            self._deal = deal
+            self._begin()
+
+    def _step_gaze(self, direction: Edge) -> None:
+        step = max(1, round(max(self.canvas_size) / 24))
+        x, y = self.gaze
+        self.move_gaze_to((x + step * direction[0], y + step * direction[1]))

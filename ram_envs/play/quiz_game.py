@@ -1,0 +1,152 @@
+"""The glimpse quiz: look where you like, as often as the agent may, then say what it is."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from ram_envs.classification import ImageClassification
+from ram_envs.play.game import Game, Phase
+from ram_envs.play.seat import Action, Deal, Edge, Seat
+
+
+@dataclass(frozen=True)
+class QuizAnswer:
+    """One canvas: its index, the true label, the player's answer and the opponent's, the time."""
+
+    index: int
+    label: int
+    answer: int
+    opponent_answer: int | None
+    seconds: float
+
+
+class QuizGame(Game):
+    """T glimpses of a canvas, the first at a place that chance chose; the T-th step decides.
+
+    Args:
+        player, deals, opponent: as in `Game`; each deal has an image's index.
+        speed: glimpses a second where an agent or a recording plays.
+
+    Attributes:
+        guess: the digit typed last; before the T-th glimpse it is provisional.
+        answers: of each canvas that counted and was answered.
+    """
+
+    noun, verb = "canvases", "named"
+
+    def __init__(
+        self,
+        player: Seat,
+        deals: Iterable[Deal],
+        opponent: Seat | None = None,
+        *,
+        speed: float = 1.0,
+    ) -> None:
+        super().__init__(player, deals, opponent)
+        self.speed = speed
+        self.guess: int | None = None
+        self.answers: list[QuizAnswer] = []
+        self._seconds = 0.0
+        self._glimpses_due = 0.0
+
+    @property
+    def task(self) -> ImageClassification:
+        task = self.player.env.batch.task
+        assert isinstance(task, ImageClassification)
+        return task
+
+    @property
+    def label(self) -> int:
+        """The truth; to be shown only when the answer is given."""
+        return int(self.task.dataset.labels[self.player.env.batch.state.index[0]])
+
+    @property
+    def glimpses_taken(self) -> int:
+        return min(len(self.player.actions) + 1, self.task.num_glimpses)
+
+    @property
+    def must_answer(self) -> bool:
+        """Whether all glimpses are taken."""
+        return self.phase is Phase.PLAYING and self.glimpses_taken == self.task.num_glimpses
+
+    def look(self, edge: Edge) -> None:
+        """Take the next glimpse; nothing happens when there is none left."""
+        self.move_gaze_to(edge)
+        if self.time_runs and not self.must_answer and self.player.pilot is None:
+            self._step((self.location, self.guess or 0))
+
+    def type_digit(self, digit: int) -> None:
+        """A guess; after the last glimpse it is the answer."""
+        if self.time_runs and digit < len(self.task.choice_names) and self.player.pilot is None:
+            self.guess = digit
+            if self.must_answer:
+                self._step((self.location, digit))
+
+    def confirm(self) -> None:
+        """Look where the gaze is; after the last glimpse, stand by the guess."""
+        if not self.must_answer:
+            self.look(self.gaze)
+        elif self.guess is not None:
+            self.type_digit(self.guess)
+
+    def proceed(self) -> None:
+        if self.phase is not Phase.PLAYING or self.player.pilot is not None:
+            super().proceed()
+
+    def again(self) -> None:
+        """Not here: whoever has seen a canvas knows it."""
+
+    def toggle_fog(self) -> None:
+        """Only after the answer, since a canvas that was seen is no question any more."""
+        if self.phase is not Phase.PLAYING or self.player.pilot is not None:
+            super().toggle_fog()
+
+    def _begin(self) -> None:
+        self.fog_lifted = False
+        super()._begin()
+        self.guess = None
+        self._seconds = self._glimpses_due = 0.0
+
+    def _play(self, seconds: float) -> None:
+        self._seconds += seconds
+        if self.player.pilot is None:
+            return
+        self._glimpses_due = min(self._glimpses_due + seconds * self.speed, 1.0)
+        if self._glimpses_due >= 1:
+            self._glimpses_due -= 1
+            action = self.player.pilot.act(self.player.observation)
+            if action is None:
+                self.proceed()
+            else:
+                self._step(action)
+
+    def _step(self, action: Action) -> None:
+        self.guess = action[1] if self.player.pilot is not None else self.guess
+        right = self.player.step(action)
+        if right is None:
+            self.move_gaze_to(self.player.edge)
+            return
+        if self.opponent is not None:
+            self._finish_opponent()
+        if not self.is_practice:
+            self.answers.append(
+                QuizAnswer(
+                    index=int(self.player.env.batch.state.index[0]),
+                    label=self.label,
+                    answer=action[1],
+                    opponent_answer=_answer(self.opponent),
+                    seconds=round(self._seconds, 2),
+                )
+            )
+        self._count(self.player, right)
+        self._end_episode()
+        self.phase = Phase.SHOWN
+
+
+def _answer(seat: Seat | None) -> int | None:
+    return None if seat is None else _last_choice(seat.actions)
+
+
+def _last_choice(actions: Sequence[Action]) -> int:
+    return actions[-1][1]

@@ -1,0 +1,130 @@
+"""Files: a game to play again, and the results of a quiz. JSON, written wholly or not at all."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import IO, Any
+
+from ram_envs.play.seat import Action, Deal
+
+FORMAT, FORMAT_VERSION = "ram-play", 1
+
+
+class RecordingError(ValueError):
+    """A file is not a recording of this game."""
+
+
+@dataclass(frozen=True)
+class RecordedEpisode:
+    """Which episode was played, and what the player did."""
+
+    deal: Deal
+    actions: list[Action]
+
+
+@dataclass(frozen=True)
+class Recording:
+    """A game: where it was played, the episodes, and the score that they come to."""
+
+    env_id: str
+    keywords: dict[str, Any]
+    seed: int
+    score: int
+    episodes: list[RecordedEpisode] = field(default_factory=list)
+
+
+def save_recording(recording: Recording, path: Path) -> None:
+    """Write a recording."""
+    episodes = [
+        {
+            "seed": episode.deal.seed,
+            "index": episode.deal.index,
+            "actions": [[x, y, choice] for (x, y), choice in episode.actions],
+        }
+        for episode in recording.episodes
+    ]
+    head = {"format": FORMAT, "version": FORMAT_VERSION}
+    write_json(path, {**head, **vars(recording), "episodes": episodes})
+
+
+def load_recording(path: Path, env_id: str) -> Recording:
+    """Read a recording of the environment `env_id`.
+
+    Raises:
+        FileNotFoundError: if there is no such file.
+        RecordingError: if it is damaged, or of another environment or version.
+    """
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (UnicodeDecodeError, json.JSONDecodeError, RecursionError) as error:
+        raise RecordingError(f"{path} is damaged: {error}. Expected JSON.") from None
+    if not isinstance(content, dict) or content.get("format") != FORMAT:
+        raise RecordingError(f"{path} is not a recorded game. Expected what --record writes.")
+    if content.get("version") != FORMAT_VERSION:
+        raise RecordingError(
+            f"{path} has version {content.get('version')!r}; this ram-gym reads version "
+            f"{FORMAT_VERSION}. Install the ram-gym that wrote it, or record again."
+        )
+    if content.get("env_id") != env_id:
+        raise RecordingError(
+            f"{path} was recorded in {content.get('env_id')}, not in {env_id}. Give that id."
+        )
+    try:
+        return Recording(
+            env_id=env_id,
+            keywords={str(key): value for key, value in dict(content["keywords"]).items()},
+            seed=_whole(content["seed"]),
+            score=_whole(content["score"]),
+            episodes=[_read_episode(episode) for episode in content["episodes"]],
+        )
+    except (KeyError, TypeError, ValueError) as error:
+        raise RecordingError(
+            f"{path} is damaged: {type(error).__name__} {error}. Record it again."
+        ) from None
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write `value` as indented JSON, wholly or not at all."""
+    text = json.dumps(value, indent=1, ensure_ascii=False) + "\n"
+    write_whole(path, lambda file: _write_bytes(file, text.encode()))
+
+
+def write_whole(path: Path, write: Callable[[IO[bytes]], None]) -> None:
+    """Call `write` with a new file and put it in the place of `path`, wholly or not at all."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        with temporary.open("wb") as file:
+            write(file)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _read_episode(episode: Any) -> RecordedEpisode:
+    index = episode["index"]
+    deal = Deal(_whole(episode["seed"]), None if index is None else _whole(index))
+    return RecordedEpisode(deal, [_read_action(*action) for action in episode["actions"]])
+
+
+def _read_action(x: Any, y: Any, choice: Any) -> Action:
+    if not all(isinstance(number, (int, float)) and math.isfinite(number) for number in (x, y)):
+        raise ValueError(f"location ({x!r}, {y!r})")
+    return (float(x), float(y)), _whole(choice)
+
+
+def _whole(value: Any) -> int:
+    if not isinstance(value, int) or isinstance(value, bool) or value < 0:
+        raise ValueError(f"{value!r} where a whole number belongs")
+    return value
+
+
+def _write_bytes(file: IO[bytes], content: bytes) -> None:
+    file.write(content)

@@ -1,0 +1,197 @@
+"""One who plays: a person, an agent or a recording, sitting at an environment of their own."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from ram_envs.catch import Catch, ball_columns
+from ram_envs.glimpse_env import GlimpseEnv
+from ram_envs.retina import pixel_edges
+
+Edge = tuple[int, int]  # a pixel edge (x, y) of the canvas; see the top of `ram_envs.retina`
+Action = tuple[tuple[float, float], int]  # a location and a choice
+
+
+class Deal(NamedTuple):
+    """Which episode is played: the same deal is the same episode, whoever plays it."""
+
+    seed: int
+    index: int | None = None  # of an image; None where the world has no images
+
+
+class Pilot(Protocol):
+    """Who plays without hands: an agent, or a recording."""
+
+    def begin(self) -> None:
+        """An episode begins."""
+
+    def act(self, observation: Mapping[str, Any]) -> Action | None:
+        """The next action; None to give the episode up."""
+
+
+class AgentPilot:
+    """Anything with `predict(observation, state, episode_start, deterministic)`, as in SB3."""
+
+    def __init__(self, agent: Any) -> None:
+        self._agent = agent
+        self._state: Any = None
+        self._starts = True
+
+    def begin(self) -> None:
+        self._state, self._starts = None, True
+
+    def act(self, observation: Mapping[str, Any]) -> Action:
+        (location, choice), self._state = self._agent.predict(
+            observation, state=self._state, episode_start=self._starts, deterministic=True
+        )
+        self._starts = False
+        return (float(location[0]), float(location[1])), int(choice)
+
+
+class RecordedPilot:
+    """Plays what was recorded: the actions of one episode after another."""
+
+    def __init__(self, episodes: Sequence[Sequence[Action]]) -> None:
+        self._episodes = iter(episodes)
+        self._actions = iter(())
+
+    def begin(self) -> None:
+        self._actions = iter(next(self._episodes, ()))  # type: ignore[assignment]
+
+    def act(self, observation: Mapping[str, Any]) -> Action | None:
+        return next(self._actions, None)
+
+
+class Seat:
+    """A player, the player's environment, and the episode so far.
+
+    Args:
+        name: "you", "agent", …
+        env: for this seat alone.
+        pilot: who plays; None for a person.
+
+    Attributes:
+        observation: what the player sees now.
+        actions: all of this episode.
+        trail: the pixel edges looked at, since the ball began.
+        ball_path: where the ball was, (column, row), since it began; empty without a ball.
+        verdicts: for each ball that has landed, or for the answer, whether it was right.
+        over: whether the episode has ended.
+        score, count: right ones and all that counted, over all episodes; see `Game`.
+        streak, best: right ones in a row, now and at most.
+    """
+
+    def __init__(self, name: str, env: GlimpseEnv, pilot: Pilot | None = None) -> None:
+        self.name = name
+        self.env = env
+        self.pilot = pilot
+        self.observation: dict[str, Any] = {}
+        self.actions: list[Action] = []
+        self.trail: list[Edge] = []
+        self.ball_path: list[Edge] = []
+        self.verdicts: list[bool] = []
+        self.over = True
+        self.score = self.count = self.streak = self.best = 0
+        self._path_is_complete = False
+
+    @property
+    def edge(self) -> Edge:
+        """Where the player looks now."""
+        height, width = self.env.canvas.shape[:2]
+        x, y = pixel_edges(self.observation["location"], height, width)
+        return int(x), int(y)
+
+    def begin(self, deal: Deal) -> None:
+        """Begin an episode."""
+        options = None if deal.index is None else {"index": deal.index}
+        self.observation, _ = self.env.reset(seed=deal.seed, options=options)
+        self.actions, self.verdicts = [], []
+        self.trail, self.ball_path = [], []
+        self.over = self._path_is_complete = False
+        if self.pilot is not None:
+            self.pilot.begin()
+        self._note_path()
+
+    def step(self, action: Action) -> bool | None:
+        """Take a step; whether it was right, once a ball has landed or the answer is given."""
+        if self._path_is_complete:
+            self.trail, self.ball_path = [], []
+        (x, y), choice = action
+        self.observation, reward, self.over, _, _ = self.env.step(
+            (np.array([x, y], np.float32), choice)
+        )
+        self.actions.append(action)
+        self._note_path()
+        self._path_is_complete = self._has_landed() or self.over
+        if not self._path_is_complete:
+            return None
+        self.verdicts.append(reward > 0)
+        return self.verdicts[-1]
+
+    def count_verdict(self, right: bool) -> None:
+        """Add to score, streak and best."""
+        self.count += 1
+        self.score += right
+        self.streak = self.streak + 1 if right else 0
+        self.best = max(self.best, self.streak)
+
+    def seen(self) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.bool_]]:
+        """What the retina delivers, put where it was seen. See `spread_glimpse`."""
+        shape = self.env.batch.task.image_shape
+        glimpse, num_scales = self.observation["glimpse"], self.env.batch.retina.num_scales
+        return spread_glimpse(glimpse, num_scales, self.edge, shape)
+
+    def _has_landed(self) -> bool:
+        """Whether a ball lies on the bottom row."""
+        task, state = self.env.batch.task, self.env.batch.state
+        return isinstance(task, Catch) and bool(state.row[0] == task.size - 1)
+
+    def _note_path(self) -> None:
+        # What is seen after an answer changes nothing any more; a landed ball may be watched.
+        is_catch = isinstance(self.env.batch.task, Catch)
+        if is_catch or not self.over:
+            self.trail.append(self.edge)
+        if is_catch:
+            state = self.env.batch.state
+            self.ball_path.append((int(ball_columns(state.x)[0]), int(state.row[0])))
+
+
+def spread_glimpse(
+    glimpse: npt.NDArray[np.float32], num_scales: int, edge: Edge, image_shape: tuple[int, ...]
+) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.bool_]]:
+    """A glimpse laid over the image: each cell's grey on the pixels it is the mean of.
+
+    Args:
+        glimpse: (K·C, G, G) in [0, 1], scale-major.
+        num_scales: K.
+        edge: where it was taken.
+        image_shape: (H, W) or (H, W, C).
+
+    Returns:
+        Greys (H, W, C) uint8, finer scales over coarser ones, and (H, W) where anything is seen.
+    """
+    height, width = image_shape[:2]
+    channels, size = len(glimpse) // num_scales, glimpse.shape[-1]
+    border = size << (num_scales - 1)  # wider than any patch reaches beyond the image
+    greys = np.zeros((height + 2 * border, width + 2 * border, channels), np.uint8)
+    is_seen = np.zeros(greys.shape[:2], np.bool_)
+    patches = glimpse.reshape(num_scales, channels, size, size)
+    for scale in reversed(range(num_scales)):
+        cells = np.round(patches[scale].transpose(1, 2, 0) * 255).astype(np.uint8)
+        patch = cells.repeat(1 << scale, axis=0).repeat(1 << scale, axis=1)
+        patch_width = len(patch)
+        x, y = (border + centre - patch_width // 2 for centre in edge)
+        greys[y : y + patch_width, x : x + patch_width] = patch
+        is_seen[y : y + patch_width, x : x + patch_width] = True
+    inside = slice(border, border + height), slice(border, border + width)
+    return greys[inside], is_seen[inside]
+
+
+def location_of(edge: Edge, image_shape: tuple[int, ...]) -> tuple[float, float]:
+    """The location that names a pixel edge of an image (H, W[, C])."""
+    height, width = image_shape[:2]
+    return edge[0] / width * 2 - 1, edge[1] / height * 2 - 1
