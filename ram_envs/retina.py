@@ -170,9 +170,13 @@ class Retina:
 def pixel_edges(
     locations: npt.NDArray[np.float32], height: int, width: int
 ) -> npt.NDArray[np.int64]:
-    """The pixel edges (…, 2), as (x, y), that `locations` (…, 2) name on an image H × W."""
+    """The pixel edges (…, 2), as (x, y), that `locations` (…, 2) name on an image H × W.
+
+    A location outside [−1, 1]² names an edge of the image's border.
+    """
     # float64, so that the edge does not depend on float32 rounding, which libraries do differently
-    scaled = (np.asarray(locations, np.float64) + 1) / 2 * np.array([width, height]) + 0.5
+    sides = np.array([width, height])
+    scaled = (np.clip(np.asarray(locations, np.float64), -1, 1) + 1) / 2 * sides + 0.5
     edges: npt.NDArray[np.int64] = np.floor(scaled).astype(np.int64)
     return edges
 

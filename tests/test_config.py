@@ -35,7 +35,7 @@ def test_paper_preset_is_what_the_paper_says() -> None:
 
 def test_default_preset_of_an_environment() -> None:
     agent, training = preset("default")
-    assert preset("default", "RAMClutteredMNIST-v0") == (agent, training)
+    assert preset("default", "RAMClutteredMNIST100-v0") == (agent, training)
     assert preset("default", "RAMMNIST-v0") == (
         agent,
         dataclasses.replace(training, episodes=2_500_000, weight_decay=0.1),

@@ -146,6 +146,11 @@ def test_pixel_edges_keep_leading_axes() -> None:
     assert pixel_edges(locations, 60, 100).tolist() == [[[50, 30]] * 3] * 2
 
 
+def test_a_location_outside_the_box_names_the_border() -> None:
+    locations = np.array([[-1.5, 0], [1.5, -np.inf], [np.inf, 3]], np.float32)
+    assert pixel_edges(locations, 4, 6).tolist() == [[0, 2], [6, 0], [6, 4]]
+
+
 # --- in general ------------------------------------------------------------------------------
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from ram_envs.catch import Catch
 from ram_envs.play.game import Game, Phase
 from ram_envs.play.seat import Action, Deal, Seat
 
@@ -63,7 +64,7 @@ class CatchGame(Game):
         if self.player.pilot is not None:
             action = self.player.pilot.act(self.player.observation)
         if action is None:
-            self.proceed()
+            self._leave()
             return
         right = self.player.step(action)
         if self.player.pilot is not None:
@@ -97,4 +98,6 @@ class CatchGame(Game):
         self._tapped = STAY
 
     def _unanswered(self) -> int:
-        return int(self.player.env.batch.task.num_balls) - len(self.player.verdicts)
+        task = self.player.env.batch.task
+        assert isinstance(task, Catch)
+        return task.num_balls - len(self.player.verdicts)

@@ -35,6 +35,7 @@ class Game:
         phase: where the game is.
         paused, help_shown: either stops time.
         fog_lifted: whether the player sees all.
+        brightened: whether faint greys are drawn brighter than they are.
         peeked: how many counted verdicts were reached with the fog lifted.
         gaze: the pixel edge at which the player will look next.
         episodes: what was played, for a recording.
@@ -47,7 +48,7 @@ class Game:
         self.opponent = opponent
         self.phase = Phase.READY
         self.paused = self.help_shown = False
-        self.fog_lifted = False
+        self.fog_lifted = self.brightened = False
         self.peeked = 0
         self.gaze: Edge = (0, 0)
         self.episodes: list[RecordedEpisode] = []
@@ -89,19 +90,18 @@ class Game:
         """Start; or go on, when the truth is shown; or leave this episode for the next."""
         if self.phase is Phase.READY:
             self._begin()
-        elif self.phase is Phase.PLAYING:
-            self._give_up()
-            self._next()
+        elif self.phase is Phase.PLAYING and self.player.pilot is None:
+            self._leave()
         elif self.phase is Phase.SHOWN and self.player.over:
             self._next()
         elif self.phase is Phase.SHOWN:
             self.phase = Phase.PLAYING
 
     def again(self) -> None:
-        """Play the same episode again."""
-        if self.phase is Phase.PLAYING:
-            self._give_up()
-        if self.phase in (Phase.PLAYING, Phase.SHOWN):
+        """Play the same episode again; for a person."""
+        if self.player.pilot is None and self.phase in (Phase.PLAYING, Phase.SHOWN):
+            if not self.player.over:
+                self._give_up()
             self._begin()
 
     def toggle_pause(self) -> None:
@@ -114,6 +114,9 @@ class Game:
     def toggle_fog(self) -> None:
         self.fog_lifted = not self.fog_lifted
         self._fog_was_lifted |= self.fog_lifted and self.phase is Phase.PLAYING
+
+    def toggle_brightness(self) -> None:
+        self.brightened = not self.brightened
 
     def change_speed(self, factor: float) -> None:
         self.speed = min(max(self.speed * factor, 0.25), 64.0)
@@ -194,7 +197,12 @@ class Game:
     def _count(self, seat: Seat, right: bool) -> None:
         if not self.is_practice:
             seat.count_verdict(right)
-            self.peeked += seat is self.player and self._fog_was_lifted
+            self.peeked += seat.pilot is None and self._fog_was_lifted
+
+    def _leave(self) -> None:
+        """On to the next episode before the end of this one."""
+        self._give_up()
+        self._next()
 
     def _give_up(self) -> None:
         """Leave an episode before its end: what is open is lost; the opponent plays it out."""
@@ -207,7 +215,8 @@ class Game:
     def _finish_opponent(self) -> None:
         """The opponent plays to the end of the episode."""
         seat = self.opponent
-        assert seat is not None and seat.pilot is not None
+        assert seat is not None
+        assert seat.pilot is not None
         while not seat.over:
             action = seat.pilot.act(seat.observation)
             assert action is not None, "an opponent is an agent, which does not give up"

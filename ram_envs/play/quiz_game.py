@@ -91,14 +91,15 @@ class QuizGame(Game):
             self.type_digit(self.guess)
 
     def proceed(self) -> None:
-        if self.phase is not Phase.PLAYING or self.player.pilot is not None:
+        """Start, or go on after the answer; no canvas is skipped."""
+        if self.phase is not Phase.PLAYING:
             super().proceed()
 
     def again(self) -> None:
         """Not here: whoever has seen a canvas knows it."""
 
     def toggle_fog(self) -> None:
-        """Only after the answer, since a canvas that was seen is no question any more."""
+        """The answer lifts the fog by itself; a person can't before, since a canvas that was seen is no question any more."""
         if self.phase is not Phase.PLAYING or self.player.pilot is not None:
             super().toggle_fog()
 
@@ -117,7 +118,7 @@ class QuizGame(Game):
             self._glimpses_due -= 1
             action = self.player.pilot.act(self.player.observation)
             if action is None:
-                self.proceed()
+                self._leave()
             else:
                 self._step(action)
 
@@ -142,6 +143,8 @@ class QuizGame(Game):
         self._count(self.player, right)
         self._end_episode()
         self.phase = Phase.SHOWN
+        self.fog_lifted = True
+        self._shown_for = 0.0
 
 
 def _answer(seat: Seat | None) -> int | None:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple, Protocol
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -16,7 +17,8 @@ Edge = tuple[int, int]  # a pixel edge (x, y) of the canvas; see the top of `ram
 Action = tuple[tuple[float, float], int]  # a location and a choice
 
 
-class Deal(NamedTuple):
+@dataclass(frozen=True)
+class Deal:
     """Which episode is played: the same deal is the same episode, whoever plays it."""
 
     seed: int
@@ -57,10 +59,10 @@ class RecordedPilot:
 
     def __init__(self, episodes: Sequence[Sequence[Action]]) -> None:
         self._episodes = iter(episodes)
-        self._actions = iter(())
+        self._actions: Iterator[Action] = iter(())
 
     def begin(self) -> None:
-        self._actions = iter(next(self._episodes, ()))  # type: ignore[assignment]
+        self._actions = iter(next(self._episodes, ()))
 
     def act(self, observation: Mapping[str, Any]) -> Action | None:
         return next(self._actions, None)

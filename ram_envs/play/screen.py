@@ -1,0 +1,451 @@
+"""What is drawn of a game: boards of what was seen, fog elsewhere, the score, cards with words.
+
+Everything is laid out on a sheet of 960 × 640 units, which is fitted into the window whatever its
+size; so lines and letters stay sharp, and `gaze_at` can say which pixel edge the mouse is at.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+
+import numpy as np
+import pygame
+
+from ram_envs.play.catch_game import CatchGame
+from ram_envs.play.game import Game, Phase
+from ram_envs.play.quiz_game import QuizGame
+from ram_envs.play.seat import Edge, Seat
+from ram_envs.rendering import (
+    BACKGROUND,
+    BORDER,
+    FAINT_TEXT,
+    PANEL,
+    PATH,
+    RIGHT,
+    SCALE_COLOURS,
+    TEXT,
+    WRONG,
+    CanvasView,
+    Colour,
+)
+
+SHEET_SIZE = (960, 640)
+FOG: Colour = (56, 63, 82)
+BALL_PATH: Colour = (230, 159, 0)  # orange, and round; the gaze is sky blue, and square
+GAZE_PATH: Colour = (86, 180, 233)
+TITLE, BODY, SMALL = 40, 26, 21  # sizes of letters
+
+BRIGHTER = np.round(255 * np.sqrt(np.arange(256) / 255)).astype(np.uint8)  # by what it was
+
+Box = tuple[int, int, int, int]  # left, top, width, height, in units of the sheet
+ONE_BOARD: tuple[Box, ...] = ((24, 24, 552, 552),)
+TWO_BOARDS: tuple[Box, ...] = ((24, 64, 440, 440), (496, 64, 440, 440))
+SIDE = 608  # left edge of the column beside a single board
+
+CATCH_KEYS = (
+    ("Left, Right or A, D", "move the paddle"),
+    ("mouse or I, J, K, L", "look (also Shift with the arrow keys)"),
+    ("N, Enter or Space", "next ball"),
+    ("R", "the same ball again, for practice"),
+    ("+, −", "faster, slower"),
+    ("T", "turn by turn: the ball waits for your move (Down: stay)"),
+    ("F", "lift the fog"),
+    ("C", "contrast: draw faint greys brighter, or as they are"),
+    ("P", "pause"),
+    ("H or ?", "this help"),
+    ("Esc", "stop, and see how it went"),
+)
+QUIZ_KEYS = (
+    ("mouse click", "look there"),
+    ("I, J, K, L, then Enter", "look without a mouse (also the arrow keys)"),
+    ("0 … 9", "your guess; after the last glimpse, your answer"),
+    ("Enter", "after the last glimpse: stand by your guess"),
+    ("N, Enter or Space", "next canvas"),
+    ("F", "after the answer: your last glimpse, or all"),
+    ("C", "contrast: draw faint greys brighter, or as they are"),
+    ("P", "pause"),
+    ("H or ?", "this help"),
+    ("Esc", "stop, and see how it went"),
+)
+
+
+@dataclass(frozen=True)
+class Fit:
+    """Where the sheet lies in a window: pixels per unit, and its top-left corner."""
+
+    scale: float
+    left: float
+    top: float
+
+    def __call__(self, x: float, y: float) -> tuple[int, int]:
+        """The window pixel of a point of the sheet."""
+        return round(self.left + x * self.scale), round(self.top + y * self.scale)
+
+
+def fit_sheet(window_size: tuple[int, int]) -> Fit:
+    """The sheet as large as the window allows, in its middle."""
+    width, height = window_size
+    scale = max(min(width / SHEET_SIZE[0], height / SHEET_SIZE[1]), 0.05)
+    left, top = (width - SHEET_SIZE[0] * scale) / 2, (height - SHEET_SIZE[1] * scale) / 2
+    return Fit(scale, left, top)
+
+
+def board_view(game: Game, window_size: tuple[int, int], board: int = 0) -> CanvasView:
+    """Where the window shows a board's canvas; a canvas pixel is a block of whole pixels."""
+    left, top, width, height = (TWO_BOARDS if game.opponent else ONE_BOARD)[board]
+    fit = fit_sheet(window_size)
+    canvas_width, canvas_height = game.canvas_size
+    scale = min(width * fit.scale / canvas_width, height * fit.scale / canvas_height)
+    scale = float(int(scale)) if scale >= 1 else scale
+    middle_x, middle_y = fit(left + width / 2, top + height / 2)
+    return CanvasView(
+        left=middle_x - round(canvas_width * scale / 2),
+        top=middle_y - round(canvas_height * scale / 2),
+        scale=scale,
+    )
+
+
+def gaze_at(game: Game, window_size: tuple[int, int], pixel: tuple[int, int]) -> Edge:
+    """The pixel edge of the player's canvas that is nearest to a window pixel."""
+    view = board_view(game, window_size)
+    x, y = (pixel[0] - view.left) / view.scale, (pixel[1] - view.top) / view.scale
+    return int(np.floor(x + 0.5)), int(np.floor(y + 0.5))
+
+
+def draw_game(game: Game, surface: pygame.Surface) -> None:
+    """Draw a game as it stands."""
+    sheet = Sheet(surface)
+    for number, seat in enumerate(game.seats):
+        view = board_view(game, surface.get_size(), number)
+        _draw_board(sheet, game, seat, view)
+        if game.opponent is not None:
+            _draw_heading(sheet, seat, TWO_BOARDS[number])
+    if game.opponent is None:
+        _draw_side(sheet, game)
+    else:
+        _draw_below(sheet, game)
+    hint = _hint(game)
+    sheet.text(hint, (24, 612), SMALL, FAINT_TEXT)
+    if game.help_shown:
+        _draw_help(sheet, game)
+    elif game.phase is Phase.READY:
+        _draw_card(
+            sheet, _title(game), [*_introduction(game), "", "Press Space to start, H for help."]
+        )
+    elif game.phase is Phase.FINISHED:
+        lines = game.summary().splitlines()
+        _draw_card(
+            sheet, game.verdict_words() or "That was all", [*lines, "", "Press Esc to leave."]
+        )
+    elif game.paused:
+        _draw_card(sheet, "Paused", ["Press P to go on."])
+
+
+# The board --------------------------------------------------------------------------------------
+
+
+def _draw_board(sheet: Sheet, game: Game, seat: Seat, view: CanvasView) -> None:
+    """The canvas as far as it may be seen, where the retina is, and afterwards what was hidden."""
+    width, height = game.canvas_size
+    corner, end = view.to_frame(0, 0), view.to_frame(width, height)
+    rect = pygame.Rect(corner, (max(1, end[0] - corner[0]), max(1, end[1] - corner[1])))
+    sheet.surface.fill(FOG, rect)
+    shown = game.phase in (Phase.SHOWN, Phase.FINISHED)
+    hidden = not seat.observation or game.phase is Phase.READY
+    waits = isinstance(game, QuizGame) and seat is game.opponent and not shown
+    if not hidden and not waits:
+        lifted = game.fog_lifted or (shown and isinstance(game, CatchGame))
+        picture = _picture(seat, lifted, game.brightened)
+        sheet.surface.blit(pygame.transform.scale(picture, rect.size), rect)
+        sheet.surface.set_clip(rect)
+        if shown:
+            _draw_paths(sheet, seat, view)
+        else:
+            _draw_retina(sheet, seat, view)
+            if seat is game.player and seat.pilot is None:
+                _draw_cross(sheet, view.to_frame(*game.gaze))
+        sheet.surface.set_clip(None)
+    pygame.draw.rect(sheet.surface, BORDER, rect.inflate(2, 2), 1)
+
+
+def _picture(seat: Seat, lifted: bool, brightened: bool) -> pygame.Surface:
+    """The canvas, or what the retina delivers of it and fog elsewhere, a pixel for each pixel."""
+    if lifted:
+        canvas = seat.env.canvas
+        pixels = _in_colour(canvas if canvas.ndim == 3 else canvas[..., None])
+    else:
+        greys, is_seen = seat.seen()
+        greys = BRIGHTER[greys] if brightened else greys
+        pixels = np.where(is_seen[..., None], _in_colour(greys), np.array(FOG, np.uint8))
+    surface: pygame.Surface = pygame.surfarray.make_surface(pixels.transpose(1, 0, 2))
+    return surface
+
+
+def _in_colour(image: np.ndarray) -> np.ndarray:
+    """(H, W, C) in three channels: its own, or its brightness three times."""
+    if image.shape[-1] not in (1, 3):
+        image = image.mean(axis=-1, keepdims=True).astype(np.uint8)
+    return np.broadcast_to(image, (*image.shape[:2], 3))
+
+
+def _draw_retina(sheet: Sheet, seat: Seat, view: CanvasView) -> None:
+    """The outlines of the patches that are seen now."""
+    x, y = seat.edge
+    for scale, width in reversed(list(enumerate(seat.env.batch.retina.patch_widths))):
+        start_x, start_y = x - width // 2, y - width // 2
+        corner, end = (
+            view.to_frame(start_x, start_y),
+            view.to_frame(start_x + width, start_y + width),
+        )
+        rect = pygame.Rect(corner, (end[0] - corner[0], end[1] - corner[1]))
+        # Cut to what can be seen: pygame takes seconds for vast squares.
+        rect = rect.clip(sheet.surface.get_rect().inflate(16, 16))
+        pygame.draw.rect(sheet.surface, SCALE_COLOURS[scale % len(SCALE_COLOURS)], rect, 1)
+
+
+def _draw_cross(sheet: Sheet, point: tuple[int, int]) -> None:
+    """Where the player looks next."""
+    x, y = point
+    near, far = sheet.pixels(4), sheet.pixels(11)
+    for dx, dy in ((1, 0), (-1, 0), (0, 1), (0, -1)):
+        start, end = (x + near * dx, y + near * dy), (x + far * dx, y + far * dy)
+        sheet.line(start, end, PATH)
+
+
+def _draw_paths(sheet: Sheet, seat: Seat, view: CanvasView) -> None:
+    """The ball's way as dots on its pixels, the gaze's as squares on its edges."""
+    gaze = [view.to_frame(*edge) for edge in seat.trail]
+    for start, end in pairwise(gaze):
+        sheet.line(start, end, GAZE_PATH, thin=True)
+    radius = sheet.pixels(5)
+    for number, (x, y) in enumerate(gaze):
+        rect = pygame.Rect(x - radius, y - radius, 2 * radius, 2 * radius)
+        sheet.surface.fill(BACKGROUND, rect.inflate(2, 2))
+        sheet.surface.fill(GAZE_PATH, rect)
+        if not seat.ball_path:
+            sheet.text_at(str(number + 1), (x + 2 * radius, y), SMALL, GAZE_PATH, halo=True)
+    for column, row in seat.ball_path:
+        centre = view.to_frame(column + 0.5, row + 0.5)
+        pygame.draw.circle(sheet.surface, BACKGROUND, centre, sheet.pixels(7))
+        pygame.draw.circle(sheet.surface, BALL_PATH, centre, sheet.pixels(6))
+
+
+# Words ------------------------------------------------------------------------------------------
+
+
+def _draw_heading(sheet: Sheet, seat: Seat, room: Box) -> None:
+    left, top, width, _ = room
+    sheet.text(_capital(seat.name), (left, top - 24), BODY, TEXT)
+    score = f"{seat.score} of {seat.count}"
+    sheet.text(score, (left + width, top - 24), BODY, TEXT, align_right=True)
+
+
+def _draw_side(sheet: Sheet, game: Game) -> None:
+    """Beside a single board: the score, how the game stands, the outcome."""
+    seat = game.player
+    sheet.text(_title(game), (SIDE, 48), TITLE, TEXT)
+    who = "" if seat.name == "you" else f"{seat.name} plays"
+    sheet.text(who, (SIDE, 82), SMALL, FAINT_TEXT)
+    for row, (name, value) in enumerate(
+        (("score", f"{seat.score} of {seat.count}"), ("streak", seat.streak), ("best", seat.best))
+    ):
+        y = 128 + 40 * row
+        sheet.text(name, (SIDE, y), BODY, FAINT_TEXT)
+        sheet.text(str(value), (SIDE + 110, y), BODY, TEXT)
+    for row, line in enumerate(_status(game)):
+        sheet.text(line, (SIDE, 270 + 32 * row), BODY, FAINT_TEXT)
+    _draw_outcome(sheet, game, seat, (SIDE, 430))
+
+
+def _draw_below(sheet: Sheet, game: Game) -> None:
+    """Below two boards."""
+    for seat, (left, top, _, height) in zip(game.seats, TWO_BOARDS, strict=True):
+        _draw_outcome(sheet, game, seat, (left, top + height + 28))
+    sheet.text("   ".join(_status(game)), (24, 572), SMALL, FAINT_TEXT)
+
+
+def _draw_outcome(sheet: Sheet, game: Game, seat: Seat, place: tuple[int, int]) -> None:
+    """Once a ball has landed or an answer is given: right or wrong, in a sign and in words."""
+    if game.phase is not Phase.SHOWN or not seat.verdicts:
+        return
+    x, y = place
+    right = seat.verdicts[-1]
+    sheet.mark(right, (x + 14, y))
+    if isinstance(game, QuizGame):
+        said = seat.actions[-1][1]
+        words = f"{said} is right" if right else f"{said}; it is {game.label}"
+    else:
+        words = "caught" if right else "missed"
+    sheet.text(words, (x + 40, y), BODY, TEXT)
+    if game.opponent is None:
+        y += 48
+        if seat.ball_path:
+            pygame.draw.circle(sheet.surface, BALL_PATH, sheet.fit(x + 8, y), sheet.pixels(6))
+            sheet.text("the ball", (x + 40, y), SMALL, FAINT_TEXT)
+            y += 28
+        sheet.surface.fill(
+            GAZE_PATH, (*sheet.fit(x + 3, y - 5), sheet.pixels(10), sheet.pixels(10))
+        )
+        sheet.text("the gaze", (x + 40, y), SMALL, FAINT_TEXT)
+
+
+def _draw_help(sheet: Sheet, game: Game) -> None:
+    sheet.card((60, 60, 840, 520))
+    sheet.text("Keys", (96, 100), TITLE, TEXT)
+    keys = QUIZ_KEYS if isinstance(game, QuizGame) else CATCH_KEYS
+    for row, (key, meaning) in enumerate(keys):
+        sheet.text(key, (96, 148 + 36 * row), SMALL, PATH)
+        sheet.text(meaning, (340, 148 + 36 * row), SMALL, TEXT)
+    sheet.text("H: back to the game", (96, 550), SMALL, FAINT_TEXT)
+
+
+def _draw_card(sheet: Sheet, title: str, lines: Sequence[str]) -> None:
+    height = 110 + 34 * len(lines)
+    top = (SHEET_SIZE[1] - height) // 2
+    sheet.card((130, top, 700, height))
+    sheet.text(title, (166, top + 50), TITLE, TEXT)
+    for row, line in enumerate(lines):
+        sheet.text(line, (166, top + 100 + 34 * row), SMALL, TEXT)
+
+
+def _title(game: Game) -> str:
+    return "Glimpse quiz" if isinstance(game, QuizGame) else "Catch"
+
+
+def _introduction(game: Game) -> list[str]:
+    if isinstance(game, QuizGame):
+        count = game.task.num_glimpses
+        return [
+            "A digit is hidden in the fog, perhaps among clutter.",
+            f"You have {count} glimpses; the first is at a place that chance chose.",
+            "Click to look. After the last glimpse, type the digit.",
+        ]
+    return [
+        "Catch the falling ball with your paddle on the bottom row.",
+        "You see what the retina sees: sharp where you look, coarse around it.",
+        "Arrow keys move the paddle; the mouse moves your eye.",
+        "You see anew with every row that the ball falls.",
+    ]
+
+
+def _status(game: Game) -> list[str]:
+    """A few facts of the moment."""
+    lines = []
+    if isinstance(game, CatchGame):
+        by_turns = game.turns and game.player.pilot is None
+        lines.append("turn by turn" if by_turns else f"{game.speed:.3g} rows a second")
+    elif isinstance(game, QuizGame):
+        lines.append(f"glimpse {game.glimpses_taken} of {game.task.num_glimpses}")
+        if game.guess is not None and game.phase is Phase.PLAYING:
+            lines.append(f"guess: {game.guess}")
+    if game.fog_lifted and game.phase is Phase.PLAYING:
+        lines.append("fog lifted")
+    if game.is_practice and game.phase is Phase.PLAYING:
+        lines.append("practice: does not count")
+    return lines
+
+
+def _hint(game: Game) -> str:
+    if game.phase is Phase.SHOWN and game.player.pilot is None:
+        if isinstance(game, QuizGame):
+            return "Space: next canvas     F: your last glimpse     H: help     Esc: stop"
+        return "Space: next ball     R: the same again     H: help     Esc: stop"
+    if isinstance(game, QuizGame) and game.phase is Phase.PLAYING and game.player.pilot is None:
+        if game.must_answer:
+            return "No glimpse left: type the digit.     H: help     Esc: stop"
+        return "Click to look.     Type a digit to note a guess.     H: help     Esc: stop"
+    if isinstance(game, CatchGame) and game.turns and game.player.pilot is None:
+        return "Left, Right, Down (stay): one row     T: real time     H: help     Esc: stop"
+    return "+, −: speed     F: fog     P: pause     H: help     Esc: stop"
+
+
+def _capital(words: str) -> str:
+    return words[:1].upper() + words[1:]
+
+
+# Strokes ----------------------------------------------------------------------------------------
+
+
+class Sheet:
+    """A surface and strokes in units of the sheet, sharp at any size of window."""
+
+    _fonts: dict[int, pygame.font.Font] = {}
+
+    def __init__(self, surface: pygame.Surface) -> None:
+        self.surface = surface
+        self.fit = fit_sheet(surface.get_size())
+        surface.fill(BACKGROUND)
+
+    def pixels(self, units: float) -> int:
+        """A length in window pixels, at least one."""
+        return max(1, round(units * self.fit.scale))
+
+    def line(
+        self, start: tuple[int, int], end: tuple[int, int], colour: Colour, thin: bool = False
+    ) -> None:
+        """Between two window pixels, with a dark rim unless thin."""
+        if not thin:
+            pygame.draw.line(self.surface, BACKGROUND, start, end, self.pixels(5))
+        pygame.draw.line(self.surface, colour, start, end, self.pixels(2))
+
+    def card(self, box: Box) -> None:
+        """A panel for words, above everything."""
+        left, top, width, height = box
+        rect = pygame.Rect(self.fit(left, top), (self.pixels(width), self.pixels(height)))
+        pygame.draw.rect(self.surface, PANEL, rect, border_radius=self.pixels(10))
+        pygame.draw.rect(self.surface, BORDER, rect, 1, border_radius=self.pixels(10))
+
+    def mark(self, good: bool, centre: tuple[int, int]) -> None:
+        """A tick or a cross."""
+        x, y = centre
+        tick = [[(x - 12, y), (x - 4, y + 9), (x + 12, y - 11)]]
+        cross = [[(x - 10, y - 10), (x + 10, y + 10)], [(x - 10, y + 10), (x + 10, y - 10)]]
+        for stroke in tick if good else cross:
+            points = [self.fit(*point) for point in stroke]
+            pygame.draw.lines(self.surface, RIGHT if good else WRONG, False, points, self.pixels(6))
+
+    def text(
+        self,
+        words: str,
+        middle_left: tuple[int, int],
+        size: int,
+        colour: Colour,
+        align_right: bool = False,
+    ) -> None:
+        """Words from a point of the sheet to the right, or to the left."""
+        self.text_at(words, self.fit(*middle_left), size, colour, align_right=align_right)
+
+    def text_at(
+        self,
+        words: str,
+        middle_left: tuple[int, int],
+        size: int,
+        colour: Colour,
+        *,
+        align_right: bool = False,
+        halo: bool = False,
+    ) -> None:
+        """Words at a window pixel; a halo keeps them legible on a bright canvas."""
+        font = self._font(self.pixels(size))
+        if font is None or not words:
+            return
+        written = font.render(words, True, colour)
+        x = middle_left[0] - (written.get_width() if align_right else 0)
+        y = middle_left[1] - written.get_height() // 2
+        if halo:
+            shadow = font.render(words, True, BACKGROUND)
+            for shift_x, shift_y in ((-1, 0), (1, 0), (0, -1), (0, 1)):
+                self.surface.blit(shadow, (x + shift_x, y + shift_y))
+        self.surface.blit(written, (x, y))
+
+    def _font(self, pixels: int) -> pygame.font.Font | None:
+        """The font that comes with pygame, kept; None where pygame was built without fonts."""
+        try:
+            if not pygame.font.get_init():
+                pygame.font.init()
+                self._fonts.clear()
+            return self._fonts.setdefault(pixels, pygame.font.Font(None, pixels))
+        except (ImportError, NotImplementedError):
+            return None

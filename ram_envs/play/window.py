@@ -1,0 +1,195 @@
+"""Keys, mouse and the loop. A `Stage` takes events and draws, with or without a window."""
+
+from __future__ import annotations
+
+import os
+
+import pygame
+from gymnasium.error import Error
+
+from ram_envs.play.catch_game import LEFT, RIGHT, STAY, CatchGame
+from ram_envs.play.game import Game
+from ram_envs.play.quiz_game import QuizGame
+from ram_envs.play.screen import SHEET_SIZE, draw_game, gaze_at
+from ram_envs.play.seat import Edge
+
+FRAMES_PER_SECOND = 60
+LONGEST_FRAME = 0.25  # seconds; while a window is dragged, time stands still
+FASTER = 2**0.5  # + and −
+
+PADDLE_KEYS = {
+    pygame.K_LEFT: LEFT,
+    pygame.K_a: LEFT,
+    pygame.K_RIGHT: RIGHT,
+    pygame.K_d: RIGHT,
+    pygame.K_DOWN: STAY,
+    pygame.K_s: STAY,
+}
+GAZE_KEYS: dict[int, Edge] = {
+    pygame.K_i: (0, -1),
+    pygame.K_j: (-1, 0),
+    pygame.K_k: (0, 1),
+    pygame.K_l: (1, 0),
+}
+GAZE_ARROWS: dict[int, Edge] = {
+    pygame.K_UP: (0, -1),
+    pygame.K_LEFT: (-1, 0),
+    pygame.K_DOWN: (0, 1),
+    pygame.K_RIGHT: (1, 0),
+}
+NEXT_KEYS = (pygame.K_n, pygame.K_RETURN, pygame.K_KP_ENTER, pygame.K_SPACE)
+CONFIRM_KEYS = (pygame.K_RETURN, pygame.K_KP_ENTER, pygame.K_SPACE)
+
+
+class NoDisplay(Error):
+    """There is no screen to open a window on."""
+
+
+class Stage:
+    """A game with its keys, its mouse and its picture.
+
+    Everything the player holds or points at is known from events alone, so that events can be
+    made up: no window is asked.
+
+    Attributes:
+        closed: whether the player wants to leave.
+        size: of the window, in which mouse positions are given.
+    """
+
+    def __init__(self, game: Game, size: tuple[int, int] = SHEET_SIZE) -> None:
+        self.game = game
+        self.size = size
+        self.closed = False
+
+    def handle(self, event: pygame.event.Event) -> None:
+        """Do what an event says."""
+        if event.type == pygame.QUIT:
+            self.closed = True
+        elif event.type == pygame.VIDEORESIZE:
+            self.size = (event.w, event.h)
+        elif event.type == pygame.KEYDOWN:
+            self._press(event)
+        elif event.type == pygame.KEYUP:
+            self._release(event.key)
+        elif event.type == pygame.WINDOWFOCUSLOST:  # its keys' releases will not be told
+            self._release_all()
+        elif event.type == pygame.MOUSEMOTION:
+            self._point(event.pos)
+        elif event.type == pygame.MOUSEBUTTONDOWN and event.button == 1:
+            self._click(event.pos)
+
+    def tick(self, seconds: float) -> None:
+        """Let time pass."""
+        self.game.tick(min(seconds, LONGEST_FRAME))
+
+    def draw(self, surface: pygame.Surface) -> None:
+        """Draw the game; the mouse is taken to move on a window of this surface's size."""
+        self.size = surface.get_size()
+        draw_game(self.game, surface)
+
+    def _press(self, event: pygame.event.Event) -> None:
+        game, key, letter = self.game, event.key, getattr(event, "unicode", "")
+        if key == pygame.K_ESCAPE:
+            self.closed = True
+        elif key == pygame.K_h or letter == "?":
+            game.toggle_help()
+        elif game.help_shown:
+            return  # the other keys sleep under the help
+        elif key == pygame.K_p:
+            game.toggle_pause()
+        elif key == pygame.K_f:
+            game.toggle_fog()
+        elif key == pygame.K_c:
+            game.toggle_brightness()
+        elif letter == "+" or key in (pygame.K_PLUS, pygame.K_KP_PLUS, pygame.K_EQUALS):
+            game.change_speed(FASTER)
+        elif letter in ("-", "−") or key in (pygame.K_MINUS, pygame.K_KP_MINUS):
+            game.change_speed(1 / FASTER)
+        elif key in GAZE_KEYS:
+            game.hold_gaze(GAZE_KEYS[key])
+        elif isinstance(game, CatchGame):
+            self._press_in_catch(game, event)
+        elif isinstance(game, QuizGame):
+            self._press_in_quiz(game, event)
+
+    def _press_in_catch(self, game: CatchGame, event: pygame.event.Event) -> None:
+        shift = getattr(event, "mod", 0) & pygame.KMOD_SHIFT
+        if shift and event.key in GAZE_ARROWS:
+            game.hold_gaze(GAZE_ARROWS[event.key])
+        elif event.key in PADDLE_KEYS:
+            game.hold(PADDLE_KEYS[event.key])
+        elif event.key == pygame.K_SPACE and game.turns and game.time_runs:
+            game.hold(STAY)
+        elif event.key in NEXT_KEYS and not game.paused:
+            game.proceed()
+        elif event.key == pygame.K_r and not game.paused:
+            game.again()
+        elif event.key == pygame.K_t:
+            game.toggle_turns()
+
+    def _press_in_quiz(self, game: QuizGame, event: pygame.event.Event) -> None:
+        letter = getattr(event, "unicode", "")
+        if event.key in GAZE_ARROWS:
+            game.hold_gaze(GAZE_ARROWS[event.key])
+        elif letter.isdecimal() and letter.isascii():
+            game.type_digit(int(letter))
+        elif event.key in CONFIRM_KEYS and game.time_runs:
+            game.confirm()
+        elif event.key in NEXT_KEYS:
+            game.proceed()
+
+    def _release(self, key: int) -> None:
+        for directions in (GAZE_KEYS, GAZE_ARROWS):
+            if key in directions:
+                self.game.release_gaze(directions[key])
+        if isinstance(self.game, CatchGame) and key in PADDLE_KEYS:
+            self.game.release(PADDLE_KEYS[key])
+
+    def _release_all(self) -> None:
+        self.game.release_gaze()
+        if isinstance(self.game, CatchGame):
+            self.game.release()
+
+    def _point(self, pixel: tuple[int, int]) -> None:
+        if self.game.player.pilot is None:
+            self.game.move_gaze_to(gaze_at(self.game, self.size, pixel))
+
+    def _click(self, pixel: tuple[int, int]) -> None:
+        if isinstance(self.game, QuizGame) and self.game.time_runs:
+            width, height = self.game.canvas_size
+            x, y = edge = gaze_at(self.game, self.size, pixel)
+            if 0 <= x <= width and 0 <= y <= height:  # beside the board it may be a slip
+                self.game.look(edge)
+
+
+def run(stage: Stage, title: str) -> None:
+    """Open a window and play until it is closed.
+
+    Raises:
+        NoDisplay: if no window can be opened.
+    """
+    try:
+        pygame.display.init()
+        if pygame.display.get_driver() == "offscreen" and not os.environ.get("SDL_VIDEODRIVER"):
+            raise pygame.error("no display found")
+        pygame.display.set_caption(title)
+        pygame.display.set_mode(stage.size, pygame.RESIZABLE)
+    except pygame.error as error:
+        pygame.display.quit()
+        raise NoDisplay(
+            f"no window can be opened here: {error}. On a machine without a display, write a "
+            "picture instead: play with --gif FILE and --agent RUN or --replay FILE, or use "
+            "`ram watch RUN --save FILE`."
+        ) from None
+    clock = pygame.time.Clock()
+    try:
+        while not stage.closed:
+            for event in pygame.event.get():
+                stage.handle(event)
+            stage.tick(clock.tick(FRAMES_PER_SECOND) / 1000)
+            screen = pygame.display.get_surface()  # a new one whenever the window was resized
+            assert screen is not None
+            stage.draw(screen)
+            pygame.display.flip()
+    finally:
+        pygame.display.quit()

@@ -1,0 +1,777 @@
+"""Playing by hand: events move paddle and gaze, fog hides what the retina does not see."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+pygame = pytest.importorskip("pygame")
+
+from ram_envs.catch import Catch  # noqa: E402
+from ram_envs.classification import ImageClassification  # noqa: E402
+from ram_envs.play import command, main  # noqa: E402
+from ram_envs.play.catch_game import CatchGame  # noqa: E402
+from ram_envs.play.command import make_env  # noqa: E402
+from ram_envs.play.game import Game, Phase  # noqa: E402
+from ram_envs.play.quiz_game import QuizGame  # noqa: E402
+from ram_envs.play.recording import Recording, load_recording, save_recording  # noqa: E402
+from ram_envs.play.screen import FOG, SHEET_SIZE, board_view, gaze_at  # noqa: E402
+from ram_envs.play.seat import AgentPilot, Deal, Seat, spread_glimpse  # noqa: E402
+from ram_envs.play.window import Stage, run  # noqa: E402
+from ram_envs.rendering import to_rgb_array  # noqa: E402
+
+ROW = 0.25  # seconds at the usual speed
+QUIZ = "RAMClutteredMNIST-v0"
+
+
+class StillAgent:
+    """Looks at the centre, stays, says 0."""
+
+    def predict(self, observation: Any, **keywords: Any) -> tuple[Any, None]:
+        return (np.zeros(2, np.float32), 1), None
+
+
+class PerfectPilot:
+    """Knows the ball's column at the bottom row, from the environment's own state."""
+
+    def __init__(self, env: Any) -> None:
+        self.env = env
+
+    def begin(self) -> None:
+        pass
+
+    def act(self, observation: Mapping[str, Any]) -> Any:
+        return (0.0, 0.0), best_move(self.env)
+
+
+def best_move(env: Any) -> int:
+    """Towards where the ball will land, found by letting it fall in a straight line and fold."""
+    task, state = env.batch.task, env.batch.state
+    wall = task.size - 1
+    x = float(state.x[0] + state.v[0] * (wall - state.row[0])) % (2 * wall)
+    target = int(np.floor((x if x <= wall else 2 * wall - x) + 0.5))
+    left = int(state.paddle[0])
+    return 2 if target > left + task.paddle_width - 1 else 0 if target < left else 1
+
+
+def catch(deals: Any = (Deal(0), Deal(1)), keywords: Any = None, **options: Any) -> CatchGame:
+    return CatchGame(Seat("you", make_env("RAMCatch-v0", keywords or {})), deals, **options)
+
+
+def quiz(indices: tuple[int, ...] = (0, 1), opponent: Seat | None = None) -> QuizGame:
+    deals = [Deal(seed, index) for seed, index in enumerate(indices)]
+    return QuizGame(Seat("you", quiz_env()), deals, opponent)
+
+
+def quiz_env() -> Any:
+    return make_env(QUIZ, {"dataset": "digits", "split": "test"})
+
+
+def begun(game: Game) -> Stage:
+    stage = Stage(game)
+    press(stage, pygame.K_SPACE)
+    return stage
+
+
+def press(stage: Stage, key: int, unicode: str = "", mod: int = 0) -> None:
+    stage.handle(pygame.event.Event(pygame.KEYDOWN, key=key, unicode=unicode, mod=mod))
+
+
+def release(stage: Stage, key: int) -> None:
+    stage.handle(pygame.event.Event(pygame.KEYUP, key=key, mod=0))
+
+
+def point(stage: Stage, x: int, y: int) -> None:
+    stage.handle(pygame.event.Event(pygame.MOUSEMOTION, pos=(x, y), rel=(0, 0), buttons=(0, 0, 0)))
+
+
+def click(stage: Stage, x: int, y: int) -> None:
+    stage.handle(pygame.event.Event(pygame.MOUSEBUTTONDOWN, pos=(x, y), button=1))
+
+
+def paddle(game: Game) -> int:
+    return int(game.player.env.batch.state.paddle[0])
+
+
+def put_paddle(game: Game, left: int) -> None:
+    game.player.env.batch.state.paddle[:] = left
+
+
+def row(game: Game) -> int:
+    return int(game.player.env.batch.state.row[0])
+
+
+def fall(stage: Stage) -> None:
+    """Let the ball land."""
+    while stage.game.phase is Phase.PLAYING:
+        stage.tick(ROW)
+
+
+def draw(stage: Stage, size: tuple[int, int] = SHEET_SIZE) -> np.ndarray:
+    surface = pygame.Surface(size, depth=32)
+    stage.draw(surface)
+    return to_rgb_array(surface)
+
+
+def answer_quiz(stage: Stage, digit: int) -> None:
+    for _ in range(5):
+        click(stage, 300, 300)
+    press(stage, pygame.K_0 + digit, str(digit))
+
+
+def run_main(*args: str) -> None:
+    main([*args])
+
+
+# Catch ------------------------------------------------------------------------------------------
+
+
+def test_the_ball_falls_a_row_in_its_time() -> None:
+    stage = begun(catch())
+    stage.tick(0.2)
+    assert row(stage.game) == 0
+    stage.tick(0.06)
+    assert row(stage.game) == 1
+
+
+@pytest.mark.parametrize(
+    ("key", "where"),
+    [(pygame.K_LEFT, 9), (pygame.K_a, 9), (pygame.K_RIGHT, 11), (pygame.K_d, 11)],
+)
+def test_a_key_moves_the_paddle_with_the_next_row(key: int, where: int) -> None:
+    stage = begun(catch())
+    put_paddle(stage.game, 10)
+    press(stage, key)
+    stage.tick(ROW)
+    assert paddle(stage.game) == where
+
+
+def test_a_held_key_goes_on_and_a_tapped_one_counts_once() -> None:
+    stage = begun(catch())
+    put_paddle(stage.game, 10)
+    press(stage, pygame.K_RIGHT)
+    for _ in range(3):
+        stage.tick(ROW)
+    assert paddle(stage.game) == 13
+    release(stage, pygame.K_RIGHT)
+    stage.tick(ROW)
+    assert paddle(stage.game) == 13
+    press(stage, pygame.K_LEFT)
+    release(stage, pygame.K_LEFT)
+    stage.tick(ROW)
+    stage.tick(ROW)
+    assert paddle(stage.game) == 12
+
+
+def test_the_newest_held_key_wins_and_the_older_comes_back() -> None:
+    stage = begun(catch())
+    put_paddle(stage.game, 10)
+    press(stage, pygame.K_RIGHT)
+    press(stage, pygame.K_LEFT)
+    stage.tick(ROW)
+    assert paddle(stage.game) == 9
+    release(stage, pygame.K_LEFT)
+    stage.tick(ROW)
+    assert paddle(stage.game) == 10
+
+
+def test_keys_are_let_go_when_the_window_loses_the_focus() -> None:
+    stage = begun(catch())
+    put_paddle(stage.game, 10)
+    press(stage, pygame.K_RIGHT)
+    stage.tick(ROW)
+    stage.handle(pygame.event.Event(pygame.WINDOWFOCUSLOST))
+    stage.tick(ROW)
+    assert paddle(stage.game) == 11
+
+
+def test_the_mouse_sets_the_gaze_to_the_nearest_pixel_edge() -> None:
+    # 24 pixels of 23 units each, from (24, 24): edge 5 lies at 139, edge 7 at 185.
+    stage = begun(catch())
+    point(stage, 139 + 11, 185 - 11)
+    assert stage.game.gaze == (5, 7)
+    point(stage, 139 + 12, 185 - 12)
+    assert stage.game.gaze == (6, 6)
+    point(stage, 5000, -5000)
+    assert stage.game.gaze == (24, 0)
+    stage.tick(ROW)
+    assert stage.game.player.observation["location"].tolist() == [1.0, -1.0]
+
+
+def test_the_gaze_is_right_after_the_window_was_resized() -> None:
+    stage = begun(catch())
+    stage.handle(pygame.event.Event(pygame.VIDEORESIZE, w=1920, h=1400, size=(1920, 1400)))
+    # The sheet doubles and lies 60 pixels lower: 24 pixels of 46, from (48, 108).
+    point(stage, 48 + 46 * 3, 108 + 46 * 20)
+    assert stage.game.gaze == (3, 20)
+
+
+def test_keys_move_the_gaze() -> None:
+    stage = begun(catch())
+    stage.game.move_gaze_to((12, 12))
+    for key in (pygame.K_i, pygame.K_j):
+        press(stage, key)
+        release(stage, key)
+    assert stage.game.gaze == (11, 11)
+    press(stage, pygame.K_RIGHT, mod=pygame.KMOD_SHIFT)
+    release(stage, pygame.K_RIGHT)
+    assert stage.game.gaze == (12, 11)
+    press(stage, pygame.K_k)
+    stage.tick(0.25)
+    assert stage.game.gaze == (12, 12)
+    stage.tick(0.25)  # held for longer than a tap: 24 steps a second
+    assert stage.game.gaze == (12, 18)
+
+
+def test_a_perfect_player_catches_every_ball_by_keys_alone() -> None:
+    stage = begun(catch([Deal(seed) for seed in range(10)]))
+    keys = [pygame.K_LEFT, pygame.K_DOWN, pygame.K_RIGHT]
+    while stage.game.phase is not Phase.FINISHED:
+        while stage.game.phase is Phase.PLAYING:
+            key = keys[best_move(stage.game.player.env)]
+            press(stage, key)
+            release(stage, key)
+            stage.tick(ROW)
+        press(stage, pygame.K_SPACE)
+    you = stage.game.player
+    # Balls that the paddle can't reach in 23 steps do not exist: it starts 22 away at most.
+    assert (you.score, you.count, you.best) == (10, 10, 10)
+    assert stage.game.summary() == "You caught 10 of 10 balls (longest streak 10)."
+
+
+def test_a_miss_ends_the_streak_and_not_the_best() -> None:
+    seat = Seat("you", make_env("RAMCatch-v0", {}))
+    for right in (True, True, False, True):
+        seat.count_verdict(right)
+    assert (seat.score, seat.count, seat.streak, seat.best) == (3, 4, 1, 2)
+
+
+def test_the_same_ball_again_is_the_same_ball_and_does_not_count_twice() -> None:
+    stage = begun(catch())
+    state = stage.game.player.env.batch.state
+    first = (state.x[0], state.v[0], state.paddle[0])
+    fall(stage)
+    assert stage.game.player.count == 1
+    press(stage, pygame.K_r)
+    assert (state.x[0], state.v[0], state.paddle[0]) == first
+    assert stage.game.is_practice
+    fall(stage)
+    assert stage.game.player.count == 1
+    press(stage, pygame.K_n)
+    assert (state.x[0], state.v[0], state.paddle[0]) != first
+
+
+def test_leaving_a_ball_counts_as_missing_it() -> None:
+    stage = begun(catch())
+    stage.tick(ROW)
+    press(stage, pygame.K_n)
+    assert (stage.game.player.score, stage.game.player.count) == (0, 1)
+    assert row(stage.game) == 0
+
+
+@pytest.mark.parametrize("key", [pygame.K_p, pygame.K_h])
+def test_pause_and_help_stop_time(key: int) -> None:
+    stage = begun(catch())
+    stage.tick(ROW)
+    press(stage, key)
+    for _ in range(10):
+        stage.tick(ROW)
+    assert row(stage.game) == 1
+    press(stage, key)
+    stage.tick(ROW)
+    assert row(stage.game) == 2
+
+
+def test_turn_by_turn_the_ball_waits_for_a_move() -> None:
+    stage = begun(catch())
+    put_paddle(stage.game, 10)
+    press(stage, pygame.K_t)
+    for _ in range(10):
+        stage.tick(ROW)
+    assert row(stage.game) == 0
+    press(stage, pygame.K_LEFT)
+    assert (row(stage.game), paddle(stage.game)) == (1, 9)
+    press(stage, pygame.K_DOWN)
+    assert (row(stage.game), paddle(stage.game)) == (2, 9)
+
+
+def test_plus_and_minus_change_the_speed() -> None:
+    stage = begun(catch())
+    press(stage, pygame.K_PLUS, "+")
+    press(stage, pygame.K_PLUS, "+")
+    assert stage.game.speed == pytest.approx(8.0)
+    press(stage, pygame.K_MINUS, "-")
+    press(stage, pygame.K_MINUS, "-")
+    assert stage.game.speed == pytest.approx(4.0)
+
+
+def test_several_balls_an_episode_are_shown_one_by_one() -> None:
+    stage = begun(catch([Deal(0)], {"size": 4, "num_balls": 3, "num_scales": 1, "glimpse_size": 2}))
+    for landed in (1, 2, 3):
+        fall(stage)
+        assert stage.game.phase is Phase.SHOWN
+        assert stage.game.player.count == landed
+        assert [y for _, y in stage.game.player.ball_path] == [0, 1, 2, 3]
+        press(stage, pygame.K_SPACE)
+        if landed < 3:
+            stage.tick(ROW)
+    assert stage.game.phase is Phase.FINISHED
+
+
+# What is seen -----------------------------------------------------------------------------------
+
+
+def test_a_glimpse_is_spread_over_the_pixels_it_is_the_mean_of() -> None:
+    glimpse = np.array([[[0.0, 0.2], [0.4, 0.6]], [[1.0, 0.8], [0.6, 0.4]]], np.float32)
+    greys, is_seen = spread_glimpse(glimpse, 2, (2, 1), (4, 5))
+    # The fine patch covers columns 1–2 of rows 0–1, the coarse one columns 0–3 of rows −1 to 2.
+    assert greys[..., 0].tolist() == [
+        [255, 0, 51, 204, 0],
+        [153, 102, 153, 102, 0],
+        [153, 153, 102, 102, 0],
+        [0, 0, 0, 0, 0],
+    ]
+    assert is_seen.tolist() == [[True] * 4 + [False]] * 3 + [[False] * 5]
+
+
+def test_the_board_shows_exactly_the_glimpse_and_fog_elsewhere() -> None:
+    stage = begun(catch(keywords={"initial_location": (-0.5, -0.75)}))  # the edge (6, 3)
+    state = stage.game.player.env.batch.state
+    state.x[:], state.v[:] = 11.0, 0.0
+    point(stage, 24 + 23 * 6, 24 + 23 * 3)
+    stage.tick(ROW)  # the ball is now at column 11, row 1
+    frame = draw(stage)
+
+    def pixel(column: int, line: int) -> tuple[int, ...]:
+        return tuple(int(v) for v in frame[24 + 23 * line + 5, 24 + 23 * column + 5])
+
+    # Scale 1 has cells of 2 × 2 from column 0, row −3: the ball's cell is columns 10–11, rows 1–2.
+    assert pixel(11, 1) == pixel(10, 2) == (64, 64, 64)
+    # Scale 2 has cells of 4 × 4 from column −6 to 17, row −9 to 14: nothing there, and then fog.
+    assert pixel(12, 1) == pixel(17, 14) == (0, 0, 0)
+    assert pixel(18, 1) == pixel(17, 15) == FOG
+    press(stage, pygame.K_f)
+    frame = draw(stage)
+    assert pixel(11, 1) == (255, 255, 255)
+    assert pixel(10, 2) == pixel(18, 1) == (0, 0, 0)
+
+
+def test_contrast_brightens_faint_greys_only_on_the_screen() -> None:
+    stage = begun(catch(keywords={"initial_location": (-0.5, -0.75)}))
+    state = stage.game.player.env.batch.state
+    state.x[:], state.v[:] = 11.0, 0.0
+    stage.game.move_gaze_to((6, 3))
+    stage.tick(ROW)
+    press(stage, pygame.K_c)
+    assert draw(stage)[24 + 23 + 5, 24 + 23 * 11 + 5].tolist() == [128, 128, 128]  # 64 before
+
+
+def test_lifting_the_fog_is_told_at_the_end() -> None:
+    stage = begun(catch())
+    press(stage, pygame.K_f)
+    press(stage, pygame.K_f)
+    fall(stage)
+    assert stage.game.summary().endswith("With the fog lifted: 1 of these.")
+
+
+def test_afterwards_the_ball_and_the_gaze_are_drawn_where_they_were() -> None:
+    stage = begun(catch())
+    stage.game.move_gaze_to((3, 20))
+    fall(stage)
+    frame = draw(stage)
+    column, line = stage.game.player.ball_path[4]
+    assert frame[24 + 23 * line + 11, 24 + 23 * column + 11].tolist() == [230, 159, 0]
+    assert frame[24 + 23 * 20, 24 + 23 * 3].tolist() == [86, 180, 233]
+
+
+@pytest.mark.parametrize("size", [(960, 640), (333, 777), (1, 1), (2000, 300)])
+def test_every_screen_is_drawn_in_any_window(size: tuple[int, int]) -> None:
+    for game in (catch(), quiz()):
+        stage = Stage(game)
+        draw(stage, size)
+        press(stage, pygame.K_SPACE)
+        for key in (pygame.K_h, pygame.K_h, pygame.K_p, pygame.K_p, pygame.K_f, pygame.K_f):
+            press(stage, key)
+            draw(stage, size)
+        if isinstance(game, QuizGame):
+            game.look((0, 60))
+            draw(stage, size)
+        else:
+            fall(stage)
+            draw(stage, size)
+            press(stage, pygame.K_n)
+            fall(stage)
+            press(stage, pygame.K_n)
+            assert game.phase is Phase.FINISHED
+            draw(stage, size)
+
+
+def test_what_is_drawn_is_where_the_mouse_finds_it() -> None:
+    game = quiz()
+    for size in ((960, 640), (700, 900), (401, 299)):
+        view = board_view(game, size)
+        for edge in ((0, 0), (31, 8), (60, 60)):
+            assert gaze_at(game, size, view.to_frame(*edge)) == edge
+
+
+# Against and by agents --------------------------------------------------------------------------
+
+
+def test_versus_plays_the_same_balls_and_names_the_winner() -> None:
+    opponent = Seat("agent", make_env("RAMCatch-v0", {}), AgentPilot(StillAgent()))
+    env = make_env("RAMCatch-v0", {})
+    game = CatchGame(Seat("you", env, PerfectPilot(env)), map(Deal, range(6)), opponent)
+    game.proceed()
+    while game.phase is not Phase.FINISHED:
+        game.tick(2.0)
+        assert game.player.ball_path == opponent.ball_path
+        assert game.player.count == opponent.count
+    assert (game.player.score, opponent.count) == (6, 6)
+    assert opponent.score < 6
+    assert game.verdict_words() == "You win."
+
+
+def test_the_opponent_plays_out_a_ball_that_is_left() -> None:
+    opponent = Seat("agent", make_env("RAMCatch-v0", {}), AgentPilot(StillAgent()))
+    stage = begun(catch(opponent=opponent))
+    stage.tick(ROW)
+    press(stage, pygame.K_n)
+    assert (stage.game.player.count, opponent.count) == (1, 1)
+
+
+def test_an_agent_is_watched_without_hands() -> None:
+    env = make_env("RAMCatch-v0", {})
+    game = CatchGame(Seat("agent", env, PerfectPilot(env)), [Deal(0), Deal(1)])
+    stage = begun(game)
+    put_paddle(game, 10)
+    before = best_move(env)
+    press(stage, [pygame.K_RIGHT, pygame.K_RIGHT, pygame.K_LEFT][before])
+    stage.tick(ROW)
+    assert paddle(game) == 10 + before - 1  # the agent's move, not the key's
+    for _ in range(200):
+        stage.tick(ROW)
+    assert game.phase is Phase.FINISHED
+    assert game.summary() == "The agent caught 2 of 2 balls (longest streak 2)."
+
+
+# The quiz ---------------------------------------------------------------------------------------
+
+
+def test_the_answer_after_the_last_glimpse_decides() -> None:
+    stage = begun(quiz())
+    game = stage.game
+    assert isinstance(game, QuizGame)
+    right = game.label
+    wrong = (right + 1) % 10
+    press(stage, pygame.K_0 + wrong, str(wrong))  # provisional
+    for glimpse in range(2, 7):
+        assert not game.must_answer
+        click(stage, 300, 300)
+        assert game.glimpses_taken == glimpse
+    assert game.player.actions[0][1] == wrong
+    click(stage, 100, 100)  # no glimpse is left
+    assert (len(game.player.actions), game.phase) == (5, Phase.PLAYING)
+    press(stage, pygame.K_0 + right, str(right))
+    assert game.phase is Phase.SHOWN
+    assert (game.player.score, game.player.count) == (1, 1)
+    assert [(a.index, a.label, a.answer) for a in game.answers] == [(0, right, right)]
+
+
+def test_a_click_looks_at_the_nearest_edge_and_beside_the_board_at_nothing() -> None:
+    stage = begun(quiz())
+    # 60 pixels of 9 units, from (30, 30).
+    click(stage, 30 + 9 * 20, 30 + 9 * 40)
+    assert stage.game.player.edge == (20, 40)
+    click(stage, 800, 300)
+    assert len(stage.game.player.actions) == 1
+
+
+def test_enter_looks_and_then_stands_by_the_guess() -> None:
+    stage = begun(quiz())
+    press(stage, pygame.K_3, "3")
+    for _ in range(6):
+        press(stage, pygame.K_RETURN)
+    assert stage.game.phase is Phase.SHOWN
+    assert stage.game.player.actions[-1][1] == 3
+
+
+def test_a_canvas_can_neither_be_skipped_nor_repeated_nor_peeked_at() -> None:
+    stage = begun(quiz())
+    for key in (pygame.K_n, pygame.K_r, pygame.K_f):
+        press(stage, key)
+    assert stage.game.phase is Phase.PLAYING
+    assert stage.game.player.env.batch.state.index.tolist() == [0]
+    assert not stage.game.fog_lifted
+    assert len(stage.game.player.actions) == 0
+    answer_quiz(stage, 0)
+    assert stage.game.fog_lifted
+    press(stage, pygame.K_r)
+    assert stage.game.phase is Phase.SHOWN
+    press(stage, pygame.K_n)
+    assert stage.game.player.env.batch.state.index.tolist() == [1]
+
+
+def test_the_agent_answers_the_same_canvas_and_both_are_saved(tmp_path: Path) -> None:
+    opponent = Seat("agent", quiz_env(), AgentPilot(StillAgent()))  # always says 1
+    game = quiz(indices=(5, 9), opponent=opponent)
+    stage = begun(game)
+    stage.tick(0.2)
+    stage.tick(0.2)
+    labels = []
+    for _ in range(2):
+        assert opponent.env.canvas.tolist() == game.player.env.canvas.tolist()
+        labels.append(game.label)
+        answer_quiz(stage, game.label)
+        press(stage, pygame.K_SPACE)
+    assert game.phase is Phase.FINISHED
+    keywords = {"dataset": "digits", "split": "test"}
+    command.save_results(command.Table(QUIZ, keywords, 0, game), tmp_path / "me.json")
+    saved = json.loads((tmp_path / "me.json").read_text())
+    assert (saved["dataset"], saved["split"], saved["num_glimpses"]) == ("digits", "test", 6)
+    assert (saved["num_answered"], saved["num_right"]) == (2, 2)
+    assert saved["opponent_num_right"] == labels.count(1)
+    assert [answer["index"] for answer in saved["answers"]] == [5, 9]
+    assert [answer["label"] for answer in saved["answers"]] == labels
+    assert [answer["opponent_answer"] for answer in saved["answers"]] == [1, 1]
+    assert saved["answers"][0]["seconds"] == 0.4
+
+
+# Recordings -------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def recording_path(tmp_path: Path) -> Path:
+    """Three balls: one followed well, one practised and left, one missed or not."""
+    stage = begun(catch(map(Deal, range(7, 10))))
+    keys = [pygame.K_LEFT, pygame.K_DOWN, pygame.K_RIGHT]
+    while stage.game.phase is Phase.PLAYING:
+        press(stage, keys[best_move(stage.game.player.env)])
+        stage.tick(ROW)
+        release(stage, pygame.K_LEFT)
+        release(stage, pygame.K_RIGHT)
+    press(stage, pygame.K_r)
+    stage.tick(ROW)
+    press(stage, pygame.K_n)
+    stage.tick(ROW)
+    press(stage, pygame.K_n)
+    fall(stage)
+    game = stage.game
+    assert game.player.score >= 1
+    assert len(game.episodes) == 4
+    path = tmp_path / "game.json"
+    save_recording(Recording("RAMCatch-v0", {}, 7, game.player.score, game.episodes), path)
+    return path
+
+
+def test_a_recorded_game_replays_to_the_same_score(recording_path: Path) -> None:
+    recording = load_recording(recording_path, "RAMCatch-v0")
+    assert command.replayed_score(recording) == recording.score
+    options = command._parser().parse_args(["RAMCatch-v0", "--replay", str(recording_path)])
+    game = command.set_up(options).game
+    game.proceed()
+    while game.phase is not Phase.FINISHED:
+        game.tick(2.0)
+    assert (game.player.score, game.player.count) == (recording.score, 3)
+    assert [episode.actions for episode in game.episodes] == [
+        episode.actions for episode in recording.episodes
+    ]
+
+
+def test_a_recorded_quiz_replays_to_the_same_score(tmp_path: Path) -> None:
+    game = quiz()
+    stage = begun(game)
+    answer_quiz(stage, game.label)
+    press(stage, pygame.K_SPACE)
+    answer_quiz(stage, (game.label + 1) % 10)
+    keywords = {"dataset": "digits", "split": "test"}
+    path = tmp_path / "quiz.json"
+    save_recording(Recording(QUIZ, keywords, 0, game.player.score, game.episodes), path)
+    assert command.replayed_score(load_recording(path, QUIZ)) == 1
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (lambda content: content[:-40], "damaged"),
+        (lambda content: "[]", "not a recorded game"),
+        (lambda content: content.replace('"version": 1', '"version": 2'), "has version 2"),
+        (lambda content: content.replace("RAMCatch-v0", "RAMMNIST-v0"), "recorded in RAMMNIST"),
+        (lambda content: content.replace('"score": ', '"score": 1'), "names a score"),
+        (lambda content: content.replace('"seed": 8', '"seed": "8"'), "damaged"),
+        (lambda content: content.replace('"keywords": {}', '"keywords": {"sise": 9}'), "sise"),
+    ],
+)
+def test_a_damaged_or_foreign_recording_is_refused(
+    recording_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    change: Any,
+    words: str,
+) -> None:
+    recording_path.write_text(change(recording_path.read_text()))
+    with pytest.raises(SystemExit) as exit_info:
+        run_main("RAMCatch-v0", "--replay", str(recording_path))
+    assert exit_info.value.code == 1
+    message = capsys.readouterr().err
+    assert message.count("\n") == 1
+    assert "game.json" in message
+    assert words in message
+
+
+def test_a_gif_is_written_without_a_window(recording_path: Path, tmp_path: Path) -> None:
+    from PIL import Image
+
+    path = tmp_path / "game.gif"
+    run_main("RAMCatch-v0", "--replay", str(recording_path), "--gif", str(path))
+    with Image.open(path) as image:
+        assert image.size == (720, 480)
+        assert image.n_frames > 40
+    assert not pygame.display.get_init()
+
+
+# The command and the window ---------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("args", "words"),
+    [
+        (["RAMCatch-v0", "--paddle-width", "30"], "paddle_width=30"),
+        (["RAMCatch-v0", "--glimpse-size", "25"], "glimpse_size=25"),
+        (["RAMCatch-v0", "--num-clutter", "2"], "num_clutter"),
+        (["RAMCatch-v0", "--speed", "0"], "--speed 0"),
+        (["RAMCatch-v0", "--speed", "nan"], "--speed nan"),
+        (["RAMCatch-v0", "--episodes", "0"], "--episodes 0"),
+        (["RAMCatch-v0", "--seed", "-1"], "--seed -1"),
+        (["RAMCatch-v0", "--gif", "a.gif"], "--agent"),
+        (["RAMCatch-v0", "--save", "a.json"], "--record"),
+        (["RAMCatch-v0", "--replay", "nowhere.json"], "nowhere.json"),
+        (["CartPole-v1"], "CartPole-v1"),
+        (["RAMCach-v0"], "RAMC"),
+    ],
+)
+def test_what_cannot_be_played_is_refused_in_a_line(
+    args: list[str], words: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as exit_info:
+        run_main(*args)
+    assert exit_info.value.code == 1
+    message = capsys.readouterr().err
+    assert message.startswith("ram play: ")
+    assert words in message
+    assert message.count("\n") == 1
+
+
+@pytest.mark.parametrize("moment", ["ready", "playing", "paused", "help", "shown"])
+@pytest.mark.parametrize("event_type", ["quit", "escape"])
+def test_leaving_at_any_moment_ends_with_the_summary(
+    moment: str, event_type: str, monkeypatch: pytest.MonkeyPatch, capsys: Any
+) -> None:
+    keys = {"ready": [], "playing": [32], "paused": [32, pygame.K_p], "help": [32, pygame.K_h]}
+    frames: list[int] = []
+    tick = Stage.tick
+
+    def scripted_tick(stage: Stage, seconds: float) -> None:
+        if not frames:
+            for key in keys.get(moment, [32]):
+                press(stage, key)
+            if moment == "shown":
+                fall(stage)
+        if len(frames) == 2:
+            kind = (
+                pygame.event.Event(pygame.QUIT)
+                if event_type == "quit"
+                else pygame.event.Event(pygame.KEYDOWN, key=pygame.K_ESCAPE, unicode="", mod=0)
+            )
+            pygame.event.post(kind)
+        frames.append(1)
+        assert len(frames) < 100
+        tick(stage, seconds)
+
+    monkeypatch.setattr(Stage, "tick", scripted_tick)
+    run_main("RAMCatch-v0", "--seed", "3")
+    assert not pygame.display.get_init()
+    balls = 1 if moment == "shown" else 0
+    assert f"of {balls} balls" in capsys.readouterr().out
+
+
+def test_a_posted_key_reaches_the_game_through_the_window() -> None:
+    stage = Stage(catch())
+    tick = stage.tick
+
+    def post(seconds: float) -> None:
+        pygame.event.post(pygame.event.Event(pygame.KEYDOWN, key=pygame.K_n, unicode="", mod=0))
+        pygame.event.post(pygame.event.Event(pygame.QUIT))
+        tick(seconds)
+
+    stage.tick = post  # type: ignore[method-assign]
+    run(stage, "test")
+    assert stage.game.phase is Phase.PLAYING
+
+
+def test_record_and_replay_from_the_command_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any
+) -> None:
+    def play_one(stage: Stage, seconds: float) -> None:
+        press(stage, pygame.K_SPACE)
+        while stage.game.phase is Phase.PLAYING:
+            stage.game.tick(ROW)
+        stage.closed = True
+
+    monkeypatch.setattr(Stage, "tick", play_one)
+    path = str(tmp_path / "game.json")
+    run_main("RAMCatch-v0", "--seed", "3", "--size", "12", "--record", path)
+    content = json.loads(Path(path).read_text())
+    assert (content["env_id"], content["keywords"]) == ("RAMCatch-v0", {"size": 12})
+    assert len(content["episodes"][0]["actions"]) == 11
+    run_main("RAMCatch-v0", "--replay", path)
+    assert f"caught {content['score']} of 1 balls" in capsys.readouterr().out
+
+
+def test_a_game_without_a_display_says_what_else_to_do(tmp_path: Path) -> None:
+    blind = {"DISPLAY", "WAYLAND_DISPLAY", "SDL_VIDEODRIVER"}
+    environment = {key: value for key, value in os.environ.items() if key not in blind}
+    if sys.platform != "linux":
+        pytest.skip("only Linux has machines without a display")
+    result = subprocess.run(
+        [sys.executable, "-m", "ram_envs.play", "RAMCatch-v0"],
+        env={**environment, "SDL_VIDEODRIVER": "x11"},
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert result.returncode == 1
+    assert result.stderr.count("\n") == 1
+    assert "--gif" in result.stderr
+    assert "ram watch RUN --save" in result.stderr
+
+
+def test_without_pygame_the_command_names_it_and_the_package_imports() -> None:
+    program = (
+        "import sys\n"
+        "sys.modules['pygame'] = None\n"
+        "import ram_envs.play\n"
+        "ram_envs.play.main(['RAMCatch-v0'])\n"
+    )
+    result = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, timeout=60
+    )
+    assert result.returncode == 1
+    assert 'pip install "ram-gym[play]"' in result.stderr
+    assert "Traceback" not in result.stderr
+
+
+def test_importing_the_command_imports_neither_pygame_nor_torch() -> None:
+    program = "import sys, ram_envs.play\nassert not {'pygame', 'torch'} & set(sys.modules)"
+    subprocess.run([sys.executable, "-c", program], check=True, timeout=60)
+
+
+def test_the_games_are_the_environments_themselves() -> None:
+    assert isinstance(make_env("RAMCatch-v0", {}).batch.task, Catch)
+    assert isinstance(quiz_env().batch.task, ImageClassification)
