@@ -1,4 +1,4 @@
-"""The command `ram`: train, evaluate, watch, list."""
+"""The command `ram`: train, evaluate, watch, play, list."""
 
 from __future__ import annotations
 
@@ -146,6 +146,11 @@ class Watch:
 
 
 @dataclass(frozen=True)
+class Play:
+    """Play yourself, seeing only what the retina sees. `ram play --help` says more."""
+
+
+@dataclass(frozen=True)
 class List:
     """List the environments."""
 
@@ -153,6 +158,10 @@ class List:
 def main(args: list[str] | None = None) -> None:
     """Run the command line; exits with 1 and one clear line where it can't go on."""
     args = sys.argv[1:] if args is None else args
+    if args[:1] == ["play"]:  # its own command line, which needs no torch
+        from ram_envs.play import main as play
+
+        return play(args[1:])
     try:
         env_id = next((arg for arg in args if arg in gym.registry), None)
         agent_config, train_config = preset(_scan(args, "--preset") or "default", env_id)
@@ -161,6 +170,7 @@ def main(args: list[str] | None = None) -> None:
             Annotated[Train, tyro.conf.subcommand("train", default=train_default)]
             | Annotated[Evaluate, tyro.conf.subcommand("evaluate")]
             | Annotated[Watch, tyro.conf.subcommand("watch")]
+            | Annotated[Play, tyro.conf.subcommand("play")]
             | Annotated[List, tyro.conf.subcommand("list")],
             prog="ram",
             description="Recurrent models of visual attention: train and watch an agent that "

@@ -148,9 +148,10 @@ def test_interrupted_training_saves_says_how_to_go_on_and_does(
     main(["train", "--resume", str(out)])
     assert "Trained for" in capsys.readouterr().out
     assert RunFolder(out).load_state()["update"] == 400
-    assert [row["update"] for row in RunFolder(out).read_metrics()] == [*range(41, 400, 41), 400]
-    evaluation = json.loads((out / "evaluation.json").read_text())
-    assert evaluation["results"]["learned gaze"]["error"] < 80  # it learnt something
+    rows = RunFolder(out).read_metrics()
+    assert [row["update"] for row in rows] == [*range(41, 400, 41), 400]
+    assert rows[-1]["label_loss"] < rows[0]["label_loss"]  # it learnt something
+    assert (out / "evaluation.json").is_file()
 
 
 # --- evaluate --------------------------------------------------------------------------------

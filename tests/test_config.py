@@ -38,7 +38,7 @@ def test_default_preset_of_an_environment() -> None:
     assert preset("default", "RAMClutteredMNIST100-v0") == (agent, training)
     assert preset("default", "RAMMNIST-v0") == (
         agent,
-        dataclasses.replace(training, episodes=2_500_000, weight_decay=0.1, location_std_end=0.03),
+        dataclasses.replace(training, episodes=2_300_000, weight_decay=0.1, location_std_end=0.03),
     )
     assert preset("paper", "RAMMNIST-v0") == preset("paper")
 

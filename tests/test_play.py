@@ -23,8 +23,9 @@ from ram_envs.play.command import make_env  # noqa: E402
 from ram_envs.play.game import Game, Phase  # noqa: E402
 from ram_envs.play.quiz_game import QuizGame  # noqa: E402
 from ram_envs.play.recording import Recording, load_recording, save_recording  # noqa: E402
-from ram_envs.play.screen import FOG, SHEET_SIZE, board_view, gaze_at  # noqa: E402
+from ram_envs.play.screen import FOG, board_view, gaze_at  # noqa: E402
 from ram_envs.play.seat import AgentPilot, Deal, Seat, spread_glimpse  # noqa: E402
+from ram_envs.play.sheet import SHEET_SIZE  # noqa: E402
 from ram_envs.play.window import Stage, run  # noqa: E402
 from ram_envs.rendering import to_rgb_array  # noqa: E402
 
@@ -62,7 +63,8 @@ def best_move(env: Any) -> int:
     return 2 if target > left + task.paddle_width - 1 else 0 if target < left else 1
 
 
-def catch(deals: Any = (Deal(0), Deal(1)), keywords: Any = None, **options: Any) -> CatchGame:
+def catch(deals: Any = None, keywords: Any = None, **options: Any) -> CatchGame:
+    deals = deals or [Deal(0), Deal(1)]
     return CatchGame(Seat("you", make_env("RAMCatch-v0", keywords or {})), deals, **options)
 
 
@@ -112,7 +114,7 @@ def row(game: Game) -> int:
 def fall(stage: Stage) -> None:
     """Let the ball land."""
     while stage.game.phase is Phase.PLAYING:
-        stage.tick(ROW)
+        stage.game.tick(ROW)
 
 
 def draw(stage: Stage, size: tuple[int, int] = SHEET_SIZE) -> np.ndarray:
@@ -355,8 +357,9 @@ def test_the_board_shows_exactly_the_glimpse_and_fog_elsewhere() -> None:
 
     # Scale 1 has cells of 2 × 2 from column 0, row −3: the ball's cell is columns 10–11, rows 1–2.
     assert pixel(11, 1) == pixel(10, 2) == (64, 64, 64)
-    # Scale 2 has cells of 4 × 4 from column −6 to 17, row −9 to 14: nothing there, and then fog.
-    assert pixel(12, 1) == pixel(17, 14) == (0, 0, 0)
+    # Scale 2 has cells of 4 × 4 from column −6 to 17, row −9 to 14: the ball's is 10–13, −1–2.
+    assert pixel(12, 1) == pixel(13, 2) == (16, 16, 16)
+    assert pixel(14, 1) == pixel(17, 14) == (0, 0, 0)
     assert pixel(18, 1) == pixel(17, 15) == FOG
     press(stage, pygame.K_f)
     frame = draw(stage)
@@ -460,6 +463,33 @@ def test_an_agent_is_watched_without_hands() -> None:
         stage.tick(ROW)
     assert game.phase is Phase.FINISHED
     assert game.summary() == "The agent caught 2 of 2 balls (longest streak 2)."
+
+
+def test_a_saved_agent_is_an_opponent_and_is_watched(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pytest.importorskip("torch")
+    from ram_agent import RAMAgent
+
+    env = make_env("RAMCatch-v0", {})
+    RAMAgent(env.observation_space, env.action_space).save(tmp_path / "agent")
+    run = str(tmp_path / "agent")
+    options = command._parser().parse_args(["RAMCatch-v0", "--versus", run, "--seed", "3"])
+    game = command.set_up(options).game
+    stage = begun(game)
+    fall(stage)
+    assert [seat.count for seat in game.seats] == [1, 1]
+
+    gif = str(tmp_path / "agent.gif")
+    record = str(tmp_path / "game.json")
+    run_main("RAMCatch-v0", "--agent", run, "--episodes", "2", "--gif", gif, "--record", record)
+    assert "The agent caught" in capsys.readouterr().out
+    run_main("RAMCatch-v0", "--replay", record, "--gif", gif)
+    assert "of 2 balls" in capsys.readouterr().out
+
+    with pytest.raises(SystemExit):
+        run_main("RAMMNIST-v0", "--dataset", "digits", "--agent", run)
+    assert "this agent sees glimpses of (3, 6, 6)" in capsys.readouterr().err
 
 
 # The quiz ---------------------------------------------------------------------------------------
@@ -626,13 +656,14 @@ def test_a_damaged_or_foreign_recording_is_refused(
 
 
 def test_a_gif_is_written_without_a_window(recording_path: Path, tmp_path: Path) -> None:
-    from PIL import Image
+    from PIL import Image, ImageSequence
 
     path = tmp_path / "game.gif"
     run_main("RAMCatch-v0", "--replay", str(recording_path), "--gif", str(path))
     with Image.open(path) as image:
         assert image.size == (720, 480)
-        assert image.n_frames > 40
+        # 48 rows at a quarter of a second and some rests; frames that look alike are merged.
+        assert sum(frame.info["duration"] for frame in ImageSequence.Iterator(image)) >= 12_000
     assert not pygame.display.get_init()
 
 
@@ -652,6 +683,9 @@ def test_a_gif_is_written_without_a_window(recording_path: Path, tmp_path: Path)
         (["RAMCatch-v0", "--gif", "a.gif"], "--agent"),
         (["RAMCatch-v0", "--save", "a.json"], "--record"),
         (["RAMCatch-v0", "--replay", "nowhere.json"], "nowhere.json"),
+        (["RAMCatch-v0", "--record", "."], "a folder"),
+        (["RAMCatch-v0", "--turns", "--agent", "run"], "--turns"),
+        (["RAMMNIST-v0", "--dataset", "digits", "--turns"], "--turns"),
         (["CartPole-v1"], "CartPole-v1"),
         (["RAMCach-v0"], "RAMC"),
     ],

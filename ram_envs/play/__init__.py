@@ -8,8 +8,10 @@
     catch_game.py       Catch, in real time or turn by turn
     quiz_game.py        the glimpse quiz
     recording.py        files: games to play again, results of the quiz
-    screen.py           what is drawn of a game (pygame from here on)
+    sheet.py            lines, letters and signs (pygame from here on)
+    screen.py           what is drawn of a game
     window.py           keys, mouse and the loop
+    gif.py              a game as an animation, without a window
     command.py          the command line
 
 The games are the environments themselves: no rule is written twice. Time, keys and gaze come into

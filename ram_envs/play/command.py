@@ -51,7 +51,7 @@ KEYWORDS = {**CATCH_KEYWORDS, **QUIZ_KEYWORDS, **RETINA_KEYWORDS}
 
 @dataclass(frozen=True)
 class Table:
-    """What is played: environment, keywords, the seed of the session, and the game itself."""
+    """What is played: environment, keywords, the seed that was given or drawn, and the game."""
 
     env_id: str
     keywords: dict[str, Any]
@@ -116,6 +116,8 @@ def set_up(options: argparse.Namespace) -> Table:
         keywords["dataset"] = env.dataset_name  # type: ignore[attr-defined]
     if options.save is not None and not is_quiz:
         raise ValueError("--save keeps the answers of a quiz; to keep a game, use --record.")
+    if options.turns and is_quiz:
+        raise ValueError("--turns is for Catch: a quiz always waits for you. Leave it out.")
     seed = options.seed
     if seed is None:
         seed = int(np.random.SeedSequence().generate_state(1)[0])
@@ -229,8 +231,12 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--turns", action="store_true", help="the ball waits for your move")
     who = parser.add_mutually_exclusive_group()
-    who.add_argument("--agent", metavar="RUN", help="watch the agent in a run's folder play")
-    who.add_argument("--versus", metavar="RUN", help="play the same balls as this agent")
+    who.add_argument(
+        "--agent", metavar="RUN", help="watch the agent of a run's folder, or pretrained:NAME"
+    )
+    who.add_argument(
+        "--versus", metavar="RUN", help="play the same balls or canvases as this agent"
+    )
     who.add_argument("--replay", type=Path, metavar="FILE", help="play a recorded game again")
     parser.add_argument("--record", type=Path, metavar="FILE", help="write seed and actions (JSON)")
     parser.add_argument("--gif", type=Path, metavar="FILE", help="an animation, without a window")
@@ -265,8 +271,19 @@ def _check_options(options: argparse.Namespace) -> None:
         if fixed:
             names = ", ".join(f"--{key.replace('_', '-')}" for key in fixed)
             raise ValueError(f"{names}: a recording brings its own. Leave it out.")
+    for path in (options.record, options.save, options.gif):
+        if path is not None:  # before the game, not after it
+            _check_writable(path)
     if options.turns and (options.agent is not None or options.replay is not None):
         raise ValueError("--turns waits for your moves, but you don't play here. Leave it out.")
+
+
+def _check_writable(path: Path) -> None:
+    if path.is_dir():
+        raise IsADirectoryError(f"{path} is a folder. Expected the name of a file to write.")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if not os.access(path.parent, os.W_OK):
+        raise PermissionError(f"{path} can't be written: its folder is read-only.")
 
 
 def _check_replay(recording: Recording, path: Path) -> None:

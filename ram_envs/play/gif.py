@@ -37,7 +37,7 @@ def save_gif(game: Game, path: Path) -> None:
     step = max(1 / game.speed, 0.02)  # seconds: GIFs count in hundredths, and 2 is the least
     game.proceed()
     while True:
-        draw_game(game, surface)
+        draw_game(game, surface, with_keys=False)
         frames.append(Image.fromarray(to_rgb_array(surface)).quantize(COLOURS))
         rests = game.phase is not Phase.PLAYING
         durations.append(int(1000 * (PILOT_REST if rests else step)))

@@ -99,7 +99,7 @@ class QuizGame(Game):
         """Not here: whoever has seen a canvas knows it."""
 
     def toggle_fog(self) -> None:
-        """The answer lifts the fog by itself; a person can't before, since a canvas that was seen is no question any more."""
+        """The answer lifts the fog; a person can't before: who has seen the canvas knows it."""
         if self.phase is not Phase.PLAYING or self.player.pilot is not None:
             super().toggle_fog()
 

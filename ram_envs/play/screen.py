@@ -1,13 +1,11 @@
 """What is drawn of a game: boards of what was seen, fog elsewhere, the score, cards with words.
 
-Everything is laid out on a sheet of 960 × 640 units, which is fitted into the window whatever its
-size; so lines and letters stay sharp, and `gaze_at` can say which pixel edge the mouse is at.
+Everything is laid out in units of the sheet; see `ram_envs.play.sheet`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from itertools import pairwise
 
 import numpy as np
@@ -17,29 +15,25 @@ from ram_envs.play.catch_game import CatchGame
 from ram_envs.play.game import Game, Phase
 from ram_envs.play.quiz_game import QuizGame
 from ram_envs.play.seat import Edge, Seat
+from ram_envs.play.sheet import SHEET_SIZE, Box, Sheet, fit_sheet
 from ram_envs.rendering import (
     BACKGROUND,
     BORDER,
     FAINT_TEXT,
-    PANEL,
     PATH,
-    RIGHT,
     SCALE_COLOURS,
     TEXT,
-    WRONG,
     CanvasView,
     Colour,
 )
 
-SHEET_SIZE = (960, 640)
 FOG: Colour = (56, 63, 82)
 BALL_PATH: Colour = (230, 159, 0)  # orange, and round; the gaze is sky blue, and square
 GAZE_PATH: Colour = (86, 180, 233)
-TITLE, BODY, SMALL = 40, 26, 21  # sizes of letters
+TITLE, BODY, SMALL = 40, 26, 21  # heights of letters
 
 BRIGHTER = np.round(255 * np.sqrt(np.arange(256) / 255)).astype(np.uint8)  # by what it was
 
-Box = tuple[int, int, int, int]  # left, top, width, height, in units of the sheet
 ONE_BOARD: tuple[Box, ...] = ((24, 24, 552, 552),)
 TWO_BOARDS: tuple[Box, ...] = ((24, 64, 440, 440), (496, 64, 440, 440))
 SIDE = 608  # left edge of the column beside a single board
@@ -71,27 +65,6 @@ QUIZ_KEYS = (
 )
 
 
-@dataclass(frozen=True)
-class Fit:
-    """Where the sheet lies in a window: pixels per unit, and its top-left corner."""
-
-    scale: float
-    left: float
-    top: float
-
-    def __call__(self, x: float, y: float) -> tuple[int, int]:
-        """The window pixel of a point of the sheet."""
-        return round(self.left + x * self.scale), round(self.top + y * self.scale)
-
-
-def fit_sheet(window_size: tuple[int, int]) -> Fit:
-    """The sheet as large as the window allows, in its middle."""
-    width, height = window_size
-    scale = max(min(width / SHEET_SIZE[0], height / SHEET_SIZE[1]), 0.05)
-    left, top = (width - SHEET_SIZE[0] * scale) / 2, (height - SHEET_SIZE[1] * scale) / 2
-    return Fit(scale, left, top)
-
-
 def board_view(game: Game, window_size: tuple[int, int], board: int = 0) -> CanvasView:
     """Where the window shows a board's canvas; a canvas pixel is a block of whole pixels."""
     left, top, width, height = (TWO_BOARDS if game.opponent else ONE_BOARD)[board]
@@ -114,8 +87,8 @@ def gaze_at(game: Game, window_size: tuple[int, int], pixel: tuple[int, int]) ->
     return int(np.floor(x + 0.5)), int(np.floor(y + 0.5))
 
 
-def draw_game(game: Game, surface: pygame.Surface) -> None:
-    """Draw a game as it stands."""
+def draw_game(game: Game, surface: pygame.Surface, with_keys: bool = True) -> None:
+    """Draw a game as it stands, with a line about its keys or without."""
     sheet = Sheet(surface)
     for number, seat in enumerate(game.seats):
         view = board_view(game, surface.get_size(), number)
@@ -126,8 +99,8 @@ def draw_game(game: Game, surface: pygame.Surface) -> None:
         _draw_side(sheet, game)
     else:
         _draw_below(sheet, game)
-    hint = _hint(game)
-    sheet.text(hint, (24, 612), SMALL, FAINT_TEXT)
+    if with_keys:
+        sheet.text(_hint(game), (24, 612), SMALL, FAINT_TEXT)
     if game.help_shown:
         _draw_help(sheet, game)
     elif game.phase is Phase.READY:
@@ -136,9 +109,9 @@ def draw_game(game: Game, surface: pygame.Surface) -> None:
         )
     elif game.phase is Phase.FINISHED:
         lines = game.summary().splitlines()
-        _draw_card(
-            sheet, game.verdict_words() or "That was all", [*lines, "", "Press Esc to leave."]
-        )
+        if with_keys:
+            lines += ["", "Press Esc to leave."]
+        _draw_card(sheet, game.verdict_words() or "That was all", lines)
     elif game.paused:
         _draw_card(sheet, "Paused", ["Press P to go on."])
 
@@ -167,6 +140,9 @@ def _draw_board(sheet: Sheet, game: Game, seat: Seat, view: CanvasView) -> None:
             if seat is game.player and seat.pilot is None:
                 _draw_cross(sheet, view.to_frame(*game.gaze))
         sheet.surface.set_clip(None)
+    if waits and not hidden:
+        place = view.to_frame(width * 0.3, height / 2)
+        sheet.text_at("answers after you", place, BODY, FAINT_TEXT)
     pygame.draw.rect(sheet.surface, BORDER, rect.inflate(2, 2), 1)
 
 
@@ -363,89 +339,3 @@ def _hint(game: Game) -> str:
 
 def _capital(words: str) -> str:
     return words[:1].upper() + words[1:]
-
-
-# Strokes ----------------------------------------------------------------------------------------
-
-
-class Sheet:
-    """A surface and strokes in units of the sheet, sharp at any size of window."""
-
-    _fonts: dict[int, pygame.font.Font] = {}
-
-    def __init__(self, surface: pygame.Surface) -> None:
-        self.surface = surface
-        self.fit = fit_sheet(surface.get_size())
-        surface.fill(BACKGROUND)
-
-    def pixels(self, units: float) -> int:
-        """A length in window pixels, at least one."""
-        return max(1, round(units * self.fit.scale))
-
-    def line(
-        self, start: tuple[int, int], end: tuple[int, int], colour: Colour, thin: bool = False
-    ) -> None:
-        """Between two window pixels, with a dark rim unless thin."""
-        if not thin:
-            pygame.draw.line(self.surface, BACKGROUND, start, end, self.pixels(5))
-        pygame.draw.line(self.surface, colour, start, end, self.pixels(2))
-
-    def card(self, box: Box) -> None:
-        """A panel for words, above everything."""
-        left, top, width, height = box
-        rect = pygame.Rect(self.fit(left, top), (self.pixels(width), self.pixels(height)))
-        pygame.draw.rect(self.surface, PANEL, rect, border_radius=self.pixels(10))
-        pygame.draw.rect(self.surface, BORDER, rect, 1, border_radius=self.pixels(10))
-
-    def mark(self, good: bool, centre: tuple[int, int]) -> None:
-        """A tick or a cross."""
-        x, y = centre
-        tick = [[(x - 12, y), (x - 4, y + 9), (x + 12, y - 11)]]
-        cross = [[(x - 10, y - 10), (x + 10, y + 10)], [(x - 10, y + 10), (x + 10, y - 10)]]
-        for stroke in tick if good else cross:
-            points = [self.fit(*point) for point in stroke]
-            pygame.draw.lines(self.surface, RIGHT if good else WRONG, False, points, self.pixels(6))
-
-    def text(
-        self,
-        words: str,
-        middle_left: tuple[int, int],
-        size: int,
-        colour: Colour,
-        align_right: bool = False,
-    ) -> None:
-        """Words from a point of the sheet to the right, or to the left."""
-        self.text_at(words, self.fit(*middle_left), size, colour, align_right=align_right)
-
-    def text_at(
-        self,
-        words: str,
-        middle_left: tuple[int, int],
-        size: int,
-        colour: Colour,
-        *,
-        align_right: bool = False,
-        halo: bool = False,
-    ) -> None:
-        """Words at a window pixel; a halo keeps them legible on a bright canvas."""
-        font = self._font(self.pixels(size))
-        if font is None or not words:
-            return
-        written = font.render(words, True, colour)
-        x = middle_left[0] - (written.get_width() if align_right else 0)
-        y = middle_left[1] - written.get_height() // 2
-        if halo:
-            shadow = font.render(words, True, BACKGROUND)
-            for shift_x, shift_y in ((-1, 0), (1, 0), (0, -1), (0, 1)):
-                self.surface.blit(shadow, (x + shift_x, y + shift_y))
-        self.surface.blit(written, (x, y))
-
-    def _font(self, pixels: int) -> pygame.font.Font | None:
-        """The font that comes with pygame, kept; None where pygame was built without fonts."""
-        try:
-            if not pygame.font.get_init():
-                pygame.font.init()
-                self._fonts.clear()
-            return self._fonts.setdefault(pixels, pygame.font.Font(None, pixels))
-        except (ImportError, NotImplementedError):
-            return None

@@ -10,8 +10,9 @@ from gymnasium.error import Error
 from ram_envs.play.catch_game import LEFT, RIGHT, STAY, CatchGame
 from ram_envs.play.game import Game
 from ram_envs.play.quiz_game import QuizGame
-from ram_envs.play.screen import SHEET_SIZE, draw_game, gaze_at
+from ram_envs.play.screen import draw_game, gaze_at
 from ram_envs.play.seat import Edge
+from ram_envs.play.sheet import SHEET_SIZE
 
 FRAMES_PER_SECOND = 60
 LONGEST_FRAME = 0.25  # seconds; while a window is dragged, time stands still

@@ -1,0 +1,120 @@
+"""The sheet that everything is drawn on: 960 × 640 units, fitted into the window; and strokes.
+
+So lines and letters stay sharp in a window of any size, and a mouse position can be found again.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import pygame
+
+from ram_envs.rendering import BACKGROUND, BORDER, PANEL, RIGHT, WRONG, Colour
+
+SHEET_SIZE = (960, 640)
+
+Box = tuple[int, int, int, int]  # left, top, width, height, in units of the sheet
+
+
+@dataclass(frozen=True)
+class Fit:
+    """Where the sheet lies in a window: pixels per unit, and its top-left corner."""
+
+    scale: float
+    left: float
+    top: float
+
+    def __call__(self, x: float, y: float) -> tuple[int, int]:
+        """The window pixel of a point of the sheet."""
+        return round(self.left + x * self.scale), round(self.top + y * self.scale)
+
+
+def fit_sheet(window_size: tuple[int, int]) -> Fit:
+    """The sheet as large as the window allows, in its middle."""
+    width, height = window_size
+    scale = max(min(width / SHEET_SIZE[0], height / SHEET_SIZE[1]), 0.05)
+    left, top = (width - SHEET_SIZE[0] * scale) / 2, (height - SHEET_SIZE[1] * scale) / 2
+    return Fit(scale, left, top)
+
+
+class Sheet:
+    """A surface and strokes in units of the sheet, sharp at any size of window."""
+
+    _fonts: dict[int, pygame.font.Font] = {}
+
+    def __init__(self, surface: pygame.Surface) -> None:
+        self.surface = surface
+        self.fit = fit_sheet(surface.get_size())
+        surface.fill(BACKGROUND)
+
+    def pixels(self, units: float) -> int:
+        """A length in window pixels, at least one."""
+        return max(1, round(units * self.fit.scale))
+
+    def line(
+        self, start: tuple[int, int], end: tuple[int, int], colour: Colour, thin: bool = False
+    ) -> None:
+        """Between two window pixels, with a dark rim unless thin."""
+        if not thin:
+            pygame.draw.line(self.surface, BACKGROUND, start, end, self.pixels(5))
+        pygame.draw.line(self.surface, colour, start, end, self.pixels(2))
+
+    def card(self, box: Box) -> None:
+        """A panel for words, above everything."""
+        left, top, width, height = box
+        rect = pygame.Rect(self.fit(left, top), (self.pixels(width), self.pixels(height)))
+        pygame.draw.rect(self.surface, PANEL, rect, border_radius=self.pixels(10))
+        pygame.draw.rect(self.surface, BORDER, rect, 1, border_radius=self.pixels(10))
+
+    def mark(self, good: bool, centre: tuple[int, int]) -> None:
+        """A tick or a cross."""
+        x, y = centre
+        tick = [[(x - 12, y), (x - 4, y + 9), (x + 12, y - 11)]]
+        cross = [[(x - 10, y - 10), (x + 10, y + 10)], [(x - 10, y + 10), (x + 10, y - 10)]]
+        for stroke in tick if good else cross:
+            points = [self.fit(*point) for point in stroke]
+            pygame.draw.lines(self.surface, RIGHT if good else WRONG, False, points, self.pixels(6))
+
+    def text(
+        self,
+        words: str,
+        middle_left: tuple[int, int],
+        size: int,
+        colour: Colour,
+        align_right: bool = False,
+    ) -> None:
+        """Words from a point of the sheet to the right, or to the left."""
+        self.text_at(words, self.fit(*middle_left), size, colour, align_right=align_right)
+
+    def text_at(
+        self,
+        words: str,
+        middle_left: tuple[int, int],
+        size: int,
+        colour: Colour,
+        *,
+        align_right: bool = False,
+        halo: bool = False,
+    ) -> None:
+        """Words at a window pixel; a halo keeps them legible on a bright canvas."""
+        font = self._font(self.pixels(size))
+        if font is None or not words:
+            return
+        written = font.render(words, True, colour)
+        x = middle_left[0] - (written.get_width() if align_right else 0)
+        y = middle_left[1] - written.get_height() // 2
+        if halo:
+            shadow = font.render(words, True, BACKGROUND)
+            for shift_x, shift_y in ((-1, 0), (1, 0), (0, -1), (0, 1)):
+                self.surface.blit(shadow, (x + shift_x, y + shift_y))
+        self.surface.blit(written, (x, y))
+
+    def _font(self, pixels: int) -> pygame.font.Font | None:
+        """The font that comes with pygame, kept; None where pygame was built without fonts."""
+        try:
+            if not pygame.font.get_init():
+                pygame.font.init()
+                self._fonts.clear()
+            return self._fonts.setdefault(pixels, pygame.font.Font(None, pixels))
+        except (ImportError, NotImplementedError):
+            return None
