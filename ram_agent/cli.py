@@ -27,7 +27,7 @@ from ram_agent.evaluation import Evaluation, evaluate
 from ram_agent.provenance import provenance
 from ram_agent.rollout import Gaze
 from ram_agent.trainer import Trainer
-from ram_envs.registration import CLASSIFICATION, ENVS
+from ram_envs.registration import CATCH, CLASSIFICATION, ENVS
 
 EVALUATION_ENVS = 500  # sub-environments: divides every split of MNIST
 
@@ -312,6 +312,11 @@ def _new_run(command: Train) -> dict[str, Any]:
         keywords["dataset"] = command.dataset
     if command.num_glimpses is not None:
         keywords["num_glimpses"] = command.num_glimpses
+    if command.env_id in CATCH:
+        raise ValueError(
+            f"{command.env_id} has no labels to learn from, and this agent is trained with them. "
+            f"Expected one of: {', '.join(CLASSIFICATION)}."
+        )
     env = _make_envs(command.env_id, 1, split="train", **keywords).unwrapped
     keywords["dataset"] = env.dataset_name  # type: ignore[attr-defined]
     return {

@@ -315,6 +315,7 @@ def fail(capsys: pytest.CaptureFixture[str], *args: object) -> str:
     [
         (["train"], "which environment? Expected ram train ENV_ID, one of: RAMMNIST-v0"),
         (["train", "RAMNIST-v0"], "RAMNIST"),
+        (["train", "RAMCatch-v0"], "RAMCatch-v0 has no labels to learn from"),
         (["train", "RAMMNIST-v0", "--preset", "papr"], "'papr': expected one of default, paper"),
         (["train", "RAMMNIST-v0", "--preset=papr"], "'papr': expected one of default, paper"),
         (["train", "RAMMNIST-v0", "--dataset", "mnits"], "'mnits' does not exist"),
