@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 import datetime
+import importlib.util
 import sys
 from dataclasses import dataclass, field
+from itertools import pairwise
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -163,8 +165,9 @@ def main(args: list[str] | None = None) -> None:
 
         return play(args[1:])
     try:
-        env_id = next((arg for arg in args if arg in gym.registry), None)
-        agent_config, train_config = preset(_scan(args, "--preset") or "default", env_id)
+        agent_config, train_config = preset(
+            _scan(args, "--preset") or "default", _scan_env_id(args)
+        )
         train_default = Train(agent=agent_config, training=train_config)
         command = tyro.cli(
             Annotated[Train, tyro.conf.subcommand("train", default=train_default)]
@@ -196,6 +199,8 @@ def train(command: Train) -> None:
         raise ValueError(f"threads={command.threads}: expected 1 or more.")
     torch.set_num_threads(command.threads or 1)
     device = _checked_device(command.device)
+    if command.tensorboard and importlib.util.find_spec("tensorboard") is None:
+        raise ValueError('TensorBoard is not installed: pip install "ram-gym[tensorboard]".')
     if command.resume is not None:
         folder = RunFolder(command.resume)
         run = _resumed_run(command, folder)
@@ -228,7 +233,7 @@ def train(command: Train) -> None:
         print(f"Stopped after {trainer.update} updates. Go on: ram train --resume {folder.path}")
         return
     best, facts = load_agent(folder.path)
-    result = _evaluate_all(best, env_id, "test", None, config.seed, keywords)
+    result = _evaluate_all(best, env_id, "test", None, 0, keywords)  # as `ram evaluate` does
     write_json(
         folder.path / "evaluation.json",
         {**facts, "train_seconds": round(trainer.seconds, 1), "split": "test", "results": result},
@@ -456,6 +461,14 @@ def _save_watched(
 
 def _new_folder(env_id: str | None) -> Path:
     return Path("runs") / f"{env_id}-{datetime.datetime.now():%Y%m%d-%H%M%S}"
+
+
+def _scan_env_id(args: list[str]) -> str | None:
+    """The environment's id among `args`, not the value of an option."""
+    for before, arg in pairwise(["", *args]):
+        if arg in gym.registry and not before.startswith("--"):
+            return arg
+    return None
 
 
 def _scan(args: list[str], option: str) -> str | None:

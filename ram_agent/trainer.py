@@ -326,18 +326,10 @@ class Trainer:
         self.folder.forget_metrics_after(self.update)
 
     def log_to_tensorboard(self) -> None:
-        """Write the metrics for TensorBoard too.
+        """Write the metrics for TensorBoard too; it must be installed."""
+        from torch.utils.tensorboard import SummaryWriter
 
-        Raises:
-            ValueError: if TensorBoard is not installed.
-        """
         assert self.folder is not None
-        try:
-            from torch.utils.tensorboard import SummaryWriter
-        except ImportError:
-            raise ValueError(
-                'TensorBoard is not installed: pip install "ram-gym[tensorboard]".'
-            ) from None
         self._tensorboard = SummaryWriter(str(self.folder.path), purge_step=self.update)
 
     def state_dict(self) -> dict[str, Any]:

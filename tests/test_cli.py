@@ -425,9 +425,10 @@ def test_watch_what_cannot_be_shown(
 def test_tensorboard_that_is_not_installed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", None)
+    monkeypatch.setitem(sys.modules, "tensorboard", None)
     said = fail(capsys, "train", *BRIEF, "--tensorboard", "--out", tmp_path / "run")
     assert 'pip install "ram-gym[tensorboard]"' in said
+    assert not (tmp_path / "run").exists()
 
 
 def test_an_unknown_option_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
