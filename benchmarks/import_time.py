@@ -1,6 +1,6 @@
-"""How long `import ram_envs` takes beyond `import gymnasium`, in fresh processes, in turn.
+"""How long `import ram_envs` takes beyond `import gymnasium`, in fresh processes.
 
-python benchmarks/import_time.py
+python benchmarks/import_time.py --save results/import_time.json
 """
 
 from __future__ import annotations
@@ -8,8 +8,14 @@ from __future__ import annotations
 import statistics
 import subprocess
 import sys
+from dataclasses import dataclass
+from pathlib import Path
 
-REPEATS = 15
+import tyro
+
+from ram_agent.checkpoint import write_json
+from ram_agent.provenance import provenance
+
 CODE = """
 import time, gymnasium
 started = time.perf_counter()
@@ -18,16 +24,32 @@ print(time.perf_counter() - started)
 """
 
 
-def main() -> None:
-    seconds = [
-        float(subprocess.run([sys.executable, "-c", CODE], capture_output=True, check=True).stdout)
-        for _ in range(REPEATS)
+@dataclass(frozen=True)
+class Settings:
+    """Measure the time that `import ram_envs` adds to `import gymnasium`."""
+
+    repeats: int = 15
+    """In how many processes."""
+
+    save: Path | None = None
+    """Write the figures to this JSON file."""
+
+
+def main(settings: Settings) -> None:
+    command = [sys.executable, "-c", CODE]
+    milliseconds = [
+        1000 * float(subprocess.run(command, capture_output=True, check=True).stdout)
+        for _ in range(settings.repeats)
     ]
-    print(
-        f"import ram_envs beyond import gymnasium: median {1000 * statistics.median(seconds):.0f} "
-        f"ms, least {1000 * min(seconds):.0f} ms, most {1000 * max(seconds):.0f} ms"
-    )
+    figures = {
+        "median_ms": round(statistics.median(milliseconds), 1),
+        "least_ms": round(min(milliseconds), 1),
+        "most_ms": round(max(milliseconds), 1),
+    }
+    print("import ram_envs beyond import gymnasium:", figures)
+    if settings.save is not None:
+        write_json(settings.save, {**provenance(), **figures})
 
 
 if __name__ == "__main__":
-    main()
+    main(tyro.cli(Settings))
