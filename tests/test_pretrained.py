@@ -1,0 +1,38 @@
+"""The weights that come with the package: whole, light, and saying how they were made."""
+
+from __future__ import annotations
+
+import pytest
+
+from ram_agent import RAMAgent
+from ram_agent.checkpoint import PRETRAINED, load_agent, pretrained_names
+from ram_agent.cli import main
+
+
+def test_the_cluttered_agent_says_how_it_was_trained() -> None:
+    agent, facts = load_agent("pretrained:cluttered-mnist-6")
+    assert agent.glimpse_shape == (3, 12, 12)
+    assert agent.num_choices == 10
+    assert (facts["env_id"], facts["dataset"]) == ("RAMClutteredMNIST-v0", "mnist")
+    assert facts["command"].startswith("ram train RAMClutteredMNIST-v0")
+    assert facts["commit"]
+    assert facts["validation_error"] < 5
+
+
+def test_all_are_loaded_by_name_and_light() -> None:
+    assert "cluttered-mnist-6" in pretrained_names()
+    for name in pretrained_names():
+        assert isinstance(RAMAgent.pretrained(name), RAMAgent)
+        assert (PRETRAINED / f"{name}.safetensors").stat().st_size < 3_000_000
+
+
+def test_it_names_digits_it_was_not_trained_on(capsys: pytest.CaptureFixture[str]) -> None:
+    main(["evaluate", "pretrained:cluttered-mnist-6", "--dataset", "digits"])
+    said = capsys.readouterr().out
+    learned = next(line for line in said.splitlines() if line.strip().startswith("learned gaze "))
+    assert float(learned.split()[2]) < 50  # chance is 90 %
+
+
+def test_an_unknown_name_lists_those_there_are() -> None:
+    with pytest.raises(FileNotFoundError, match="'clutterd': expected one of .*cluttered-mnist-6"):
+        RAMAgent.pretrained("clutterd")
