@@ -34,5 +34,5 @@ def test_it_names_digits_it_was_not_trained_on(capsys: pytest.CaptureFixture[str
 
 
 def test_an_unknown_name_lists_those_there_are() -> None:
-    with pytest.raises(FileNotFoundError, match="'clutterd': expected one of .*cluttered-mnist-6"):
+    with pytest.raises(FileNotFoundError, match=r"'clutterd': expected one of .*cluttered-mnist-6"):
         RAMAgent.pretrained("clutterd")
