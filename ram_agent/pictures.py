@@ -71,7 +71,7 @@ def save_picture(episodes: Sequence[Sequence[Frame]], path: Path) -> None:
 def _save_gif(episodes: Sequence[Sequence[Frame]], path: Path) -> None:
     frames, durations = [], []
     for episode in episodes:
-        frames += [Image.fromarray(frame).quantize(64) for frame in episode]
+        frames += [Image.fromarray(frame).quantize(256) for frame in episode]
         durations += [FRAME_MILLISECONDS] * (len(episode) - 1) + [LAST_FRAME_MILLISECONDS]
     write_whole(
         path,
