@@ -56,7 +56,8 @@ class GlimpseBatch(Generic[State]):
         self._initial_location = checked_initial_location(initial_location)
         self._keys = np.zeros(num_envs, np.uint64)
         self._episodes = np.zeros(num_envs, np.int64)
-        self._sums = retina.allocate(num_envs, task.image_shape)
+        # A picture is summed once and looked at often; a game's frame is looked at once.
+        self._sums = None if task.frames_change else retina.allocate(num_envs, task.image_shape)
         self._trails: list[_Trail] | None = (
             [_Trail() for _ in range(num_envs)] if keep_trails else None
         )
@@ -99,7 +100,9 @@ class GlimpseBatch(Generic[State]):
             self.locations[rows] = self._initial_location
         self._episodes[rows] += 1
         self.running[rows] = True
-        self._sum_images(rows)
+        if self._sums is not None:
+            source, source_rows = self.task.images(self.state)
+            self.retina.fill(self._sums, source[source_rows[rows]], rows)
         if self._trails is not None:
             for row in rows:
                 self._trails[row] = _Trail()
@@ -117,8 +120,6 @@ class GlimpseBatch(Generic[State]):
         outcome = self.task.advance(self.state, rows, choices)
         self.locations[rows] = locations
         self.running[rows] = ~outcome.terminations
-        if self.task.frames_change:
-            self._sum_images(rows)
         if self._trails is not None:
             for row, choice, reward in zip(rows, choices, outcome.rewards, strict=True):
                 self._trails[row].act(int(choice), float(reward), bool(self.running[row]))
@@ -126,7 +127,10 @@ class GlimpseBatch(Generic[State]):
 
     def observe(self) -> Observation:
         """What each sees now: new arrays, glimpse (B, K·C, G, G) and location (B, 2)."""
-        glimpses = self.retina.look(self._sums, self.locations)
+        if self._sums is None:
+            glimpses = self.retina(self.canvases, self.locations)
+        else:
+            glimpses = self.retina.look(self._sums, self.locations)
         if self._trails is not None:
             edges = pixel_edges(self.locations, *self.task.image_shape[:2])
             for row, trail in enumerate(self._trails):
@@ -164,10 +168,6 @@ class GlimpseBatch(Generic[State]):
             reward=trail.reward,
             over=not self.running[row],
         )
-
-    def _sum_images(self, rows: Rows) -> None:
-        source, source_rows = self.task.images(self.state)
-        self.retina.fill(self._sums, source[source_rows[rows]], rows)
 
 
 class _Trail:

@@ -9,10 +9,12 @@ Coordinates, here and everywhere
     patch       of width w = G · 2^k starts at pixel c − ⌊w/2⌋ in both directions
     outside     the image every pixel is 0
 
-How it is quick: a cell of scale k is the sum of a 2^k × 2^k box of pixels. The sums of *all* such
-boxes are made once for each image, by doubling, and laid out with a border of zeros so wide that
-every patch is a regular grid of entries: looking is one strided copy. So a glimpse's cost depends
-neither on the image's size nor on the patch's width, and being integer it is exact.
+How it is quick: a cell of scale k is the sum of a 2^k × 2^k box of pixels. For an image that is
+looked at often, the sums of *all* such boxes are made once, by doubling, and laid out with a border
+of zeros so wide that every patch is a regular grid of entries: looking is one strided copy. So a
+glimpse's cost depends neither on the image's size nor on the patch's width. An image that is looked
+at once, a game's frame, is cut out as wide as the widest patch, and only that is summed. Being
+integer, both are exact, and equal.
 """
 
 from __future__ import annotations
@@ -86,9 +88,25 @@ class Retina:
             Glimpses (B, K · C, G, G) in [0, 1], scale-major: the C channels of the innermost
             patch come first.
         """
-        sums = self.allocate(len(images), images.shape[1:])
-        self.fill(sums, images, np.arange(len(images)))
-        return self.look(sums, locations)
+        height, width, channels = (*images.shape[1:], 1)[:3]
+        batch, size, widest = len(images), self.glimpse_size, self.patch_widths[-1]
+        before = widest // 2
+        padded = np.zeros((batch, height + widest, width + widest, channels), np.uint8)
+        padded[:, before : before + height, before : before + width] = images.reshape(
+            batch, height, width, channels
+        )
+        # An image's patch at pixel edge (x, y) starts at (x, y) of its padded copy.
+        x, y = pixel_edges(locations, height, width).T
+        all_patches = np.lib.stride_tricks.sliding_window_view(padded, (widest, widest), (1, 2))
+        patches = all_patches[np.arange(batch), y, x]  # (B, C, w, w)
+
+        glimpses = np.empty((batch, self.num_scales, channels, size, size), np.float32)
+        for scale, patch_width in enumerate(self.patch_widths):
+            start = before - patch_width // 2
+            inner = slice(start, start + patch_width)
+            cells = _sum_boxes(patches[..., inner, inner], scale)
+            np.divide(cells, np.float32(255 * 4**scale), out=glimpses[:, scale])
+        return glimpses.reshape(batch, -1, size, size)
 
     def allocate(self, num_images: int, image_shape: Sequence[int]) -> BoxSums:
         """Room for the box sums of `num_images` images of shape (H, W) or (H, W, C), all zero."""
@@ -184,6 +202,17 @@ def pixel_edges(
 def _sum_dtype(scale: int) -> type[np.unsignedinteger]:
     """The narrowest dtype that holds 255 · 4^scale."""
     return np.uint8 if scale == 0 else np.uint16 if scale <= 4 else np.uint32
+
+
+def _sum_boxes(
+    pixels: npt.NDArray[np.unsignedinteger], scale: int
+) -> npt.NDArray[np.unsignedinteger]:
+    """The sums (…, G, G) of the 2^k × 2^k boxes that tile pixels (…, G · 2^k, G · 2^k)."""
+    for halvings in range(1, scale + 1):
+        dtype = _sum_dtype(halvings)
+        pixels = np.add(pixels[..., ::2, :], pixels[..., 1::2, :], dtype=dtype)
+        pixels = np.add(pixels[..., ::2], pixels[..., 1::2], dtype=dtype)
+    return pixels
 
 
 def _add_shifted(

@@ -20,9 +20,19 @@ NUMBERED = np.arange(1, 17, dtype=np.uint8).reshape(1, 4, 4)
 # 13 14 15 16
 
 
+def see(images: np.ndarray, locations: np.ndarray, size: int, scales: int) -> np.ndarray:
+    """Glimpses of images that are looked at once, and as often as one likes: they must agree."""
+    retina = Retina(size, scales)
+    glimpses = retina(images, locations)
+    sums = retina.allocate(len(images), images.shape[1:])
+    retina.fill(sums, images, np.arange(len(images)))
+    assert np.array_equal(retina.look(sums, locations), glimpses)
+    return glimpses
+
+
 def look(images: np.ndarray, location: tuple[float, float], size: int, scales: int) -> np.ndarray:
     """One glimpse (K · C, G, G) of the first image."""
-    return Retina(size, scales)(images[:1], np.array([location], np.float32))[0]
+    return see(images[:1], np.array([location], np.float32), size, scales)[0]
 
 
 def glimpse_of(*sums: Any) -> np.ndarray:
@@ -201,7 +211,7 @@ def views(draw: st.DrawFn) -> tuple[np.ndarray, np.ndarray, int, int]:
 @settings(max_examples=150)
 def test_glimpse_is_what_counting_pixel_by_pixel_gives(view: Any) -> None:
     images, locations, size, scales = view
-    glimpses = Retina(size, scales)(images, locations)
+    glimpses = see(images, locations, size, scales)
     assert glimpses.dtype == np.float32
     for image, location, glimpse in zip(images, locations, glimpses, strict=True):
         expected = glimpse_pixel_by_pixel(image, location, size, scales)
@@ -221,7 +231,7 @@ def test_glimpse_of_noise_is_what_counting_gives(
 ) -> None:
     image = np.random.default_rng(seed).integers(0, 256, (*shape, 1), np.uint8)
     location = np.array([x, y], np.float32)
-    glimpse = Retina(size, scales)(image[None, ..., 0], location[None])[0]
+    glimpse = see(image[None, ..., 0], location[None], size, scales)[0]
     assert np.array_equal(glimpse, glimpse_pixel_by_pixel(image, location, size, scales))
 
 
@@ -229,11 +239,10 @@ def test_rows_of_a_batch_do_not_touch() -> None:
     rng = np.random.default_rng(0)
     images = rng.integers(0, 256, (70, 9, 7, 2), np.uint8)  # more than are summed at once
     locations = rng.uniform(-1, 1, (70, 2)).astype(np.float32)
-    retina = Retina(3, 3)
-    together = retina(images, locations)
+    together = see(images, locations, 3, 3)
     assert together.shape == (70, 6, 3, 3)
     for row in (0, 1, 31, 32, 63, 64, 69):
-        alone = retina(images[row : row + 1], locations[row : row + 1])
+        alone = Retina(3, 3)(images[row : row + 1], locations[row : row + 1])
         assert np.array_equal(together[row], alone[0])
 
 
@@ -270,7 +279,7 @@ def test_images_may_be_read_only_and_strided() -> None:
     view = big[:, ::2, ::-2]
     view.flags.writeable = False
     locations = np.zeros((2, 2), np.float32)
-    assert np.array_equal(Retina(2, 2)(view, locations), Retina(2, 2)(view.copy(), locations))
+    assert np.array_equal(see(view, locations, 2, 2), see(view.copy(), locations, 2, 2))
 
 
 # --- the retina itself -----------------------------------------------------------------------
