@@ -17,8 +17,8 @@ import gymnasium as gym
 import tyro
 
 import ram_envs  # noqa: F401  registers the ids
-from ram_agent.checkpoint import write_json
 from ram_agent.provenance import provenance
+from ram_envs.files import write_json
 from ram_envs.registration import CLASSIFICATION, ENVS
 
 

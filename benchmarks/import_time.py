@@ -13,8 +13,8 @@ from pathlib import Path
 
 import tyro
 
-from ram_agent.checkpoint import write_json
 from ram_agent.provenance import provenance
+from ram_envs.files import write_json
 
 CODE = """
 import time, gymnasium

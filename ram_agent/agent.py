@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from ram_agent.config import AgentConfig
-from ram_agent.networks import Core, GlimpseNetwork, initialise_he
+from ram_agent.networks import CORES, GlimpseNetwork, initialise_he
 
 
 class AgentOutput(NamedTuple):
@@ -21,7 +21,8 @@ class AgentOutput(NamedTuple):
 
     location_mean   (B, 2), the mean of the next location
     choice_logits   (B, n), scores of the labels or moves
-    baseline        (B,), a guess of what the next location will be paid
+    baseline        (B,), a guess of what the next location will be paid; its logit where the
+                    baseline is a probability
     """
 
     location_mean: Tensor
@@ -68,9 +69,13 @@ class RAMAgent(nn.Module):
         self.num_choices = int(action_space[1].n)  # type: ignore[index]
 
         self.glimpse_network = GlimpseNetwork(
-            self.glimpse_shape, config.feature_size, config.hidden_size, config.pixel_scale
+            self.glimpse_shape,
+            config.feature_size,
+            config.hidden_size,
+            config.pixel_scale,
+            config.scale_factor,
         )
-        self.core = Core(config.hidden_size, config.hidden_size)
+        self.core = CORES[config.core](config.hidden_size, config.hidden_size)
         self.location_head = nn.Linear(config.hidden_size, 2)
         self.choice_head = nn.Linear(config.hidden_size, self.num_choices)
         self.baseline_head = nn.Linear(config.hidden_size, 1)
@@ -123,22 +128,23 @@ class RAMAgent(nn.Module):
         return self.location_std.device
 
     def initial_state(self, batch_size: int) -> Tensor:
-        """The state before the first glimpse, (B, D)."""
+        """The state before the first glimpse, (B, D); (B, 2 D) for an LSTM."""
         return self.core.initial_state(batch_size, self.device)
 
     def step(
         self, observation: Mapping[str, npt.NDArray[np.float32]], state: Tensor
     ) -> tuple[AgentOutput, Tensor]:
-        """See one glimpse each: B observations and state (B, D) to what the heads say and state."""
+        """See one glimpse each: B observations and states to what the heads say and next states."""
         glimpses = torch.from_numpy(observation["glimpse"]).to(self.device)
         locations = torch.from_numpy(observation["location"]).to(self.device)
         state = self.core(self.glimpse_network(glimpses, locations), state)
-        mean = self.location_head(state)
+        hidden = self.core.hidden(state)
+        mean = self.location_head(hidden)
+        watched = hidden if self.config.baseline_shapes_state else hidden.detach()
         output = AgentOutput(
             location_mean=torch.tanh(mean) if self.config.location_mean == "tanh" else mean,
-            choice_logits=self.choice_head(state),
-            # The baseline watches the state without shaping it.
-            baseline=self.baseline_head(state.detach()).squeeze(1),
+            choice_logits=self.choice_head(hidden),
+            baseline=self.baseline_head(watched).squeeze(1),
         )
         return output, state
 

@@ -8,11 +8,9 @@ with `weights_only=True`. So nothing that is loaded can run code.
 from __future__ import annotations
 
 import json
-import os
-from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import gymnasium as gym
 import numpy as np
@@ -23,6 +21,7 @@ from safetensors.torch import save as save_tensors
 
 from ram_agent.agent import RAMAgent
 from ram_agent.config import AgentConfig, config_from_json
+from ram_envs.files import write_bytes, write_json, write_whole
 
 FORMAT_VERSION = 1
 PRETRAINED = Path(__file__).parent / "pretrained"
@@ -31,26 +30,6 @@ WEIGHT_FILES = ("best", "last")  # in a run's folder, in the order in which they
 
 class CheckpointError(ValueError):
     """A file does not hold what it should, or not for this environment."""
-
-
-def write_whole(path: Path, write: Callable[[IO[bytes]], None]) -> None:
-    """Call `write` with a new file and put it in the place of `path`, wholly or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        with temporary.open("wb") as file:
-            write(file)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
-
-
-def write_json(path: Path, value: Any) -> None:
-    """Write `value` as indented JSON, wholly or not at all."""
-    text = json.dumps(value, indent=2, ensure_ascii=False) + "\n"
-    write_whole(path, lambda file: _write_bytes(file, text.encode()))
 
 
 def read_json(path: Path) -> dict[str, Any]:
@@ -89,7 +68,7 @@ def save_agent(agent: RAMAgent, path: str | Path, facts: dict[str, Any] | None =
     write_json(_with_ending(stem, ".json"), description)
     tensors = {name: value.detach().cpu() for name, value in agent.state_dict().items()}
     content = save_tensors(tensors)
-    write_whole(_with_ending(stem, ".safetensors"), lambda file: _write_bytes(file, content))
+    write_bytes(_with_ending(stem, ".safetensors"), content)
 
 
 def load_agent(path: str | Path) -> tuple[RAMAgent, dict[str, Any]]:
@@ -214,7 +193,7 @@ class RunFolder:
         """Drop rows of updates that the checkpoint does not know of; they will be made again."""
         rows = [row for row in self.read_metrics() if row["update"] <= update]
         text = "".join(json.dumps(row) + "\n" for row in rows)
-        write_whole(self.metrics_path, lambda file: _write_bytes(file, text.encode()))
+        write_bytes(self.metrics_path, text.encode())
 
     def save_state(self, state: dict[str, Any]) -> None:
         """Write all that is needed to go on."""
@@ -292,7 +271,3 @@ def _spaces(glimpse_shape: list[int], num_choices: int) -> tuple[gym.Space[Any],
     return spaces.Dict(glimpse=glimpse, location=location), spaces.Tuple(
         (location, spaces.Discrete(num_choices))
     )
-
-
-def _write_bytes(file: IO[bytes], content: bytes) -> None:
-    file.write(content)

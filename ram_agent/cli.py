@@ -18,7 +18,7 @@ from gymnasium.vector import AutoresetMode
 from tqdm import tqdm
 
 from ram_agent.agent import RAMAgent
-from ram_agent.checkpoint import CheckpointError, RunFolder, load_agent, write_json
+from ram_agent.checkpoint import CheckpointError, RunFolder, load_agent
 from ram_agent.config import (
     AgentConfig,
     TrainConfig,
@@ -29,7 +29,8 @@ from ram_agent.evaluation import Evaluation, evaluate
 from ram_agent.provenance import provenance
 from ram_agent.rollout import Gaze
 from ram_agent.trainer import Trainer
-from ram_envs.registration import CATCH, CLASSIFICATION, ENVS
+from ram_envs.files import write_json
+from ram_envs.registration import CLASSIFICATION, ENVS
 
 EVALUATION_ENVS = 500  # sub-environments: divides every split of MNIST
 
@@ -212,10 +213,8 @@ def train(command: Train) -> None:
     env_id, keywords = run["env_id"], run["env_kwargs"]
 
     part_size = config.batch_size // config.parts
-    train_envs = [
-        _make_envs(env_id, part_size, split="train", **keywords) for _ in range(config.parts)
-    ]
-    validation_envs = _make_envs(env_id, EVALUATION_ENVS, split="validation", **keywords)
+    train_envs = [_make_split(env_id, part_size, "train", **keywords) for _ in range(config.parts)]
+    validation_envs = _make_split(env_id, EVALUATION_ENVS, "validation", **keywords)
     torch.manual_seed(config.seed)
     agent = RAMAgent(
         train_envs[0].single_observation_space,
@@ -228,7 +227,8 @@ def train(command: Train) -> None:
     if command.tensorboard:
         trainer.log_to_tensorboard()
 
-    print(f"{env_id} on {run['dataset']}: {trainer.num_updates} updates, in {folder.path}")
+    where = _where(env_id, keywords)
+    print(f"{where}: {trainer.num_updates} updates, in {folder.path}")
     if not trainer.train(report=_print_progress):
         print(f"Stopped after {trainer.update} updates. Go on: ram train --resume {folder.path}")
         return
@@ -239,7 +239,7 @@ def train(command: Train) -> None:
         {**facts, "train_seconds": round(trainer.seconds, 1), "split": "test", "results": result},
     )
     print(f"Trained for {trainer.seconds:.0f} s; best validation {trainer.best_error:.2f} %.")
-    _print_results(result, f"{env_id}, {run['dataset']}, test split")
+    _print_results(result, f"{where}, test split")
     _save_watched(best, env_id, keywords, folder.path / "fixations.png")
     print(f"What it looked at: {folder.path / 'fixations.png'}")
 
@@ -257,7 +257,7 @@ def evaluate_run(command: Evaluate) -> None:
     result = _evaluate_all(
         agent, env_id, command.split, command.num_episodes, command.seed, keywords
     )
-    _print_results(result, f"{env_id}, {keywords['dataset']}, {command.split} split")
+    _print_results(result, f"{_where(env_id, keywords)}, {command.split} split")
     if command.save is not None:
         how = {"env_id": env_id, "env_kwargs": keywords, "split": command.split}
         made = {**provenance(), "seed": command.seed, "trained_by": facts}
@@ -281,7 +281,7 @@ def watch(command: Watch) -> None:
         )
         print(f"Written to {command.save}")
         return
-    envs = _make_envs(env_id, 1, split=command.split, render_mode="rgb_array", **keywords)
+    envs = _make_split(env_id, 1, command.split, render_mode="rgb_array", **keywords)
     window = Window(title=f"ram watch {command.run}", render_fps=2)
     for frames in play_frames(agent, envs, episodes, not command.sampled):
         for frame in (*frames, frames[-1]):
@@ -310,24 +310,20 @@ def _new_run(command: Train) -> dict[str, Any]:
     """config.json of a new run; the data set in it is the one that was really found."""
     if command.env_id is None:
         raise ValueError(
-            f"which environment? Expected ram train ENV_ID, one of: {', '.join(CLASSIFICATION)}."
+            f"which environment? Expected ram train ENV_ID, one of: {', '.join(ENVS)}."
         )
     keywords: dict[str, Any] = {}
     if command.dataset is not None:
         keywords["dataset"] = command.dataset
     if command.num_glimpses is not None:
         keywords["num_glimpses"] = command.num_glimpses
-    if command.env_id in CATCH:
-        raise ValueError(
-            f"{command.env_id} has no labels to learn from, and this agent is trained with them. "
-            f"Expected one of: {', '.join(CLASSIFICATION)}."
-        )
-    env = _make_envs(command.env_id, 1, split="train", **keywords).unwrapped
-    keywords["dataset"] = env.dataset_name  # type: ignore[attr-defined]
+    env = _make_split(command.env_id, 1, "train", **keywords).unwrapped
+    if command.env_id in CLASSIFICATION:
+        keywords["dataset"] = env.dataset_name  # type: ignore[attr-defined]
     return {
         "env_id": command.env_id,
         "env_kwargs": keywords,
-        "dataset": keywords["dataset"],
+        "dataset": keywords.get("dataset"),  # None for a game
         "preset": command.preset,
         "agent": dataclasses.asdict(command.agent),
         "training": dataclasses.asdict(command.training),
@@ -359,7 +355,12 @@ def _resumed_run(command: Train, folder: RunFolder) -> dict[str, Any]:
     return run
 
 
-def _make_envs(env_id: str, num_envs: int, **keywords: Any) -> gym.vector.VectorEnv[Any, Any, Any]:
+def _make_split(
+    env_id: str, num_envs: int, split: str, **keywords: Any
+) -> gym.vector.VectorEnv[Any, Any, Any]:
+    """Environments of a split of the images; a game has none."""
+    if env_id in CLASSIFICATION:
+        keywords["split"] = split
     try:
         return gym.make_vec(
             env_id, num_envs=num_envs, autoreset_mode=AutoresetMode.DISABLED, **keywords
@@ -392,7 +393,7 @@ def _evaluate_all(
     keywords: dict[str, Any],
 ) -> dict[str, dict[str, Any]]:
     """Learned gaze, mean and sampled, beside the controls."""
-    envs = _make_envs(env_id, EVALUATION_ENVS, split=split, **keywords)
+    envs = _make_split(env_id, EVALUATION_ENVS, split, **keywords)
     agent.check_fits(envs.single_observation_space, envs.single_action_space)
     runs: dict[str, tuple[Gaze, bool]] = {
         "learned gaze": ("learned", True),
@@ -414,7 +415,18 @@ def _evaluate_all(
     return results
 
 
+def _where(env_id: str, keywords: dict[str, Any]) -> str:
+    """In words: the environment, and the data set if it has one."""
+    return f"{env_id}, {keywords['dataset']}" if "dataset" in keywords else env_id
+
+
 def _as_json(result: Evaluation) -> dict[str, Any]:
+    if not result.errors:
+        return {
+            "mean_return": round(result.mean_return, 6),
+            "standard_error": round(result.standard_error / 100, 6),
+            "episodes": result.episodes,
+        }
     return {
         "error": round(result.error, 4),
         "standard_error": round(result.standard_error, 4),
@@ -434,6 +446,12 @@ def _print_progress(row: dict[str, float]) -> None:
 
 def _print_results(results: dict[str, dict[str, Any]], title: str) -> None:
     episodes = next(iter(results.values()))["episodes"]
+    if "mean_return" in results["learned gaze"]:
+        print(f"\n{title}: mean return of {episodes} games")
+        for name, result in results.items():
+            print(f"  {name:<22} {result['mean_return']:.4f} ± {result['standard_error']:.4f}")
+        print()
+        return
     print(f"\n{title}: percent wrong of {episodes} images, one pass")
     for name, result in results.items():
         after = " ".join(f"{error:6.2f}" for error in result["errors_after_each_glimpse"])
@@ -453,7 +471,7 @@ def _save_watched(
 ) -> None:
     from ram_agent.pictures import play_frames, save_picture
 
-    envs = _make_envs(env_id, 1, split=split, render_mode="rgb_array", **keywords)
+    envs = _make_split(env_id, 1, split, render_mode="rgb_array", **keywords)
     agent.check_fits(envs.single_observation_space, envs.single_action_space)
     frames = play_frames(agent, envs, episodes, deterministic)
     save_picture(list(tqdm(frames, "drawing", len(episodes), disable=None, leave=False)), path)

@@ -18,6 +18,9 @@ Config = TypeVar("Config", "AgentConfig", "TrainConfig")
 class AgentConfig:
     """The networks' shape (paper, section 3 and 4)."""
 
+    core: Literal["rectifier", "lstm"] = "rectifier"
+    """The recurrent network. The paper has rectifiers for classification, an LSTM for Catch."""
+
     hidden_size: int = 256
     """Width of the core's state h_t, and of the glimpse feature g_t."""
 
@@ -29,14 +32,23 @@ class AgentConfig:
     leave [−1, 1] and get stuck where the environment clips it; tanh cannot."""
 
     initialisation: Literal["he", "torch"] = "he"
-    """"he": He-normal weights, zero biases and 0.9 times the identity from state to state, so that
-    a new agent already remembers; "torch": PyTorch's defaults."""
+    """"he": He-normal weights, zero biases and a core that remembers from the start; "torch":
+    PyTorch's defaults."""
 
     pixel_scale: float = 3.0
     """Factor on the pixels at the network's input; they are mostly near 0."""
 
+    scale_factor: float = 1.0
+    """Further factor on each scale of a grey glimpse, relative to the finer one before it. With 4 a
+    coarse cell is the sum of its pixels, no longer their mean: what is one pixel small stays in
+    sight."""
+
+    baseline_shapes_state: bool = False
+    """Whether the baseline's loss teaches the core too, or only reads its state. It should where
+    there are no labels: what tells how a game will end is what one must see to play it."""
+
     def __post_init__(self) -> None:
-        for name in ("hidden_size", "feature_size"):
+        for name in ("hidden_size", "feature_size", "pixel_scale", "scale_factor"):
             if not getattr(self, name) > 0:
                 raise ValueError(f"{name}={getattr(self, name)!r}: expected a positive number.")
 
@@ -111,6 +123,19 @@ class TrainConfig:
     normalize_advantages: bool = True
     """Whether advantages are divided by their running standard deviation and clipped at ±4."""
 
+    gae_lambda: float = 1.0
+    """Without labels: λ of generalized advantage estimation (Schulman et al. 2016); 1 compares the
+    whole return with the baseline, as the paper does."""
+
+    entropy_weight: float = 0.0
+    """Without labels: weight of the moves' entropy, which keeps the agent trying; falls to 0."""
+
+    baseline_loss: Literal["squared_error", "cross_entropy"] = "squared_error"
+    """How the baseline learns. "cross_entropy" makes it a probability: for returns from 0 to 1."""
+
+    baseline_weight: float = 1.0
+    """Weight of the baseline's loss."""
+
     validate_every: int = 150_000
     """Episodes between two validations; at least one epoch."""
 
@@ -133,6 +158,8 @@ class TrainConfig:
             "gain_discount",
             "location_weight",
             "location_warmup",
+            "entropy_weight",
+            "baseline_weight",
         )
         for name in ("seed", "warmup_updates", *weights):
             if not 0 <= getattr(self, name) < math.inf:
@@ -141,6 +168,8 @@ class TrainConfig:
             raise ValueError(
                 f"batch_size={self.batch_size} cannot be split into parts={self.parts} evenly."
             )
+        if not 0 <= self.gae_lambda <= 1:
+            raise ValueError(f"gae_lambda={self.gae_lambda!r}: expected 0 <= λ <= 1.")
         if not 0 <= self.average_decay < 1:
             raise ValueError(f"average_decay={self.average_decay!r}: expected 0 <= decay < 1.")
 
@@ -172,14 +201,52 @@ PRESETS: dict[str, tuple[AgentConfig, TrainConfig]] = {
 }
 
 
-# What the default preset does otherwise in an environment. Only the canvases of RAMMNIST-v0 are the
-# images themselves, never drawn afresh, so that only there an agent can learn them by heart; and
-# its retina is so small that an agent used to much noise stands still when it looks without.
-ENV_SETTINGS: dict[str, dict[str, Any]] = {
-    "RAMMNIST-v0": {"episodes": 2_300_000, "weight_decay": 0.1, "location_std_end": 0.03},
+# What a preset does otherwise in an environment.
+ENV_SETTINGS: dict[tuple[str, str], tuple[dict[str, Any], dict[str, Any]]] = {
+    # Only the canvases of RAMMNIST-v0 are the images themselves, never drawn afresh, so that only
+    # there an agent can learn them by heart; and its retina is so small that an agent used to much
+    # noise stands still when it looks without.
+    ("default", "RAMMNIST-v0"): (
+        {},
+        {"episodes": 2_300_000, "weight_decay": 0.1, "location_std_end": 0.03},
+    ),
     # Larger batches cost less time for each canvas, which pays where many are needed.
-    "RAMTranslatedMNIST-v0": {"episodes": 3_000_000, "batch_size": 512, "learning_rate": 5e-3},
-    "RAMClutteredMNIST-v0": {"episodes": 4_600_000, "batch_size": 512, "learning_rate": 5e-3},
+    ("default", "RAMTranslatedMNIST-v0"): (
+        {},
+        {"episodes": 3_000_000, "batch_size": 512, "learning_rate": 5e-3},
+    ),
+    ("default", "RAMClutteredMNIST-v0"): (
+        {},
+        {"episodes": 4_600_000, "batch_size": 512, "learning_rate": 5e-3},
+    ),
+    ("default", "RAMCatch-v0"): (
+        {
+            "core": "lstm",
+            "hidden_size": 128,
+            "pixel_scale": 10.0,
+            "scale_factor": 4.0,
+            "baseline_shapes_state": True,
+        },
+        {
+            "episodes": 870_000,
+            "batch_size": 128,
+            "learning_rate": 2e-3,
+            "head_rate": 1.0,
+            "location_std_end": 0.03,
+            "location_weight": 0.3,
+            "location_warmup": 0.4,
+            "gae_lambda": 0.9,
+            "entropy_weight": 0.01,
+            "baseline_loss": "cross_entropy",
+            "baseline_weight": 2.0,
+            "validate_every": 45_000,
+            "patience": None,
+        },
+    ),
+    ("paper", "RAMCatch-v0"): (
+        {"core": "lstm"},
+        {"episodes": 870_000, "validate_every": 45_000},  # 20 million frames
+    ),
 }
 
 
@@ -192,9 +259,11 @@ def preset(name: str, env_id: str | None = None) -> tuple[AgentConfig, TrainConf
     if name not in PRESETS:
         raise ValueError(f"preset {name!r}: expected one of {', '.join(PRESETS)}.")
     agent_config, train_config = PRESETS[name]
-    if name == "default":
-        train_config = dataclasses.replace(train_config, **ENV_SETTINGS.get(env_id or "", {}))
-    return agent_config, train_config
+    for_agent, for_training = ENV_SETTINGS.get((name, env_id or ""), ({}, {}))
+    return (
+        dataclasses.replace(agent_config, **for_agent),
+        dataclasses.replace(train_config, **for_training),
+    )
 
 
 def config_from_json(config_type: type[Config], values: dict[str, Any]) -> Config:

@@ -19,11 +19,13 @@ class Evaluation:
 
     episodes        how many
     mean_return     mean sum of rewards
+    return_spread   standard deviation of the sum of rewards
     errors          percent of wrong labels after each glimpse, T of them; empty without labels
     """
 
     episodes: int
     mean_return: float
+    return_spread: float
     errors: tuple[float, ...]
 
     @property
@@ -34,8 +36,9 @@ class Evaluation:
     @property
     def standard_error(self) -> float:
         """Standard error of `error` over the episodes, in percent."""
-        rate = min(max(self.error / 100, 0.0), 1.0)
-        return float(100 * np.sqrt(rate * (1 - rate) / self.episodes))
+        rate = self.error / 100
+        spread = np.sqrt(rate * (1 - rate)) if self.errors else self.return_spread
+        return float(100 * spread / np.sqrt(self.episodes))
 
 
 @torch.no_grad()
@@ -87,8 +90,10 @@ def evaluate(
         if rollout.labels is not None:
             wrong.append((rollout.choices != rollout.labels)[:, counted])
     errors = 100 * torch.cat(wrong, dim=1).double().mean(1) if wrong else torch.zeros(0)
+    all_returns = torch.cat(returns).double()
     return Evaluation(
         episodes=num_episodes,
-        mean_return=float(torch.cat(returns).double().mean()),
+        mean_return=float(all_returns.mean()),
+        return_spread=float(all_returns.std(correction=0)),
         errors=tuple(errors.tolist()),
     )

@@ -30,6 +30,22 @@ def returns_to_go(rewards: Tensor) -> Tensor:
     return rewards.flip(0).cumsum(0).flip(0)
 
 
+def generalized_advantages(rewards: Tensor, baselines: Tensor, lambda_: float) -> Tensor:
+    """A_t of what was done at step t, (T, B), without discount (Schulman et al. 2016, 1506.02438).
+
+    A_t = δ_t + λ A_{t+1}, δ_t = r_t + b_{t+1} − b_t, and nothing after the last step. With λ = 1
+    that is the return less the baseline; a smaller λ blames a step less for what comes much later.
+    """
+    following = torch.cat([baselines[1:], torch.zeros_like(baselines[:1])])
+    surprises = rewards + following - baselines
+    advantages = torch.empty_like(surprises)
+    later = torch.zeros_like(surprises[0])
+    for t in range(len(surprises) - 1, -1, -1):
+        later = surprises[t] + lambda_ * later
+        advantages[t] = later
+    return advantages
+
+
 def label_gains(label_probs: Tensor, discount: float) -> Tensor:
     """What each look added to the true label's probability, (T, B); the last row is 0.
 
@@ -62,6 +78,17 @@ def supervision_weights(num_steps: int, every_step: bool) -> Tensor:
         weights[:-1] = 0.5 / (num_steps - 1)
         weights[-1] = 0.5
     return weights
+
+
+def choice_log_probs(logits: Tensor, choices: Tensor) -> Tensor:
+    """log π of choices (T, B) under logits (T, B, n), (T, B)."""
+    return logits.log_softmax(-1).gather(-1, choices.unsqueeze(-1)).squeeze(-1)
+
+
+def mean_entropy(logits: Tensor) -> Tensor:
+    """The mean entropy of choices under logits (T, B, n), in nats: from 0 to log n."""
+    log_probs = logits.log_softmax(-1)
+    return -(log_probs.exp() * log_probs).sum(-1).mean()
 
 
 def policy_loss(log_probs: Tensor, advantages: Tensor) -> Tensor:

@@ -16,7 +16,10 @@ class GlimpseNetwork(nn.Module):
         feature_size: width of h_g and of h_l.
         output_size: width of g.
         pixel_scale: factor on the pixels at the input.
+        scale_factor: further factor on each scale, relative to the finer one before it.
     """
+
+    pixel_scales: Tensor
 
     def __init__(
         self,
@@ -24,9 +27,11 @@ class GlimpseNetwork(nn.Module):
         feature_size: int,
         output_size: int,
         pixel_scale: float,
+        scale_factor: float = 1.0,
     ) -> None:
         super().__init__()
-        self.pixel_scale = pixel_scale
+        scales = pixel_scale * scale_factor ** torch.arange(glimpse_shape[0])
+        self.register_buffer("pixel_scales", scales.view(-1, 1, 1), persistent=False)
         self.what = nn.Linear(torch.Size(glimpse_shape).numel(), feature_size)
         self.where = nn.Linear(2, feature_size)
         # Linear(h_g) + Linear(h_l) is one Linear over both side by side: one matrix product.
@@ -34,43 +39,99 @@ class GlimpseNetwork(nn.Module):
 
     def forward(self, glimpses: Tensor, locations: Tensor) -> Tensor:
         """Glimpses (B, K · C, G, G) and locations (B, 2) to features (B, D)."""
-        what = self.what(glimpses.flatten(1) * self.pixel_scale)
+        what = self.what((glimpses * self.pixel_scales).flatten(1))
         both = torch.cat([what, self.where(locations)], dim=1)
         return torch.relu(self.what_and_where(torch.relu(both)))
 
 
 class Core(nn.Module):
-    """f_h: h_t = ReLU(Linear(h_{t−1}) + Linear(g_t)), the paper's core for classification."""
+    """f_h: the recurrent network. What it knows is its state, of which h_t is what the heads see.
 
-    def __init__(self, input_size: int, hidden_size: int) -> None:
+    Args:
+        input_size: D', width of the glimpse feature.
+        hidden_size: D, width of h_t.
+        state_size: width of the state.
+    """
+
+    def __init__(self, input_size: int, hidden_size: int, state_size: int) -> None:
         super().__init__()
+        self.input_size = input_size
         self.hidden_size = hidden_size
-        self.state_and_input = nn.Linear(hidden_size + input_size, hidden_size)
+        self.state_size = state_size
 
     def initial_state(self, batch_size: int, device: torch.device) -> Tensor:
-        """h_0 = 0, (B, D)."""
-        return torch.zeros(batch_size, self.hidden_size, device=device)
+        """Zeros, (B, state_size)."""
+        return torch.zeros(batch_size, self.state_size, device=device)
+
+    def hidden(self, state: Tensor) -> Tensor:
+        """h_t, (B, D), of a state."""
+        return state[:, : self.hidden_size]
+
+    def initialise_he(self) -> None:
+        """Weights with which a new core already remembers; zero biases."""
+        raise NotImplementedError
+
+
+class RectifierCore(Core):
+    """h_t = ReLU(Linear(h_{t−1}) + Linear(g_t)), the paper's core for classification."""
+
+    def __init__(self, input_size: int, hidden_size: int) -> None:
+        super().__init__(input_size, hidden_size, state_size=hidden_size)
+        self.state_and_input = nn.Linear(hidden_size + input_size, hidden_size)
 
     def forward(self, features: Tensor, state: Tensor) -> Tensor:
-        """Features (B, D') and state (B, D) to the next state (B, D)."""
+        """Features (B, D') and state (B, D) to the next state."""
         return torch.relu(self.state_and_input(torch.cat([state, features], dim=1)))
+
+    def initialise_he(self) -> None:
+        """0.9 · I from state to state (Le, Jaitly & Hinton 2015, arXiv 1504.00941)."""
+        recurrent = self.state_and_input.weight[:, : self.hidden_size]
+        from_input = self.state_and_input.weight[:, self.hidden_size :]
+        with torch.no_grad():
+            recurrent.copy_(0.9 * torch.eye(self.hidden_size))
+            from_input.normal_(0, (2 / self.input_size) ** 0.5)
+        nn.init.zeros_(self.state_and_input.bias)
+
+
+class LSTMCore(Core):
+    """LSTM (Hochreiter & Schmidhuber 1997), the paper's core for Catch; its state is h_t and c_t.
+
+    i, f, g, o = Linear(h_{t−1}) + Linear(g_t)
+    c_t = σ(f) · c_{t−1} + σ(i) · tanh(g)
+    h_t = σ(o) · tanh(c_t)
+    """
+
+    def __init__(self, input_size: int, hidden_size: int) -> None:
+        super().__init__(input_size, hidden_size, state_size=2 * hidden_size)
+        # One matrix product for all gates; nn.LSTMCell takes two.
+        self.gates = nn.Linear(hidden_size + input_size, 4 * hidden_size)
+
+    def forward(self, features: Tensor, state: Tensor) -> Tensor:
+        """Features (B, D') and state (B, 2 D) to the next state."""
+        hidden, cell = state.chunk(2, dim=1)
+        gates = self.gates(torch.cat([hidden, features], dim=1))
+        input_gate, forget_gate, candidate, output_gate = gates.chunk(4, dim=1)
+        cell = forget_gate.sigmoid() * cell + input_gate.sigmoid() * candidate.tanh()
+        return torch.cat([output_gate.sigmoid() * cell.tanh(), cell], dim=1)
+
+    def initialise_he(self) -> None:
+        """He-normal too, since states that hardly differ teach nothing, and open forget gates."""
+        nn.init.kaiming_normal_(self.gates.weight, nonlinearity="relu")
+        nn.init.zeros_(self.gates.bias)
+        with torch.no_grad():
+            self.gates.bias[self.hidden_size : 2 * self.hidden_size] = 1
+
+
+CORES: dict[str, type[RectifierCore | LSTMCore]] = {"rectifier": RectifierCore, "lstm": LSTMCore}
 
 
 def initialise_he(glimpse_network: GlimpseNetwork, core: Core, heads: list[nn.Linear]) -> None:
-    """He-normal weights before rectifiers, zero biases, 0.9 · I from state to state.
-
-    The identity (Le, Jaitly & Hinton 2015, arXiv 1504.00941) lets a new core remember what it saw
-    several glimpses ago, and so lets gradients reach back.
-    """
-    for layer in (*glimpse_network.children(), core.state_and_input):
+    """He-normal weights before rectifiers, zero biases, and a core that remembers."""
+    for layer in glimpse_network.children():
         assert isinstance(layer, nn.Linear)
         nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")
         nn.init.zeros_(layer.bias)
-    recurrent = core.state_and_input.weight[:, : core.hidden_size]
-    from_input = core.state_and_input.weight[:, core.hidden_size :]
-    with torch.no_grad():
-        recurrent.copy_(0.9 * torch.eye(core.hidden_size))
-        from_input.normal_(0, (2 / from_input.shape[1]) ** 0.5)
+    core.initialise_he()
     for head in heads:
         nn.init.normal_(head.weight, 0, head.in_features**-0.5)
         nn.init.zeros_(head.bias)

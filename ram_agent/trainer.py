@@ -18,6 +18,7 @@ import gymnasium as gym
 import numpy as np
 import numpy.typing as npt
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 from torch.optim.swa_utils import AveragedModel
 from tqdm import tqdm
@@ -28,9 +29,12 @@ from ram_agent.config import TrainConfig
 from ram_agent.evaluation import evaluate
 from ram_agent.losses import (
     baseline_loss,
+    choice_log_probs,
+    generalized_advantages,
     label_gains,
     label_loss,
     mean,
+    mean_entropy,
     policy_loss,
     returns_to_go,
     supervision_weights,
@@ -38,6 +42,12 @@ from ram_agent.losses import (
 from ram_agent.rollout import Rollout, collect_rollout
 
 SCALE_DECAY = 0.99  # of the running mean square of advantages
+
+# Where there are no images in splits, the split is one of seeds: `ram evaluate` plays from seed 0,
+# training draws its seeds between these two.
+FIRST_TRAINING_SEED = 2**32
+VALIDATION_SEED = 2**40
+VALIDATION_GAMES = 2_000
 
 
 class Trainer:
@@ -174,10 +184,11 @@ class Trainer:
             1 + len(self.train_envs)
         )
         offset = number * envs.num_envs
+        first_seed = FIRST_TRAINING_SEED if self.num_images is None else 0
         rollout = collect_rollout(
             self.agent,
             envs,
-            seed=int(env_seed) + offset,
+            seed=first_seed + int(env_seed) + offset,
             options=None
             if self.num_images is None
             else {"index": self._index(self.update * config.batch_size + offset, envs.num_envs)},
@@ -187,44 +198,93 @@ class Trainer:
         return _Part(torch.autograd.grad(loss, self._parameters), metrics)
 
     def _loss(self, rollout: Rollout) -> tuple[Tensor, dict[str, float]]:
-        """The hybrid loss: label + location_weight · REINFORCE + baseline."""
-        config = self.config
+        """The loss of a rollout, and its metrics."""
         if rollout.labels is None:
-            raise ValueError(
-                "the environment tells no label in its infos, and this training is supervised."
-            )
-        weights = supervision_weights(len(rollout.rewards), config.supervision == "every_step")
-        labels_loss = label_loss(
-            rollout.choice_logits, rollout.labels, weights.to(self.agent.device)
-        )
-        # The last location moves only an observation that nobody acts on.
-        pays = self._pays(rollout)[:-1]
-        advantages = pays - rollout.baselines[:-1].detach()
-        location_loss = policy_loss(rollout.location_log_probs[:-1], self._scale(advantages))
-        baselines_loss = baseline_loss(rollout.baselines[:-1], pays)
-        done = self.update / self.num_updates
-        rise = min(1.0, done / config.location_warmup) if config.location_warmup > 0 else 1.0
-        loss = labels_loss + rise * config.location_weight * location_loss + baselines_loss
+            loss, metrics = self._reinforcement_loss(rollout)
+        else:
+            loss, metrics = self._hybrid_loss(rollout, rollout.labels)
         means = rollout.location_means[:-1].detach()
         return loss, {
             "loss": loss.item(),
             "train_error": 100 * (1 - rollout.rewards.sum(0).mean().item()),
-            "label_loss": labels_loss.item(),
-            "location_loss": location_loss.item(),
-            "baseline_loss": baselines_loss.item(),
-            "pay": mean(pays).item(),
-            "advantage_square": mean(advantages.square()).item(),
+            **metrics,
             # A gaze that has collapsed shows here: no spread, or means pressed to the border.
             "location_spread": mean((means - means.mean(1, keepdim=True)).square()).sqrt().item(),
             "location_at_border": mean((means.abs() > 0.95).float()).item(),
         }
 
-    def _pays(self, rollout: Rollout) -> Tensor:
+    # A location moves the next glimpse; the last one moves only an observation that nobody acts on,
+    # so it has no loss.
+
+    def _hybrid_loss(self, rollout: Rollout, labels: Tensor) -> tuple[Tensor, dict[str, float]]:
+        """With labels: cross-entropy + location_weight · REINFORCE + baseline (section 3.1)."""
+        config = self.config
+        weights = supervision_weights(len(rollout.rewards), config.supervision == "every_step")
+        labels_loss = label_loss(rollout.choice_logits, labels, weights.to(self.agent.device))
+        pays = self._pays(rollout, labels)[:-1]
+        advantages = pays - rollout.baselines[:-1].detach()
+        location_loss = policy_loss(rollout.location_log_probs[:-1], self._scale(advantages))
+        baselines_loss = baseline_loss(rollout.baselines[:-1], pays)
+        loss = (
+            labels_loss
+            + self._location_weight() * location_loss
+            + config.baseline_weight * baselines_loss
+        )
+        return loss, {
+            "label_loss": labels_loss.item(),
+            "location_loss": location_loss.item(),
+            "baseline_loss": baselines_loss.item(),
+            "pay": mean(pays).item(),
+            "advantage_square": mean(advantages.square()).item(),
+        }
+
+    def _reinforcement_loss(self, rollout: Rollout) -> tuple[Tensor, dict[str, float]]:
+        """Without labels: REINFORCE for choices and locations, from rewards alone (section 3.1)."""
+        config = self.config
+        returns = returns_to_go(rollout.rewards)
+        baselines = rollout.baselines
+        if config.baseline_loss == "cross_entropy":
+            if returns.min() < 0 or returns.max() > 1:
+                raise ValueError(
+                    f"baseline_loss='cross_entropy' takes returns from 0 to 1, and this "
+                    f"environment paid {returns.min():g} to {returns.max():g} an episode. Use "
+                    "squared_error."
+                )
+            baselines_loss = F.binary_cross_entropy_with_logits(baselines, returns)
+            baselines = baselines.sigmoid()
+        else:
+            baselines_loss = baseline_loss(baselines, returns)
+        advantages = generalized_advantages(rollout.rewards, baselines.detach(), config.gae_lambda)
+        scaled = self._scale(advantages)
+        choice_loss = policy_loss(choice_log_probs(rollout.choice_logits, rollout.choices), scaled)
+        location_loss = policy_loss(rollout.location_log_probs[:-1], scaled[:-1])
+        entropy = mean_entropy(rollout.choice_logits)
+        entropy_weight = config.entropy_weight * (1 - self.update / self.num_updates)
+        loss = (
+            choice_loss
+            + self._location_weight() * location_loss
+            + config.baseline_weight * baselines_loss
+            - entropy_weight * entropy
+        )
+        return loss, {
+            "choice_loss": choice_loss.item(),
+            "location_loss": location_loss.item(),
+            "baseline_loss": baselines_loss.item(),
+            "entropy": entropy.item(),
+            "advantage_square": mean(advantages.square()).item(),
+        }
+
+    def _location_weight(self) -> float:
+        """The weight of the locations' loss, which rises over the warm-up."""
+        done, warmup = self.update / self.num_updates, self.config.location_warmup
+        return self.config.location_weight * (min(1.0, done / warmup) if warmup > 0 else 1.0)
+
+    def _pays(self, rollout: Rollout, labels: Tensor) -> Tensor:
         """What each location is paid, (T, B)."""
-        if self.config.pay == "reward" or rollout.labels is None:
+        if self.config.pay == "reward":
             return returns_to_go(rollout.rewards)
         probs = rollout.choice_logits.detach().softmax(-1)
-        index = rollout.labels.expand(len(probs), -1).unsqueeze(-1)
+        index = labels.expand(len(probs), -1).unsqueeze(-1)
         label_probs = probs.gather(-1, index).squeeze(-1)
         return label_gains(label_probs, self.config.gain_discount)
 
@@ -277,7 +337,16 @@ class Trainer:
 
     def _validate(self) -> dict[str, float]:
         """Measure the averaged agent, note it in the metrics, and keep it if it is the best."""
-        error = evaluate(self.averaged_agent, self.validation_envs).error
+        if self.num_images is None:
+            result = evaluate(
+                self.averaged_agent,
+                self.validation_envs,
+                num_episodes=VALIDATION_GAMES,
+                seed=VALIDATION_SEED,
+            )
+        else:
+            result = evaluate(self.averaged_agent, self.validation_envs)
+        error = result.error
         count = self._sums.pop("count")
         row = {
             "update": self.update,

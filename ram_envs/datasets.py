@@ -7,7 +7,6 @@ a file is used only if the sha256 of its uncompressed contents is the one known 
 
 from __future__ import annotations
 
-import contextlib
 import difflib
 import functools
 import gzip
@@ -18,7 +17,6 @@ import io
 import math
 import os
 import sys
-import tempfile
 import threading
 import warnings
 import zlib
@@ -29,6 +27,8 @@ from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
+
+from ram_envs.files import write_bytes
 
 Split = Literal["train", "validation", "test"]
 SPLITS: tuple[Split, ...] = ("train", "validation", "test")
@@ -477,7 +477,7 @@ def _download(file: _IdxFile, folder: Path) -> npt.NDArray[np.uint8]:
         raise DatasetUnavailableError(f"MNIST could not be downloaded:{tried}\n{advice}")
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        _write_whole(folder / f"{file.name}.gz", raw)
+        write_bytes(folder / f"{file.name}.gz", raw)
     except OSError as error:
         raise DatasetUnavailableError(
             f"MNIST was downloaded but cannot be kept in {folder}: {error}. {advice}"
@@ -519,19 +519,6 @@ class _BoundedBytes(io.BytesIO):
         if self.tell() + len(data) > self._most_bytes:
             raise CorruptDatasetError(f"more than {self._most_bytes:,} bytes were sent")
         return super().write(data)
-
-
-def _write_whole(path: Path, content: bytes) -> None:
-    """Write a file that other processes see complete or not at all."""
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part")
-    try:
-        with os.fdopen(handle, "wb") as stream:
-            stream.write(content)
-        os.replace(temporary, path)
-    except BaseException:
-        with contextlib.suppress(OSError):
-            os.unlink(temporary)
-        raise
 
 
 def _most_bytes(file: _IdxFile) -> int:

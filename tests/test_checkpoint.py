@@ -22,9 +22,9 @@ from ram_agent.checkpoint import (
     load_agent,
     read_json,
     save_agent,
-    write_whole,
 )
 from ram_agent.config import AgentConfig
+from ram_envs.files import write_whole
 
 
 def make_agent(**settings: Any) -> RAMAgent:
@@ -83,11 +83,14 @@ def test_the_files_are_safetensors_and_json(tmp_path: Path) -> None:
         "format": "ram-agent",
         "version": 1,
         "agent": {
+            "core": "rectifier",
             "hidden_size": 8,
             "feature_size": 6,
             "location_mean": "tanh",
             "initialisation": "he",
             "pixel_scale": 3.0,
+            "scale_factor": 1.0,
+            "baseline_shapes_state": False,
         },
         "glimpse_shape": [2, 3, 3],
         "num_choices": 4,

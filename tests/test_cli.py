@@ -92,7 +92,7 @@ def test_train_says_how_it_goes(tmp_path: Path, capsys: pytest.CaptureFixture[st
     main(["train", *TINY, *TINY_AGENT, "--preset", "paper", "--epochs", "0.05", "--out", str(out)])
     said = capsys.readouterr().out
     # 64.85 episodes of 1,297, in batches of 32
-    assert f"RAMMNIST-v0 on digits: 3 updates, in {out}" in said
+    assert f"RAMMNIST-v0, digits: 3 updates, in {out}" in said
     assert "96 episodes" in said
     assert "RAMMNIST-v0, digits, test split: percent wrong of 300 images, one pass" in said
     config = json.loads((out / "config.json").read_text())
@@ -267,6 +267,34 @@ def test_watch_in_a_window(
     assert FakeWindow.shown == [ram_envs.rendering.FRAME_SIZE] * num_frames
 
 
+# --- a game ----------------------------------------------------------------------------------
+
+
+def test_a_game_is_trained_measured_and_watched(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "catch"
+    brief = ["--episodes", "64", "--batch-size", "16", "--validate-every", "32"]
+    main(["train", "RAMCatch-v0", *TINY_AGENT, *brief, "--out", str(out)])
+    assert "RAMCatch-v0, test split: mean return of 10000 games" in capsys.readouterr().out
+    config = json.loads((out / "config.json").read_text())
+    assert (config["env_kwargs"], config["dataset"]) == ({}, None)
+    assert config["agent"]["core"] == "lstm"
+    results = json.loads((out / "evaluation.json").read_text())["results"]
+    assert list(results) == ["learned gaze", "learned gaze, sampled", "random gaze", "centre gaze"]
+    assert results["learned gaze"].keys() == {"mean_return", "standard_error", "episodes"}
+    assert 0 < results["learned gaze"]["mean_return"] < 0.4  # chance is 0.08
+    assert len(RunFolder(out).read_metrics()) == 2
+
+    main(["evaluate", str(out), "--num-episodes", "50", "--save", str(tmp_path / "all.json")])
+    assert "mean return of 50 games" in capsys.readouterr().out
+    assert (
+        json.loads((tmp_path / "all.json").read_text())["results"]["random gaze"]["episodes"] == 50
+    )
+    main(["watch", str(out), "--save", str(tmp_path / "game.gif"), "--episodes", "1"])
+    assert frame_count(tmp_path / "game.gif") == 24
+
+
 # --- list and help ---------------------------------------------------------------------------
 
 
@@ -315,7 +343,8 @@ def fail(capsys: pytest.CaptureFixture[str], *args: object) -> str:
     [
         (["train"], "which environment? Expected ram train ENV_ID, one of: RAMMNIST-v0"),
         (["train", "RAMNIST-v0"], "RAMNIST"),
-        (["train", "RAMCatch-v0"], "RAMCatch-v0 has no labels to learn from"),
+        (["train", "RAMCatch-v0", "--dataset", "digits"], "dataset"),
+        (["train", "RAMCatch-v0", "--num-glimpses", "6"], "num_glimpses"),
         (["train", "RAMMNIST-v0", "--preset", "papr"], "'papr': expected one of default, paper"),
         (["train", "RAMMNIST-v0", "--preset=papr"], "'papr': expected one of default, paper"),
         (["train", "RAMMNIST-v0", "--dataset", "mnits"], "'mnits' does not exist"),

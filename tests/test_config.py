@@ -43,6 +43,14 @@ def test_default_preset_of_an_environment() -> None:
     assert preset("paper", "RAMMNIST-v0") == preset("paper")
 
 
+@pytest.mark.parametrize("name", PRESETS)
+def test_catch_is_played_with_an_lstm(name: str) -> None:
+    agent, training = preset(name, "RAMCatch-v0")
+    assert agent.core == "lstm"
+    assert preset(name)[0].core == "rectifier"
+    assert training.episodes * 23 >= 20_000_000 - 23  # frames, as many as the paper's
+
+
 def test_unknown_preset() -> None:
     with pytest.raises(ValueError, match=r"'papr': expected one of default, paper"):
         preset("papr")
@@ -89,6 +97,10 @@ def test_unknown_setting(config_type: Any, values: dict[str, Any], message: str)
         ("gain_discount", -0.5),
         ("location_weight", math.nan),
         ("parts", 0),
+        ("entropy_weight", -0.01),
+        ("baseline_weight", -1.0),
+        ("gae_lambda", -0.1),
+        ("gae_lambda", 1.5),
         ("average_decay", 1.0),
         ("average_decay", -0.5),
     ],
@@ -98,7 +110,7 @@ def test_impossible_setting(name: str, value: float) -> None:
         TrainConfig(**{name: value})
 
 
-@pytest.mark.parametrize("name", ["hidden_size", "feature_size"])
+@pytest.mark.parametrize("name", ["hidden_size", "feature_size", "pixel_scale", "scale_factor"])
 def test_network_without_width(name: str) -> None:
     with pytest.raises(ValueError, match=rf"{name}=0: expected a positive number"):
         AgentConfig(**{name: 0})

@@ -70,7 +70,7 @@ class ScriptedAgent(RAMAgent):
 
 def test_an_agent_that_knows_makes_no_error() -> None:
     result = evaluate(ScriptedAgent(awake=1), RecordingEnvs(4))
-    assert result == Evaluation(episodes=12, mean_return=1.0, errors=(0.0, 0.0, 0.0))
+    assert result == Evaluation(12, mean_return=1.0, return_spread=0.0, errors=(0.0, 0.0, 0.0))
     assert (result.error, result.standard_error) == (0.0, 0.0)
 
 
@@ -168,9 +168,10 @@ def test_gradients_are_off() -> None:
 @pytest.mark.parametrize(
     ("evaluation", "error", "standard_error"),
     [
-        (Evaluation(episodes=400, mean_return=0.8, errors=(60.0, 20.0)), 20, 2),
-        (Evaluation(episodes=100, mean_return=0.5, errors=()), 50, 5),  # rewards, no labels
-        (Evaluation(episodes=10_000, mean_return=1.0, errors=(0.0,)), 0, 0),
+        (Evaluation(400, mean_return=0.8, return_spread=0.4, errors=(60.0, 20.0)), 20, 2),
+        (Evaluation(100, mean_return=0.5, return_spread=0.5, errors=()), 50, 5),  # no labels
+        (Evaluation(900, mean_return=1.5, return_spread=0.6, errors=()), -50, 2),  # two balls each
+        (Evaluation(10_000, mean_return=1.0, return_spread=0.0, errors=(0.0,)), 0, 0),
     ],
 )
 def test_error_and_its_standard_error(

@@ -7,9 +7,12 @@ import torch
 
 from ram_agent.losses import (
     baseline_loss,
+    choice_log_probs,
     gaussian_log_prob,
+    generalized_advantages,
     label_gains,
     label_loss,
+    mean_entropy,
     policy_loss,
     returns_to_go,
     supervision_weights,
@@ -51,6 +54,39 @@ def test_gaussian_density_integrates_to_one() -> None:
 
 
 # --- what a location is paid -----------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("lambda_", "expected"),
+    [
+        # One game of three steps that pays 1 at the end; the baseline said 0.5, 0.25, 0.75.
+        (0.0, [-0.25, 0.5, 0.25]),  # what each step changed: 0.25 − 0.5, 0.75 − 0.25, 1 − 0.75
+        (0.5, [0.0625, 0.625, 0.25]),  # −0.25 + ½ (0.5 + ½ · 0.25), 0.5 + ½ · 0.25
+        (1.0, [0.5, 0.75, 0.25]),  # the return less the baseline
+    ],
+)
+def test_generalized_advantages(lambda_: float, expected: list[float]) -> None:
+    rewards = torch.tensor([[0.0, 9.0], [0.0, 9.0], [1.0, 9.0]])  # the second game is another's
+    baselines = torch.tensor([[0.5, 1.0], [0.25, 2.0], [0.75, 3.0]])
+    close(generalized_advantages(rewards, baselines, lambda_)[:, 0], expected)
+
+
+def test_rewards_on_the_way_count_in_advantages() -> None:
+    rewards, baselines = torch.tensor([[2.0], [1.0]]), torch.tensor([[2.5], [0.5]])
+    close(generalized_advantages(rewards, baselines, 1.0), [[0.5], [0.5]])
+    close(generalized_advantages(rewards, baselines, 0.0), [[0.0], [0.5]])
+
+
+def test_choice_log_probs() -> None:
+    logits = torch.tensor([[[0.0, 0.0, 0.0]], [[2.0, 0.0, 1.0]]])  # (T, B, n) = (2, 1, 3)
+    close(choice_log_probs(logits, torch.tensor([[1], [2]])), [[-1.0986123], [-1.4076059]])
+
+
+def test_mean_entropy() -> None:
+    even, sure = [0.0, 0.0, 0.0, 0.0], [100.0, 0.0, 0.0, 0.0]
+    close(mean_entropy(torch.tensor([[even]])), 1.3862944)  # log 4
+    close(mean_entropy(torch.tensor([[sure], [even]])), 0.6931472)
+    assert mean_entropy(torch.tensor([[[-1e9, 0.0]]])).item() == 0  # not NaN
 
 
 def test_returns_to_go() -> None:

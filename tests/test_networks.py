@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch.nn.functional import linear
 
-from ram_agent.networks import Core, GlimpseNetwork, initialise_he
+from ram_agent.networks import GlimpseNetwork, LSTMCore, RectifierCore, initialise_he
 
 
 @pytest.fixture(autouse=True)
@@ -14,8 +14,8 @@ def seeded() -> None:
     torch.manual_seed(0)
 
 
-def glimpse_network(pixel_scale: float = 1.0) -> GlimpseNetwork:
-    return GlimpseNetwork((3, 4, 4), feature_size=8, output_size=16, pixel_scale=pixel_scale)
+def glimpse_network(pixel_scale: float = 1.0, scale_factor: float = 1.0) -> GlimpseNetwork:
+    return GlimpseNetwork((3, 4, 4), 8, 16, pixel_scale, scale_factor)
 
 
 def test_glimpse_network_is_the_formula_of_the_paper() -> None:
@@ -39,8 +39,16 @@ def test_pixel_scale_multiplies_the_glimpse_and_not_the_location() -> None:
     torch.testing.assert_close(scaled(glimpses, locations), plain(3 * glimpses, locations))
 
 
-def test_core_is_the_formula_of_the_paper() -> None:
-    core = Core(input_size=6, hidden_size=4)
+def test_scale_factor_makes_means_sums() -> None:
+    summed, plain = glimpse_network(scale_factor=4.0), glimpse_network()
+    plain.load_state_dict(summed.state_dict())
+    glimpses, locations = torch.rand(5, 3, 4, 4), torch.rand(5, 2)
+    sums = glimpses * torch.tensor([1.0, 4.0, 16.0]).view(3, 1, 1)
+    torch.testing.assert_close(summed(glimpses, locations), plain(sums, locations))
+
+
+def test_rectifier_core_is_the_formula_of_the_paper() -> None:
+    core = RectifierCore(input_size=6, hidden_size=4)
     features, state = torch.randn(5, 6), torch.randn(5, 4)
     next_state = core(features, state)
 
@@ -50,14 +58,28 @@ def test_core_is_the_formula_of_the_paper() -> None:
     torch.testing.assert_close(next_state, expected)
 
 
+def test_lstm_core_is_pytorchs() -> None:
+    core, cell = LSTMCore(input_size=6, hidden_size=4), torch.nn.LSTMCell(6, 4)
+    with torch.no_grad():
+        cell.weight_hh.copy_(core.gates.weight[:, :4])
+        cell.weight_ih.copy_(core.gates.weight[:, 4:])
+        cell.bias_ih.copy_(core.gates.bias)
+        cell.bias_hh.zero_()
+    features, state = torch.randn(5, 6), torch.randn(5, 8)
+    next_state = core(features, state)
+    hidden, memory = cell(features, (state[:, :4], state[:, 4:]))
+    torch.testing.assert_close(next_state, torch.cat([hidden, memory], dim=1))
+    torch.testing.assert_close(core.hidden(next_state), hidden)
+
+
 def test_state_begins_at_zero() -> None:
-    state = Core(input_size=6, hidden_size=4).initial_state(3, torch.device("cpu"))
-    assert state.tolist() == [[0.0] * 4] * 3
+    for core, size in ((RectifierCore(6, 4), 4), (LSTMCore(6, 4), 8)):
+        assert core.initial_state(3, torch.device("cpu")).tolist() == [[0.0] * size] * 3
 
 
 def test_he_initialisation() -> None:
     network = GlimpseNetwork((2, 10, 10), feature_size=100, output_size=200, pixel_scale=1.0)
-    core = Core(input_size=200, hidden_size=300)
+    core = RectifierCore(input_size=200, hidden_size=300)
     head = torch.nn.Linear(400, 1000)
     initialise_he(network, core, [head])
 
@@ -75,9 +97,21 @@ def test_he_initialisation() -> None:
 
 
 def test_a_new_core_remembers() -> None:
-    network, core = glimpse_network(), Core(input_size=16, hidden_size=4)
+    network, core = glimpse_network(), RectifierCore(input_size=16, hidden_size=4)
     initialise_he(network, core, [])
     state = torch.tensor([[1.0, 0.5, 0.0, 2.0]])
     with torch.no_grad():
         seen_nothing = core(torch.zeros(1, 16), state)
     torch.testing.assert_close(seen_nothing, torch.tensor([[0.9, 0.45, 0.0, 1.8]]))
+
+
+def test_a_new_lstm_keeps_most_of_what_it_knows() -> None:
+    core = LSTMCore(input_size=100, hidden_size=100)
+    initialise_he(glimpse_network(), core, [])
+    assert core.gates.weight.std().item() == pytest.approx(0.1, rel=0.05)  # √(2 / 200)
+    with torch.no_grad():
+        state = core(torch.zeros(1, 100), torch.cat([torch.zeros(1, 100), torch.ones(1, 100)], 1))
+    # The forget gate's bias is 1, the others' 0: c = σ(1) · 1, h = σ(0) · tanh(c).
+    assert state[0, [0, 99, 100, 199]].tolist() == pytest.approx(
+        [0.3119, 0.3119, 0.7311, 0.7311], abs=1e-4
+    )

@@ -21,7 +21,7 @@ import ram_agent.trainer
 import ram_envs
 from ram_agent.agent import RAMAgent
 from ram_agent.checkpoint import CheckpointError, RunFolder, load_agent
-from ram_agent.config import PRESETS, AgentConfig, TrainConfig
+from ram_agent.config import PRESETS, AgentConfig, TrainConfig, preset
 from ram_agent.evaluation import Evaluation, evaluate
 from ram_agent.trainer import Trainer
 
@@ -260,19 +260,6 @@ def test_environments_that_are_not_the_batch() -> None:
             Trainer(agent, [make_envs(size) for size in sizes], make_envs(24), SHORT)
 
 
-class UnlabelledEnvs(gym.vector.VectorWrapper):
-    def reset(self, **keywords: Any) -> Any:
-        observation, _ = super().reset(**keywords)
-        return observation, {}
-
-
-def test_an_environment_without_labels() -> None:
-    trainer = make_trainer(dataclasses.replace(SHORT, parts=1))
-    trainer.train_envs = tuple(UnlabelledEnvs(envs) for envs in trainer.train_envs)
-    with pytest.raises(ValueError, match="tells no label"):
-        trainer.train_one_update()
-
-
 # --- schedules -------------------------------------------------------------------------------
 
 
@@ -339,6 +326,86 @@ def test_length_of_training() -> None:
     ):
         trainer = make_trainer(dataclasses.replace(SHORT, **settings))
         assert (trainer.num_updates, trainer.validation_interval) == (num_updates, interval)
+
+
+# --- without labels --------------------------------------------------------------------------
+
+SMALL_GAME = {"size": 5, "max_speed": 0.0, "glimpse_size": 5, "num_scales": 1}
+ALONE = dataclasses.replace(
+    preset("default", "RAMCatch-v0")[1],
+    batch_size=64,
+    parts=2,
+    learning_rate=1e-2,
+    warmup_updates=20,
+    validate_every=64,
+)
+
+
+def make_game_trainer(config: TrainConfig, **keywords: Any) -> Trainer:
+    """A new agent that is to learn a game of four steps, in which the ball falls straight."""
+
+    def make(num_envs: int) -> gym.vector.VectorEnv:
+        mode = AutoresetMode.DISABLED
+        keys = {**SMALL_GAME, **keywords}
+        return gym.make_vec("RAMCatch-v0", num_envs=num_envs, autoreset_mode=mode, **keys)
+
+    parts = [make(config.batch_size // config.parts) for _ in range(config.parts)]
+    torch.manual_seed(config.seed)
+    spaces = parts[0].single_observation_space, parts[0].single_action_space
+    agent_config = dataclasses.replace(
+        preset("default", "RAMCatch-v0")[0], hidden_size=32, feature_size=32
+    )
+    return Trainer(RAMAgent(*spaces, agent_config), parts, make(500), config)
+
+
+def test_it_learns_a_game_from_its_reward_alone() -> None:
+    trainer = make_game_trainer(dataclasses.replace(ALONE, episodes=64 * 250))
+    before = evaluate(trainer.agent, trainer.validation_envs, num_episodes=1000)
+    while not trainer.is_over:
+        trainer.train_one_update()
+    after = evaluate(trainer.averaged_agent, trainer.validation_envs, num_episodes=1000)
+    assert before.mean_return < 0.5  # a paddle that stays catches 2 of 6, or a little more
+    assert after.mean_return > 0.9
+
+
+def test_metrics_of_a_game() -> None:
+    trainer = make_game_trainer(ALONE)
+    with torch.no_grad():
+        for head in (trainer.agent.choice_head, trainer.agent.baseline_head):
+            head.weight.zero_()
+            head.bias.zero_()
+    metrics = trainer.train_one_update()
+    assert metrics["entropy"] == pytest.approx(math.log(3))  # three moves, each as likely
+    assert metrics["baseline_loss"] == pytest.approx(math.log(2))  # a probability of ½
+    assert 0 < metrics["train_error"] < 100
+    assert "label_loss" not in metrics
+
+
+def test_a_probability_cannot_stand_for_several_balls() -> None:
+    trainer = make_game_trainer(ALONE, num_balls=3)
+    with pytest.raises(ValueError, match=r"takes returns from 0 to 1.* Use squared_error"):
+        trainer.train_one_update()
+
+
+def test_games_of_training_and_validation_are_not_those_of_the_test(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    trainer = make_game_trainer(dataclasses.replace(ALONE, episodes=64))
+    seeds: list[tuple[int, int]] = []
+    for envs in (*trainer.train_envs, trainer.validation_envs):
+        unwrapped = envs.unwrapped
+        reset = unwrapped.reset
+
+        def noting(*, seed: int, reset: Any = reset, num: int = envs.num_envs, **rest: Any) -> Any:
+            seeds.append((seed, seed + num))
+            return reset(seed=seed, **rest)
+
+        monkeypatch.setattr(unwrapped, "reset", noting)
+    trainer.train()
+    training, validation = seeds[:2], seeds[2:]
+    assert all(first >= 2**32 and last < 2**40 for first, last in training)
+    assert abs(training[0][0] - training[1][0]) == 32  # no game is played twice
+    assert [seed - 2**40 for seed, _ in validation] == [0, 500, 1000, 1500]
 
 
 # --- one update ------------------------------------------------------------------------------
@@ -532,7 +599,7 @@ class ScriptedErrors:
 
     def __call__(self, agent: RAMAgent, envs: Any) -> Evaluation:
         self.agents.append(agent)
-        return Evaluation(episodes=24, mean_return=0.0, errors=(self.errors.pop(0),))
+        return Evaluation(24, mean_return=0.0, return_spread=0.0, errors=(self.errors.pop(0),))
 
 
 def test_stops_without_a_new_best_and_keeps_the_best(
@@ -668,7 +735,7 @@ def test_learns_to_look_where_the_answer_is() -> None:
         batch_size=64,
         learning_rate=3e-3,
         location_weight=0.5,
-        episodes=64 * 300,
+        episodes=64 * 250,
         validate_every=64 * 150,
     )
     trainer = make_trainer(

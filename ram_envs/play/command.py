@@ -19,6 +19,7 @@ import numpy as np
 import ram_envs
 from ram_envs.catch import Catch
 from ram_envs.classification import ImageClassification
+from ram_envs.files import write_json
 from ram_envs.glimpse_env import GlimpseEnv
 from ram_envs.play.catch_game import CatchGame
 from ram_envs.play.game import PILOT_REST, Game, Phase
@@ -29,7 +30,6 @@ from ram_envs.play.recording import (
     RecordingError,
     load_recording,
     save_recording,
-    write_json,
 )
 from ram_envs.play.seat import AgentPilot, Deal, Pilot, RecordedPilot, Seat
 

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import json
 import math
-import os
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
+from ram_envs.files import write_json
 from ram_envs.play.seat import Action, Deal
 
 FORMAT, FORMAT_VERSION = "ram-play", 1
@@ -88,26 +87,6 @@ def load_recording(path: Path, env_id: str) -> Recording:
         ) from None
 
 
-def write_json(path: Path, value: Any) -> None:
-    """Write `value` as indented JSON, wholly or not at all."""
-    text = json.dumps(value, indent=1, ensure_ascii=False) + "\n"
-    write_whole(path, lambda file: _write_bytes(file, text.encode()))
-
-
-def write_whole(path: Path, write: Callable[[IO[bytes]], None]) -> None:
-    """Call `write` with a new file and put it in the place of `path`, wholly or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        with temporary.open("wb") as file:
-            write(file)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
-
-
 def _read_episode(episode: Any) -> RecordedEpisode:
     index = episode["index"]
     deal = Deal(_whole(episode["seed"]), None if index is None else _whole(index))
@@ -124,7 +103,3 @@ def _whole(value: Any) -> int:
     if not isinstance(value, int) or isinstance(value, bool) or value < 0:
         raise ValueError(f"{value!r} where a whole number belongs")
     return value
-
-
-def _write_bytes(file: IO[bytes], content: bytes) -> None:
-    file.write(content)
