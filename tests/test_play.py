@@ -768,6 +768,25 @@ def test_record_and_replay_from_the_command_line(
     assert f"caught {content['score']} of 1 balls" in capsys.readouterr().out
 
 
+def test_what_was_played_outlives_a_crash(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def play_two_and_crash(stage: Stage, seconds: float) -> None:
+        for _ in range(2):
+            press(stage, pygame.K_SPACE)
+            while stage.game.phase is Phase.PLAYING:
+                stage.game.tick(ROW)
+        press(stage, pygame.K_SPACE)
+        stage.game.tick(ROW)
+        raise RuntimeError("power cut")
+
+    monkeypatch.setattr(Stage, "tick", play_two_and_crash)
+    path = tmp_path / "game.json"
+    with pytest.raises(RuntimeError, match="power cut"):
+        run_main("RAMCatch-v0", "--size", "12", "--record", str(path))
+    recording = load_recording(path, "RAMCatch-v0")
+    assert [len(episode.actions) for episode in recording.episodes] == [11, 11]
+    assert command.replayed_score(recording) == recording.score
+
+
 def test_a_game_without_a_display_says_what_else_to_do(tmp_path: Path) -> None:
     blind = {"DISPLAY", "WAYLAND_DISPLAY", "SDL_VIDEODRIVER"}
     environment = {key: value for key, value in os.environ.items() if key not in blind}

@@ -78,6 +78,8 @@ def play(options: argparse.Namespace) -> None:
         raise ValueError("--gif draws a game without hands: add --agent RUN or --replay FILE.")
     table = set_up(options)
     game = table.game
+    # After every episode, so that not even a crash takes more than the one that is played.
+    game.on_episode_end = lambda: _keep(table, options)
     if options.gif is not None:
         gif.save_gif(game, options.gif)
         print(f"Written to {options.gif}")
@@ -87,12 +89,19 @@ def play(options: argparse.Namespace) -> None:
     print(game.summary())
     if game.phase is Phase.FINISHED and game.opponent is not None:
         print(game.verdict_words())
+    _keep(table, options)
     if options.record is not None:
-        save_recording(_recording(table), options.record)
         print(f"Recorded in {options.record}")
     if options.save is not None:
-        save_results(table, options.save)
         print(f"Results in {options.save}")
+
+
+def _keep(table: Table, options: argparse.Namespace) -> None:
+    """Write the files that the options ask for, as far as the game has come."""
+    if options.record is not None:
+        save_recording(_recording(table), options.record)
+    if options.save is not None:
+        save_results(table, options.save)
 
 
 def set_up(options: argparse.Namespace) -> Table:

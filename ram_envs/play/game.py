@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from enum import Enum, auto
 
 from ram_envs.play.recording import RecordedEpisode
@@ -39,6 +39,7 @@ class Game:
         peeked: how many counted verdicts were reached with the fog lifted.
         gaze: the pixel edge at which the player will look next.
         episodes: what was played, for a recording.
+        on_episode_end: called after each episode, to keep what was played.
     """
 
     noun, verb = "episodes", "won"
@@ -52,6 +53,7 @@ class Game:
         self.peeked = 0
         self.gaze: Edge = (0, 0)
         self.episodes: list[RecordedEpisode] = []
+        self.on_episode_end: Callable[[], None] = lambda: None
         self.speed = 1.0
         self._deals: Iterator[Deal] = iter(deals)
         self._deal = next(self._deals)
@@ -227,6 +229,7 @@ class Game:
     def _end_episode(self) -> None:
         self.episodes.append(RecordedEpisode(self._deal, list(self.player.actions)))
         self._counted.add(self._deal)
+        self.on_episode_end()
 
     def _next(self) -> None:
         deal = next(self._deals, None)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 
 import pygame
 from gymnasium.error import Error
@@ -182,15 +183,24 @@ def run(stage: Stage, title: str) -> None:
             "picture instead: play with --gif FILE and --agent RUN or --replay FILE, or use "
             "`ram watch RUN --save FILE`."
         ) from None
-    clock = pygame.time.Clock()
     try:
+        last_frame = time.perf_counter()
         while not stage.closed:
-            for event in pygame.event.get():
-                stage.handle(event)
-            stage.tick(clock.tick(FRAMES_PER_SECOND) / 1000)
+            _handle_events_until(stage, last_frame + 1 / FRAMES_PER_SECOND)
+            now = time.perf_counter()
+            stage.tick(now - last_frame)
+            last_frame = now
             screen = pygame.display.get_surface()  # a new one whenever the window was resized
             assert screen is not None
             stage.draw(screen)
             pygame.display.flip()
     finally:
         pygame.display.quit()
+
+
+def _handle_events_until(stage: Stage, next_frame: float) -> None:
+    """Handle events as they come, not once a frame, until the next one is due."""
+    for event in pygame.event.get():
+        stage.handle(event)
+    while not stage.closed and (left := next_frame - time.perf_counter()) > 0:
+        stage.handle(pygame.event.wait(max(1, int(1000 * left))))  # 0 would wait for ever
