@@ -115,6 +115,8 @@ class Sheet:
             if not pygame.font.get_init():
                 pygame.font.init()
                 self._fonts.clear()
-            return self._fonts.setdefault(pixels, pygame.font.Font(None, pixels))
+            if pixels not in self._fonts:
+                self._fonts[pixels] = pygame.font.Font(None, pixels)
+            return self._fonts[pixels]
         except (ImportError, NotImplementedError):
             return None
