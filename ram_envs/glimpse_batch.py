@@ -29,7 +29,8 @@ class GlimpseBatch(Generic[State]):
         task: the world.
         retina: the sensor.
         num_envs: B.
-        initial_location: (x, y) of every episode's first glimpse; uniformly random if None.
+        initial_location: (x, y) of every episode's first glimpse; uniformly random if None. An
+            attribute too, which may be changed.
         keep_trails: whether to remember what was looked at, for `scene`.
 
     Raises:
@@ -53,9 +54,10 @@ class GlimpseBatch(Generic[State]):
         self.state = task.allocate(num_envs)
         self.running = np.zeros(num_envs, np.bool_)
         self.locations = np.zeros((num_envs, 2), np.float32)
-        self._initial_location = checked_initial_location(initial_location)
+        self.initial_location = checked_initial_location(initial_location)
         self._keys = np.zeros(num_envs, np.uint64)
         self._episodes = np.zeros(num_envs, np.int64)
+        self._steps = np.zeros(num_envs, np.int64)
         # A picture is summed once and looked at often; a game's frame is looked at once.
         self._sums = None if task.frames_change else retina.allocate(num_envs, task.image_shape)
         self._trails: list[_Trail] | None = (
@@ -94,11 +96,12 @@ class GlimpseBatch(Generic[State]):
         gaze_streams = Streams(combine_keys(episode_keys, 0))
         task_streams = Streams(combine_keys(episode_keys, 1))
         self.task.begin(self.state, rows, task_streams, options)
-        if self._initial_location is None:
+        if self.initial_location is None:
             self.locations[rows] = gaze_streams.uniform(2, -1, 1)
         else:
-            self.locations[rows] = self._initial_location
+            self.locations[rows] = self.initial_location
         self._episodes[rows] += 1
+        self._steps[rows] = 0
         self.running[rows] = True
         if self._sums is not None:
             source, source_rows = self.task.images(self.state)
@@ -119,6 +122,7 @@ class GlimpseBatch(Generic[State]):
         """
         outcome = self.task.advance(self.state, rows, choices)
         self.locations[rows] = locations
+        self._steps[rows] += 1
         self.running[rows] = ~outcome.terminations
         if self._trails is not None:
             for row, choice, reward in zip(rows, choices, outcome.rewards, strict=True):
@@ -136,6 +140,11 @@ class GlimpseBatch(Generic[State]):
             for row, trail in enumerate(self._trails):
                 trail.look(edges[row], glimpses[row])
         return {"glimpse": glimpses, "location": self.locations.copy()}
+
+    def random_locations(self) -> npt.NDArray[np.float32]:
+        """Uniformly random locations (B, 2), as the seeds say, for a gaze that is not chosen."""
+        streams = Streams(combine_keys(self._keys, self._episodes, 2, self._steps))
+        return streams.uniform(2, -1, 1).astype(np.float32)
 
     def infos(self, mask: npt.NDArray[np.bool_] | None = None) -> Infos:
         """The infos of the rows in `mask` (or all) as Gymnasium batches them: key and _key."""

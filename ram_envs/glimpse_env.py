@@ -174,6 +174,12 @@ class GlimpseVectorEnv(gym.vector.VectorEnv[Observation, Any, npt.NDArray[Any]])
         self._all_rows: Rows = np.arange(num_envs)
         self._seeded = False
         self._begun = np.zeros(num_envs, np.bool_)
+        self._final_canvases: npt.NDArray[np.uint8] | None = None
+
+    @property
+    def final_canvases(self) -> npt.NDArray[np.uint8]:
+        """The whole images (B, H, W[, C]) before the last reset within a step (SAME_STEP)."""
+        return self.canvases if self._final_canvases is None else self._final_canvases
 
     @property
     def canvases(self) -> npt.NDArray[np.uint8]:
@@ -257,6 +263,7 @@ class GlimpseVectorEnv(gym.vector.VectorEnv[Observation, Any, npt.NDArray[Any]])
 
     def _final(self, ended: npt.NDArray[np.bool_]) -> Infos:
         """final_obs and final_info of the sub-environments that ended in this step."""
+        self._final_canvases = self.batch.canvases
         observations = self.batch.observe()
         final_obs = np.full(self.num_envs, None, dtype=object)
         for row in np.flatnonzero(ended):

@@ -1,0 +1,194 @@
+"""The vector twins of `ram_envs.wrappers`: same names, same arguments, same episodes, bit for bit.
+
+They wrap what `gym.make_vec` gives for an id of ram_envs, in every auto-reset mode.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+import numpy.typing as npt
+from gymnasium.utils import RecordConstructorArgs
+from gymnasium.vector import AutoresetMode
+from gymnasium.vector.utils import batch_space
+
+from ram_envs.checks import checked_initial_location
+from ram_envs.glimpse_env import GlimpseVectorEnv
+from ram_envs.wrappers import canvas_space
+from ram_envs.wrappers.codes import (
+    ActionCode,
+    DictCode,
+    FixedGazeCode,
+    FlatBoxCode,
+    GridCode,
+    RandomGazeCode,
+    num_choices,
+)
+from ram_envs.wrappers.history import GlimpseHistory
+
+__all__ = [
+    "DictAction",
+    "FixedGaze",
+    "FlatBoxAction",
+    "GlimpseStack",
+    "GridAction",
+    "RandomGaze",
+    "WholeCanvas",
+]
+
+VectorEnv = gym.vector.VectorEnv[Any, Any, Any]
+Step = tuple[Any, Any, Any, Any, dict[str, Any]]
+
+
+class _VectorWrapper(gym.vector.VectorWrapper[Any, Any, Any, Any, Any], RecordConstructorArgs):
+    """A wrapper of the environments of ram_envs."""
+
+    def __init__(self, env: VectorEnv) -> None:
+        super().__init__(env)
+        if not isinstance(env.unwrapped, GlimpseVectorEnv):
+            raise TypeError(
+                f"{env} is not a vector environment of ram_envs: expected what "
+                'gym.make_vec("RAM…-v0", num_envs=…) gives.'
+            )
+
+    @property
+    def native(self) -> GlimpseVectorEnv:
+        """The environment inside all wrappers."""
+        native = self.unwrapped
+        assert isinstance(native, GlimpseVectorEnv)
+        return native
+
+    @property
+    def autoreset_mode(self) -> AutoresetMode:
+        return self.native.autoreset_mode
+
+
+class _CodedAction(_VectorWrapper):
+    """Actions said in another code."""
+
+    def __init__(self, env: VectorEnv, code: ActionCode) -> None:
+        super().__init__(env)
+        self._code = code
+        self.single_action_space = code.space
+        self.action_space = batch_space(code.space, env.num_envs)
+
+    def step(self, actions: Any) -> Step:
+        return self.env.step(self._code.decode(actions, self.native.batch))
+
+
+class GridAction(_CodedAction):
+    """Actions (column, row, choice), `MultiDiscrete`. See `ram_envs.wrappers.GridAction`."""
+
+    def __init__(self, env: VectorEnv, columns: int = 8, rows: int = 8) -> None:
+        RecordConstructorArgs.__init__(self, columns=columns, rows=rows)
+        super().__init__(env, GridCode(num_choices(env), columns, rows))
+
+
+class FlatBoxAction(_CodedAction):
+    """Actions are vectors: x, y, scores. See `ram_envs.wrappers.FlatBoxAction`."""
+
+    def __init__(self, env: VectorEnv) -> None:
+        RecordConstructorArgs.__init__(self)
+        super().__init__(env, FlatBoxCode(num_choices(env)))
+
+
+class DictAction(_CodedAction):
+    """Actions are dicts of arrays. See `ram_envs.wrappers.DictAction`."""
+
+    def __init__(self, env: VectorEnv, choice: str = "choice") -> None:
+        RecordConstructorArgs.__init__(self, choice=choice)
+        super().__init__(env, DictCode(num_choices(env), choice))
+
+
+class FixedGaze(_CodedAction):
+    """The gaze rests at one place. See `ram_envs.wrappers.FixedGaze`."""
+
+    def __init__(self, env: VectorEnv, location: tuple[float, float] = (0.0, 0.0)) -> None:
+        RecordConstructorArgs.__init__(self, location=location)
+        super().__init__(env, FixedGazeCode(num_choices(env), location))
+        self.native.batch.initial_location = checked_initial_location(location)
+
+
+class RandomGaze(_CodedAction):
+    """The gaze jumps to random places. See `ram_envs.wrappers.RandomGaze`."""
+
+    def __init__(self, env: VectorEnv) -> None:
+        RecordConstructorArgs.__init__(self)
+        super().__init__(env, RandomGazeCode(num_choices(env)))
+
+
+class WholeCanvas(_VectorWrapper):
+    """Observations are whole canvases, (B, H, W, C) uint8. See `ram_envs.wrappers.WholeCanvas`."""
+
+    def __init__(self, env: VectorEnv) -> None:
+        RecordConstructorArgs.__init__(self)
+        super().__init__(env)
+        self.single_observation_space = canvas_space(self.native.batch.task.image_shape)
+        self.observation_space = batch_space(self.single_observation_space, env.num_envs)
+
+    def reset(self, *, seed: Any = None, options: dict[str, Any] | None = None) -> Any:
+        _, infos = self.env.reset(seed=seed, options=options)
+        return self._shaped(self.native.canvases), infos
+
+    def step(self, actions: Any) -> Step:
+        _, rewards, terminations, truncations, infos = self.env.step(actions)
+        if "final_obs" in infos:
+            final_canvases = self._shaped(self.native.final_canvases)
+            for row in np.flatnonzero(infos["_final_obs"]):
+                infos["final_obs"][row] = final_canvases[row].copy()
+        return (
+            self._shaped(self.native.canvases),
+            rewards,
+            terminations,
+            truncations,
+            infos,
+        )
+
+    def _shaped(self, canvases: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
+        return canvases.reshape(self.observation_space.shape or ())
+
+
+class GlimpseStack(_VectorWrapper):
+    """The last n glimpses of each. See `ram_envs.wrappers.GlimpseStack`."""
+
+    def __init__(self, env: VectorEnv, num_glimpses: int = 4) -> None:
+        RecordConstructorArgs.__init__(self, num_glimpses=num_glimpses)
+        super().__init__(env)
+        space = env.single_observation_space
+        self._history = GlimpseHistory(space, num_glimpses, env.num_envs)
+        self.single_observation_space = self._history.space
+        self.observation_space = batch_space(self._history.space, env.num_envs)
+        self._everywhere = np.ones(env.num_envs, np.bool_)
+        self._begins = np.zeros(env.num_envs, np.bool_)  # in the next step, with NEXT_STEP
+
+    def reset(self, *, seed: Any = None, options: dict[str, Any] | None = None) -> Any:
+        mask = (options or {}).get("reset_mask", self._everywhere)
+        observations, infos = self.env.reset(seed=seed, options=options)
+        self._history.forget(mask)
+        self._history.push(mask, {key: value[mask] for key, value in observations.items()})
+        self._begins = self._begins & ~mask
+        return self._history.observations(), infos
+
+    def step(self, actions: Any) -> Step:
+        observations, rewards, terminations, truncations, infos = self.env.step(actions)
+        self._history.forget(self._begins)
+        if "final_obs" in infos:
+            ended = infos["_final_obs"]
+            self._put_final(infos["final_obs"], ended)
+            self._history.forget(ended)
+        self._history.push(self._everywhere, observations)
+        if self.autoreset_mode is AutoresetMode.NEXT_STEP:
+            self._begins = terminations.copy()
+        return self._history.observations(), rewards, terminations, truncations, infos
+
+    def _put_final(self, final_obs: npt.NDArray[Any], ended: npt.NDArray[np.bool_]) -> None:
+        """Stack the last observations of the episodes that ended."""
+        rows = np.flatnonzero(ended)
+        self._history.push(
+            ended, {key: [final_obs[row][key] for row in rows] for key in self._history.space}
+        )
+        stacked = self._history.observations()
+        for row in rows:
+            final_obs[row] = {key: value[row].copy() for key, value in stacked.items()}

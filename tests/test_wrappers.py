@@ -1,0 +1,296 @@
+"""Wrappers: each action and observation means what it says, alone and in batches alike."""
+
+from __future__ import annotations
+
+import pickle
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+import pytest
+from gymnasium import spaces
+from gymnasium.utils.env_checker import check_env, data_equivalence
+from gymnasium.vector import AutoresetMode, SyncVectorEnv
+
+import ram_envs
+from ram_envs import wrappers
+from ram_envs.wrappers import vector
+
+DIGITS = {"dataset": "digits", "num_glimpses": 3}
+IDS: dict[str, dict[str, Any]] = {
+    "RAMClutteredMNIST-v0": DIGITS,
+    "RAMCatch-v0": {"size": 8, "glimpse_size": 3},
+}
+ARGUMENTS: dict[str, dict[str, Any]] = {
+    "GridAction": {"columns": 3, "rows": 5},
+    "FlatBoxAction": {},
+    "DictAction": {"choice": "label"},
+    "FixedGaze": {"location": (0.5, -0.5)},
+    "RandomGaze": {},
+    "WholeCanvas": {},
+    "GlimpseStack": {"num_glimpses": 2},
+}
+
+
+def make(env_id: str, *names: str) -> gym.Env:
+    env = gym.make(env_id, disable_env_checker=True, **IDS[env_id])
+    for name in names:
+        env = getattr(wrappers, name)(env, **ARGUMENTS[name])
+    return env
+
+
+def make_vec(env_id: str, num_envs: int, mode: AutoresetMode, *names: str) -> Any:
+    envs: Any = gym.make_vec(env_id, num_envs=num_envs, autoreset_mode=mode, **IDS[env_id])
+    for name in names:
+        envs = getattr(vector, name)(envs, **ARGUMENTS[name])
+    return envs
+
+
+def test_every_wrapper_has_its_twin() -> None:
+    assert set(wrappers.__all__) == set(vector.__all__) == set(ARGUMENTS)
+
+
+# --- each wrapper passes Gymnasium's checks --------------------------------------------------
+
+
+@pytest.mark.filterwarnings("ignore:.*is different from the unwrapped version")
+@pytest.mark.parametrize("env_id", IDS)
+@pytest.mark.parametrize("name", ARGUMENTS)
+def test_check_env(env_id: str, name: str) -> None:
+    check_env(make(env_id, name), skip_render_check=True)
+
+
+@pytest.mark.parametrize("name", ARGUMENTS)
+def test_a_wrapped_environment_is_made_again_from_its_spec(name: str) -> None:
+    env = make("RAMCatch-v0", name)
+    assert env.spec is not None
+    again = gym.make(pickle.loads(pickle.dumps(env.spec)))
+    assert again.action_space == env.action_space
+    assert again.observation_space == env.observation_space
+    first, second = env.reset(seed=3)[0], again.reset(seed=3)[0]
+    assert data_equivalence(first, second)
+
+
+# --- one and many are the same ---------------------------------------------------------------
+
+
+@pytest.mark.parametrize("mode", list(AutoresetMode))
+@pytest.mark.parametrize("env_id", IDS)
+@pytest.mark.parametrize(
+    "names",
+    [
+        *((name,) for name in ARGUMENTS),
+        ("FixedGaze", "WholeCanvas"),
+        ("GridAction", "GlimpseStack"),
+    ],
+)
+def test_vector_twin_equals_sync_vector_env(
+    env_id: str, names: tuple[str, ...], mode: AutoresetMode
+) -> None:
+    native = make_vec(env_id, 3, mode, *names)
+    sync = SyncVectorEnv([lambda: make(env_id, *names)] * 3, autoreset_mode=mode)
+    assert native.autoreset_mode is mode
+    assert native.single_action_space == sync.single_action_space
+    assert native.action_space == sync.action_space
+    assert native.observation_space == sync.observation_space
+    assert data_equivalence(native.reset(seed=5), sync.reset(seed=5))
+    native.action_space.seed(5)
+    for _ in range(20):
+        actions = native.action_space.sample()
+        ours, theirs = native.step(actions), sync.step(actions)
+        assert data_equivalence(ours[:4], theirs[:4])
+        assert ours[4].keys() == theirs[4].keys()
+        for key in ours[4]:
+            if key == "final_info":
+                continue
+            for ours_row, theirs_row in zip(ours[4][key], theirs[4][key], strict=True):
+                assert data_equivalence(ours_row, theirs_row), key
+        if mode is AutoresetMode.DISABLED and ours[2].any():
+            options = {"reset_mask": ours[2]}
+            again, same = native.reset(options=options), sync.reset(options=options)
+            assert data_equivalence(again[0], same[0])
+
+
+def test_vector_wrappers_take_no_other_vector_environments() -> None:
+    envs = gym.make_vec("CartPole-v1", num_envs=2)
+    for name in ("WholeCanvas", "GlimpseStack"):
+        with pytest.raises(TypeError, match="not a vector environment of ram_envs"):
+            getattr(vector, name)(envs)
+
+
+# --- actions ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("action", "location"),
+    [
+        ((0, 0, 7), (-2 / 3, -0.8)),  # the middle of the top-left cell of 3 × 5
+        ((1, 2, 7), (0.0, 0.0)),
+        ((2, 4, 7), (2 / 3, 0.8)),
+    ],
+)
+def test_grid_action_looks_at_the_middle_of_a_cell(
+    action: tuple[int, int, int], location: tuple[float, float]
+) -> None:
+    env = make("RAMClutteredMNIST-v0", "GridAction")
+    assert env.action_space == spaces.MultiDiscrete([3, 5, 10])
+    env.reset(seed=0)
+    observation, *_ = env.step(np.array(action))
+    assert observation["location"].tolist() == pytest.approx(location)
+
+
+def decide(env: gym.Env, make_action: Any) -> tuple[float, float]:
+    """The rewards of naming the right class, and a wrong one, at the end of an episode."""
+    rewards = []
+    for wrong in (0, 1):
+        _, info = env.reset(seed=0)
+        terminated, reward = False, 0.0
+        while not terminated:
+            action = make_action((info["label"] + wrong) % 10)
+            _, reward, terminated, _, _ = env.step(action)
+        rewards.append(float(reward))
+    return rewards[0], rewards[1]
+
+
+def test_the_choice_arrives() -> None:
+    scores = np.full((10, 12), -0.5, np.float32)
+    scores[np.arange(10), 2 + np.arange(10)] = 0.5
+    location = np.zeros(2, np.float32)
+    makers: dict[str, Any] = {
+        "GridAction": lambda label: np.array([0, 0, label]),
+        "FlatBoxAction": lambda label: scores[label],
+        "DictAction": lambda label: {"location": location, "label": label},
+        "FixedGaze": lambda label: label,
+        "RandomGaze": lambda label: label,
+    }
+    for name, make_action in makers.items():
+        assert decide(make("RAMClutteredMNIST-v0", name), make_action) == (1.0, 0.0), name
+
+
+def test_flat_box_action_moves_the_gaze() -> None:
+    env = make("RAMCatch-v0", "FlatBoxAction")
+    assert env.action_space == spaces.Box(-1, 1, (5,), np.float32)
+    env.reset(seed=0)
+    observation, *_ = env.step(np.array([0.25, -0.75, 0, 1, 0], np.float32))
+    assert observation["location"].tolist() == [0.25, -0.75]
+
+
+@pytest.mark.parametrize(
+    ("name", "action", "message"),
+    [
+        ("GridAction", [3, 0, 0], r"integers from 0 to \[2, 4, 9\]"),
+        ("GridAction", [0, -1, 0], "integers from 0"),
+        ("GridAction", [0.5, 1, 0], "integers from 0"),
+        ("GridAction", [0, 0], "integers from 0"),
+        ("FlatBoxAction", [0.0] * 11, "no NaN, in an array of shape"),
+        ("FlatBoxAction", [0.0] * 11 + [np.nan], "no NaN"),
+        ("DictAction", {"location": [0, 0], "choice": 1}, "a dict of 'location' and 'label'"),
+        ("DictAction", {"location": [np.nan, 0], "label": 1}, "nan"),
+        ("FixedGaze", 10, "10"),
+        ("RandomGaze", -1, "-1"),
+    ],
+)
+def test_impossible_actions_are_refused(name: str, action: Any, message: str) -> None:
+    env = make("RAMClutteredMNIST-v0", name)
+    env.reset(seed=0)
+    with pytest.raises(ValueError, match=message):
+        env.step(action)
+
+
+def test_only_one_wrapper_changes_the_actions() -> None:
+    with pytest.raises(TypeError, match="Only one wrapper can change the actions"):
+        make("RAMCatch-v0", "FixedGaze", "GridAction")
+    with pytest.raises(TypeError, match="Only one wrapper can change the actions"):
+        make_vec("RAMCatch-v0", 2, AutoresetMode.NEXT_STEP, "GridAction", "RandomGaze")
+
+
+@pytest.mark.parametrize(("columns", "rows"), [(0, 4), (4, -1)])
+def test_a_grid_without_cells(columns: int, rows: int) -> None:
+    with pytest.raises(ValueError, match="expected 1 or more"):
+        wrappers.GridAction(make("RAMCatch-v0"), columns, rows)
+
+
+# --- controls --------------------------------------------------------------------------------
+
+
+def test_fixed_gaze_rests_from_the_first_glimpse_on() -> None:
+    env = make("RAMClutteredMNIST-v0", "FixedGaze")
+    assert env.action_space == spaces.Discrete(10)
+    observation, _ = env.reset(seed=0)
+    for _ in range(3):
+        assert observation["location"].tolist() == [0.5, -0.5]
+        observation, *_ = env.step(0)
+    with pytest.raises(ValueError, match="location"):
+        wrappers.FixedGaze(make("RAMCatch-v0"), location=(2.0, 0.0))
+
+
+def test_random_gaze_is_seeded_and_uniform() -> None:
+    envs = make_vec("RAMCatch-v0", 500, AutoresetMode.DISABLED, "RandomGaze")
+    stay = np.ones(500, np.int64)
+    paths = []
+    for seed in (1, 1, 2):
+        envs.reset(seed=seed)
+        paths.append(np.stack([envs.step(stay)[0]["location"] for _ in range(7)]))
+    assert np.array_equal(paths[0], paths[1])
+    assert (paths[0][:, 1:] == paths[2][:, :-1]).all()  # seed 2 is sub-environment 1 of seed 1
+    assert len(np.unique(paths[0][..., 0])) == 3500
+    assert abs(paths[0].mean()) < 0.05
+    assert paths[0].std() == pytest.approx(3**-0.5, abs=0.03)
+
+
+# --- observations ----------------------------------------------------------------------------
+
+
+def test_whole_canvas_is_the_canvas() -> None:
+    env = make("RAMClutteredMNIST-v0", "WholeCanvas")
+    assert env.observation_space == spaces.Box(0, 255, (60, 60, 1), np.uint8)
+    observation, _ = env.reset(seed=0)
+    assert np.array_equal(observation[..., 0], env.unwrapped.canvas)  # type: ignore[attr-defined]
+    assert observation.max() > 100
+
+
+def test_whole_canvas_in_colour() -> None:
+    dataset = ram_envs.ImageDataset(np.full((4, 9, 7, 3), 8, np.uint8), np.arange(4))
+    env = wrappers.WholeCanvas(gym.make("RAMClassification-v0", dataset=dataset))
+    assert env.reset(seed=0)[0].shape == (9, 7, 3)
+
+
+def test_glimpse_stack_holds_the_newest_last_and_zeros_before() -> None:
+    env, plain = make("RAMClutteredMNIST-v0", "GlimpseStack"), make("RAMClutteredMNIST-v0")
+    assert env.observation_space["glimpse"].shape == (6, 12, 12)  # type: ignore[index]
+    assert env.observation_space["location"].shape == (4,)  # type: ignore[index]
+    for _ in range(2):  # the second episode remembers nothing of the first
+        seen = [plain.reset(seed=0)[0]]
+        stacked, _ = env.reset(seed=0)
+        assert not stacked["glimpse"][:3].any()
+        assert not stacked["location"][:2].any()
+        assert np.array_equal(stacked["glimpse"][3:], seen[0]["glimpse"])
+        for x in (-0.5, 0.25, 0.75):
+            action = (np.array([x, 0], np.float32), 0)
+            seen.append(plain.step(action)[0])
+            stacked, *_ = env.step(action)
+            expected = np.concatenate([seen[-2]["glimpse"], seen[-1]["glimpse"]])
+            assert np.array_equal(stacked["glimpse"], expected)
+            assert stacked["location"].tolist() == [*seen[-2]["location"], *seen[-1]["location"]]
+
+
+def test_glimpse_stack_needs_glimpses() -> None:
+    with pytest.raises(ValueError, match="num_glimpses=0: expected 1 or more"):
+        wrappers.GlimpseStack(make("RAMCatch-v0"), num_glimpses=0)
+    with pytest.raises(TypeError, match="expected Dict"):
+        wrappers.GlimpseStack(make("RAMCatch-v0", "WholeCanvas"))
+
+
+def test_a_player_who_sees_the_whole_canvas_catches_every_ball_that_falls_straight() -> None:
+    env = wrappers.WholeCanvas(
+        wrappers.FixedGaze(gym.make("RAMCatch-v0", size=8, glimpse_size=3, max_speed=0.0))
+    )
+    for seed in range(20):
+        screen, _ = env.reset(seed=seed)
+        reward, terminated = 0.0, False
+        while not terminated:
+            ball = screen[:-1].max(0)[:, 0].argmax()
+            paddle = screen[-1, :, 0].argmax()
+            move = 0 if ball < paddle else 2 if ball > paddle + 1 else 1
+            screen, reward, terminated, _, _ = env.step(move)
+        assert reward == 1
