@@ -251,7 +251,7 @@ def test_whole_canvas_is_the_canvas() -> None:
 
 def test_whole_canvas_in_colour() -> None:
     dataset = ram_envs.ImageDataset(np.full((4, 9, 7, 3), 8, np.uint8), np.arange(4))
-    env = wrappers.WholeCanvas(gym.make("RAMClassification-v0", dataset=dataset))
+    env = wrappers.WholeCanvas(gym.make("RAMClassification-v0", dataset=dataset, glimpse_size=3))
     assert env.reset(seed=0)[0].shape == (9, 7, 3)
 
 
