@@ -1,0 +1,124 @@
+"""The native vector environments as a `VecEnv` of Stable-Baselines3.
+
+    envs = gym.make_vec("RAMCatch-v0", num_envs=64, autoreset_mode="SameStep")
+    model = PPO("MultiInputPolicy", VecMonitor(SB3VecEnv(vector.GridAction(envs))))
+
+Needs Stable-Baselines3: pip install "ram-gym[sb3]".
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+import numpy.typing as npt
+from gymnasium import spaces
+from gymnasium.vector import AutoresetMode
+
+try:
+    from stable_baselines3.common.vec_env import VecEnv
+except ImportError as error:
+    raise gym.error.DependencyNotInstalled(
+        'ram_envs.sb3 needs Stable-Baselines3: run `pip install "ram-gym[sb3]"`.'
+    ) from error
+
+
+class SB3VecEnv(VecEnv):
+    """B environments in one, as Stable-Baselines3 steps them: reset at once, a list of infos.
+
+    The sub-environments live in one object. So `get_attr`, `set_attr` and `env_method` reach that
+    object, once, and what comes back is listed for each index.
+
+    Args:
+        envs: a vector environment of ram_envs, made with autoreset_mode=SAME_STEP, whose actions a
+            wrapper of `ram_envs.wrappers.vector` brought into a form that the library takes.
+
+    Raises:
+        TypeError: if the library cannot say the environment's actions.
+        ValueError: if the environment does not reset itself in the same step.
+    """
+
+    def __init__(self, envs: gym.vector.VectorEnv[Any, Any, Any]) -> None:
+        if isinstance(envs.single_action_space, (spaces.Tuple, spaces.Dict)):
+            raise TypeError(
+                f"Stable-Baselines3 cannot say actions of {envs.single_action_space}. Wrap the "
+                "environment: ram_envs.wrappers.vector.GridAction(envs) for PPO, A2C and TRPO, "
+                "FlatBoxAction(envs) for SAC and TD3, FixedGaze or RandomGaze for the controls."
+            )
+        mode = envs.metadata.get("autoreset_mode")
+        if mode is not AutoresetMode.SAME_STEP:
+            raise ValueError(
+                f"autoreset_mode={mode}: Stable-Baselines3 expects a reset in the same step. Make "
+                "the environment with autoreset_mode=gymnasium.vector.AutoresetMode.SAME_STEP."
+            )
+        self.envs: Any = envs
+        super().__init__(envs.num_envs, envs.single_observation_space, envs.single_action_space)
+        self.metadata = envs.metadata
+        self._actions: Any = None
+
+    def reset(self) -> Any:
+        """The first observations, with the seeds and options set before; see `seed`."""
+        options = None
+        if any(self._options):
+            keys = set().union(*self._options)
+            options = {key: np.array([of_one[key] for of_one in self._options]) for key in keys}
+        observations, infos = self.envs.reset(
+            seed=None if self._seeds[0] is None else list(self._seeds), options=options
+        )
+        self.reset_infos = _one_by_one(infos, self.num_envs)
+        self._reset_seeds()
+        self._reset_options()
+        return observations
+
+    def step_async(self, actions: npt.NDArray[Any]) -> None:
+        self._actions = actions
+
+    def step_wait(self) -> Any:
+        observations, rewards, terminations, truncations, batched = self.envs.step(self._actions)
+        final_obs, final_infos = batched.pop("final_obs", None), batched.pop("final_info", {})
+        for key in ("_final_obs", "_final_info"):
+            batched.pop(key, None)
+        dones = terminations | truncations
+        infos = _one_by_one(batched, self.num_envs)
+        final = _one_by_one(final_infos, self.num_envs)
+        for row in range(self.num_envs):
+            if dones[row]:
+                # The infos of a step are those of the episode that it belongs to.
+                self.reset_infos[row] = infos[row]
+                infos[row] = {**final[row], "terminal_observation": final_obs[row]}
+            infos[row]["TimeLimit.truncated"] = bool(truncations[row] and not terminations[row])
+        return observations, rewards.astype(np.float32), dones, infos
+
+    def close(self) -> None:
+        self.envs.close()
+
+    def get_images(self) -> Sequence[npt.NDArray[np.uint8] | None]:
+        frames = self.envs.render()
+        return [None] * self.num_envs if frames is None else list(frames)
+
+    def get_attr(self, attr_name: str, indices: Any = None) -> list[Any]:
+        holder = self.envs if hasattr(self.envs, attr_name) else self.envs.unwrapped
+        return [getattr(holder, attr_name) for _ in self._get_indices(indices)]
+
+    def set_attr(self, attr_name: str, value: Any, indices: Any = None) -> None:
+        setattr(self.envs.unwrapped, attr_name, value)
+
+    def env_method(
+        self, method_name: str, *method_args: Any, indices: Any = None, **method_kwargs: Any
+    ) -> list[Any]:
+        result = getattr(self.envs, method_name)(*method_args, **method_kwargs)
+        return [result for _ in self._get_indices(indices)]
+
+    def env_is_wrapped(self, wrapper_class: Any, indices: Any = None) -> list[bool]:
+        return [False for _ in self._get_indices(indices)]
+
+
+def _one_by_one(infos: dict[str, Any], num_envs: int) -> list[dict[str, Any]]:
+    """Batched infos, key and _key, as a dict for each."""
+    keys = [key for key in infos if not key.startswith("_")]
+    return [
+        {key: infos[key][row].item() for key in keys if infos[f"_{key}"][row]}
+        for row in range(num_envs)
+    ]

@@ -1,0 +1,127 @@
+"""Stable-Baselines3: our adapter equals its own DummyVecEnv, and its agents train on it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+import pytest
+from gymnasium.utils.env_checker import data_equivalence
+from gymnasium.vector import AutoresetMode
+
+pytest.importorskip("stable_baselines3", reason="the extra sb3 is not installed")
+
+from stable_baselines3 import A2C
+from stable_baselines3.common.env_checker import check_env
+from stable_baselines3.common.vec_env import DummyVecEnv, VecMonitor
+
+import ram_envs
+from ram_envs import wrappers
+from ram_envs.sb3 import SB3VecEnv
+from ram_envs.wrappers import vector
+
+IDS: dict[str, dict[str, Any]] = {
+    "RAMClutteredMNIST-v0": {"dataset": "digits", "num_glimpses": 3},
+    "RAMCatch-v0": {"size": 8, "glimpse_size": 3},
+}
+NAMES = ["GridAction", "FlatBoxAction", "FixedGaze", "RandomGaze"]
+
+
+def make(env_id: str, num_envs: int, name: str = "GridAction", **keywords: Any) -> SB3VecEnv:
+    mode = {"autoreset_mode": AutoresetMode.SAME_STEP, **keywords}
+    envs = gym.make_vec(env_id, num_envs=num_envs, **mode, **IDS[env_id])
+    return SB3VecEnv(getattr(vector, name)(envs))
+
+
+@pytest.mark.parametrize("env_id", IDS)
+@pytest.mark.parametrize("name", NAMES)
+def test_it_equals_dummy_vec_env(env_id: str, name: str) -> None:
+    def make_one() -> gym.Env:
+        return getattr(wrappers, name)(gym.make(env_id, **IDS[env_id]))
+
+    ours, theirs = make(env_id, 3, name), DummyVecEnv([make_one] * 3)
+    assert ours.action_space == theirs.action_space
+    assert ours.observation_space == theirs.observation_space
+    assert ours.seed(7) == theirs.seed(7) == [7, 8, 9]
+    assert data_equivalence(dict(ours.reset()), dict(theirs.reset()))
+    assert ours.reset_infos == theirs.reset_infos
+    for step in range(20):
+        ours.action_space.seed(step)
+        actions = np.stack([ours.action_space.sample() for _ in range(3)])
+        observation, rewards, dones, infos = ours.step(actions)
+        same, same_rewards, same_dones, same_infos = theirs.step(actions)
+        assert data_equivalence(dict(observation), dict(same))
+        assert np.array_equal(rewards, same_rewards)
+        assert rewards.dtype == same_rewards.dtype
+        assert np.array_equal(dones, same_dones)
+        for info, same_info in zip(infos, same_infos, strict=True):
+            assert info.keys() == same_info.keys()
+            assert all(data_equivalence(info[key], same_info[key]) for key in info)
+        assert ours.reset_infos == theirs.reset_infos
+
+
+@pytest.mark.parametrize("env_id", IDS)
+@pytest.mark.parametrize("name", NAMES)
+# Its advice for images concerns agents that bring a network for images along.
+@pytest.mark.filterwarnings("ignore:.*image", "ignore:We recommend you to use a symmetric")
+def test_wrapped_environments_pass_the_librarys_checks(env_id: str, name: str) -> None:
+    check_env(getattr(wrappers, name)(gym.make(env_id, **IDS[env_id])))
+
+
+def test_options_of_each_reach_the_environment() -> None:
+    envs = make("RAMClutteredMNIST-v0", 3)
+    envs.seed(0)
+    envs.set_options([{"index": 5}, {"index": 2}, {"index": 9}])
+    envs.reset()
+    assert [info["index"] for info in envs.reset_infos] == [5, 2, 9]
+    envs.reset()  # once
+    assert [info["index"] for info in envs.reset_infos] != [5, 2, 9]
+
+
+def test_attributes_and_methods_reach_the_native_environment() -> None:
+    envs = make("RAMCatch-v0", 3, render_mode="rgb_array")
+    envs.reset()
+    assert envs.get_attr("num_envs") == [3, 3, 3]
+    assert envs.get_attr("canvases", indices=1)[0].shape == (3, 8, 8)
+    assert len(envs.env_method("render", indices=[0])[0]) == 3
+    assert envs.env_is_wrapped(gym.Wrapper) == [False] * 3
+    envs.set_attr("note", "kept")
+    assert envs.get_attr("note") == ["kept"] * 3
+    assert [frame.shape for frame in envs.get_images()] == [envs.get_images()[0].shape] * 3
+    envs.close()
+
+
+@pytest.mark.parametrize("name", ["DictAction", None])
+def test_actions_that_the_library_cannot_say(name: str | None) -> None:
+    envs = gym.make_vec("RAMCatch-v0", num_envs=2, autoreset_mode=AutoresetMode.SAME_STEP)
+    if name is not None:
+        envs = getattr(vector, name)(envs)
+    with pytest.raises(TypeError, match=r"wrappers.vector.GridAction\(envs\) for PPO"):
+        SB3VecEnv(envs)
+
+
+def test_other_auto_reset_modes_are_refused() -> None:
+    with pytest.raises(ValueError, match="Make the environment with autoreset_mode="):
+        make("RAMCatch-v0", 2, autoreset_mode=AutoresetMode.NEXT_STEP)
+
+
+def test_an_agent_learns_and_its_episodes_are_counted() -> None:
+    """One glimpse of one of two plain images: naming it is all there is to learn."""
+    images = np.zeros((20, 8, 8), np.uint8)
+    images[10:] = 255
+    envs: Any = gym.make_vec(
+        "RAMClassification-v0",
+        num_envs=16,
+        autoreset_mode=AutoresetMode.SAME_STEP,
+        dataset=ram_envs.ImageDataset(images, np.repeat([0, 1], 10)),
+        num_glimpses=1,
+        glimpse_size=4,
+    )
+    envs = VecMonitor(SB3VecEnv(vector.FixedGaze(envs)))
+    model = A2C("MultiInputPolicy", envs, seed=0, n_steps=4, learning_rate=0.01, device="cpu")
+    model.learn(64 * 150)
+    recent = [episode["r"] for episode in model.ep_info_buffer or []]
+    assert len(recent) == 100
+    assert np.mean(recent) > 0.95
+    assert {episode["l"] for episode in model.ep_info_buffer or []} == {1}
