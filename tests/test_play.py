@@ -828,3 +828,207 @@ def test_importing_the_command_imports_neither_pygame_nor_torch() -> None:
 def test_the_games_are_the_environments_themselves() -> None:
     assert isinstance(make_env("RAMCatch-v0", {}).batch.task, Catch)
     assert isinstance(quiz_env().batch.task, ImageClassification)
+
+
+# What a player may do --------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("speed", "rows"), [(4.0, 8), (45.0, 22), (64.0, 22)])
+def test_the_speed_that_is_shown_is_the_speed_of_the_ball(speed: float, rows: int) -> None:
+    stage = begun(catch(speed=speed))
+    for _ in range(120 if speed == 4.0 else 30):  # two seconds, or half of one
+        stage.tick(1 / 60)
+    assert row(stage.game) == rows if speed == 4.0 else row(stage.game) >= rows
+
+
+def test_a_tap_wins_over_a_held_key() -> None:
+    stage = begun(catch())
+    put_paddle(stage.game, 10)
+    press(stage, pygame.K_RIGHT)
+    stage.tick(ROW)
+    press(stage, pygame.K_LEFT)
+    release(stage, pygame.K_LEFT)
+    stage.tick(ROW)
+    assert paddle(stage.game) == 10
+    stage.tick(ROW)
+    assert paddle(stage.game) == 11  # the held one goes on
+
+
+def test_a_second_key_for_the_same_move_lets_go_of_nothing() -> None:
+    stage = begun(catch())
+    put_paddle(stage.game, 10)
+    press(stage, pygame.K_LEFT)
+    press(stage, pygame.K_a)
+    release(stage, pygame.K_a)
+    stage.tick(ROW)
+    stage.tick(ROW)
+    assert paddle(stage.game) == 8
+
+
+def test_a_tap_while_paused_moves_nothing() -> None:
+    stage = begun(catch())
+    put_paddle(stage.game, 10)
+    press(stage, pygame.K_p)
+    press(stage, pygame.K_LEFT)
+    release(stage, pygame.K_LEFT)
+    press(stage, pygame.K_p)
+    stage.tick(ROW)
+    assert paddle(stage.game) == 10
+
+
+def test_the_paddle_key_does_not_stop_the_gaze() -> None:
+    stage = begun(catch())
+    stage.game.move_gaze_to((20, 5))
+    press(stage, pygame.K_j)
+    press(stage, pygame.K_LEFT)
+    release(stage, pygame.K_LEFT)
+    before = stage.game.gaze
+    for _ in range(10):
+        stage.tick(0.05)
+    assert stage.game.gaze[0] < before[0]
+
+
+def test_a_digit_is_typed_where_the_minus_key_is() -> None:
+    stage = begun(quiz())
+    press(stage, pygame.K_MINUS, "6")
+    assert (stage.game.guess, stage.game.speed) == (6, 1.0)  # type: ignore[attr-defined]
+
+
+def test_the_answer_leaves_the_eye_where_it_looked_last() -> None:
+    stage = begun(quiz())
+    for _ in range(5):
+        stage.game.look((10, 10))  # type: ignore[attr-defined]
+    stage.game.move_gaze_to((50, 50))
+    press(stage, pygame.K_3, "3")
+    assert stage.game.player.edge == (10, 10)
+
+
+def test_the_opponents_eye_is_hidden_until_the_ball_has_landed() -> None:
+    opponent = Seat("agent", make_env("RAMCatch-v0", {}), AgentPilot(StillAgent()))
+    stage = begun(catch(opponent=opponent))
+    view = board_view(stage.game, SHEET_SIZE, 1)
+    corner = view.to_frame(1, 1)
+    assert tuple(draw(stage)[corner[1], corner[0]]) == FOG
+    paddle_row = [view.to_frame(column + 0.5, 23.5) for column in range(24)]
+    picture = draw(stage)
+    assert all(tuple(picture[y, x]) == FOG for x, y in paddle_row)
+    fall(stage)
+    picture = draw(stage)
+    assert sum(tuple(picture[y, x]) == (255, 255, 255) for x, y in paddle_row) >= 1
+
+
+def test_each_ball_of_an_episode_is_a_peek_of_its_own() -> None:
+    stage = begun(catch(keywords={"num_balls": 3}))
+    fall(stage)
+    press(stage, pygame.K_f)
+    press(stage, pygame.K_SPACE)
+    fall(stage)
+    press(stage, pygame.K_f)  # fog again
+    press(stage, pygame.K_SPACE)
+    fall(stage)
+    assert (stage.game.peeked, stage.game.player.count) == (1, 3)
+
+
+def test_a_game_left_between_two_balls_replays_to_its_score(tmp_path: Path) -> None:
+    keywords = {"num_balls": 3, "size": 6, "glimpse_size": 3, "num_scales": 1, "paddle_width": 6}
+    stage = begun(catch(keywords=keywords))
+    fall(stage)
+    press(stage, pygame.K_SPACE)
+    fall(stage)
+    game = stage.game
+    assert (game.player.score, len(game.episodes), len(game.played)) == (2, 0, 1)
+    recording = Recording("RAMCatch-v0", keywords, 0, game.player.score, game.played)
+    save_recording(recording, tmp_path / "left.json")
+    again = load_recording(tmp_path / "left.json", "RAMCatch-v0")
+    assert command.replayed_score(again) == 2
+
+
+def test_watching_can_be_paused_while_the_truth_is_shown() -> None:
+    env = make_env("RAMCatch-v0", {})
+    stage = begun(CatchGame(Seat("agent", env, PerfectPilot(env)), [Deal(0), Deal(1)]))
+    fall(stage)
+    press(stage, pygame.K_p)
+    stage.game.tick(60)
+    assert stage.game.phase is Phase.SHOWN
+    press(stage, pygame.K_p)
+    stage.game.tick(60)
+    assert stage.game.phase is Phase.PLAYING
+
+
+@pytest.mark.parametrize("option", ["--record", "--save"])
+def test_a_file_that_is_there_is_kept(option: str, tmp_path: Path, capsys: Any) -> None:
+    path = tmp_path / "mine.json"
+    path.write_text("precious")
+    env = ["RAMCatch-v0"] if option == "--record" else ["RAMMNIST-v0", "--dataset", "digits"]
+    with pytest.raises(SystemExit):
+        run_main(*env, option, str(path))
+    assert "is there already, and is kept" in capsys.readouterr().err
+    assert path.read_text() == "precious"
+
+
+def test_one_file_cannot_be_two_things(tmp_path: Path, capsys: Any) -> None:
+    path = str(tmp_path / "a.json")
+    with pytest.raises(SystemExit):
+        run_main("RAMMNIST-v0", "--dataset", "digits", "--record", path, "--save", path)
+    assert "one file cannot be two things" in capsys.readouterr().err
+
+
+def test_a_full_disk_does_not_end_the_game(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any
+) -> None:
+    def play_one(stage: Stage, seconds: float) -> None:
+        press(stage, pygame.K_SPACE)
+        fall(stage)
+        stage.closed = True
+
+    attempts: list[Path] = []
+
+    def save(recording: Recording, path: Path) -> None:
+        attempts.append(path)
+        if len(attempts) == 1:
+            raise OSError("disk full")
+        save_recording(recording, path)
+
+    monkeypatch.setattr(Stage, "tick", play_one)
+    monkeypatch.setattr(command, "save_recording", save)
+    path = tmp_path / "game.json"
+    run_main("RAMCatch-v0", "--record", str(path))
+    said = capsys.readouterr()
+    assert "not written yet: disk full" in said.err
+    assert f"Recorded in {path}" in said.out
+    assert load_recording(path, "RAMCatch-v0").episodes
+
+
+def test_ids_are_understood_without_version_and_with_their_package() -> None:
+    for env_id in ("RAMMNIST", "ram_envs:RAMMNIST-v0"):
+        options = command._parser().parse_args([env_id, "--dataset", "digits"])
+        table = command.set_up(options)
+        assert (table.env_id, table.keywords["split"]) == ("RAMMNIST-v0", "test")
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"render_mode": [1]},
+        {"size": 10**30},
+        {"num_balls": 10**15},
+    ],
+)
+def test_a_recording_with_strange_settings_is_refused(
+    change: dict[str, Any], recording_path: Path, capsys: Any
+) -> None:
+    content = json.loads(recording_path.read_text())
+    content["keywords"].update(change)
+    recording_path.write_text(json.dumps(content))
+    with pytest.raises(SystemExit):
+        run_main("RAMCatch-v0", "--replay", str(recording_path))
+    said = capsys.readouterr().err
+    assert str(recording_path) in said
+    assert "damaged" in said
+
+
+@pytest.mark.parametrize("args", [["--num-balls", "1" + "0" * 15], ["--size", "9" * 20]])
+def test_settings_beyond_the_machine_are_refused_in_a_line(args: list[str], capsys: Any) -> None:
+    with pytest.raises(SystemExit):
+        run_main("RAMCatch-v0", *args)
+    assert capsys.readouterr().err.startswith("ram play: ")

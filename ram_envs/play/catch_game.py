@@ -9,7 +9,7 @@ from ram_envs.play.game import Game, Phase
 from ram_envs.play.seat import Action, Deal, Seat
 
 LEFT, STAY, RIGHT = 0, 1, 2
-MOST_ROWS_BEHIND = 1.0  # a computer that can't keep up makes the game slower, not jumpy
+MOST_ROWS = 2  # in a tick: a computer that can't keep up makes the game slower, not jumpy
 
 
 class CatchGame(Game):
@@ -35,28 +35,32 @@ class CatchGame(Game):
         super().__init__(player, deals, opponent)
         self.speed = speed
         self.turns = turns
-        self._held: list[int] = []  # moves whose keys are down, the newest last
-        self._tapped = STAY  # a key that went down since the last row, even if it is up again
+        self._held: dict[int, int] = {}  # keys that are down, the newest last, and their moves
+        self._tapped: int | None = None  # the newest since the last row, even if it is up again
         self._rows_due = 0.0
 
-    def hold(self, move: int) -> None:
+    def hold(self, move: int, key: int) -> None:
         """A key of the paddle goes down. Turn by turn, that is the step."""
         if self.turns and self.player.pilot is None:
             if self.time_runs:
                 self.advance(move)
             return
-        if move not in self._held:
-            self._held.append(move)
-        self._tapped = move
+        self._held.pop(key, None)
+        self._held[key] = move
+        if self.time_runs:
+            self._tapped = move
 
-    def release(self, move: int | None = None) -> None:
+    def release(self, key: int | None = None) -> None:
         """A key of the paddle goes up; all of them if None."""
-        self._held = [held for held in self._held if move is not None and held != move]
+        if key is None:
+            self._held.clear()
+        else:
+            self._held.pop(key, None)
 
     def toggle_turns(self) -> None:
         self.turns = not self.turns
         self.release()
-        self._rows_due = 0.0
+        self._forget_taps()
 
     def advance(self, move: int) -> None:
         """One row: everyone moves, then looks."""
@@ -85,17 +89,29 @@ class CatchGame(Game):
     def _play(self, seconds: float) -> None:
         if self.turns and self.player.pilot is None:
             return
-        self._rows_due = min(self._rows_due + seconds * self.speed, MOST_ROWS_BEHIND)
-        if self._rows_due >= 1:
+        self._rows_due += seconds * self.speed
+        for _ in range(MOST_ROWS):
+            # A hair less than a row will do: the steps of a clock rarely add up to a whole.
+            if self._rows_due < 1 - 1e-9 or self.phase is not Phase.PLAYING:
+                break
             self._rows_due -= 1
-            move = self._held[-1] if self._held else self._tapped
-            self._tapped = STAY
+            held = next(reversed(self._held.values()), STAY)
+            move = held if self._tapped is None else self._tapped
+            self._tapped = None
             self.advance(move)
+        self._rows_due = min(self._rows_due, 1.0)
 
     def _begin(self) -> None:
         super()._begin()
+        self._forget_taps()
+
+    def _next_ball(self) -> None:
+        super()._next_ball()
+        self._forget_taps()
+
+    def _forget_taps(self) -> None:
         self._rows_due = 0.0
-        self._tapped = STAY
+        self._tapped = None
 
     def _unanswered(self) -> int:
         task = self.player.env.batch.task

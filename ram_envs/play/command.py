@@ -22,7 +22,7 @@ from ram_envs.classification import ImageClassification
 from ram_envs.files import write_json
 from ram_envs.glimpse_env import GlimpseEnv
 from ram_envs.play.catch_game import CatchGame
-from ram_envs.play.game import PILOT_REST, Game, Phase
+from ram_envs.play.game import PILOT_REST, SPEEDS, Game, Phase
 from ram_envs.play.quiz_game import QuizGame
 from ram_envs.play.recording import (
     FORMAT_VERSION,
@@ -49,6 +49,18 @@ RETINA_KEYWORDS = {"glimpse_size": int, "num_scales": int}
 KEYWORDS = {**CATCH_KEYWORDS, **QUIZ_KEYWORDS, **RETINA_KEYWORDS}
 
 
+# What bad settings, files and machines raise, here and inside Gymnasium and numpy.
+_SAID_IN_A_LINE = (
+    OSError,
+    ValueError,
+    TypeError,
+    ArithmeticError,
+    MemoryError,
+    ImportError,
+    gym.error.Error,
+)
+
+
 @dataclass(frozen=True)
 class Table:
     """What is played: environment, keywords, the seed that was given or drawn, and the game."""
@@ -65,8 +77,8 @@ def main(args: list[str] | None = None) -> None:
     try:
         _check_pygame()
         play(options)
-    except (OSError, ValueError, TypeError, gym.error.Error) as error:
-        print(f"ram play: {error}", file=sys.stderr)
+    except _SAID_IN_A_LINE as error:
+        print(f"ram play: {error or type(error).__name__}", file=sys.stderr)
         sys.exit(1)
 
 
@@ -79,7 +91,7 @@ def play(options: argparse.Namespace) -> None:
     table = set_up(options)
     game = table.game
     # After every episode, so that not even a crash takes more than the one that is played.
-    game.on_episode_end = lambda: _keep(table, options)
+    game.on_episode_end = lambda: _try_to_keep(table, options)
     if options.gif is not None:
         gif.save_gif(game, options.gif)
         print(f"Written to {options.gif}")
@@ -89,6 +101,8 @@ def play(options: argparse.Namespace) -> None:
     print(game.summary())
     if game.phase is Phase.FINISHED and game.opponent is not None:
         print(game.verdict_words())
+    if not game.played:
+        return
     _keep(table, options)
     if options.record is not None:
         print(f"Recorded in {options.record}")
@@ -104,6 +118,14 @@ def _keep(table: Table, options: argparse.Namespace) -> None:
         save_results(table, options.save)
 
 
+def _try_to_keep(table: Table, options: argparse.Namespace) -> None:
+    """The same, but a full disk does not end the game: it is tried again after every episode."""
+    try:
+        _keep(table, options)
+    except OSError as error:
+        print(f"ram play: not written yet: {error}", file=sys.stderr)
+
+
 def set_up(options: argparse.Namespace) -> Table:
     """The game that the options describe.
 
@@ -112,14 +134,15 @@ def set_up(options: argparse.Namespace) -> Table:
         RecordingError: for a file that can't be played again.
     """
     _check_options(options)
+    env_id = _full_id(options.env_id)
     given = {key: getattr(options, key) for key in KEYWORDS if getattr(options, key) is not None}
     recording = None
     if options.replay is not None:
-        recording = load_recording(options.replay, options.env_id)
+        recording = load_recording(options.replay, env_id)
         _check_replay(recording, options.replay)
         given = recording.keywords
-    keywords = _with_test_split(options.env_id, given)
-    env = make_env(options.env_id, keywords)
+    keywords = _with_test_split(env_id, given)
+    env = make_env(env_id, keywords)
     is_quiz = isinstance(env.batch.task, ImageClassification)
     if is_quiz:  # the one that was really found
         keywords["dataset"] = env.dataset_name  # type: ignore[attr-defined]
@@ -143,7 +166,7 @@ def set_up(options: argparse.Namespace) -> Table:
         pilot, name = load_pilot(options.agent, env), "agent"
     opponent = None
     if options.versus is not None:
-        opponent_env = make_env(options.env_id, keywords)
+        opponent_env = make_env(env_id, keywords)
         opponent = Seat("agent", opponent_env, load_pilot(options.versus, opponent_env))
     player = Seat(name, env, pilot)
     game: Game
@@ -152,7 +175,7 @@ def set_up(options: argparse.Namespace) -> Table:
     else:
         speed = options.speed or 4.0
         game = CatchGame(player, deals, opponent, speed=speed, turns=options.turns)
-    return Table(options.env_id, keywords, seed, game)
+    return Table(env_id, keywords, seed, game)
 
 
 def make_env(env_id: str, keywords: dict[str, Any]) -> GlimpseEnv:
@@ -202,7 +225,7 @@ def save_results(table: Table, path: Path) -> None:
         "env_id": table.env_id,
         "env_kwargs": table.keywords,
         "dataset": table.keywords["dataset"],
-        "split": table.keywords["split"],
+        "split": table.keywords.get("split"),
         "num_glimpses": game.task.num_glimpses,
         "seed": table.seed,
         "player": game.player.name,
@@ -236,7 +259,7 @@ def _parser() -> argparse.ArgumentParser:
         f"else {MATCH_EPISODES} if not given ({GIF_EPISODES} for --gif)",
     )
     parser.add_argument(
-        "--speed", type=float, help="rows a second in Catch (4); + and − change it in the game"
+        "--speed", type=float, help="rows a second in Catch (4); + and - change it in the game"
     )
     parser.add_argument("--turns", action="store_true", help="the ball waits for your move")
     who = parser.add_mutually_exclusive_group()
@@ -267,10 +290,11 @@ def _check_pygame() -> None:
 
 
 def _check_options(options: argparse.Namespace) -> None:
-    for name in ("episodes", "speed"):
-        value = getattr(options, name)
-        if value is not None and not 0 < value < float("inf"):
-            raise ValueError(f"--{name} {value}: expected a number above 0.")
+    if options.episodes is not None and options.episodes < 1:
+        raise ValueError(f"--episodes {options.episodes}: expected 1 or more.")
+    slowest, fastest = SPEEDS
+    if options.speed is not None and not slowest <= options.speed <= fastest:
+        raise ValueError(f"--speed {options.speed}: expected {slowest} to {fastest:g}.")
     if options.seed is not None and options.seed < 0:
         raise ValueError(f"--seed {options.seed}: expected 0 or more.")
     if options.replay is not None:
@@ -280,9 +304,15 @@ def _check_options(options: argparse.Namespace) -> None:
         if fixed:
             names = ", ".join(f"--{key.replace('_', '-')}" for key in fixed)
             raise ValueError(f"{names}: a recording brings its own. Leave it out.")
+    named = [path for path in (options.replay, options.record, options.save, options.gif) if path]
+    if len({path.resolve() for path in named}) < len(named):
+        raise ValueError(f"{' '.join(map(str, named))}: one file cannot be two things.")
     for path in (options.record, options.save, options.gif):
         if path is not None:  # before the game, not after it
             _check_writable(path)
+    for path in (options.record, options.save):
+        if path is not None and path.exists():
+            raise FileExistsError(f"{path} is there already, and is kept. Choose another name.")
     if options.turns and (options.agent is not None or options.replay is not None):
         raise ValueError("--turns waits for your moves, but you don't play here. Leave it out.")
 
@@ -297,11 +327,14 @@ def _check_writable(path: Path) -> None:
 
 def _check_replay(recording: Recording, path: Path) -> None:
     """Raise RecordingError unless a recording is whole: it must come to the score it names."""
+    strange = recording.keywords.keys() - KEYWORDS
+    if strange:
+        raise RecordingError(f"{path} is damaged: {sorted(strange)} are no settings of a game.")
     if not recording.episodes:
         raise RecordingError(f"{path} holds no finished game, so there is nothing to play again.")
     try:
         score = replayed_score(recording)
-    except (ValueError, TypeError, gym.error.Error) as error:
+    except _SAID_IN_A_LINE as error:
         raise RecordingError(f"{path} is damaged, or of another version: {error}") from None
     if score != recording.score:
         raise RecordingError(
@@ -326,12 +359,13 @@ def replayed_score(recording: Recording) -> int:
 
 def _recording(table: Table) -> Recording:
     game = table.game
-    return Recording(table.env_id, table.keywords, table.seed, game.player.score, game.episodes)
+    return Recording(table.env_id, table.keywords, table.seed, game.player.score, game.played)
 
 
 def _with_test_split(env_id: str, keywords: dict[str, Any]) -> dict[str, Any]:
     """The quiz is about the test split unless told otherwise."""
-    if env_id in ram_envs.registration.CLASSIFICATION:
+    own = gym.spec("RAMClassification-v0")
+    if gym.spec(env_id).entry_point == own.entry_point:
         return {"split": "test", **keywords}
     return dict(keywords)
 
@@ -351,6 +385,12 @@ def _deals(env: GlimpseEnv, seed: int, num_episodes: int | None) -> Iterable[Dea
         return map(Deal, count(seed) if num_episodes is None else range(seed, seed + num_episodes))
     indices = np.random.default_rng(seed).permutation(len(task.dataset))[:num_episodes]
     return [Deal(seed + n, int(index)) for n, index in enumerate(indices)]
+
+
+def _full_id(env_id: str) -> str:
+    """An id as it is registered: "RAMCatch" and "ram_envs:RAMCatch-v0" are "RAMCatch-v0"."""
+    short = env_id.removeprefix("ram_envs:")
+    return f"{short}-v0" if f"{short}-v0" in _own_ids() else short
 
 
 def _own_ids() -> list[str]:

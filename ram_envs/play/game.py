@@ -9,6 +9,7 @@ from ram_envs.play.recording import RecordedEpisode
 from ram_envs.play.seat import Deal, Edge, Seat, location_of
 
 PILOT_REST = 1.5  # seconds for which a finished episode is shown when nobody is there to go on
+SPEEDS = 0.25, 64.0  # the slowest and the fastest, in rows or glimpses a second
 GAZE_DELAY, GAZE_RATE = 0.25, 24.0  # a held gaze key repeats after seconds, then steps a second
 
 
@@ -38,7 +39,7 @@ class Game:
         brightened: whether faint greys are drawn brighter than they are.
         peeked: how many counted verdicts were reached with the fog lifted.
         gaze: the pixel edge at which the player will look next.
-        episodes: what was played, for a recording.
+        episodes: what was played to its end.
         on_episode_end: called after each episode, to keep what was played.
     """
 
@@ -59,7 +60,7 @@ class Game:
         self._deal = next(self._deals)
         self._counted: set[Deal] = set()
         self._fog_was_lifted = False
-        self._gaze_held: dict[Edge, float] = {}  # direction to seconds since the key went down
+        self._gaze_held: dict[int, tuple[Edge, float]] = {}  # key to direction, seconds it is down
         self._shown_for = 0.0
 
     @property
@@ -76,6 +77,13 @@ class Game:
     def location(self) -> tuple[float, float]:
         """The location of the gaze."""
         return location_of(self.gaze, self.player.env.batch.task.image_shape)
+
+    @property
+    def played(self) -> list[RecordedEpisode]:
+        """For a recording: all episodes, and the one that is not over if a ball of it counted."""
+        if self.player.over or not self.player.verdicts:
+            return list(self.episodes)
+        return [*self.episodes, RecordedEpisode(self._deal, list(self.player.actions))]
 
     @property
     def is_practice(self) -> bool:
@@ -97,7 +105,7 @@ class Game:
         elif self.phase is Phase.SHOWN and self.player.over:
             self._next()
         elif self.phase is Phase.SHOWN:
-            self.phase = Phase.PLAYING
+            self._next_ball()
 
     def again(self) -> None:
         """Play the same episode again; for a person."""
@@ -107,7 +115,8 @@ class Game:
             self._begin()
 
     def toggle_pause(self) -> None:
-        if self.phase is Phase.PLAYING:
+        rests = self.phase is Phase.SHOWN and self.player.pilot is not None
+        if self.phase is Phase.PLAYING or rests:
             self.paused = not self.paused
 
     def toggle_help(self) -> None:
@@ -121,35 +130,38 @@ class Game:
         self.brightened = not self.brightened
 
     def change_speed(self, factor: float) -> None:
-        self.speed = min(max(self.speed * factor, 0.25), 64.0)
+        slowest, fastest = SPEEDS
+        self.speed = min(max(self.speed * factor, slowest), fastest)
 
     def move_gaze_to(self, edge: Edge) -> None:
         """Look at a pixel edge next; brought inside the canvas."""
         width, height = self.canvas_size
         self.gaze = min(max(edge[0], 0), width), min(max(edge[1], 0), height)
 
-    def hold_gaze(self, direction: Edge) -> None:
+    def hold_gaze(self, direction: Edge, key: int) -> None:
         """A gaze key goes down: one step in a direction, such as (1, 0); more while it is held."""
-        self._gaze_held[direction] = 0.0
+        self._gaze_held[key] = direction, 0.0
         self._step_gaze(direction)
 
-    def release_gaze(self, direction: Edge | None = None) -> None:
+    def release_gaze(self, key: int | None = None) -> None:
         """A gaze key goes up; all of them if None."""
-        for held in [direction] if direction is not None else list(self._gaze_held):
+        for held in [key] if key is not None else list(self._gaze_held):
             self._gaze_held.pop(held, None)
 
     # What happens by itself ---------------------------------------------------------------------
 
     def tick(self, seconds: float) -> None:
         """Let time pass."""
-        for direction, held in self._gaze_held.items():
+        for key, (direction, held) in self._gaze_held.items():
             before, after = (max(0.0, t - GAZE_DELAY) for t in (held, held + seconds))
             for _ in range(int(after * GAZE_RATE) - int(before * GAZE_RATE)):
                 self._step_gaze(direction)
-            self._gaze_held[direction] = held + seconds
-        if self.time_runs:
+            self._gaze_held[key] = direction, held + seconds
+        if self.paused or self.help_shown:
+            return
+        if self.phase is Phase.PLAYING:
             self._play(seconds)
-        elif self.phase is Phase.SHOWN and self.player.pilot and not self.help_shown:
+        elif self.phase is Phase.SHOWN and self.player.pilot is not None:
             self._shown_for += seconds
             if self._shown_for >= PILOT_REST:
                 self.proceed()
@@ -195,6 +207,11 @@ class Game:
         self._fog_was_lifted = self.fog_lifted
         self._shown_for = 0.0
         self.move_gaze_to(self.player.edge)
+
+    def _next_ball(self) -> None:
+        """Go on in an episode of several balls."""
+        self.phase = Phase.PLAYING
+        self._fog_was_lifted = self.fog_lifted
 
     def _count(self, seat: Seat, right: bool) -> None:
         if not self.is_practice:

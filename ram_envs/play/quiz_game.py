@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from ram_envs.classification import ImageClassification
 from ram_envs.play.game import Game, Phase
-from ram_envs.play.seat import Action, Deal, Edge, Seat
+from ram_envs.play.seat import Action, Deal, Edge, Seat, location_of
 
 
 @dataclass(frozen=True)
@@ -80,8 +80,9 @@ class QuizGame(Game):
         """A guess; after the last glimpse it is the answer."""
         if self.time_runs and digit < len(self.task.choice_names) and self.player.pilot is None:
             self.guess = digit
-            if self.must_answer:
-                self._step((self.location, digit))
+            if self.must_answer:  # the eye stays where it was
+                shape = self.player.env.batch.task.image_shape
+                self._step((location_of(self.player.edge, shape), digit))
 
     def confirm(self) -> None:
         """Look where the gaze is; after the last glimpse, stand by the guess."""
@@ -113,8 +114,8 @@ class QuizGame(Game):
         self._seconds += seconds
         if self.player.pilot is None:
             return
-        self._glimpses_due = min(self._glimpses_due + seconds * self.speed, 1.0)
-        if self._glimpses_due >= 1:
+        self._glimpses_due = min(self._glimpses_due + seconds * self.speed, 2.0)
+        if self._glimpses_due >= 1 - 1e-9:
             self._glimpses_due -= 1
             action = self.player.pilot.act(self.player.observation)
             if action is None:

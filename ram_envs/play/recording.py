@@ -60,7 +60,7 @@ def load_recording(path: Path, env_id: str) -> Recording:
     """
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
-    except (UnicodeDecodeError, json.JSONDecodeError, RecursionError) as error:
+    except (ValueError, RecursionError) as error:  # no JSON, no UTF-8, or an endless number
         raise RecordingError(f"{path} is damaged: {error}. Expected JSON.") from None
     if not isinstance(content, dict) or content.get("format") != FORMAT:
         raise RecordingError(f"{path} is not a recorded game. Expected what --record writes.")
@@ -81,7 +81,7 @@ def load_recording(path: Path, env_id: str) -> Recording:
             score=_whole(content["score"]),
             episodes=[_read_episode(episode) for episode in content["episodes"]],
         )
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, TypeError, ValueError, OverflowError) as error:
         raise RecordingError(
             f"{path} is damaged: {type(error).__name__} {error}. Record it again."
         ) from None

@@ -127,7 +127,8 @@ def _draw_board(sheet: Sheet, game: Game, seat: Seat, view: CanvasView) -> None:
     sheet.surface.fill(FOG, rect)
     shown = game.phase in (Phase.SHOWN, Phase.FINISHED)
     hidden = not seat.observation or game.phase is Phase.READY
-    waits = isinstance(game, QuizGame) and seat is game.opponent and not shown
+    # Whoever saw the opponent's eye follow the ball would have two eyes.
+    waits = seat is game.opponent and not shown and not game.fog_lifted
     if not hidden and not waits:
         lifted = game.fog_lifted or (shown and isinstance(game, CatchGame))
         picture = _picture(seat, lifted, game.brightened)
@@ -141,8 +142,8 @@ def _draw_board(sheet: Sheet, game: Game, seat: Seat, view: CanvasView) -> None:
                 _draw_cross(sheet, view.to_frame(*game.gaze))
         sheet.surface.set_clip(None)
     if waits and not hidden:
-        place = view.to_frame(width * 0.3, height / 2)
-        sheet.text_at("answers after you", place, BODY, FAINT_TEXT)
+        words = "answers after you" if isinstance(game, QuizGame) else "plays the same ball"
+        sheet.text_at(words, view.to_frame(width * 0.3, height / 2), BODY, FAINT_TEXT)
     pygame.draw.rect(sheet.surface, BORDER, rect.inflate(2, 2), 1)
 
 
@@ -214,7 +215,7 @@ def _draw_paths(sheet: Sheet, seat: Seat, view: CanvasView) -> None:
 def _draw_heading(sheet: Sheet, seat: Seat, room: Box) -> None:
     left, top, width, _ = room
     sheet.text(_capital(seat.name), (left, top - 24), BODY, TEXT)
-    score = f"{seat.score} of {seat.count}"
+    score = f"{seat.score} of {seat.count}     streak {seat.streak}     best {seat.best}"
     sheet.text(score, (left + width, top - 24), BODY, TEXT, align_right=True)
 
 

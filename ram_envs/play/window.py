@@ -103,12 +103,14 @@ class Stage:
             game.toggle_fog()
         elif key == pygame.K_c:
             game.toggle_brightness()
+        elif isinstance(game, QuizGame) and letter.isdecimal() and letter.isascii():
+            game.type_digit(int(letter))  # before + and −, which some keyboards have on these keys
         elif letter == "+" or key in (pygame.K_PLUS, pygame.K_KP_PLUS, pygame.K_EQUALS):
             game.change_speed(FASTER)
         elif letter in ("-", "−") or key in (pygame.K_MINUS, pygame.K_KP_MINUS):
             game.change_speed(1 / FASTER)
         elif key in GAZE_KEYS:
-            game.hold_gaze(GAZE_KEYS[key])
+            game.hold_gaze(GAZE_KEYS[key], key)
         elif isinstance(game, CatchGame):
             self._press_in_catch(game, event)
         elif isinstance(game, QuizGame):
@@ -117,11 +119,11 @@ class Stage:
     def _press_in_catch(self, game: CatchGame, event: pygame.event.Event) -> None:
         shift = getattr(event, "mod", 0) & pygame.KMOD_SHIFT
         if shift and event.key in GAZE_ARROWS:
-            game.hold_gaze(GAZE_ARROWS[event.key])
+            game.hold_gaze(GAZE_ARROWS[event.key], event.key)
         elif event.key in PADDLE_KEYS:
-            game.hold(PADDLE_KEYS[event.key])
+            game.hold(PADDLE_KEYS[event.key], event.key)
         elif event.key == pygame.K_SPACE and game.turns and game.time_runs:
-            game.hold(STAY)
+            game.hold(STAY, event.key)
         elif event.key in NEXT_KEYS and not game.paused:
             game.proceed()
         elif event.key == pygame.K_r and not game.paused:
@@ -130,22 +132,17 @@ class Stage:
             game.toggle_turns()
 
     def _press_in_quiz(self, game: QuizGame, event: pygame.event.Event) -> None:
-        letter = getattr(event, "unicode", "")
         if event.key in GAZE_ARROWS:
-            game.hold_gaze(GAZE_ARROWS[event.key])
-        elif letter.isdecimal() and letter.isascii():
-            game.type_digit(int(letter))
+            game.hold_gaze(GAZE_ARROWS[event.key], event.key)
         elif event.key in CONFIRM_KEYS and game.time_runs:
             game.confirm()
         elif event.key in NEXT_KEYS:
             game.proceed()
 
     def _release(self, key: int) -> None:
-        for directions in (GAZE_KEYS, GAZE_ARROWS):
-            if key in directions:
-                self.game.release_gaze(directions[key])
-        if isinstance(self.game, CatchGame) and key in PADDLE_KEYS:
-            self.game.release(PADDLE_KEYS[key])
+        self.game.release_gaze(key)
+        if isinstance(self.game, CatchGame):
+            self.game.release(key)
 
     def _release_all(self) -> None:
         self.game.release_gaze()
