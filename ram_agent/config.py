@@ -118,7 +118,7 @@ class TrainConfig:
     """Weight of the locations' REINFORCE loss, next to the label's cross-entropy."""
 
     location_warmup: float = 0.03
-    """The part of training over which that weight rises from 0."""
+    """The part of training over which that weight, and the location head's rate, rise from 0."""
 
     normalize_advantages: bool = True
     """Whether advantages are divided by their running standard deviation and clipped at ±4."""
@@ -232,7 +232,7 @@ ENV_SETTINGS: dict[tuple[str, str], tuple[dict[str, Any], dict[str, Any]]] = {
             "baseline_shapes_state": True,
         },
         {
-            "episodes": 1_300_000,
+            "episodes": 1_000_000,
             "batch_size": 128,
             "parts": 1,
             "learning_rate": 2e-3,

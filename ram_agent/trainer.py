@@ -227,7 +227,7 @@ class Trainer:
         baselines_loss = baseline_loss(rollout.baselines[:-1], pays)
         loss = (
             labels_loss
-            + self._location_weight() * location_loss
+            + self._location_rise() * config.location_weight * location_loss
             + config.baseline_weight * baselines_loss
         )
         return loss, {
@@ -262,7 +262,7 @@ class Trainer:
         entropy_weight = config.entropy_weight * (1 - self.update / self.num_updates)
         loss = (
             choice_loss
-            + self._location_weight() * location_loss
+            + self._location_rise() * config.location_weight * location_loss
             + config.baseline_weight * baselines_loss
             - entropy_weight * entropy
         )
@@ -274,10 +274,10 @@ class Trainer:
             "advantage_square": mean(advantages.square()).item(),
         }
 
-    def _location_weight(self) -> float:
-        """The weight of the locations' loss, which rises over the warm-up."""
+    def _location_rise(self) -> float:
+        """From 0 to 1 over the locations' warm-up."""
         done, warmup = self.update / self.num_updates, self.config.location_warmup
-        return self.config.location_weight * (min(1.0, done / warmup) if warmup > 0 else 1.0)
+        return min(1.0, done / warmup) if warmup > 0 else 1.0
 
     def _pays(self, rollout: Rollout, labels: Tensor) -> Tensor:
         """What each location is paid, (T, B)."""
@@ -316,6 +316,10 @@ class Trainer:
         factor *= min(1.0, (self.update + 1) / (warmup + 1))
         for group in self.optimizer.param_groups:
             group["lr"] = config.learning_rate * group["rate"] * factor
+            # Adam takes steps as long for a small loss as for a large one. So while the locations'
+            # loss counts for little, their head must be slow, or noise drives it into a corner.
+            if group["rises"]:
+                group["lr"] *= self._location_rise()
         std = config.location_std + done * (config.location_std_end - config.location_std)
         self.agent.location_std.fill_(std)
 
@@ -465,11 +469,16 @@ def _permutation(seed: int, epoch: int, size: int) -> npt.NDArray[np.int64]:
 
 
 def _make_optimizer(agent: RAMAgent, config: TrainConfig) -> torch.optim.Optimizer:
-    heads = [*agent.location_head.parameters(), *agent.baseline_head.parameters()]
-    slow = {id(parameter) for parameter in heads}
-    others = [parameter for parameter in agent.parameters() if id(parameter) not in slow]
-    # "rate" is a group's own factor on the schedule's learning rate.
-    groups = [{"params": others, "rate": 1.0}, {"params": heads, "rate": config.head_rate}]
+    location_head = list(agent.location_head.parameters())
+    baseline_head = list(agent.baseline_head.parameters())
+    heads = {id(parameter) for parameter in (*location_head, *baseline_head)}
+    others = [parameter for parameter in agent.parameters() if id(parameter) not in heads]
+    # "rate" is a group's own factor on the schedule's learning rate; "rises": see _set_schedules.
+    groups = [
+        {"params": others, "rate": 1.0, "rises": False},
+        {"params": location_head, "rate": config.head_rate, "rises": True},
+        {"params": baseline_head, "rate": config.head_rate, "rises": False},
+    ]
     if config.optimizer == "adam":
         return torch.optim.AdamW(
             groups, config.learning_rate, weight_decay=config.weight_decay, fused=True

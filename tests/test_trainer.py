@@ -273,19 +273,24 @@ def test_learning_rate_and_location_std_fall(schedule: Any, factors: list[float]
         batch_size=10,
         learning_rate=0.01,
         head_rate=0.3,
+        location_warmup=0.5,
         schedule=schedule,
         location_std=0.3,
         location_std_end=0.1,
     )
     trainer = make_trainer(config)
-    rates, head_rates, stds = [], [], []
+    rates, location_rates, baseline_rates, stds = [], [], [], []
     for _ in range(4):
         trainer.train_one_update()
         rates.append(trainer.optimizer.param_groups[0]["lr"])
-        head_rates.append(trainer.optimizer.param_groups[1]["lr"])
+        location_rates.append(trainer.optimizer.param_groups[1]["lr"])
+        baseline_rates.append(trainer.optimizer.param_groups[2]["lr"])
         stds.append(trainer.agent.location_std.item())
     assert rates == pytest.approx([0.01 * factor for factor in factors])
-    assert head_rates == pytest.approx([0.003 * factor for factor in factors])
+    assert baseline_rates == pytest.approx([0.003 * factor for factor in factors])
+    rises = (0, 0.5, 1, 1)  # a head that is hardly paid must not wander
+    expected = [0.003 * factor * rise for factor, rise in zip(factors, rises, strict=True)]
+    assert location_rates == pytest.approx(expected)
     assert stds == pytest.approx([0.3, 0.25, 0.2, 0.15])
     assert trainer.averaged_agent.location_std.item() == pytest.approx(0.15)
 
