@@ -74,6 +74,8 @@ class ImageDataset:
     name: str = "custom"
     # The split of the package's own data set that this is; None for a user's arrays.
     _known_split: Split | None = field(default=None, init=False)
+    # The path and split that it was read from; None for arrays.
+    _origin: tuple[str, Split] | None = field(default=None, init=False)
 
     def __post_init__(self) -> None:
         if not isinstance(self.name, str):
@@ -96,11 +98,20 @@ class ImageDataset:
         return self
 
     def __reduce__(self) -> tuple[Callable[..., ImageDataset], tuple[Any, ...]]:
-        # A known data set travels as its name: each process loads it once, however many
-        # environments are sent there.
+        # A known data set travels as its name, another as its path: each process loads it once,
+        # however many environments are sent there.
         if self._known_split is not None:
             return load_dataset, (self.name, self._known_split)
+        if self._origin is not None:
+            return load_dataset, self._origin
         return ImageDataset, (self.images, self.labels, self.name)
+
+    @classmethod
+    def from_dataset(cls, dataset: Any, name: str = "custom") -> ImageDataset:
+        """Read a data set of PyTorch or Hugging Face; see `ram_envs.own_images.from_dataset`."""
+        from ram_envs.own_images import from_dataset
+
+        return from_dataset(dataset, name)
 
     @functools.cached_property
     def num_classes(self) -> int:
@@ -123,14 +134,15 @@ class ImageDataset:
 
 
 def load_dataset(
-    dataset: str | ImageDataset | Sequence[ImageDataset], split: Split
+    dataset: str | Path | ImageDataset | Sequence[ImageDataset], split: Split
 ) -> ImageDataset:
     """The images of one split, loaded once in a process and shared by all who ask.
 
     Args:
         dataset: "mnist"; "digits"; "auto", which is MNIST if it can be had, else the digits with
-            a `DatasetFallbackWarning`; an `ImageDataset`, which serves every split whole; or
-            three of them, for train, validation and test.
+            a `DatasetFallbackWarning`; the path of a folder of images or of an .npz, see
+            `ram_envs.own_images.read_images`; an `ImageDataset`, which serves every split whole;
+            or three of them, for train, validation and test.
         split: "train", "validation" or "test".
 
     Raises:
@@ -142,20 +154,24 @@ def load_dataset(
         raise ValueError(f"split={split!r} does not exist; {_choices(split, SPLITS)}")
     if isinstance(dataset, ImageDataset):
         return dataset
-    if isinstance(dataset, str):
-        if dataset not in _LOADERS:
-            raise ValueError(
-                f"dataset={dataset!r} does not exist; {_choices(dataset, tuple(_LOADERS))} "
-                "For images of your own, pass ImageDataset(images, labels)."
-            )
-        return _load_known(dataset)[split]
+    if isinstance(dataset, (str, Path)):
+        if dataset in _LOADERS:
+            return _load_known(str(dataset))[split]
+        if isinstance(dataset, Path) or dataset.endswith(".npz") or Path(dataset).is_dir():
+            return _load_path(str(Path(dataset).expanduser().resolve()), str(dataset))[split]
+        raise ValueError(
+            f"dataset={dataset!r} does not exist; {_choices(dataset, tuple(_LOADERS))} "
+            "For images of your own, give the path of a folder or an .npz, or pass "
+            "ImageDataset(images, labels)."
+        )
     if isinstance(dataset, (tuple, list)):
         _check_three_splits(dataset)
         chosen: ImageDataset = dataset[SPLITS.index(split)]
         return chosen
     raise TypeError(
-        f"dataset is a {type(dataset).__name__}, but a name ({', '.join(_LOADERS)}), an "
-        "ImageDataset(images, labels) or three of them (train, validation, test) is expected."
+        f"dataset is a {type(dataset).__name__}, but a name ({', '.join(_LOADERS)}), a path, an "
+        "ImageDataset(images, labels) or three of them (train, validation, test) is expected. "
+        "ImageDataset.from_dataset(dataset) reads one of PyTorch or Hugging Face."
     )
 
 
@@ -289,10 +305,18 @@ def _load_known(name: str) -> _Splits:
         return _loaded[name, data_dir]
 
 
+@functools.lru_cache(maxsize=8)
+def _load_path(path: str, given: str) -> _Splits:
+    from ram_envs.own_images import read_images
+
+    return read_images(given)
+
+
 def _cache_clear() -> None:
     """Forget what was loaded and what failed, as if the process were new; for tests."""
     _loaded.clear()
     _failed_downloads.clear()
+    _load_path.cache_clear()
 
 
 def _load_auto(data_dir: str | None) -> _Splits:

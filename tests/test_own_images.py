@@ -1,0 +1,252 @@
+"""Images of your own: folders, .npz files and other libraries' data sets become the same arrays."""
+
+from __future__ import annotations
+
+import pickle
+from pathlib import Path
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+import pytest
+
+import ram_envs
+from ram_envs.datasets import ImageDataset, load_dataset
+from ram_envs.own_images import from_dataset, read_images, stack_images
+
+Image = pytest.importorskip("PIL.Image", reason="Pillow is not installed")
+
+
+def save(path: Path, pixels: Any) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(np.asarray(pixels, np.uint8)).save(path)
+
+
+@pytest.fixture
+def animals(tmp_path: Path) -> Path:
+    """Two cats and a dog, grey, of different sizes."""
+    folder = tmp_path / "animals"
+    save(folder / "dog" / "a.png", [[9, 9], [9, 9]])
+    save(folder / "cat" / "b.png", [[1, 2, 3, 4]])
+    save(folder / "cat" / "a.png", [[5], [6], [7], [8]])
+    (folder / "cat" / "notes.txt").write_text("not an image")
+    return folder
+
+
+# --- folders ---------------------------------------------------------------------------------
+
+
+def test_a_folder_of_classes(animals: Path) -> None:
+    dataset = read_images(animals)["train"]
+    assert dataset.labels.tolist() == [0, 0, 1]  # cat before dog, a before b
+    assert dataset.name == str(animals)
+    assert dataset.images.tolist() == [
+        # centred on black, as high as the highest and as wide as the widest
+        [[0, 5, 0, 0], [0, 6, 0, 0], [0, 7, 0, 0], [0, 8, 0, 0]],
+        [[0, 0, 0, 0], [1, 2, 3, 4], [0, 0, 0, 0], [0, 0, 0, 0]],
+        [[0, 0, 0, 0], [0, 9, 9, 0], [0, 9, 9, 0], [0, 0, 0, 0]],
+    ]
+
+
+def test_a_colour_image_makes_all_of_them_colour(tmp_path: Path) -> None:
+    save(tmp_path / "one" / "a.png", np.full((2, 2, 3), [10, 20, 30]))
+    save(tmp_path / "two" / "b.png", [[7, 7], [7, 7]])
+    images = read_images(tmp_path)["test"].images
+    assert images.shape == (2, 2, 2, 3)
+    assert images[:, 0, 0].tolist() == [[10, 20, 30], [7, 7, 7]]
+
+
+def test_images_with_palette_alpha_and_16_bits(tmp_path: Path) -> None:
+    (tmp_path / "a").mkdir()
+    Image.new("P", (1, 1), 0).save(tmp_path / "a" / "palette.png")
+    Image.new("RGBA", (1, 1), (10, 20, 30, 255)).save(tmp_path / "a" / "alpha.png")
+    Image.fromarray(np.array([[0x1234]], np.uint16)).save(tmp_path / "a" / "deep.png")
+    alpha, deep, palette = read_images(tmp_path)["train"].images[:, 0, 0].tolist()
+    assert (alpha, deep) == ([10, 20, 30], [0x12] * 3)
+    assert palette == [0, 0, 0]
+
+
+def test_a_folder_of_splits(tmp_path: Path) -> None:
+    for number, split in enumerate(("train", "val", "test")):
+        save(tmp_path / split / "zero" / "a.png", np.full((4 + number, 4), 10 * number))
+        save(tmp_path / split / "one" / "a.png", np.full((4, 4), 10 * number + 1))
+    splits = read_images(tmp_path)
+    assert [splits[split].images[0, 2, 2] for split in ("train", "validation", "test")] == [
+        1,
+        11,
+        21,
+    ]
+    assert {dataset.images.shape for dataset in splits.values()} == {(2, 6, 4)}
+    assert all(dataset.labels.tolist() == [0, 1] for dataset in splits.values())
+
+
+@pytest.mark.parametrize(
+    ("spoil", "message"),
+    [
+        (lambda folder: (folder / "bird").mkdir(), r"bird has no images.*\.png"),
+        (lambda folder: (folder / "cat" / "c.png").write_bytes(b"PNG?"), r"c\.png cannot be read"),
+        (lambda folder: (folder / "train").mkdir(), "train has no folders"),
+    ],
+)
+def test_a_spoilt_folder_is_named(animals: Path, spoil: Any, message: str) -> None:
+    spoil(animals)
+    with pytest.raises((FileNotFoundError, ValueError), match=message):
+        read_images(animals)
+
+
+def test_a_folder_without_classes_or_with_a_split_missing(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError, match="Expected one for each class"):
+        read_images(tmp_path)
+    for split in ("train", "test"):
+        save(tmp_path / split / "a" / "a.png", [[1]])
+    with pytest.raises(FileNotFoundError, match=r"no validation\. Expected all three, or none"):
+        read_images(tmp_path)
+    with pytest.raises(FileNotFoundError, match="nowhere does not exist"):
+        read_images(tmp_path / "nowhere")
+
+
+# --- .npz ------------------------------------------------------------------------------------
+
+IMAGES, LABELS = np.arange(3 * 4 * 5, dtype=np.uint8).reshape(3, 4, 5), np.array([0, 1, 0])
+
+
+def test_an_npz_of_images_and_labels(tmp_path: Path) -> None:
+    np.savez(tmp_path / "a.npz", images=IMAGES, labels=LABELS)
+    splits = read_images(tmp_path / "a.npz")
+    for dataset in splits.values():
+        assert np.array_equal(dataset.images, IMAGES)
+        assert np.array_equal(dataset.labels, LABELS)
+    assert np.shares_memory(splits["train"].images, splits["test"].images)
+
+
+def test_an_npz_of_splits_with_labels_in_a_column(tmp_path: Path) -> None:
+    arrays = {}
+    for number, split in enumerate(("train", "val", "test")):
+        arrays[f"{split}_images"] = IMAGES + number
+        arrays[f"{split}_labels"] = LABELS[:, None]
+    np.savez(tmp_path / "a.npz", **arrays)
+    splits = read_images(tmp_path / "a.npz")
+    assert [splits[split].images[0, 0, 0] for split in ("train", "validation", "test")] == [0, 1, 2]
+    assert splits["test"].labels.tolist() == [0, 1, 0]
+
+
+def test_an_npz_that_is_none(tmp_path: Path) -> None:
+    (tmp_path / "text.npz").write_text("hello")
+    with pytest.raises(ValueError, match=r"text\.npz is no \.npz of arrays"):
+        read_images(tmp_path / "text.npz")
+    np.savez(tmp_path / "others.npz", x=IMAGES, y=LABELS)
+    with pytest.raises(ValueError, match=r"holds x, y\. Expected arrays images and labels"):
+        read_images(tmp_path / "others.npz")
+    np.savez(tmp_path / "objects.npz", images=np.array([{}, {}]), labels=LABELS)
+    with pytest.raises(ValueError, match="Expected arrays of numbers"):
+        read_images(tmp_path / "objects.npz")
+
+
+# --- data sets of other libraries ------------------------------------------------------------
+
+
+class Listed(list):  # type: ignore[type-arg]
+    """What torch.utils.data.Dataset and datasets.Dataset have in common: a length and entries."""
+
+
+def test_pairs_of_arrays_and_integers() -> None:
+    dataset = from_dataset(Listed(zip(IMAGES, LABELS, strict=True)), "mine")
+    assert np.array_equal(dataset.images, IMAGES)
+    assert (dataset.labels.tolist(), dataset.name) == ([0, 1, 0], "mine")
+
+
+def test_mappings_of_pil_images() -> None:
+    entries = [{"image": Image.fromarray(image), "label": 0} for image in IMAGES]
+    assert np.array_equal(ImageDataset.from_dataset(Listed(entries)).images, IMAGES)
+
+
+def test_tensors_are_channels_first() -> None:
+    torch = pytest.importorskip("torch")
+    grey = torch.from_numpy(IMAGES).float()[:, None] / 255  # (N, 1, H, W) in [0, 1]
+    dataset = from_dataset(torch.utils.data.TensorDataset(grey, torch.from_numpy(LABELS)))
+    assert np.array_equal(
+        dataset.images[..., 0] if dataset.images.ndim == 4 else dataset.images, IMAGES
+    )
+    colour = torch.from_numpy(np.arange(2 * 3 * 4 * 5, dtype=np.uint8).reshape(2, 3, 4, 5))
+    dataset = from_dataset(torch.utils.data.TensorDataset(colour, torch.tensor([0, 1])))
+    assert dataset.images.shape == (2, 4, 5, 3)
+    assert dataset.images[0, 0, 0].tolist() == [0, 20, 40]
+
+
+GOOD = (np.zeros((2, 2), np.uint8), 0)
+
+
+@pytest.mark.parametrize(
+    ("entry", "message"),
+    [
+        ({"picture": GOOD[0], "label": 0}, 'entry 1 .* a mapping with "image" and "label"'),
+        (GOOD[0][0], "entry 1|image 1"),
+        ("ab", "entry 1 of the data set is a str"),
+        ((np.full((2, 2), np.nan), 0), "image 1 has values from nan to nan: expected floats in"),
+        ((np.full((2, 2), -1.5), 0), "image 1 has values from -1.5 to -1.5.* normalises"),
+        ((np.full((2, 2), 300), 0), "image 1 is int64, 300 to 300"),
+        ((np.zeros(4), 0), r"image 1 has shape \(4,\)"),
+        ((GOOD[0], "cat"), "label 1 is 'cat': expected an integer"),
+        ((GOOD[0], 0.5), r"label 1 is 0\.5: expected an integer"),
+        ((GOOD[0], -1), "label 1 is -1: expected a class from 0"),
+    ],
+)
+def test_an_entry_that_is_none_is_named_with_its_index(entry: Any, message: str) -> None:
+    with pytest.raises((TypeError, ValueError), match=message):
+        from_dataset(Listed([GOOD, entry]))
+
+
+def test_an_empty_data_set() -> None:
+    with pytest.raises(ValueError, match="empty: expected at least one image"):
+        from_dataset(Listed())
+
+
+def test_stacked_images_of_one_size_are_themselves() -> None:
+    assert np.array_equal(stack_images(list(IMAGES)), IMAGES)
+
+
+# --- through Gymnasium -----------------------------------------------------------------------
+
+
+def test_a_path_makes_environments_that_share_the_images(animals: Path) -> None:
+    env: Any = gym.make("RAMClassification-v0", dataset=str(animals), glimpse_size=2).unwrapped
+    envs: Any = gym.make_vec(
+        "RAMClassification-v0", num_envs=3, dataset=animals, split="test", glimpse_size=2
+    ).unwrapped
+    assert env.action_space[1].n == 2
+    images = [each.batch.task.dataset.images for each in (env, envs)]
+    assert np.shares_memory(*images)
+    env.reset(seed=0, options={"index": 2})
+    assert env.canvas[1].tolist() == [0, 9, 9, 0]
+
+
+def test_it_travels_to_other_processes_as_its_path(animals: Path) -> None:
+    dataset = load_dataset(str(animals), "test")
+    sent = pickle.dumps(dataset)
+    assert len(sent) < 400
+    assert pickle.loads(sent) is load_dataset(str(animals), "test")
+
+
+def test_worker_processes_play_what_one_process_plays(animals: Path) -> None:
+    def play(mode: str) -> list[Any]:
+        envs = gym.make_vec(
+            "RAMClassification-v0",
+            num_envs=2,
+            vectorization_mode=mode,
+            dataset=str(animals),
+            glimpse_size=2,
+        )
+        observation, info = envs.reset(seed=3)
+        envs.close()
+        return [observation["glimpse"].tolist(), info["index"].tolist()]
+
+    assert play("async") == play("sync")
+
+
+def test_a_path_that_is_nothing_names_what_is_expected() -> None:
+    with pytest.raises(ValueError, match=r"give the path of a folder or an \.npz"):
+        gym.make("RAMClassification-v0", dataset="no/such/folder")
+    with pytest.raises(FileNotFoundError, match=r"nothing\.npz does not exist"):
+        gym.make("RAMClassification-v0", dataset="nothing.npz")
+    with pytest.raises(TypeError, match=r"ImageDataset\.from_dataset"):
+        ram_envs.datasets.load_dataset(Listed([GOOD]).__iter__(), "train")  # type: ignore[arg-type]
