@@ -83,6 +83,8 @@ class RAMAgent(nn.Module):
         if config.initialisation == "he":
             heads = [self.location_head, self.choice_head, self.baseline_head]
             initialise_he(self.glimpse_network, self.core, heads)
+            with torch.no_grad():
+                self.location_head.weight *= config.location_start
 
     @classmethod
     def load(cls, path: str | Path) -> RAMAgent:

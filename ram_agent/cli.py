@@ -43,6 +43,7 @@ class Train:
       ram train RAMClutteredMNIST-v0
       ram train RAMMNIST-v0 --num-glimpses 4 --seed 1 --out runs/four
       ram train RAMTranslatedMNIST-v0 --dataset digits --episodes 500000
+      ram train RAMClassification-v0 --dataset photos/ --glimpse-size 12 --num-scales 3
       ram train --resume runs/four
 
     The folder gets config.json, metrics.jsonl (a row for each validation), best.safetensors and
@@ -64,10 +65,21 @@ class Train:
     """Go on with the run in this folder, as if it had not stopped. Takes no other settings."""
 
     dataset: str | None = None
-    """mnist, digits (embedded, no download) or auto; the environment's default if not given."""
+    """mnist, digits (embedded, no download), auto, or the path of a folder of images by class or of
+    an .npz; the environment's default if not given."""
 
     num_glimpses: int | None = None
     """T, how often the agent looks; the environment's default if not given."""
+
+    glimpse_size: int | None = None
+    """G, the side of what the retina returns; the environment's default if not given."""
+
+    num_scales: int | None = None
+    """K, how many squares the retina has, each twice as wide; the environment's default if not
+    given."""
+
+    canvas_size: int | None = None
+    """Side of the canvas in pixels; the environment's default if not given."""
 
     device: str = "cpu"
     """Where the networks run: cpu, cuda, …"""
@@ -312,11 +324,9 @@ def _new_run(command: Train) -> dict[str, Any]:
         raise ValueError(
             f"which environment? Expected ram train ENV_ID, one of: {', '.join(ENVS)}."
         )
-    keywords: dict[str, Any] = {}
-    if command.dataset is not None:
-        keywords["dataset"] = command.dataset
-    if command.num_glimpses is not None:
-        keywords["num_glimpses"] = command.num_glimpses
+    names = ("dataset", "num_glimpses", "glimpse_size", "num_scales", "canvas_size")
+    given = {name: getattr(command, name) for name in names}
+    keywords: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
     env = _make_split(command.env_id, 1, "train", **keywords).unwrapped
     if command.env_id in CLASSIFICATION:
         keywords["dataset"] = env.dataset_name  # type: ignore[attr-defined]

@@ -35,6 +35,10 @@ class AgentConfig:
     """"he": He-normal weights, zero biases and a core that remembers from the start; "torch":
     PyTorch's defaults."""
 
+    location_start: float = 1.0
+    """Size of the location head's weights at the start of "he". With 1 a new agent's gaze already
+    depends on what it sees; near 0 it rests in the middle until it is taught."""
+
     pixel_scale: float = 3.0
     """Factor on the pixels at the network's input; they are mostly near 0."""
 
@@ -51,6 +55,8 @@ class AgentConfig:
         for name in ("hidden_size", "feature_size", "pixel_scale", "scale_factor"):
             if not getattr(self, name) > 0:
                 raise ValueError(f"{name}={getattr(self, name)!r}: expected a positive number.")
+        if not 0 <= self.location_start < math.inf:
+            raise ValueError(f"location_start={self.location_start!r}: expected 0 or more.")
 
 
 @dataclass(frozen=True)
@@ -227,12 +233,13 @@ ENV_SETTINGS: dict[tuple[str, str], tuple[dict[str, Any], dict[str, Any]]] = {
         {
             "core": "lstm",
             "hidden_size": 128,
+            "location_start": 0.1,
             "pixel_scale": 10.0,
             "scale_factor": 4.0,
             "baseline_shapes_state": True,
         },
         {
-            "episodes": 1_000_000,
+            "episodes": 870_000,  # 20 million frames, as many as the paper's
             "batch_size": 128,
             "parts": 1,
             "learning_rate": 2e-3,

@@ -286,3 +286,15 @@ def test_plays_a_vector_environment() -> None:
     observation, _, _, _, _ = envs.step(action)
     assert np.array_equal(observation["location"], action[0])
     assert state.shape == (4, 256)
+
+
+def test_a_new_agent_rests_its_gaze_if_so_configured() -> None:
+    spread = []
+    for start in (1.0, 0.1, 0.0):
+        torch.manual_seed(0)
+        agent = make_agent(location_start=start)
+        (location, _), _ = agent.predict(glimpses(50, seed=1), deterministic=True)
+        spread.append(np.abs(location).mean())
+    assert spread[0] > 0.1
+    assert spread[1] == pytest.approx(0.1 * spread[0], rel=0.2)
+    assert spread[2] == 0

@@ -88,6 +88,7 @@ def test_the_files_are_safetensors_and_json(tmp_path: Path) -> None:
             "feature_size": 6,
             "location_mean": "tanh",
             "initialisation": "he",
+            "location_start": 1.0,
             "pixel_scale": 3.0,
             "scale_factor": 1.0,
             "baseline_shapes_state": False,

@@ -267,6 +267,38 @@ def test_watch_in_a_window(
     assert FakeWindow.shown == [ram_envs.rendering.FRAME_SIZE] * num_frames
 
 
+# --- images of your own ----------------------------------------------------------------------
+
+
+def test_a_folder_of_images_is_trained_and_measured(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for label, name in enumerate(("dark", "bright")):
+        (tmp_path / "photos" / name).mkdir(parents=True)
+        for number in range(8):
+            image = Image.fromarray(np.full((10, 8 + number), 40 + 180 * label, np.uint8))
+            image.save(tmp_path / "photos" / name / f"{number}.png")
+    out, photos = str(tmp_path / "run"), str(tmp_path / "photos")
+    settings = ["--glimpse-size", "4", "--num-scales", "2", "--canvas-size", "16"]
+    brief = [
+        "--num-glimpses",
+        "2",
+        "--episodes",
+        "64",
+        "--batch-size",
+        "16",
+        "--validate-every",
+        "64",
+    ]
+    main(["train", "RAMClassification-v0", "--dataset", photos, *settings, *brief, "--out", out])
+    assert f"RAMClassification-v0, {photos}, test split" in capsys.readouterr().out
+    agent, facts = load_agent(out)
+    assert (agent.glimpse_shape, agent.num_choices) == ((2, 4, 4), 2)
+    assert facts["env_kwargs"]["canvas_size"] == 16
+    main(["evaluate", out, "--num-episodes", "10"])
+    assert "percent wrong of 10 images" in capsys.readouterr().out
+
+
 # --- a game ----------------------------------------------------------------------------------
 
 
@@ -295,6 +327,23 @@ def test_a_game_is_trained_measured_and_watched(
     assert frame_count(tmp_path / "game.gif") == 24
 
 
+def test_moving_digits_are_trained_measured_and_watched(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "moving"
+    env = ["RAMMovingMNIST-v0", "--dataset", "digits", "--num-glimpses", "3"]
+    main(["train", *env, *TINY_AGENT, "--episodes", "64", "--batch-size", "32", "--out", str(out)])
+    said = capsys.readouterr().out
+    assert "RAMMovingMNIST-v0, digits, test split: percent wrong of 300 images" in said
+    results = json.loads((out / "evaluation.json").read_text())["results"]
+    assert len(results["learned gaze"]["errors_after_each_glimpse"]) == 3
+
+    main(["evaluate", str(out), "--num-episodes", "50"])
+    assert "percent wrong of 50 images" in capsys.readouterr().out
+    main(["watch", str(out), "--save", str(tmp_path / "moving.gif"), "--episodes", "2"])
+    assert frame_count(tmp_path / "moving.gif") == 8  # two episodes of four frames
+
+
 # --- list and help ---------------------------------------------------------------------------
 
 
@@ -309,6 +358,7 @@ def test_list_shows_every_environment(capsys: pytest.CaptureFixture[str]) -> Non
     assert (
         rows["RAMClutteredMNIST100-v0"] == "RAMClutteredMNIST100-v0 100 × 100 8 12 × 12, 4 scales 8"
     )
+    assert rows["RAMMovingMNIST-v0"] == "RAMMovingMNIST-v0 60 × 60 4 12 × 12, 3 scales 8"
     assert rows["RAMCatch-v0"] == "RAMCatch-v0 24 × 24 a game 6 × 6, 3 scales 23"
 
 

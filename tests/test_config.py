@@ -124,3 +124,8 @@ def test_batch_that_cannot_be_split() -> None:
 def test_settings_cannot_be_changed() -> None:
     with pytest.raises(dataclasses.FrozenInstanceError):
         TrainConfig().seed = 1  # type: ignore[misc]
+
+
+def test_a_start_below_nothing() -> None:
+    with pytest.raises(ValueError, match="location_start=-1: expected 0 or more"):
+        AgentConfig(location_start=-1)
