@@ -78,17 +78,17 @@ class SB3VecEnv(VecEnv):
     def step_wait(self) -> Any:
         observations, rewards, terminations, truncations, batched = self.envs.step(self._actions)
         final_obs, final_infos = batched.pop("final_obs", None), batched.pop("final_info", {})
-        for key in ("_final_obs", "_final_info"):
-            batched.pop(key, None)
         dones = terminations | truncations
         infos = _one_by_one(batched, self.num_envs)
-        final = _one_by_one(final_infos, self.num_envs)
-        for row in range(self.num_envs):
-            if dones[row]:
+        if final_obs is not None:
+            final = _one_by_one(final_infos, self.num_envs)
+            for row in np.flatnonzero(dones):
                 # The infos of a step are those of the episode that it belongs to.
                 self.reset_infos[row] = infos[row]
                 infos[row] = {**final[row], "terminal_observation": final_obs[row]}
-            infos[row]["TimeLimit.truncated"] = bool(truncations[row] and not terminations[row])
+        cut_short = (truncations & ~terminations).tolist()
+        for info, truncated in zip(infos, cut_short, strict=True):
+            info["TimeLimit.truncated"] = truncated
         return observations, rewards.astype(np.float32), dones, infos
 
     def close(self) -> None:
@@ -117,8 +117,11 @@ class SB3VecEnv(VecEnv):
 
 def _one_by_one(infos: dict[str, Any], num_envs: int) -> list[dict[str, Any]]:
     """Batched infos, key and _key, as a dict for each."""
-    keys = [key for key in infos if not key.startswith("_")]
-    return [
-        {key: infos[key][row].item() for key in keys if infos[f"_{key}"][row]}
-        for row in range(num_envs)
-    ]
+    listed: list[dict[str, Any]] = [{} for _ in range(num_envs)]
+    for key, values in infos.items():
+        if not key.startswith("_"):
+            present = infos[f"_{key}"].tolist()
+            for info, value, holds in zip(listed, values.tolist(), present, strict=True):
+                if holds:
+                    info[key] = value
+    return listed

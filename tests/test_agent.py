@@ -295,6 +295,6 @@ def test_a_new_agent_rests_its_gaze_if_so_configured() -> None:
         agent = make_agent(location_start=start)
         (location, _), _ = agent.predict(glimpses(50, seed=1), deterministic=True)
         spread.append(np.abs(location).mean())
-    assert spread[0] > 0.1
-    assert spread[1] == pytest.approx(0.1 * spread[0], rel=0.2)
+    assert spread[0] > 0.3
+    assert 0.02 < spread[1] < 0.1
     assert spread[2] == 0
