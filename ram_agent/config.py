@@ -117,8 +117,9 @@ class TrainConfig:
     gain_discount: float = 0.5
     """Weight of each later glimpse, relative to the one before, in the gain."""
 
-    supervision: Literal["every_step", "last_step"] = "every_step"
-    """Which labels are trained by cross-entropy: the last only, or all (the last weighs half)."""
+    supervision: Literal["every_step", "last_step", "none"] = "every_step"
+    """Which labels are trained by cross-entropy: the last only, or all (the last weighs half); with
+    "none" labels are learned from the reward alone, as moves are where nobody tells the truth."""
 
     location_weight: float = 0.25
     """Weight of the locations' REINFORCE loss, next to the label's cross-entropy."""
@@ -130,11 +131,11 @@ class TrainConfig:
     """Whether advantages are divided by their running standard deviation and clipped at ±4."""
 
     gae_lambda: float = 1.0
-    """Without labels: λ of generalized advantage estimation (Schulman et al. 2016); 1 compares the
+    """Unsupervised: λ of generalized advantage estimation (Schulman et al. 2016); 1 compares the
     whole return with the baseline, as the paper does."""
 
     entropy_weight: float = 0.0
-    """Without labels: weight of the moves' entropy, which keeps the agent trying; falls to 0."""
+    """Unsupervised: weight of the choices' entropy, which keeps the agent trying; falls to 0."""
 
     baseline_loss: Literal["squared_error", "cross_entropy"] = "squared_error"
     """How the baseline learns. "cross_entropy" makes it a probability: for returns from 0 to 1."""

@@ -45,6 +45,7 @@ def collect_rollout(
     seed: int | None = None,
     options: dict[str, Any] | None = None,
     deterministic: bool = False,
+    sample_choice: bool | None = None,
     gaze: Gaze = "learned",
     generator: torch.Generator | None = None,
     on_step: Callable[[], None] | None = None,
@@ -57,6 +58,8 @@ def collect_rollout(
             episodes are of equal length.
         seed, options: for `envs.reset`.
         deterministic: mean locations and likeliest choices, or drawn ones.
+        sample_choice: whether choices are drawn too; if None, where nobody tells the label: one
+            that supervision teaches is not drawn at random, the likeliest is the decision.
         gaze: where to look: where the agent says; uniformly at random; always at the centre.
         generator: source of all noise of the agent; PyTorch's global one if None.
         on_step: called after reset and after every step, to draw a frame, say.
@@ -66,8 +69,9 @@ def collect_rollout(
         FloatingPointError: if the agent gives a location that is not finite.
     """
     observation, info = envs.reset(seed=seed, options=options)
-    # A label that supervision teaches is not drawn at random: the likeliest is the decision.
-    supervised = "label" in info
+    has_labels = "label" in info
+    if sample_choice is None:
+        sample_choice = not has_labels
     state = agent.initial_state(envs.num_envs)
     outputs, actions, rewards = [], [], []
     over = False
@@ -75,7 +79,7 @@ def collect_rollout(
         on_step()
     while not over:
         output, state = agent.step(observation, state)
-        action = agent.act(output, deterministic, not supervised, generator)
+        action = agent.act(output, deterministic, sample_choice, generator)
         location = action.location
         if not location.isfinite().all():
             raise FloatingPointError(
@@ -110,5 +114,5 @@ def collect_rollout(
         baselines=torch.stack([output.baseline for output in outputs]),
         choices=torch.stack([action.choice for action in actions]),
         rewards=torch.stack(rewards).to(agent.device),
-        labels=torch.from_numpy(info["label"]).to(agent.device) if supervised else None,
+        labels=torch.from_numpy(info["label"]).to(agent.device) if has_labels else None,
     )

@@ -192,6 +192,7 @@ class Trainer:
             options=None
             if self.num_images is None
             else {"index": self._index(self.update * config.batch_size + offset, envs.num_envs)},
+            sample_choice=True if config.supervision == "none" else None,
             generator=torch.Generator().manual_seed(int(noise_seeds[number])),
         )
         loss, metrics = self._loss(rollout)
@@ -199,7 +200,7 @@ class Trainer:
 
     def _loss(self, rollout: Rollout) -> tuple[Tensor, dict[str, float]]:
         """The loss of a rollout, and its metrics."""
-        if rollout.labels is None:
+        if rollout.labels is None or self.config.supervision == "none":
             loss, metrics = self._reinforcement_loss(rollout)
         else:
             loss, metrics = self._hybrid_loss(rollout, rollout.labels)
@@ -217,7 +218,7 @@ class Trainer:
     # so it has no loss.
 
     def _hybrid_loss(self, rollout: Rollout, labels: Tensor) -> tuple[Tensor, dict[str, float]]:
-        """With labels: cross-entropy + location_weight · REINFORCE + baseline (section 3.1)."""
+        """Supervised: cross-entropy + location_weight · REINFORCE + baseline (section 3.1)."""
         config = self.config
         weights = supervision_weights(len(rollout.rewards), config.supervision == "every_step")
         labels_loss = label_loss(rollout.choice_logits, labels, weights.to(self.agent.device))
@@ -239,7 +240,7 @@ class Trainer:
         }
 
     def _reinforcement_loss(self, rollout: Rollout) -> tuple[Tensor, dict[str, float]]:
-        """Without labels: REINFORCE for choices and locations, from rewards alone (section 3.1)."""
+        """Unsupervised: REINFORCE for choices and locations, from rewards alone (section 3.1)."""
         config = self.config
         returns = returns_to_go(rollout.rewards)
         baselines = rollout.baselines

@@ -386,6 +386,20 @@ def test_metrics_of_a_game() -> None:
     assert "label_loss" not in metrics
 
 
+def test_labels_are_learned_from_the_reward_alone_if_so_configured() -> None:
+    config = dataclasses.replace(
+        ALONE, episodes=64 * 250, supervision="none", validate_every=64 * 250
+    )
+    agent_config = dataclasses.replace(SMALL, baseline_shapes_state=True)
+    trainer = make_trainer(config, agent_config=agent_config, num_glimpses=1, glimpse_size=8)
+    metrics = trainer.train_one_update()
+    assert {"choice_loss", "entropy"} <= metrics.keys()
+    assert metrics["train_error"] > 40  # labels are drawn: two of three are wrong
+    while not trainer.is_over:
+        trainer.train_one_update()
+    assert evaluate(trainer.averaged_agent, trainer.validation_envs).error < 5
+
+
 def test_a_probability_cannot_stand_for_several_balls() -> None:
     trainer = make_game_trainer(ALONE, num_balls=3)
     with pytest.raises(ValueError, match=r"takes returns from 0 to 1.* Use squared_error"):
