@@ -138,7 +138,8 @@ class TrainConfig:
     """Unsupervised: weight of the choices' entropy, which keeps the agent trying; falls to 0."""
 
     baseline_loss: Literal["squared_error", "cross_entropy"] = "squared_error"
-    """How the baseline learns. "cross_entropy" makes it a probability: for returns from 0 to 1."""
+    """Unsupervised: how the baseline learns. "cross_entropy" makes it a probability, for returns
+    from 0 to 1. Supervised, it is always squared error."""
 
     baseline_weight: float = 1.0
     """Weight of the baseline's loss."""

@@ -83,22 +83,51 @@ class Canvas:
         Returns:
             Canvases (B, H, W[, C]).
         """
-        (height, width), (image_height, image_width) = self.shape[:2], self.image_shape[:2]
+        pieces = self.cut_pieces(images, streams)
+        places = streams.integers(*(self.rooms + 1).flat)
+        return self.add_up(pieces, images[rows], places.reshape(len(rows), -1, 2))
+
+    @property
+    def rooms(self) -> npt.NDArray[np.int64]:
+        """How far each piece, and last the image, can be moved: (num_clutter + 1, 2) pixels."""
+        sides = [(self.clutter_size,) * 2] * self.num_clutter + [self.image_shape[:2]]
+        rooms: npt.NDArray[np.int64] = np.array(self.shape[:2]) - np.array(sides)
+        return rooms
+
+    def cut_pieces(self, images: npt.NDArray[np.uint8], streams: Streams) -> npt.NDArray[np.uint8]:
+        """Cut the clutter of each canvas, (B, num_clutter, s, s[, C]), from random images."""
         size = self.clutter_size
-        canvases = np.zeros((len(rows), *self.shape), np.uint8)
-        piece_draws = streams.integers(
-            *(len(images), image_height - size + 1, image_width - size + 1) * self.num_clutter
-        )
-        place_draws = streams.integers(
-            *(height - size + 1, width - size + 1) * self.num_clutter,
-            height - image_height + 1,
-            width - image_width + 1,
+        height, width = self.image_shape[:2]
+        ranges = (len(images), height - size + 1, width - size + 1)
+        draws = streams.integers(*ranges * self.num_clutter)
+        pieces = np.zeros(
+            (len(streams), self.num_clutter, size, size, *self.image_shape[2:]), np.uint8
         )
         for piece in range(self.num_clutter):
-            source, top, left = piece_draws[:, 3 * piece : 3 * piece + 3].T
-            pieces = _windows(images, size, size)[source, top, left]
-            _add(canvases, pieces, place_draws[:, 2 * piece : 2 * piece + 2])
-        _add(canvases, images[rows], place_draws[:, -2:])
+            source, top, left = draws[:, 3 * piece : 3 * piece + 3].T
+            pieces[:, piece] = _windows(images, size, size)[source, top, left]
+        return pieces
+
+    def add_up(
+        self,
+        pieces: npt.NDArray[np.uint8],
+        images: npt.NDArray[np.uint8],
+        places: npt.NDArray[np.int64],
+    ) -> npt.NDArray[np.uint8]:
+        """Lay the pieces, then the image, on each canvas, clipped at white.
+
+        Args:
+            pieces: (B, num_clutter, s, s[, C]).
+            images: (B, h, w[, C]).
+            places: (B, num_clutter + 1, 2), the top left (row, column) of each; the image's last.
+
+        Returns:
+            Canvases (B, H, W[, C]).
+        """
+        canvases = np.zeros((len(images), *self.shape), np.uint8)
+        for piece in range(self.num_clutter):
+            _add(canvases, pieces[:, piece], places[:, piece])
+        _add(canvases, images, places[:, -1])
         return canvases
 
 

@@ -27,10 +27,13 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from ram_envs.motion import drift, nearest_pixels
 from ram_envs.random import Streams
 from ram_envs.task import Outcome, Rows
 
 MOVES = ("left", "stay", "right")
+
+ball_columns = nearest_pixels  # where balls are shown
 
 
 @dataclass
@@ -156,15 +159,5 @@ class Catch:
         state.v[rows] = state.speeds[rows, state.ball[rows]]
 
     def _fall(self, state: CatchState, rows: Rows) -> None:
-        x, v = state.x[rows] + state.v[rows], state.v[rows]
-        wall = self.size - 1
-        bounced = (x < 0) | (x > wall)
-        x = np.where(x < 0, -x, np.where(x > wall, 2 * wall - x, x))
-        state.x[rows], state.v[rows] = x, np.where(bounced, -v, v)
+        state.x[rows], state.v[rows] = drift(state.x[rows], state.v[rows], self.size - 1)
         state.row[rows] += 1
-
-
-def ball_columns(x: npt.NDArray[np.float64]) -> npt.NDArray[np.int64]:
-    """The pixel columns in which balls at `x` (B,) are shown."""
-    columns: npt.NDArray[np.int64] = np.floor(x + 0.5).astype(np.int64)
-    return columns

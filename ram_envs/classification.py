@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -16,7 +16,7 @@ import numpy.typing as npt
 from ram_envs.canvas import Canvas
 from ram_envs.datasets import ImageDataset
 from ram_envs.random import Streams, combine_keys, key_from_text
-from ram_envs.task import Outcome, Rows
+from ram_envs.task import Outcome, Rows, Task
 
 
 @dataclass
@@ -25,86 +25,61 @@ class ClassificationState:
 
     index       (B,) int64, which image of the split is shown
     steps       (B,) int64, steps taken
-    canvases    (B, H, W[, C]) uint8, or None where the canvas is the image itself
     """
 
     index: npt.NDArray[np.int64]
     steps: npt.NDArray[np.int64]
-    canvases: npt.NDArray[np.uint8] | None
 
 
-class ImageClassification:
-    """The task "name the image". See `ram_envs.task.Task` for the verbs.
+EpisodeState = TypeVar("EpisodeState", bound=ClassificationState)
+
+
+class Classification(Task[EpisodeState]):
+    """The rules of classification, whatever way an image is shown.
 
     Args:
         dataset: images and labels of one split.
-        canvas: how an image is placed.
         num_glimpses: T, the steps of an episode.
-        fixed_canvases: whether the canvas is a function of the image's index alone (validation
-            and test), or drawn afresh for every episode (training).
+        fixed_by: where the way an image is shown is a function of its index alone (validation and
+            test), the settings that shape it, as text; None where it is drawn afresh for every
+            episode (training).
     """
 
-    frames_change = False
-
-    def __init__(
-        self, dataset: ImageDataset, canvas: Canvas, num_glimpses: int, fixed_canvases: bool
-    ) -> None:
+    def __init__(self, dataset: ImageDataset, num_glimpses: int, fixed_by: str | None) -> None:
         if not isinstance(num_glimpses, (int, np.integer)) or num_glimpses < 1:
             raise ValueError(f"num_glimpses={num_glimpses!r}: expected an integer, 1 or more.")
         self.dataset = dataset
-        self.canvas = canvas
         self.num_glimpses = num_glimpses
-        self.image_shape = canvas.shape
         self.choice_names = tuple(str(label) for label in range(dataset.num_classes))
         self._fixed_key = (
-            key_from_text(f"{dataset.fingerprint} {canvas.key}")
-            if fixed_canvases and not canvas.is_image
-            else None
+            None if fixed_by is None else key_from_text(f"{dataset.fingerprint} {fixed_by}")
         )
 
-    def allocate(self, num_envs: int) -> ClassificationState:
-        return ClassificationState(
-            index=np.zeros(num_envs, np.int64),
-            steps=np.zeros(num_envs, np.int64),
-            canvases=None
-            if self.canvas.is_image
-            else np.zeros((num_envs, *self.image_shape), np.uint8),
-        )
-
-    def begin(
-        self, state: ClassificationState, rows: Rows, streams: Streams, options: Mapping[str, Any]
-    ) -> None:
-        index = streams.integers(len(self.dataset))[:, 0]
-        if options.get("index") is not None:
-            index = self._chosen_index(options["index"], len(state.index))[rows]
-        state.index[rows] = index
-        state.steps[rows] = 0
-        if state.canvases is not None:
-            if self._fixed_key is not None:
-                streams = Streams(combine_keys(self._fixed_key, index))
-            state.canvases[rows] = self.canvas.draw(self.dataset.images, index, streams)
-
-    def advance(
-        self, state: ClassificationState, rows: Rows, choices: npt.NDArray[np.int64]
-    ) -> Outcome:
+    def advance(self, state: EpisodeState, rows: Rows, choices: npt.NDArray[np.int64]) -> Outcome:
         state.steps[rows] += 1
         decided = state.steps[rows] == self.num_glimpses
         right = choices == self.dataset.labels[state.index[rows]]
         return Outcome(rewards=(decided & right).astype(np.float64), terminations=decided)
 
-    def images(self, state: ClassificationState) -> tuple[npt.NDArray[np.uint8], Rows]:
-        if state.canvases is None:
-            return self.dataset.images, state.index
-        return state.canvases, np.arange(len(state.index))
-
     def infos(
-        self, state: ClassificationState
+        self, state: EpisodeState
     ) -> dict[str, tuple[npt.NDArray[Any], npt.NDArray[np.bool_]]]:
         always = np.ones(len(state.index), np.bool_)
         return {
             "label": (self.dataset.labels[state.index], always),
             "index": (state.index, always),
         }
+
+    def _choose_images(
+        self, state: EpisodeState, rows: Rows, streams: Streams, options: Mapping[str, Any]
+    ) -> Streams:
+        """Begin episodes with an image each; returns the streams that say how it is shown."""
+        index = streams.integers(len(self.dataset))[:, 0]
+        if options.get("index") is not None:
+            index = self._chosen_index(options["index"], len(state.index))[rows]
+        state.index[rows] = index
+        state.steps[rows] = 0
+        return streams if self._fixed_key is None else Streams(combine_keys(self._fixed_key, index))
 
     def _chosen_index(self, index: Any, num_envs: int) -> npt.NDArray[np.int64]:
         """The index option as (num_envs,), checked; one number serves every sub-environment."""
@@ -121,3 +96,57 @@ class ImageClassification:
                 f"images 0 to {len(self.dataset) - 1}."
             )
         return np.broadcast_to(chosen.astype(np.int64), (num_envs,))
+
+
+@dataclass
+class CanvasState(ClassificationState):
+    """B episodes, and what they show.
+
+    canvases    (B, H, W[, C]) uint8, or None where the canvas is the image itself
+    """
+
+    canvases: npt.NDArray[np.uint8] | None
+
+
+class ImageClassification(Classification[CanvasState]):
+    """The task "name the image". See `ram_envs.task.Task` for the verbs.
+
+    Args:
+        dataset: images and labels of one split.
+        canvas: how an image is placed.
+        num_glimpses: T, the steps of an episode.
+        fixed_canvases: whether the canvas is a function of the image's index alone (validation
+            and test), or drawn afresh for every episode (training).
+    """
+
+    frames_change = False
+
+    def __init__(
+        self, dataset: ImageDataset, canvas: Canvas, num_glimpses: int, fixed_canvases: bool
+    ) -> None:
+        is_drawn_once = fixed_canvases and not canvas.is_image
+        super().__init__(dataset, num_glimpses, canvas.key if is_drawn_once else None)
+        self.canvas = canvas
+        self.image_shape = canvas.shape
+
+    def allocate(self, num_envs: int) -> CanvasState:
+        return CanvasState(
+            index=np.zeros(num_envs, np.int64),
+            steps=np.zeros(num_envs, np.int64),
+            canvases=None
+            if self.canvas.is_image
+            else np.zeros((num_envs, *self.image_shape), np.uint8),
+        )
+
+    def begin(
+        self, state: CanvasState, rows: Rows, streams: Streams, options: Mapping[str, Any]
+    ) -> None:
+        streams = self._choose_images(state, rows, streams, options)
+        if state.canvases is not None:
+            index = state.index[rows]
+            state.canvases[rows] = self.canvas.draw(self.dataset.images, index, streams)
+
+    def images(self, state: CanvasState) -> tuple[npt.NDArray[np.uint8], Rows]:
+        if state.canvases is None:
+            return self.dataset.images, state.index
+        return state.canvases, np.arange(len(state.index))

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import Any, ClassVar
 
 import numpy as np
 from gymnasium.vector import AutoresetMode
 
 from ram_envs.canvas import Canvas
 from ram_envs.checks import call_checked
-from ram_envs.classification import ImageClassification
+from ram_envs.classification import Classification, ImageClassification
 from ram_envs.datasets import ImageDataset, Split, load_dataset
 from ram_envs.glimpse_env import GlimpseEnv, GlimpseVectorEnv
 from ram_envs.retina import Retina
+
+MakeTask = Callable[..., tuple[Classification[Any], Retina]]
 
 
 def make_classification(
@@ -30,7 +32,7 @@ def make_classification(
     images = load_dataset(dataset, split)
     image_shape = images.images.shape[1:]
     canvas = Canvas(
-        shape=(*_height_and_width(canvas_size, image_shape), *image_shape[2:]),
+        shape=(*height_and_width(canvas_size, image_shape), *image_shape[2:]),
         image_shape=image_shape,
         num_clutter=num_clutter,
         clutter_size=clutter_size,
@@ -108,6 +110,8 @@ class ClassificationEnv(GlimpseEnv):
     - v0: initial version.
     """
 
+    _make: ClassVar[MakeTask] = staticmethod(make_classification)
+
     def __init__(
         self,
         *,
@@ -115,7 +119,7 @@ class ClassificationEnv(GlimpseEnv):
         render_mode: str | None = None,
         **keywords: Any,
     ) -> None:
-        task, retina = call_checked(make_classification, keywords, type(self))
+        task, retina = call_checked(self._make, keywords, type(self))
         super().__init__(task, retina, initial_location, render_mode)
         self.dataset_name: str = task.dataset.name
         self.num_images: int = len(task.dataset)
@@ -123,6 +127,8 @@ class ClassificationEnv(GlimpseEnv):
 
 class ClassificationVectorEnv(GlimpseVectorEnv):
     """`num_envs` times `ClassificationEnv`, many times faster. Keywords as there."""
+
+    _make: ClassVar[MakeTask] = staticmethod(make_classification)
 
     def __init__(
         self,
@@ -133,15 +139,16 @@ class ClassificationVectorEnv(GlimpseVectorEnv):
         autoreset_mode: AutoresetMode | str = AutoresetMode.NEXT_STEP,
         **keywords: Any,
     ) -> None:
-        task, retina = call_checked(make_classification, keywords, type(self))
+        task, retina = call_checked(self._make, keywords, type(self))
         super().__init__(task, retina, num_envs, initial_location, render_mode, autoreset_mode)
         self.dataset_name: str = task.dataset.name
         self.num_images: int = len(task.dataset)
 
 
-def _height_and_width(
+def height_and_width(
     size: int | Sequence[int] | None, image_shape: tuple[int, ...]
 ) -> tuple[int, ...]:
+    """The two sides that `canvas_size` means, checked."""
     if size is None:
         return image_shape[:2]
     sides = tuple(size) if isinstance(size, (tuple, list)) else (size, size)

@@ -9,7 +9,7 @@ import gymnasium as gym
 _RETINA_60 = {"glimpse_size": 12, "num_scales": 3}
 _MNIST = {"dataset": "auto", "num_glimpses": 6}
 
-CLASSIFICATION: dict[str, dict[str, Any]] = {
+IMAGES: dict[str, dict[str, Any]] = {
     "RAMMNIST-v0": {**_MNIST, "glimpse_size": 8, "num_scales": 1},
     "RAMTranslatedMNIST-v0": {**_MNIST, **_RETINA_60, "canvas_size": 60},
     "RAMClutteredMNIST-v0": {**_MNIST, **_RETINA_60, "canvas_size": 60, "num_clutter": 4},
@@ -23,18 +23,26 @@ CLASSIFICATION: dict[str, dict[str, Any]] = {
     },
     "RAMClassification-v0": {},
 }
+MOVING: dict[str, dict[str, Any]] = {"RAMMovingMNIST-v0": {}}
 CATCH: dict[str, dict[str, Any]] = {"RAMCatch-v0": {}}
 
+CLASSIFICATION = {**IMAGES, **MOVING}  # those with a data set in splits
 ENVS = {**CLASSIFICATION, **CATCH}
+
+_KINDS = {
+    "classification_env:Classification": IMAGES,
+    "moving_env:Moving": MOVING,
+    "catch_env:Catch": CATCH,
+}
 
 
 def register_envs() -> None:
     """Tell Gymnasium the ids; done by `import ram_envs`."""
-    for env_id, keywords in ENVS.items():
-        kind = "catch_env:Catch" if env_id in CATCH else "classification_env:Classification"
-        gym.register(
-            id=env_id,
-            entry_point=f"ram_envs.{kind}Env",
-            vector_entry_point=f"ram_envs.{kind}VectorEnv",
-            kwargs=keywords,
-        )
+    for kind, envs in _KINDS.items():
+        for env_id, keywords in envs.items():
+            gym.register(
+                id=env_id,
+                entry_point=f"ram_envs.{kind}Env",
+                vector_entry_point=f"ram_envs.{kind}VectorEnv",
+                kwargs=keywords,
+            )

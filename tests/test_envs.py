@@ -102,7 +102,9 @@ def test_ids() -> None:
         "RAMClutteredMNIST-v0",
         "RAMClutteredMNIST100-v0",
         "RAMClassification-v0",
-    } <= set(ENV_IDS)
+        "RAMMovingMNIST-v0",
+        "RAMCatch-v0",
+    } == set(ENV_IDS)
 
 
 @pytest.mark.parametrize(
@@ -113,6 +115,7 @@ def test_ids() -> None:
         ("RAMClutteredMNIST-v0", Canvas((60, 60), (28, 28), 4, 8), (3, 12, 12), 6),
         ("RAMClutteredMNIST100-v0", Canvas((100, 100), (28, 28), 8, 8), (4, 12, 12), 8),
         ("RAMClassification-v0", Canvas((28, 28), (28, 28)), (1, 8, 8), 6),
+        ("RAMMovingMNIST-v0", Canvas((60, 60), (28, 28), 4, 8), (3, 12, 12), 8),
     ],
 )
 def test_settings_of_the_classification_ids(

@@ -688,6 +688,7 @@ def test_a_gif_is_written_without_a_window(recording_path: Path, tmp_path: Path)
         (["RAMMNIST-v0", "--dataset", "digits", "--turns"], "--turns"),
         (["CartPole-v1"], "CartPole-v1"),
         (["RAMCach-v0"], "RAMC"),
+        (["RAMMovingMNIST-v0", "--dataset", "digits"], "can't be played. Expected one of: RAMMNI"),
     ],
 )
 def test_what_cannot_be_played_is_refused_in_a_line(

@@ -189,7 +189,8 @@ def make_env(env_id: str, keywords: dict[str, Any]) -> GlimpseEnv:
     if isinstance(task, ImageClassification) and len(task.choice_names) > 10:
         raise ValueError(f"{env_id} has {len(task.choice_names)} labels: a quiz needs 10 or fewer.")
     if not isinstance(env, GlimpseEnv) or not isinstance(task, (Catch, ImageClassification)):
-        raise ValueError(f"{env_id} can't be played. Expected one of: {', '.join(_own_ids())}.")
+        playable = ", ".join(_playable_ids())
+        raise ValueError(f"{env_id} can't be played. Expected one of: {playable}.")
     return env
 
 
@@ -249,7 +250,7 @@ def _parser() -> argparse.ArgumentParser:
         epilog="examples: ram play RAMCatch-v0 --speed 3   |   ram play RAMCatch-v0 --versus "
         "runs/catch   |   ram play RAMClutteredMNIST-v0 --save me.json",
     )
-    parser.add_argument("env_id", metavar="ENV_ID", help="one of " + ", ".join(_own_ids()))
+    parser.add_argument("env_id", metavar="ENV_ID", help="one of " + ", ".join(_playable_ids()))
     parser.add_argument("--seed", type=int, help="the same seed brings the same balls or canvases")
     parser.add_argument(
         "--episodes",
@@ -390,8 +391,8 @@ def _deals(env: GlimpseEnv, seed: int, num_episodes: int | None) -> Iterable[Dea
 def _full_id(env_id: str) -> str:
     """An id as it is registered: "RAMCatch" and "ram_envs:RAMCatch-v0" are "RAMCatch-v0"."""
     short = env_id.removeprefix("ram_envs:")
-    return f"{short}-v0" if f"{short}-v0" in _own_ids() else short
+    return f"{short}-v0" if f"{short}-v0" in ram_envs.registration.ENVS else short
 
 
-def _own_ids() -> list[str]:
-    return list(ram_envs.registration.ENVS)
+def _playable_ids() -> list[str]:
+    return [*ram_envs.registration.IMAGES, *ram_envs.registration.CATCH]

@@ -1,0 +1,117 @@
+"""The environment of moving digits: from keywords to a task and a retina, and its manual page."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import ClassVar
+
+from ram_envs.canvas import Canvas
+from ram_envs.classification_env import (
+    ClassificationEnv,
+    ClassificationVectorEnv,
+    MakeTask,
+    height_and_width,
+)
+from ram_envs.datasets import ImageDataset, Split, load_dataset
+from ram_envs.moving import MovingClassification
+from ram_envs.retina import Retina
+
+
+def make_moving(
+    dataset: str | ImageDataset | Sequence[ImageDataset] = "auto",
+    split: Split = "train",
+    num_glimpses: int = 8,
+    glimpse_size: int = 12,
+    num_scales: int = 3,
+    canvas_size: int | Sequence[int] | None = 60,
+    num_clutter: int = 4,
+    clutter_size: int = 8,
+    max_speed: float = 2.0,
+) -> tuple[MovingClassification, Retina]:
+    """The task and the retina that the keywords of `MovingEnv` describe."""
+    images = load_dataset(dataset, split)
+    image_shape = images.images.shape[1:]
+    canvas = Canvas(
+        shape=(*height_and_width(canvas_size, image_shape), *image_shape[2:]),
+        image_shape=image_shape,
+        num_clutter=num_clutter,
+        clutter_size=clutter_size,
+    )
+    task = MovingClassification(
+        images, canvas, num_glimpses, max_speed, fixed_motion=split != "train"
+    )
+    return task, Retina(glimpse_size, num_scales)
+
+
+class MovingEnv(ClassificationEnv):
+    """Follow a digit that drifts and bounces among drifting clutter, then name it.
+
+    ## Description
+
+    The cluttered task of "Recurrent Models of Visual Attention" (Mnih et al. 2014, section 4.1),
+    set in motion; it is ours, not the paper's. A digit and four pieces cut from other digits drift
+    over a screen of 60 × 60 pixels and bounce off its walls. Every glimpse is of the next frame, so
+    the digit has moved on by the time the agent looks again. After T glimpses it must have decided.
+    `ram_envs.moving` states the rules exactly enough to write the task again.
+
+    ## Action space
+
+    `Tuple(Box(-1, 1, (2,), float32), Discrete(n))`: the next location (x, y), where (−1, −1) is
+    the screen's top-left corner and (0, 0) its centre, and a label. Locations outside the box are
+    clipped.
+
+    ## Observation space
+
+    `Dict(glimpse=Box(0, 1, (K·C, G, G), float32), location=Box(-1, 1, (2,), float32))`: what the
+    retina returned of the new frame, K scales of C channels, the sharp inner patch first; and where
+    it looked.
+
+    ## Rewards
+
+    1 if the label of the T-th step is the digit's, else 0; 0 at every earlier step.
+
+    ## Starting state
+
+    A uniformly random image of the split, or `reset(options={"index": i})`; digit and clutter at
+    random places with random speeds; the first glimpse at a uniformly random location, or at
+    `initial_location`. Training episodes are drawn afresh. In validation and test, what is shown is
+    a fixed function of the image's index, frame by frame, whatever the seed.
+
+    ## Episode end
+
+    Terminated at the T-th step; never truncated. The glimpse of `reset` counts: the T-th label
+    rests on T glimpses of T frames.
+
+    ## Info
+
+    `label` (the true class: supervision for the hybrid loss; a policy must not read it) and
+    `index` (which image of the split), at reset and at every step.
+
+    ## Arguments
+
+    - `dataset="auto"`: "mnist", "digits" (embedded), "auto" (MNIST if it can be had, else the
+      digits with a warning), an `ImageDataset` (serves every split whole), or three of them
+      (train, validation, test).
+    - `split="train"`, "validation" or "test".
+    - `num_glimpses=8`: T.
+    - `glimpse_size=12`, `num_scales=3`: G and K, the retina.
+    - `canvas_size=60`: a side or (height, width) of the screen in pixels.
+    - `num_clutter=4`, `clutter_size=8`: how many pieces, and their side in pixels.
+    - `max_speed=2.0`: speeds are uniform in [−max_speed, max_speed] pixels a frame, down and across
+      each; at most the room that the images have.
+    - `initial_location=None`: (x, y) of the first glimpse; None for uniformly random.
+    - `render_mode=None`: "rgb_array" or "human" (needs pygame: `pip install "ram-gym[play]"`).
+    - `autoreset_mode` (vector only): as in Gymnasium; NEXT_STEP is the default.
+
+    ## Version history
+
+    - v0: initial version.
+    """
+
+    _make: ClassVar[MakeTask] = staticmethod(make_moving)
+
+
+class MovingVectorEnv(ClassificationVectorEnv):
+    """`num_envs` times `MovingEnv`, many times faster. Keywords as there."""
+
+    _make: ClassVar[MakeTask] = staticmethod(make_moving)
