@@ -13,10 +13,10 @@ DEMO_RUN := runs/demo-$(shell date +%Y%m%d-%H%M%S)
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint types format clean distclean
+.PHONY: help demo test test-examples lint types format clean distclean
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-10s %s\n", $$1, $$2}' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-13s %s\n", $$1, $$2}' Makefile
 
 demo: $(VENV)/.installed-demo ## train an agent on embedded data and draw what it looks at
 	@echo "demo: training in $(DEMO_RUN)"
@@ -26,6 +26,9 @@ demo: $(VENV)/.installed-demo ## train an agent on embedded data and draw what i
 
 test: $(VENV)/.installed-dev ## run the tests (PYTEST_FLAGS="-k catch" for some of them)
 	@$(PY) -m pytest $(PYTEST_FLAGS)
+
+test-examples: $(VENV)/.installed-examples ## train agents of other libraries, as examples/ does
+	@$(PY) -m pytest tests/test_examples.py tests/test_more_examples.py $(PYTEST_FLAGS)
 
 lint: $(VENV)/.installed-dev ## check style and format with ruff
 	@$(PY) -m ruff check .
@@ -55,6 +58,10 @@ $(VENV)/.installed-demo: pyproject.toml constraints.txt | $(VENV)/pyvenv.cfg
 $(VENV)/.installed-dev: pyproject.toml constraints.txt | $(VENV)/pyvenv.cfg
 	$(call install,dev)
 	@touch $@ $(VENV)/.installed-demo
+
+$(VENV)/.installed-examples: pyproject.toml constraints.txt | $(VENV)/pyvenv.cfg
+	$(call install,dev$(comma)examples)
+	@touch $@ $(VENV)/.installed-dev $(VENV)/.installed-demo
 
 comma := ,
 

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import gymnasium as gym
 import pytest
+from gymnasium.vector import AutoresetMode
 
 from ram_agent import RAMAgent
 from ram_agent.checkpoint import PRETRAINED, load_agent, pretrained_names
 from ram_agent.cli import main
+from ram_agent.evaluation import evaluate
 
 
 def test_the_cluttered_agent_says_how_it_was_trained() -> None:
@@ -19,8 +22,22 @@ def test_the_cluttered_agent_says_how_it_was_trained() -> None:
     assert facts["validation_error"] < 5
 
 
+def test_the_catch_agent_says_how_it_was_trained_and_keeps_its_eye_on_the_ball() -> None:
+    agent, facts = load_agent("pretrained:catch")
+    assert agent.config.core == "lstm"
+    assert facts["command"].startswith("ram train RAMCatch-v0")
+    assert facts["commit"]
+    envs = gym.make_vec("RAMCatch-v0", num_envs=500, autoreset_mode=AutoresetMode.DISABLED)
+    rates = {
+        gaze: evaluate(agent, envs, num_episodes=500, gaze=gaze).mean_return
+        for gaze in ("learned", "random", "centre")
+    }
+    assert rates["learned"] > 0.98
+    assert max(rates["random"], rates["centre"]) < 0.3
+
+
 def test_all_are_loaded_by_name_and_light() -> None:
-    assert "cluttered-mnist-6" in pretrained_names()
+    assert {"catch", "cluttered-mnist-6"} <= set(pretrained_names())
     for name in pretrained_names():
         assert isinstance(RAMAgent.pretrained(name), RAMAgent)
         assert (PRETRAINED / f"{name}.safetensors").stat().st_size < 3_000_000

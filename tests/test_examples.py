@@ -1,0 +1,58 @@
+"""The examples that train agents run as a reader would run them, and say what they reached."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import re
+import runpy
+from pathlib import Path
+from unittest import mock
+
+import pytest
+
+torch = pytest.importorskip("torch", reason="the extra agent is not installed")
+
+EXAMPLES = Path(__file__).parent.parent / "examples"
+ENV_IDS = ["RAMMNIST-v0", "RAMCatch-v0"]
+
+
+def run_example(name: str, arguments: str) -> tuple[list[int], list[float]]:
+    """Run it; the steps it reported, and the mean returns, of which the last is the evaluation's.
+
+    The evaluation must be one of 20 episodes.
+    """
+    printed, num_threads = io.StringIO(), torch.get_num_threads()
+    try:
+        command = [name, *arguments.split()]
+        with mock.patch("sys.argv", command), contextlib.redirect_stdout(printed):
+            runpy.run_path(str(EXAMPLES / name), run_name="__main__")
+    finally:
+        torch.set_num_threads(num_threads)
+    reports = re.findall(r"(\d+) steps  mean return (\d\.\d+)\n", printed.getvalue())
+    [greedy] = re.findall(
+        r"greedy: mean return (\d\.\d+) over 20 test episodes\n", printed.getvalue()
+    )
+    mean_returns = [float(mean_return) for _, mean_return in reports]
+    return [int(steps) for steps, _ in reports], [*mean_returns, float(greedy)]
+
+
+@pytest.mark.parametrize("env_id", ENV_IDS)
+@pytest.mark.parametrize("agent", ["ppo", "a2c", "sac", "recurrent-ppo", "trpo"])
+def test_agents_of_stable_baselines3(agent: str, env_id: str) -> None:
+    for library in ("stable_baselines3", "sb3_contrib"):
+        pytest.importorskip(library, reason="the extra sb3 is not installed")
+    settings = f"--agent {agent} --env-id {env_id} --num-envs 20 --total-steps 2400"
+    steps, mean_returns = run_example("sb3_agents.py", f"{settings} --eval-episodes 20")
+    assert steps[-1] == 2400
+    assert steps == sorted(set(steps))
+    assert all(0 <= mean_return <= 1 for mean_return in mean_returns)
+
+
+@pytest.mark.parametrize("env_id", ENV_IDS)
+def test_ppo_in_one_file(env_id: str) -> None:
+    pytest.importorskip("tyro", reason="the extra agent is not installed")
+    settings = f"--env-id {env_id} --num-envs 20 --total-steps 1920 --eval-envs 20"
+    steps, mean_returns = run_example("cleanrl_ppo.py", settings)
+    assert steps == [480, 960, 1440, 1920]
+    assert all(0 <= mean_return <= 1 for mean_return in mean_returns)
