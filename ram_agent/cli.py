@@ -97,13 +97,15 @@ class Train:
 
 @dataclass(frozen=True)
 class Evaluate:
-    """Measure a trained agent: its error after each glimpse, beside random gaze and centre gaze.
+    """Measure a trained agent beside random gaze and centre gaze: its error after each glimpse.
 
     Examples:
       ram evaluate runs/four
       ram evaluate runs/four --split validation --save validation.json
+      ram evaluate pretrained:catch
 
-    Each image is seen once, on the split's fixed canvases.
+    Each image is seen once, on the split's fixed canvases. A game has no images and no labels;
+    there it is the mean return of 10,000 games that training did not see.
     """
 
     run: tyro.conf.Positional[str]
@@ -122,7 +124,7 @@ class Evaluate:
     """Another number of glimpses than the agent's own."""
 
     num_episodes: int | None = None
-    """Only the first so many images; the whole split if not given."""
+    """Only the first so many images, or so many games; the whole split, or 10,000, if not given."""
 
     seed: int = 0
     """Of first locations and drawn actions."""
