@@ -15,7 +15,7 @@ from ram_envs.play.screen import draw_game, gaze_at
 from ram_envs.play.seat import Edge
 from ram_envs.play.sheet import SHEET_SIZE
 
-FRAMES_PER_SECOND = 60
+FRAME_SECONDS = 1 / 60
 LONGEST_FRAME = 0.25  # seconds; while a window is dragged, time stands still
 FASTER = 2**0.5  # + and −
 
@@ -181,12 +181,13 @@ def run(stage: Stage, title: str) -> None:
             "`ram watch RUN --save FILE`."
         ) from None
     try:
-        last_frame = time.perf_counter()
+        last_frame = next_frame = time.perf_counter()
         while not stage.closed:
-            _handle_events_until(stage, last_frame + 1 / FRAMES_PER_SECOND)
+            _handle_events_until(stage, next_frame)
             now = time.perf_counter()
             stage.tick(now - last_frame)
-            last_frame = now
+            # A frame that came a little late does not put off those after it.
+            last_frame, next_frame = now, max(next_frame, now - FRAME_SECONDS) + FRAME_SECONDS
             screen = pygame.display.get_surface()  # a new one whenever the window was resized
             assert screen is not None
             stage.draw(screen)
