@@ -228,9 +228,8 @@ ENV_SETTINGS: dict[tuple[str, str], tuple[dict[str, Any], dict[str, Any]]] = {
         {"episodes": 4_600_000, "batch_size": 512, "learning_rate": 5e-3},
     ),
     # The final reward alone teaches slowly, so the network is small and sees each pixel loud and
-    # clear.
-    # A gaze that is paid before the moves make sense drowns them in its noise; so its weight rises
-    # over much of the training.
+    # clear. A gaze that is paid before the moves make sense drowns them in its noise; so its weight
+    # rises over much of the training.
     ("default", "RAMCatch-v0"): (
         {
             "core": "lstm",

@@ -392,7 +392,7 @@ class Trainer:
         assert self.folder is not None
         try:
             self.load_state_dict(self.folder.load_state())
-        except (KeyError, RuntimeError, TypeError) as error:
+        except (KeyError, RuntimeError, TypeError, ValueError) as error:
             raise CheckpointError(
                 f"{self.folder.state_path} does not fit the settings in "
                 f"{self.folder.config_path.name}: {error}"
