@@ -125,7 +125,12 @@ class TrainConfig:
     """Weight of the locations' REINFORCE loss, next to the label's cross-entropy."""
 
     location_warmup: float = 0.03
-    """The part of training over which that weight, and the location head's rate, rise from 0."""
+    """The part of training over which that weight rises from 0."""
+
+    head_warmup: float = 0.0
+    """The part of training over which the location head's rate rises from 0. Adam takes steps as
+    long for a small loss as for a large one: where the warm-up of the weight is long, noise drives
+    a head that is not slowed into a corner."""
 
     normalize_advantages: bool = True
     """Whether advantages are divided by their running standard deviation and clipped at ±4."""
@@ -166,6 +171,7 @@ class TrainConfig:
             "gain_discount",
             "location_weight",
             "location_warmup",
+            "head_warmup",
             "entropy_weight",
             "baseline_weight",
         )
@@ -248,6 +254,7 @@ ENV_SETTINGS: dict[tuple[str, str], tuple[dict[str, Any], dict[str, Any]]] = {
             "location_std_end": 0.03,
             "location_weight": 0.3,
             "location_warmup": 0.4,
+            "head_warmup": 0.4,
             "gae_lambda": 0.9,
             "entropy_weight": 0.01,
             "baseline_loss": "cross_entropy",

@@ -65,7 +65,7 @@ class Core(nn.Module):
 
     def hidden(self, state: Tensor) -> Tensor:
         """h_t, (B, D), of a state."""
-        return state[:, : self.hidden_size]
+        raise NotImplementedError
 
     def initialise_he(self) -> None:
         """Weights with which a new core already remembers; zero biases."""
@@ -83,10 +83,15 @@ class RectifierCore(Core):
         """Features (B, D') and state (B, D) to the next state."""
         return torch.relu(self.state_and_input(torch.cat([state, features], dim=1)))
 
+    def hidden(self, state: Tensor) -> Tensor:
+        """The state itself."""
+        return state
+
     def initialise_he(self) -> None:
         """0.9 · I from state to state (Le, Jaitly & Hinton 2015, arXiv 1504.00941)."""
         recurrent = self.state_and_input.weight[:, : self.hidden_size]
         from_input = self.state_and_input.weight[:, self.hidden_size :]
+        nn.init.kaiming_normal_(self.state_and_input.weight, nonlinearity="relu")
         with torch.no_grad():
             recurrent.copy_(0.9 * torch.eye(self.hidden_size))
             from_input.normal_(0, (2 / self.input_size) ** 0.5)
@@ -113,6 +118,10 @@ class LSTMCore(Core):
         input_gate, forget_gate, candidate, output_gate = gates.chunk(4, dim=1)
         cell = forget_gate.sigmoid() * cell + input_gate.sigmoid() * candidate.tanh()
         return torch.cat([output_gate.sigmoid() * cell.tanh(), cell], dim=1)
+
+    def hidden(self, state: Tensor) -> Tensor:
+        """The first half of the state."""
+        return state[:, : self.hidden_size]
 
     def initialise_he(self) -> None:
         """He-normal too, since states that hardly differ teach nothing, and open forget gates."""

@@ -228,7 +228,7 @@ class Trainer:
         baselines_loss = baseline_loss(rollout.baselines[:-1], pays)
         loss = (
             labels_loss
-            + self._location_rise() * config.location_weight * location_loss
+            + self._risen(config.location_warmup) * config.location_weight * location_loss
             + config.baseline_weight * baselines_loss
         )
         return loss, {
@@ -263,7 +263,7 @@ class Trainer:
         entropy_weight = config.entropy_weight * (1 - self.update / self.num_updates)
         loss = (
             choice_loss
-            + self._location_rise() * config.location_weight * location_loss
+            + self._risen(config.location_warmup) * config.location_weight * location_loss
             + config.baseline_weight * baselines_loss
             - entropy_weight * entropy
         )
@@ -275,9 +275,9 @@ class Trainer:
             "advantage_square": mean(advantages.square()).item(),
         }
 
-    def _location_rise(self) -> float:
-        """From 0 to 1 over the locations' warm-up."""
-        done, warmup = self.update / self.num_updates, self.config.location_warmup
+    def _risen(self, warmup: float) -> float:
+        """From 0 to 1 over the first part of training."""
+        done = self.update / self.num_updates
         return min(1.0, done / warmup) if warmup > 0 else 1.0
 
     def _pays(self, rollout: Rollout, labels: Tensor) -> Tensor:
@@ -317,10 +317,8 @@ class Trainer:
         factor *= min(1.0, (self.update + 1) / (warmup + 1))
         for group in self.optimizer.param_groups:
             group["lr"] = config.learning_rate * group["rate"] * factor
-            # Adam takes steps as long for a small loss as for a large one. So while the locations'
-            # loss counts for little, their head must be slow, or noise drives it into a corner.
-            if group["rises"]:
-                group["lr"] *= self._location_rise()
+            if group["is_location_head"]:
+                group["lr"] *= self._risen(config.head_warmup)
         std = config.location_std + done * (config.location_std_end - config.location_std)
         self.agent.location_std.fill_(std)
 
@@ -474,11 +472,11 @@ def _make_optimizer(agent: RAMAgent, config: TrainConfig) -> torch.optim.Optimiz
     baseline_head = list(agent.baseline_head.parameters())
     heads = {id(parameter) for parameter in (*location_head, *baseline_head)}
     others = [parameter for parameter in agent.parameters() if id(parameter) not in heads]
-    # "rate" is a group's own factor on the schedule's learning rate; "rises": see _set_schedules.
+    # "rate" is a group's own factor on the schedule's learning rate.
     groups = [
-        {"params": others, "rate": 1.0, "rises": False},
-        {"params": location_head, "rate": config.head_rate, "rises": True},
-        {"params": baseline_head, "rate": config.head_rate, "rises": False},
+        {"params": others, "rate": 1.0, "is_location_head": False},
+        {"params": location_head, "rate": config.head_rate, "is_location_head": True},
+        {"params": baseline_head, "rate": config.head_rate, "is_location_head": False},
     ]
     if config.optimizer == "adam":
         return torch.optim.AdamW(

@@ -25,7 +25,7 @@ def test_paper_preset_is_what_the_paper_says() -> None:
     assert training.location_std == training.location_std_end
     # nothing that the paper does not have
     assert training.warmup_updates == 0
-    assert training.location_warmup == 0
+    assert training.location_warmup == training.head_warmup == 0
     assert training.average_decay == 0
     assert training.head_rate == 1
     assert training.location_weight == 1
@@ -98,6 +98,7 @@ def test_unknown_setting(config_type: Any, values: dict[str, Any], message: str)
         ("location_weight", math.nan),
         ("parts", 0),
         ("entropy_weight", -0.01),
+        ("head_warmup", -0.1),
         ("baseline_weight", -1.0),
         ("gae_lambda", -0.1),
         ("gae_lambda", 1.5),

@@ -273,7 +273,7 @@ def test_learning_rate_and_location_std_fall(schedule: Any, factors: list[float]
         batch_size=10,
         learning_rate=0.01,
         head_rate=0.3,
-        location_warmup=0.5,
+        head_warmup=0.5,
         schedule=schedule,
         location_std=0.3,
         location_std_end=0.1,
