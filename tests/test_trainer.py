@@ -397,7 +397,8 @@ def test_labels_are_learned_from_the_reward_alone_if_so_configured() -> None:
     assert metrics["train_error"] > 40  # labels are drawn: two of three are wrong
     while not trainer.is_over:
         trainer.train_one_update()
-    assert evaluate(trainer.averaged_agent, trainer.validation_envs).error < 5
+    # Chance is 67 %; of a glimpse in a corner not even the best agent can tell.
+    assert evaluate(trainer.averaged_agent, trainer.validation_envs).error < 15
 
 
 def test_a_probability_cannot_stand_for_several_balls() -> None:

@@ -5,7 +5,7 @@ They wrap what `gym.make_vec` gives for an id of ram_envs, in every auto-reset m
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import gymnasium as gym
 import numpy as np
@@ -42,7 +42,13 @@ VectorEnv = gym.vector.VectorEnv[Any, Any, Any]
 Step = tuple[Any, Any, Any, Any, dict[str, Any]]
 
 
-class _VectorWrapper(gym.vector.VectorWrapper[Any, Any, Any, Any, Any], RecordConstructorArgs):
+if TYPE_CHECKING:
+    _AnyVectorWrapper = gym.vector.VectorWrapper[Any, Any, Any, Any, Any]
+else:
+    _AnyVectorWrapper = gym.vector.VectorWrapper  # generic since Gymnasium 1.4 only
+
+
+class _VectorWrapper(_AnyVectorWrapper, RecordConstructorArgs):
     """A wrapper of the environments of ram_envs."""
 
     def __init__(self, env: VectorEnv) -> None:
