@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
+
 import torch
 from torch import Tensor, nn
 
@@ -44,7 +46,7 @@ class GlimpseNetwork(nn.Module):
         return torch.relu(self.what_and_where(torch.relu(both)))
 
 
-class Core(nn.Module):
+class Core(nn.Module, ABC):
     """f_h: the recurrent network. What it knows is its state, of which h_t is what the heads see.
 
     Args:
@@ -63,13 +65,13 @@ class Core(nn.Module):
         """Zeros, (B, state_size)."""
         return torch.zeros(batch_size, self.state_size, device=device)
 
+    @abstractmethod
     def hidden(self, state: Tensor) -> Tensor:
         """h_t, (B, D), of a state."""
-        raise NotImplementedError
 
+    @abstractmethod
     def initialise_he(self) -> None:
         """Weights with which a new core already remembers; zero biases."""
-        raise NotImplementedError
 
 
 class RectifierCore(Core):

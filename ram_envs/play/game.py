@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator
 from enum import Enum, auto
 
@@ -22,7 +23,7 @@ class Phase(Enum):
     FINISHED = auto()  # the last episode is over: the result is shown
 
 
-class Game:
+class Game(ABC):
     """One player, perhaps against another, through one episode after another.
 
     An episode counts the first time it is played to its end or left; again is practice.
@@ -184,9 +185,9 @@ class Game:
         winner = names[0] if lead > 0 else names[1]
         return "You win." if winner == "you" else f"The {winner} wins."
 
+    @abstractmethod
     def _play(self, seconds: float) -> None:
         """Time passes while an episode is played."""
-        raise NotImplementedError
 
     def _unanswered(self) -> int:
         """How many verdicts this episode still owes."""
