@@ -30,13 +30,7 @@ def make_classification(
 ) -> tuple[ImageClassification, Retina]:
     """The task and the retina that the keywords of `ClassificationEnv` describe."""
     images = load_dataset(dataset, split)
-    image_shape = images.images.shape[1:]
-    canvas = Canvas(
-        shape=(*height_and_width(canvas_size, image_shape), *image_shape[2:]),
-        image_shape=image_shape,
-        num_clutter=num_clutter,
-        clutter_size=clutter_size,
-    )
+    canvas = make_canvas(images, canvas_size, num_clutter, clutter_size)
     task = ImageClassification(images, canvas, num_glimpses, fixed_canvases=split != "train")
     return task, Retina(glimpse_size, num_scales)
 
@@ -145,7 +139,23 @@ class ClassificationVectorEnv(GlimpseVectorEnv):
         self.num_images: int = len(task.dataset)
 
 
-def height_and_width(
+def make_canvas(
+    dataset: ImageDataset,
+    canvas_size: int | Sequence[int] | None,
+    num_clutter: int,
+    clutter_size: int,
+) -> Canvas:
+    """The canvas for a data set's images that the keywords describe."""
+    image_shape = dataset.images.shape[1:]
+    return Canvas(
+        shape=(*_height_and_width(canvas_size, image_shape), *image_shape[2:]),
+        image_shape=image_shape,
+        num_clutter=num_clutter,
+        clutter_size=clutter_size,
+    )
+
+
+def _height_and_width(
     size: int | Sequence[int] | None, image_shape: tuple[int, ...]
 ) -> tuple[int, ...]:
     """The two sides that `canvas_size` means, checked."""

@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import ClassVar
 
-from ram_envs.canvas import Canvas
 from ram_envs.classification_env import (
     ClassificationEnv,
     ClassificationVectorEnv,
     MakeTask,
-    height_and_width,
+    make_canvas,
 )
 from ram_envs.datasets import ImageDataset, Split, load_dataset
 from ram_envs.moving import MovingClassification
@@ -30,13 +29,7 @@ def make_moving(
 ) -> tuple[MovingClassification, Retina]:
     """The task and the retina that the keywords of `MovingEnv` describe."""
     images = load_dataset(dataset, split)
-    image_shape = images.images.shape[1:]
-    canvas = Canvas(
-        shape=(*height_and_width(canvas_size, image_shape), *image_shape[2:]),
-        image_shape=image_shape,
-        num_clutter=num_clutter,
-        clutter_size=clutter_size,
-    )
+    canvas = make_canvas(images, canvas_size, num_clutter, clutter_size)
     task = MovingClassification(
         images, canvas, num_glimpses, max_speed, fixed_motion=split != "train"
     )
