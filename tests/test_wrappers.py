@@ -274,6 +274,15 @@ def test_glimpse_stack_holds_the_newest_last_and_zeros_before() -> None:
             assert stacked["location"].tolist() == [*seen[-2]["location"], *seen[-1]["location"]]
 
 
+def test_a_mask_of_none_resets_all_stacks() -> None:
+    envs = make_vec("RAMCatch-v0", 3, AutoresetMode.DISABLED, "GlimpseStack")
+    envs.reset(seed=0)
+    envs.step(envs.action_space.sample())
+    observation, _ = envs.reset(options={"reset_mask": None})
+    assert not observation["location"][:, :2].any()
+    assert observation["location"][:, 2:].all()
+
+
 def test_glimpse_stack_needs_glimpses() -> None:
     with pytest.raises(ValueError, match="num_glimpses=0: expected 1 or more"):
         wrappers.GlimpseStack(make("RAMCatch-v0"), num_glimpses=0)

@@ -170,7 +170,8 @@ class GlimpseStack(_VectorWrapper):
         self._begins = np.zeros(env.num_envs, np.bool_)  # in the next step, with NEXT_STEP
 
     def reset(self, *, seed: Any = None, options: dict[str, Any] | None = None) -> Any:
-        mask = (options or {}).get("reset_mask", self._everywhere)
+        mask = (options or {}).get("reset_mask")
+        mask = self._everywhere if mask is None else mask
         observations, infos = self.env.reset(seed=seed, options=options)
         self._history.forget(mask)
         self._history.push(mask, {key: value[mask] for key, value in observations.items()})
