@@ -1,0 +1,214 @@
+"""The contest: RAM, agents of Stable-Baselines3 and controls learn in the same number of env-steps.
+
+    OMP_NUM_THREADS=1 python benchmarks/contest.py --dataset mnist
+
+Writes a JSON file for each environment, the learning curves and a table; what is in the files
+already is not run again, so that a contest that was stopped goes on. Needs
+pip install "ram-gym[agent,sb3]" matplotlib.
+"""
+
+from __future__ import annotations
+
+import json
+import multiprocessing
+import statistics
+import time
+from collections.abc import Iterable
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import tyro
+from contestants import Contestant, contestants
+
+from ram_agent.provenance import provenance
+from ram_envs.files import write_bytes, write_json
+from ram_envs.registration import CLASSIFICATION
+
+VALIDATION_EPISODES = 2_000  # for each point of a curve
+TEST_EPISODES = 10_000
+POINTS = 12  # of a curve
+# Where there are no images in splits, the split is one of seeds; training draws from others.
+SEEDS = {"test": 0, "validation": 2**40}
+
+Row = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Hold the contest, or go on with it."""
+
+    env_ids: tuple[str, ...] = ("RAMMNIST-v0", "RAMClutteredMNIST-v0", "RAMCatch-v0")
+    """Where."""
+
+    agents: tuple[str, ...] = ()
+    """Who; all if not given."""
+
+    seeds: tuple[int, ...] = (0, 1, 2)
+    """Trainings of each agent."""
+
+    image_steps: int = 600_000
+    """Env-steps of each training where an image is to be named."""
+
+    game_steps: int = 2_000_000
+    """Env-steps of each training in a game."""
+
+    dataset: str = "auto"
+    """mnist, digits or auto."""
+
+    jobs: int = 2
+    """Trainings side by side, each with one thread."""
+
+    out: Path = Path("results/contest")
+    """Where the files are written."""
+
+
+def main(settings: Settings) -> None:
+    results = {env_id: _read(settings.out / f"{env_id}.json") for env_id in settings.env_ids}
+    waiting = [
+        (env_id, name, seed)
+        for seed in settings.seeds  # outermost: a contest that is stopped has all agents
+        for env_id in settings.env_ids
+        for name in contestants(env_id)
+        if (not settings.agents or name in settings.agents)
+        and not any((row["agent"], row["seed"]) == (name, seed) for row in results[env_id])
+    ]
+    facts = provenance()
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(settings.jobs, context) as pool:
+        runs = {pool.submit(_run, *which, settings): which for which in waiting}
+        for run in as_completed(runs):
+            env_id, name, seed = runs[run]
+            row = {**run.result(), **facts}
+            results[env_id].append(row)
+            write_json(settings.out / f"{env_id}.json", results[env_id])
+            print(f"{env_id}, {name}, seed {seed}: {row['test_error']:.2f} % after {_cost(row)}")
+    table = make_table(results)
+    write_bytes(settings.out / "table.md", table.encode())
+    draw_curves(results, settings.out / "curves.png")
+    print(table)
+
+
+def _run(env_id: str, name: str, seed: int, settings: Settings) -> Row:
+    """One training, in a process of its own."""
+    torch.set_num_threads(1)
+    budget = settings.image_steps if env_id in CLASSIFICATION else settings.game_steps
+    contestant = contestants(env_id)[name](env_id, budget, seed, settings.dataset)
+    validation_envs = contestant.make_envs(500, "validation")
+    seconds, curve = 0.0, []
+    for point in range(1, POINTS + 1):
+        started = time.process_time()  # of this process alone, whoever else is busy
+        contestant.learn_until(budget * point // POINTS)
+        seconds += time.process_time() - started
+        error = measure_error(contestant, validation_envs, "validation", VALIDATION_EPISODES)
+        curve.append({"steps": contestant.steps, "cpu_seconds": round(seconds, 1), "error": error})
+    test_envs = contestant.make_envs(500, "test")
+    return {
+        "agent": name,
+        "seed": seed,
+        "env_id": env_id,
+        "dataset": getattr(test_envs.unwrapped, "dataset_name", None),
+        "curve": curve,
+        "test_error": measure_error(contestant, test_envs, "test", TEST_EPISODES),
+    }
+
+
+def measure_error(contestant: Contestant, envs: Any, split: str, episodes: int) -> float:
+    """Percent of episodes lost, always with the likeliest action, each image once."""
+    num_images = getattr(envs.unwrapped, "num_images", None)
+    episodes = min(episodes, num_images or episodes)
+    rewards = []
+    for start in range(0, episodes, envs.num_envs):
+        index = np.arange(start, start + envs.num_envs)
+        options = None if num_images is None else {"index": index % num_images}
+        observation, _ = envs.reset(seed=SEEDS[split] + start, options=options)
+        state, begins = None, np.ones(envs.num_envs, np.bool_)
+        total, over = np.zeros(envs.num_envs), False
+        while not over:
+            action, state = contestant.predict(observation, state, begins, deterministic=True)
+            observation, reward, terminated, _, _ = envs.step(action)
+            total += reward
+            begins, over = np.zeros_like(begins), bool(terminated.all())
+        rewards.append(total)
+    return round(100 * (1 - float(np.concatenate(rewards)[:episodes].mean())), 2)
+
+
+def make_table(results: dict[str, list[Row]]) -> str:
+    """Markdown: the test error of each agent, its spread over the seeds, and CPU seconds."""
+    env_ids = [env_id for env_id, rows in results.items() if rows]
+    lines = [
+        "| agent | " + " | ".join(f"`{env_id}`" for env_id in env_ids) + " |",
+        "|---" * (1 + len(env_ids)) + "|",
+    ]
+    for name in dict.fromkeys(name for env_id in env_ids for name in contestants(env_id)):
+        cells = [
+            _cell(row for row in results[env_id] if row["agent"] == name) for env_id in env_ids
+        ]
+        lines.append(f"| {name} | " + " | ".join(cells) + " |")
+    return "\n".join(lines) + "\n"
+
+
+def _cell(rows: Iterable[Row]) -> str:
+    rows = list(rows)
+    if not rows:
+        return "–"
+    errors = [row["test_error"] for row in rows]
+    spread = f" ± {statistics.stdev(errors):.1f}" if len(errors) > 1 else ""
+    seconds = statistics.mean(row["curve"][-1]["cpu_seconds"] for row in rows)
+    return f"{statistics.mean(errors):.1f}{spread} ({seconds:.0f} s)"
+
+
+def _cost(row: Row) -> str:
+    last = row["curve"][-1]
+    return f"{last['steps']:,} steps, {last['cpu_seconds']:.0f} s"
+
+
+def draw_curves(results: dict[str, list[Row]], path: Path) -> None:
+    """Validation error against env-steps (above) and CPU seconds (below); a band from seed to seed."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    import matplotlib.pyplot as plt
+
+    env_ids = [env_id for env_id, rows in results.items() if rows]
+    names = list(dict.fromkeys(name for env_id in env_ids for name in contestants(env_id)))
+    colours = dict(zip(names, plt.get_cmap("tab10").colors, strict=True))
+    figure, axes = plt.subplots(
+        2, len(env_ids), figsize=(5 * len(env_ids), 8), sharey="col", squeeze=False
+    )
+    for column, env_id in enumerate(env_ids):
+        for name in contestants(env_id):
+            curves = [row["curve"] for row in results[env_id] if row["agent"] == name]
+            if not curves:
+                continue
+            errors = np.array([[point["error"] for point in curve] for curve in curves])
+            for axis, key in zip(axes[:, column], ("steps", "cpu_seconds"), strict=True):
+                x = np.mean([[point[key] for point in curve] for curve in curves], axis=0)
+                is_control = "gaze" in name or "canvas" in name
+                style = {"color": colours[name], "linestyle": "--" if is_control else "-"}
+                axis.plot(x, errors.mean(0), label=name, **style)
+                axis.fill_between(x, errors.min(0), errors.max(0), color=colours[name], alpha=0.15)
+        axes[0, column].set(title=env_id, xlabel="env-steps", ylim=(0, 100))
+        axes[1, column].set(xlabel="CPU seconds of learning, one core", xscale="log")
+    for axis in axes[:, 0]:
+        axis.set_ylabel("validation error in %")
+    handles = {}
+    for axis in axes[0]:
+        handles |= dict(zip(*axis.get_legend_handles_labels()[::-1], strict=True))
+    figure.legend(handles.values(), handles.keys(), loc="lower center", ncols=5, frameon=False)
+    figure.tight_layout(rect=(0, 0.07, 1, 1))
+    path.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(path, dpi=100)
+    plt.close(figure)
+
+
+def _read(path: Path) -> list[Row]:
+    rows: list[Row] = json.loads(path.read_text(encoding="utf-8")) if path.exists() else []
+    return rows
+
+
+if __name__ == "__main__":
+    main(tyro.cli(Settings))
