@@ -47,6 +47,7 @@ class RAMAgent(nn.Module):
 
     Raises:
         TypeError: if the spaces are not of this form.
+        ValueError: if the glimpse has no whole number of scales of config.num_channels.
 
     Attributes:
         location_std: standard deviation of a sampled location; a training sets and stores it.
@@ -74,6 +75,7 @@ class RAMAgent(nn.Module):
             config.hidden_size,
             config.pixel_scale,
             config.scale_factor,
+            config.num_channels,
         )
         self.core = CORES[config.core](config.hidden_size, config.hidden_size)
         self.location_head = nn.Linear(config.hidden_size, 2)
@@ -237,7 +239,8 @@ def _check_spaces(observation_space: gym.Space[Any], action_space: gym.Space[Any
     ):
         raise TypeError(
             f"observation_space={observation_space}: expected Dict(glimpse=Box (K·C, G, G), "
-            "location=Box (2,)). For a vector environment pass single_observation_space."
+            "location=Box (2,)), as the environments of ram_envs have it. Leave out WholeCanvas "
+            "and GlimpseStack; for a vector environment pass single_observation_space."
         )
     if not (
         isinstance(action_space, spaces.Tuple)
@@ -246,6 +249,7 @@ def _check_spaces(observation_space: gym.Space[Any], action_space: gym.Space[Any
         and isinstance(action_space[1], spaces.Discrete)
     ):
         raise TypeError(
-            f"action_space={action_space}: expected Tuple(Box (2,), Discrete(n)). For a vector "
-            "environment pass single_action_space."
+            f"action_space={action_space}: expected Tuple(Box (2,), Discrete(n)), as the "
+            "environments of ram_envs have it. Leave out GridAction, FlatBoxAction, DictAction, "
+            "FixedGaze and RandomGaze; for a vector environment pass single_action_space."
         )

@@ -43,16 +43,21 @@ class AgentConfig:
     """Factor on the pixels at the network's input; they are mostly near 0."""
 
     scale_factor: float = 1.0
-    """Further factor on each scale of a grey glimpse, relative to the finer one before it. With 4 a
+    """Further factor on each scale of the glimpse, relative to the finer one before it. With 4 a
     coarse cell is the sum of its pixels, no longer their mean: what is one pixel small stays in
-    sight."""
+    sight. In colour it needs `num_channels`."""
+
+    num_channels: int = 1
+    """Channels of each scale of the glimpse, where `scale_factor` isn't 1: 1 for grey images, 3 for
+    colour."""
 
     baseline_shapes_state: bool = False
     """Whether the baseline's loss teaches the core too, or only reads its state. It should where
     there are no labels: what tells how a game will end is what one must see to play it."""
 
     def __post_init__(self) -> None:
-        for name in ("hidden_size", "feature_size", "pixel_scale", "scale_factor"):
+        positive = ("hidden_size", "feature_size", "pixel_scale", "scale_factor", "num_channels")
+        for name in positive:
             if not getattr(self, name) > 0:
                 raise ValueError(f"{name}={getattr(self, name)!r}: expected a positive number.")
         if not 0 <= self.location_start < math.inf:

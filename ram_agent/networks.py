@@ -19,6 +19,7 @@ class GlimpseNetwork(nn.Module):
         output_size: width of g.
         pixel_scale: factor on the pixels at the input.
         scale_factor: further factor on each scale, relative to the finer one before it.
+        num_channels: C, so that the first C channels are the finest scale.
     """
 
     pixel_scales: Tensor
@@ -30,9 +31,15 @@ class GlimpseNetwork(nn.Module):
         output_size: int,
         pixel_scale: float,
         scale_factor: float = 1.0,
+        num_channels: int = 1,
     ) -> None:
         super().__init__()
-        scales = pixel_scale * scale_factor ** torch.arange(glimpse_shape[0])
+        if glimpse_shape[0] % num_channels:
+            raise ValueError(
+                f"num_channels={num_channels}: a glimpse {glimpse_shape} has no whole number of "
+                "such scales. Expected 1 for grey images, 3 for colour."
+            )
+        scales = pixel_scale * scale_factor ** (torch.arange(glimpse_shape[0]) // num_channels)
         self.register_buffer("pixel_scales", scales.view(-1, 1, 1), persistent=False)
         self.what = nn.Linear(torch.Size(glimpse_shape).numel(), feature_size)
         self.where = nn.Linear(2, feature_size)

@@ -65,9 +65,11 @@ def collect_rollout(
         on_step: called after reset and after every step, to draw a frame, say.
 
     Raises:
-        ValueError: if some episodes end before others.
+        TypeError, ValueError: if the agent cannot play these environments, or some episodes end
+            before others.
         FloatingPointError: if the agent gives a location that is not finite.
     """
+    agent.check_fits(envs.single_observation_space, envs.single_action_space)
     observation, info = envs.reset(seed=seed, options=options)
     has_labels = "label" in info
     if sample_choice is None:

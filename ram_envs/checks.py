@@ -117,7 +117,9 @@ def checked_pair(action: Any) -> tuple[Any, Any]:
     if not isinstance(action, (tuple, list)) or len(action) != 2:
         raise TypeError(
             f"action={action!r}: expected a pair (location, choice), where choice is a label or "
-            "a move, as in env.action_space.sample()."
+            "a move, as in env.action_space.sample(). For an agent that says it otherwise, wrap "
+            "the environment in GridAction, FlatBoxAction or DictAction of ram_envs.wrappers (of "
+            "ram_envs.wrappers.vector for a vector environment)."
         )
     return action[0], action[1]
 

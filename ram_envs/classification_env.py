@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
@@ -19,7 +20,7 @@ MakeTask = Callable[..., tuple[Classification[Any], Retina]]
 
 
 def make_classification(
-    dataset: str | ImageDataset | Sequence[ImageDataset] = "auto",
+    dataset: str | Path | ImageDataset | Sequence[ImageDataset] = "auto",
     split: Split = "train",
     num_glimpses: int = 6,
     glimpse_size: int = 8,
@@ -88,8 +89,8 @@ class ClassificationEnv(GlimpseEnv):
     ## Arguments
 
     - `dataset="auto"`: "mnist", "digits" (embedded), "auto" (MNIST if it can be had, else the
-      digits with a warning), an `ImageDataset` (serves every split whole), or three of them
-      (train, validation, test).
+      digits with a warning), the path of a folder or an .npz (see `ram_envs.own_images`), an
+      `ImageDataset` (serves every split whole), or three of them (train, validation, test).
     - `split="train"`, "validation" or "test".
     - `num_glimpses=6`: T.
     - `glimpse_size=8`, `num_scales=1`: G and K, the retina.

@@ -9,17 +9,14 @@ from __future__ import annotations
 
 import difflib
 import functools
-import gzip
 import hashlib
 import importlib.resources
 import importlib.util
 import io
-import math
 import os
 import sys
 import threading
 import warnings
-import zlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -29,6 +26,9 @@ import numpy as np
 import numpy.typing as npt
 
 from ram_envs.files import write_bytes
+from ram_envs.idx import CorruptDatasetError as CorruptDatasetError
+from ram_envs.idx import find_idx, gunzip, is_gzip, parse_idx
+from ram_envs.sharing import SharedArray, can_share
 
 Split = Literal["train", "validation", "test"]
 SPLITS: tuple[Split, ...] = ("train", "validation", "test")
@@ -44,10 +44,6 @@ NUM_VALIDATION = 10_000  # the last of MNIST's 60,000 training images
 DIGITS_SIZES = (1297, 200, 300)  # train, validation, test
 
 
-class CorruptDatasetError(ValueError):
-    """A file of a known data set does not hold what it should; it is never used."""
-
-
 class DatasetUnavailableError(OSError):
     """A data set is not on this machine and could not be downloaded."""
 
@@ -61,6 +57,8 @@ class ImageDataset:
     """Images and their classes, immutable: a copy or deep copy of it is itself.
 
     The arrays are read-only views of those given, without a copy, so images may be memory-mapped.
+    Worker processes share one copy, whether they are forked or started anew (on Windows each gets
+    its own).
     A data set that is not one of the package's own serves every split whole.
 
     Attributes:
@@ -98,10 +96,13 @@ class ImageDataset:
         return self
 
     def __reduce__(self) -> tuple[Callable[..., ImageDataset], tuple[Any, ...]]:
-        # A known data set travels as its name, another as its path: each process loads it once,
-        # however many environments are sent there.
+        # A known data set travels as its name: each process loads it once, however many
+        # environments are sent there. Another is shared with the processes that are started with
+        # it; in a file, say, it is its path, if it has one.
         if self._known_split is not None:
             return load_dataset, (self.name, self._known_split)
+        if can_share():
+            return ImageDataset, (*self._shared, self.name)
         if self._origin is not None:
             return load_dataset, self._origin
         return ImageDataset, (self.images, self.labels, self.name)
@@ -112,6 +113,10 @@ class ImageDataset:
         from ram_envs.own_images import from_dataset
 
         return from_dataset(dataset, name)
+
+    @functools.cached_property
+    def _shared(self) -> tuple[SharedArray, SharedArray]:
+        return SharedArray(self.images), SharedArray(self.labels)
 
     @functools.cached_property
     def num_classes(self) -> int:
@@ -140,7 +145,7 @@ def load_dataset(
 
     Args:
         dataset: "mnist"; "digits"; "auto", which is MNIST if it can be had, else the digits with
-            a `DatasetFallbackWarning`; the path of a folder of images or of an .npz, see
+            a `DatasetFallbackWarning`; the path of a folder or of an .npz, see
             `ram_envs.own_images.read_images`; an `ImageDataset`, which serves every split whole;
             or three of them, for train, validation and test.
         split: "train", "validation" or "test".
@@ -157,8 +162,9 @@ def load_dataset(
     if isinstance(dataset, (str, Path)):
         if dataset in _LOADERS:
             return _load_known(str(dataset))[split]
-        if isinstance(dataset, Path) or dataset.endswith(".npz") or Path(dataset).is_dir():
-            return _load_path(str(Path(dataset).expanduser().resolve()), str(dataset))[split]
+        path = Path(dataset).expanduser()
+        if isinstance(dataset, Path) or path.suffix == ".npz" or path.exists():
+            return _load_path(str(path.resolve()), str(dataset))[split]
         raise ValueError(
             f"dataset={dataset!r} does not exist; {_choices(dataset, tuple(_LOADERS))} "
             "For images of your own, give the path of a folder or an .npz, or pass "
@@ -182,13 +188,25 @@ def _check_images(images: Any) -> None:
     if not isinstance(images, np.ndarray):
         raise TypeError(
             f"images is a {type(images).__name__}, but a numpy array of uint8, (N, H, W) or "
-            "(N, H, W, C), is expected; np.asarray(images) makes one."
+            "(N, H, W, C), is expected; np.asarray(images) makes one. If they are of different "
+            "sizes, ImageDataset.from_dataset(list(zip(images, labels))) pads them."
         )
     if np.issubdtype(images.dtype, np.floating):
+        if images.ndim > 1 and np.isnan(images).any():
+            index = np.argwhere(np.isnan(images))[0, 0]
+            raise ValueError(
+                f"image {index} contains NaN, but uint8 (0 … 255) is expected; repair or leave out "
+                "such images."
+            )
         raise TypeError(
             f"images are {images.dtype}, but uint8 (0 … 255) is expected; for values in [0, 1] "
             "pass (images * 255).round().astype(np.uint8), for values in [0, 255] "
             "images.round().astype(np.uint8)."
+        )
+    if images.dtype == np.object_:
+        raise TypeError(
+            "images are Python objects, but uint8 (0 … 255) is expected; if they are images of "
+            "different sizes, ImageDataset.from_dataset(list(zip(images, labels))) pads them."
         )
     if images.dtype != np.uint8:
         raise TypeError(
@@ -219,6 +237,12 @@ def _check_labels(labels: Any, num_images: int) -> None:
             "expected; np.asarray(labels) makes one."
         )
     if not np.issubdtype(labels.dtype, np.integer):
+        for index, label in enumerate(labels.flat):
+            if label is None or (isinstance(label, (float, np.floating)) and np.isnan(label)):
+                raise ValueError(
+                    f"label {index} is {label}, but a class, 0 … n−1, is expected; leave out "
+                    "images without a label."
+                )
         raise TypeError(
             f"labels are {labels.dtype}, but integers 0 … n−1 are expected; "
             "np.unique(labels, return_inverse=True)[1] numbers the classes that occur."
@@ -236,15 +260,16 @@ def _check_labels(labels: Any, num_images: int) -> None:
     classes = np.unique(labels)
     if classes[0] < 0:
         raise ValueError(
-            f"labels contain {classes[0]}, but classes are numbered from 0; "
-            "np.unique(labels, return_inverse=True)[1] numbers the classes that occur."
+            f"label {np.argmax(labels < 0)} is {labels[labels < 0][0]}, but classes are numbered "
+            "from 0; leave out images without a label, or number the classes that occur with "
+            "np.unique(labels, return_inverse=True)[1]."
         )
     if int(classes[-1]) != len(classes) - 1:
         missing = int(np.argmax(classes != np.arange(len(classes), dtype=classes.dtype)))
         raise ValueError(
-            f"labels go up to {classes[-1]}, but no image has class {missing}; every class in "
-            "0 … n−1 is expected to occur. Add images of it, or number the classes that occur "
-            "with np.unique(labels, return_inverse=True)[1]."
+            f"labels go up to {classes[-1]} (label {np.argmax(labels)}), but no image has class "
+            f"{missing}; every class in 0 … n−1 is expected to occur. Add images of it, or number "
+            "the classes that occur with np.unique(labels, return_inverse=True)[1]."
         )
 
 
@@ -254,7 +279,8 @@ def _check_three_splits(datasets: Sequence[Any]) -> None:
             raise TypeError(
                 f"dataset is a {type(datasets).__name__} that holds a {type(entry).__name__}, but "
                 "three ImageDatasets (train, validation, test) are expected; two arrays become "
-                "one with ImageDataset(images, labels)."
+                "one with ImageDataset(images, labels), pairs (image, label) with "
+                "ImageDataset.from_dataset(pairs)."
             )
     if len(datasets) != 3:
         raise ValueError(
@@ -425,7 +451,7 @@ def _load_mnist(data_dir: str | None) -> _Splits:
 
 
 def _read_data_dir(folder: Path) -> list[npt.NDArray[np.uint8]]:
-    paths = [_find(file, folder) for file in MNIST_FILES]
+    paths = [find_idx(file.name, folder) for file in MNIST_FILES]
     missing = [file.name for file, path in zip(MNIST_FILES, paths, strict=True) if path is None]
     if missing:
         raise FileNotFoundError(
@@ -451,7 +477,7 @@ def _read_cache_or_download() -> list[npt.NDArray[np.uint8]]:
     folder = Path(pooch.os_cache("ram-gym")) / "mnist"
     arrays = []
     for file in MNIST_FILES:
-        path = _find(file, folder)
+        path = find_idx(file.name, folder)
         if path is not None:
             arrays.append(_read_file(path, file, "Delete it, and it is downloaded again."))
             continue
@@ -461,14 +487,6 @@ def _read_cache_or_download() -> list[npt.NDArray[np.uint8]]:
             _failed_downloads.append(str(error))
             raise
     return arrays
-
-
-def _find(file: _IdxFile, folder: Path) -> Path | None:
-    for name in (file.name, file.name.replace("-idx", ".idx")):
-        for path in (folder / name, folder / f"{name}.gz"):
-            if path.is_file():
-                return path
-    return None
 
 
 def _read_file(path: Path, file: _IdxFile, remedy: str) -> npt.NDArray[np.uint8]:
@@ -553,7 +571,7 @@ def _decode(raw: bytes, file: _IdxFile) -> npt.NDArray[np.uint8]:
     """The array in an IDX file, compressed or not, once its contents are known to be right."""
     if len(raw) > _most_bytes(file):
         raise CorruptDatasetError(f"it is longer than {_most_bytes(file):,} bytes")
-    content = _gunzip(raw, file.num_bytes) if raw[:2] == b"\x1f\x8b" else raw
+    content = gunzip(raw, file.num_bytes) if is_gzip(raw) else raw
     if len(content) != file.num_bytes:
         count = f"more than {file.num_bytes:,}" if len(content) > file.num_bytes else len(content)
         raise CorruptDatasetError(f"it holds {count} bytes, and {file.num_bytes:,} are expected")
@@ -562,29 +580,7 @@ def _decode(raw: bytes, file: _IdxFile) -> npt.NDArray[np.uint8]:
         raise CorruptDatasetError(
             f"the sha256 of its contents is {sha256}, and {file.sha256} is expected"
         )
-    return _parse_idx(content)
-
-
-def _gunzip(raw: bytes, num_bytes: int) -> bytes:
-    """Uncompress, but to no more than one byte beyond what is expected."""
-    try:
-        with gzip.GzipFile(fileobj=io.BytesIO(raw)) as stream:
-            return stream.read(num_bytes + 1)
-    except (EOFError, OSError, zlib.error) as error:
-        raise CorruptDatasetError(f"it is damaged or cut short ({error})") from None
-
-
-def _parse_idx(content: bytes) -> npt.NDArray[np.uint8]:
-    """An IDX file of unsigned bytes: 0, 0, 8, the number of axes, their sizes, the values."""
-    if len(content) < 4 or content[:3] != b"\x00\x00\x08":
-        raise CorruptDatasetError(
-            f"it begins with {content[:4].hex(' ')}, and 00 00 08 (IDX of bytes) is expected"
-        )
-    header = 4 + 4 * content[3]
-    shape = [int.from_bytes(content[i : i + 4], "big") for i in range(4, header, 4)]
-    if len(content) != header + math.prod(shape):
-        raise CorruptDatasetError(f"its header says {shape}, but {len(content):,} bytes are there")
-    return np.frombuffer(content, np.uint8, offset=header).reshape(shape)
+    return parse_idx(content)
 
 
 _LOADERS: dict[str, Callable[[str | None], _Splits]] = {

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import ClassVar
 
 from ram_envs.classification_env import (
@@ -17,7 +18,7 @@ from ram_envs.retina import Retina
 
 
 def make_moving(
-    dataset: str | ImageDataset | Sequence[ImageDataset] = "auto",
+    dataset: str | Path | ImageDataset | Sequence[ImageDataset] = "auto",
     split: Split = "train",
     num_glimpses: int = 8,
     glimpse_size: int = 12,

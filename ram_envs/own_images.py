@@ -6,6 +6,8 @@ centred on black, as large as the highest and the widest of them.
 
 from __future__ import annotations
 
+import zipfile
+import zlib
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -14,9 +16,11 @@ import numpy as np
 import numpy.typing as npt
 from gymnasium.error import DependencyNotInstalled
 
-from ram_envs.datasets import SPLITS, ImageDataset, Split
+from ram_envs.datasets import MNIST_FILES, SPLITS, ImageDataset, Split
+from ram_envs.idx import find_idx, read_idx
 
 IMAGE_ENDINGS = (".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp")
+IDX_NAMES = tuple(file.name for file in MNIST_FILES)  # training and test images and labels
 SPLIT_NAMES: dict[Split, tuple[str, ...]] = {
     "train": ("train", "training"),
     "validation": ("validation", "valid", "val"),
@@ -24,28 +28,33 @@ SPLIT_NAMES: dict[Split, tuple[str, ...]] = {
 }
 
 Pixels = npt.NDArray[np.uint8]
+Part = tuple[Pixels, npt.NDArray[Any]]  # images and labels of a split
 
 
 def read_images(path: str | Path) -> dict[Split, ImageDataset]:
     """The images in a folder or an .npz file, for each split.
 
     A folder holds a folder of images for each class, named after it, or folders "train",
-    "validation" and "test" of such folders. An .npz holds arrays "images" and "labels", or these
-    for each split, such as "train_images" and "train_labels". Without splits, the images serve
-    every split whole.
+    "validation" and "test" of such folders. Or it holds the four files of Fashion-MNIST or one of
+    its kin, named as MNIST's; then the last sixth of the training images are for validation. An
+    .npz holds arrays "images" and "labels", or these for each split, such as "train_images" and
+    "train_labels". Without splits, the images serve every split whole.
 
     Raises:
-        FileNotFoundError: if there is nothing at `path`, or no images in it.
+        FileNotFoundError: if there is nothing at `path`, no images in it, or a split is missing.
         ValueError: for an image that cannot be read, or arrays that are no images and labels.
-        DependencyNotInstalled: if Pillow is missing, for a folder.
+        DependencyNotInstalled: if Pillow is missing, for a folder of images.
     """
     path = Path(path).expanduser()
     if not path.exists():
         raise FileNotFoundError(f"{path} does not exist. Expected a folder of images, or an .npz.")
-    parts = _read_folder(path) if path.is_dir() else _read_npz(path)
-    datasets = {
-        split: ImageDataset(images, labels, str(path)) for split, (images, labels) in parts.items()
-    }
+    if not path.is_dir():
+        parts = _read_npz(path)
+    elif any(find_idx(name, path) for name in IDX_NAMES):
+        parts = _read_idx_files(path)
+    else:
+        parts = _read_folder(path)
+    datasets = _with_one_shape(_checked(parts, path))
     for split, dataset in datasets.items():
         object.__setattr__(dataset, "_origin", (str(path.resolve()), split))
     return datasets
@@ -63,9 +72,10 @@ def from_dataset(dataset: Any, name: str = "custom") -> ImageDataset:
     Raises:
         TypeError, ValueError: for an entry that is no image with a label; names its index.
     """
+    _check_is_indexed(dataset)
     images, labels = [], []
     for index in range(len(dataset)):
-        image, label = _pair(dataset[index], index)
+        image, label = _pair(_entry(dataset, index), index)
         images.append(_pixels(image, index))
         labels.append(_label(label, index))
     if not images:
@@ -77,10 +87,21 @@ def stack_images(images: Sequence[Pixels]) -> Pixels:
     """Images (H, W) or (H, W, C) of any sizes, centred on black, to (N, H, W[, C]).
 
     Grey images among colour ones become colour.
+
+    Raises:
+        ValueError: if colours differ in their number of channels.
     """
     height = max(image.shape[0] for image in images)
     width = max(image.shape[1] for image in images)
-    channels = max(image.shape[2] if image.ndim == 3 else 1 for image in images)
+    channels = 1
+    for index, image in enumerate(images):
+        number = image.shape[2] if image.ndim == 3 else 1
+        if number != channels and min(number, channels) > 1:
+            raise ValueError(
+                f"image {index} has {number} channels, and one before it {channels}: expected as "
+                "many in all images, or one in some. Leave out alpha: image[..., :3]."
+            )
+        channels = max(channels, number)
     stacked = np.zeros((len(images), height, width, channels), np.uint8)
     for place, image in zip(stacked, images, strict=True):
         top, left = (height - image.shape[0]) // 2, (width - image.shape[1]) // 2
@@ -89,10 +110,54 @@ def stack_images(images: Sequence[Pixels]) -> Pixels:
     return stacked if channels > 1 else stacked[..., 0]
 
 
+def _checked(parts: dict[Split, Part], path: Path) -> dict[Split, ImageDataset]:
+    """Data sets of all three splits, with the same classes; an error names the file."""
+    missing = [split for split in SPLITS if split not in parts]
+    if missing:
+        raise FileNotFoundError(
+            f"{path} has {', '.join(parts)} but no {', '.join(missing)}. Expected all three, "
+            "images and labels, or none, to serve the same images for every split."
+        )
+    is_whole = len({id(part) for part in parts.values()}) == 1  # the same for every split
+    datasets = {}
+    for split in SPLITS:
+        try:
+            datasets[split] = ImageDataset(*parts[split], str(path))
+        except (TypeError, ValueError) as error:
+            raise ValueError(f"{path}{'' if is_whole else f', {split}'}: {error}") from None
+    counts = [dataset.num_classes for dataset in datasets.values()]
+    if len(set(counts)) > 1:
+        raise ValueError(
+            f"{path}: train, validation and test have {counts[0]}, {counts[1]} and {counts[2]} "
+            "classes. Expected the same in each; add images of those that are missing."
+        )
+    return datasets
+
+
+def _with_one_shape(datasets: dict[Split, ImageDataset]) -> dict[Split, ImageDataset]:
+    """Each as large as the largest image of any, and in colour if one is."""
+    shapes = {(*dataset.images.shape[1:], 1)[:3] for dataset in datasets.values()}
+    if len(shapes) == 1:
+        return datasets
+    channels = {shape[2] for shape in shapes} - {1}
+    if len(channels) > 1:
+        raise ValueError(
+            f"{datasets['train'].name}: there are images of {min(channels)} and of {max(channels)} "
+            "channels in its splits. Expected as many in each, or one in some."
+        )
+    frame = np.zeros([max(sides) for sides in zip(*shapes, strict=True)], np.uint8)
+    return {
+        split: ImageDataset(
+            stack_images([*dataset.images, frame])[:-1], dataset.labels, dataset.name
+        )
+        for split, dataset in datasets.items()
+    }
+
+
 # --- folders ---------------------------------------------------------------------------------
 
 
-def _read_folder(path: Path) -> dict[Split, tuple[Pixels, npt.NDArray[np.int64]]]:
+def _read_folder(path: Path) -> dict[Split, Part]:
     folders = {entry.name.lower(): entry for entry in path.iterdir() if entry.is_dir()}
     found = {
         split: folders[name]
@@ -103,12 +168,21 @@ def _read_folder(path: Path) -> dict[Split, tuple[Pixels, npt.NDArray[np.int64]]
     if not found:
         return dict.fromkeys(SPLITS, _read_classes(path, _class_names(path)))
     names = _class_names(found.get("train", next(iter(found.values()))))
-    parts = {split: _read_classes(folder, names) for split, folder in found.items()}
-    return _with_all_splits(parts, path)
+    for folder in found.values():
+        if more := sorted(set(_class_names(folder)) - set(names)):
+            raise ValueError(
+                f"{folder / more[0]}: there is no such class in {found.get('train', path).name}. "
+                "Expected the same folders in each split; add images of it there, or remove it."
+            )
+    return {split: _read_classes(folder, names) for split, folder in found.items()}
 
 
 def _class_names(folder: Path) -> list[str]:
-    names = sorted(entry.name for entry in folder.iterdir() if entry.is_dir())
+    names = sorted(
+        entry.name
+        for entry in folder.iterdir()
+        if entry.is_dir() and not entry.name.startswith(".")  # such as .ipynb_checkpoints
+    )
     if not names:
         raise FileNotFoundError(
             f"{folder} has no folders. Expected one for each class, with its images in it."
@@ -116,13 +190,14 @@ def _class_names(folder: Path) -> list[str]:
     return names
 
 
-def _read_classes(folder: Path, class_names: Sequence[str]) -> tuple[Pixels, npt.NDArray[np.int64]]:
+def _read_classes(folder: Path, class_names: Sequence[str]) -> Part:
     images, labels = [], []
     for label, name in enumerate(class_names):
         paths = [
             path
             for path in sorted((folder / name).rglob("*"))
             if path.suffix.lower() in IMAGE_ENDINGS
+            and not any(part.startswith(".") for part in path.relative_to(folder).parts)
         ]
         if not paths:
             raise FileNotFoundError(
@@ -159,32 +234,38 @@ def _from_pil(image: Any) -> Pixels:
 # --- .npz ------------------------------------------------------------------------------------
 
 
-def _read_npz(path: Path) -> dict[Split, tuple[Pixels, npt.NDArray[Any]]]:
-    try:
-        arrays = np.load(path, allow_pickle=False)
-    except (OSError, ValueError, EOFError) as error:
-        raise ValueError(f"{path} is no .npz of arrays: {error}") from None
-    if not isinstance(arrays, np.lib.npyio.NpzFile):
-        raise ValueError(f"{path} holds a single array. Expected an .npz of images and labels.")
-    with arrays:
-        if {"images", "labels"} <= set(arrays):
-            return dict.fromkeys(SPLITS, _arrays(arrays, "images", "labels", path))
-        parts = {}
-        for split, names in SPLIT_NAMES.items():
-            for name in names:
-                if {f"{name}_images", f"{name}_labels"} <= set(arrays):
-                    parts[split] = _arrays(arrays, f"{name}_images", f"{name}_labels", path)
-        if not parts:
+def _read_npz(path: Path) -> dict[Split, Part]:
+    with path.open("rb") as file:
+        if not zipfile.is_zipfile(file):
             raise ValueError(
-                f"{path} holds {', '.join(arrays) or 'nothing'}. Expected arrays images and labels,"
-                " or train_images and train_labels, val_images, …"
+                f"{path} is no .npz of arrays, or cut short. np.savez(path, images=…, labels=…) "
+                "writes one."
             )
-    return _with_all_splits(parts, path)
+    try:
+        with np.load(path, allow_pickle=False) as arrays:
+            return _npz_parts(arrays, path)
+    except (OSError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+        raise ValueError(f"{path} is damaged: {error}") from None
 
 
-def _arrays(
-    arrays: Mapping[str, Any], images_name: str, labels_name: str, path: Path
-) -> tuple[Pixels, npt.NDArray[Any]]:
+def _npz_parts(arrays: Mapping[str, Any], path: Path) -> dict[Split, Part]:
+    if {"images", "labels"} <= set(arrays):
+        return dict.fromkeys(SPLITS, _arrays(arrays, "images", "labels", path))
+    parts = {
+        split: _arrays(arrays, f"{name}_images", f"{name}_labels", path)
+        for split, names in SPLIT_NAMES.items()
+        for name in names
+        if {f"{name}_images", f"{name}_labels"} <= set(arrays)
+    }
+    if not parts:
+        raise ValueError(
+            f"{path} holds {', '.join(arrays) or 'nothing'}. Expected arrays images and labels, or "
+            "train_images and train_labels, val_images, …"
+        )
+    return parts
+
+
+def _arrays(arrays: Mapping[str, Any], images_name: str, labels_name: str, path: Path) -> Part:
     try:
         images, labels = arrays[images_name], arrays[labels_name]
     except ValueError as error:  # an array of Python objects, which could run code
@@ -194,60 +275,97 @@ def _arrays(
     return images, labels
 
 
-def _with_all_splits(
-    parts: dict[Split, tuple[Pixels, npt.NDArray[Any]]], path: Path
-) -> dict[Split, tuple[Pixels, npt.NDArray[Any]]]:
-    """All three splits, each as large as the largest image of any."""
-    missing = [split for split in SPLITS if split not in parts]
+# --- IDX -------------------------------------------------------------------------------------
+
+
+def _read_idx_files(folder: Path) -> dict[Split, Part]:
+    paths = [find_idx(name, folder) for name in IDX_NAMES]
+    missing = [name for name, path in zip(IDX_NAMES, paths, strict=True) if path is None]
     if missing:
         raise FileNotFoundError(
-            f"{path} has {', '.join(parts)} but no {', '.join(missing)}. Expected all three, or "
-            "none, to serve the same images for every split."
+            f"{folder} has files of a data set like MNIST, but lacks {', '.join(missing)}. "
+            "Expected all four, with or without .gz."
         )
-    shapes = {images.shape[1:3] for images, _ in parts.values()}
-    if len(shapes) == 1:
-        return parts
-    height, width = (max(sides) for sides in zip(*shapes, strict=True))
-    frame = np.zeros((height, width), np.uint8)  # only its size counts
+    images, labels, test_images, test_labels = [read_idx(path) for path in paths if path]
+    if len(images) != len(labels):
+        raise ValueError(
+            f"{paths[0]} has {len(images)} images, but {paths[1]} {len(labels)} labels: expected "
+            "one for each."
+        )
+    n = len(images) - max(1, len(images) // 6)  # 50,000 of 60,000, as of MNIST
     return {
-        split: (stack_images([*images, frame])[:-1], labels)
-        for split, (images, labels) in parts.items()
+        "train": (images[:n], labels[:n]),
+        "validation": (images[n:], labels[n:]),
+        "test": (test_images, test_labels),
     }
 
 
 # --- data sets of other libraries ------------------------------------------------------------
 
 
+def _check_is_indexed(dataset: Any) -> None:
+    kind = type(dataset).__name__
+    if isinstance(dataset, Mapping):
+        raise TypeError(
+            f"the data set is a {kind} of {', '.join(map(str, dataset))}: expected one split of "
+            f"it, such as dataset[{next(iter(dataset), 'train')!r}]."
+        )
+    if not (hasattr(dataset, "__len__") and hasattr(dataset, "__getitem__")):
+        raise TypeError(
+            f"the data set is a {kind}: expected one with a length and an entry for each index. "
+            "list(…) makes one of an iterable; a DataLoader has one in its .dataset."
+        )
+
+
+def _entry(dataset: Any, index: int) -> Any:
+    try:
+        return dataset[index]
+    except Exception as error:  # whatever the library raises where a file is damaged, say
+        raise ValueError(f"entry {index} of the data set cannot be read: {error}") from error
+
+
 def _pair(entry: Any, index: int) -> tuple[Any, Any]:
+    what = f"a {type(entry).__name__}"
     if isinstance(entry, Mapping):
-        image = next((entry[key] for key in ("image", "img") if key in entry), None)
-        if image is not None and "label" in entry:
-            return image, entry["label"]
+        key = next((key for key in ("image", "img") if key in entry), None)
+        if key is not None and "label" in entry:
+            return entry[key], entry["label"]
+        what += f" of {', '.join(map(str, entry))}"
     elif isinstance(entry, Iterable) and not isinstance(entry, str):
         values = tuple(entry)
         if len(values) == 2:
             return values
+        what += f" of length {len(values)}"
     raise TypeError(
-        f"entry {index} of the data set is a {type(entry).__name__}: expected a pair (image, "
-        'label), or a mapping with "image" and "label".'
+        f"entry {index} of the data set is {what}: expected a pair (image, label), or a mapping "
+        'with "image" (or "img") and "label". A column of a Hugging Face data set is renamed with '
+        'dataset.rename_column(old_name, "label").'
     )
 
 
 def _pixels(image: Any, index: int) -> Pixels:
-    if hasattr(image, "convert"):  # a PIL image
-        return _from_pil(image)
     is_tensor = hasattr(image, "numpy")
-    pixels = np.asarray(image.numpy() if is_tensor else image)
-    if pixels.ndim == 3 and (is_tensor or pixels.shape[2] not in (1, 3, 4)):
+    try:
+        if hasattr(image, "convert"):  # a PIL image, perhaps of a file that was not read so far
+            return _from_pil(image)
+        pixels = np.asarray(image.numpy() if is_tensor else image)
+    except Exception as error:
+        raise ValueError(f"image {index} cannot be read: {error}") from error
+    what = f"image {index} has shape {pixels.shape}, dtype {pixels.dtype}, {type(image).__name__}"
+    if pixels.dtype.kind not in "biuf":
+        raise TypeError(f"{what}: expected uint8, or floats in [0, 1]. If it is a path, open it.")
+    colours = (1, 3, 4)
+    if pixels.ndim == 3 and (is_tensor or pixels.shape[2] not in colours):
         pixels = np.moveaxis(pixels, 0, -1)  # (C, H, W), as PyTorch has it
     if pixels.ndim not in (2, 3) or pixels.size == 0:
-        raise ValueError(
-            f"image {index} has shape {pixels.shape}: expected (H, W), (H, W, C), or a tensor "
-            "(C, H, W)."
-        )
-    if np.issubdtype(pixels.dtype, np.floating):
+        raise ValueError(f"{what}: expected (H, W), (H, W, C), or a tensor (C, H, W).")
+    if pixels.ndim == 3 and not is_tensor and pixels.shape[2] not in colours:
+        raise ValueError(f"{what}: expected 1, 3 or 4 channels, (H, W, C). Or give a tensor.")
+    if pixels.dtype.kind == "f":
         lowest, highest = float(pixels.min()), float(pixels.max())
-        if not (lowest >= 0 and highest <= 1):  # NaN is neither
+        if np.isnan(lowest):
+            raise ValueError(f"image {index} contains NaN: expected floats in [0, 1], or uint8.")
+        if lowest < 0 or highest > 1:
             raise ValueError(
                 f"image {index} has values from {lowest:g} to {highest:g}: expected floats in "
                 "[0, 1], or uint8. Leave out a transform that normalises."
@@ -255,7 +373,7 @@ def _pixels(image: Any, index: int) -> Pixels:
         return np.round(pixels * 255).astype(np.uint8)
     if pixels.dtype == np.bool_:
         return pixels.astype(np.uint8) * np.uint8(255)
-    if not np.issubdtype(pixels.dtype, np.integer) or pixels.min() < 0 or pixels.max() > 255:
+    if pixels.min() < 0 or pixels.max() > 255:
         raise ValueError(
             f"image {index} is {pixels.dtype}, {pixels.min()} to {pixels.max()}: expected integers "
             "from 0 to 255, or floats in [0, 1]."

@@ -36,11 +36,17 @@ class SB3VecEnv(VecEnv):
             wrapper of `ram_envs.wrappers.vector` brought into a form that the library takes.
 
     Raises:
-        TypeError: if the library cannot say the environment's actions.
+        TypeError: if it is no vector environment, or the library cannot say its actions.
         ValueError: if the environment does not reset itself in the same step.
     """
 
     def __init__(self, envs: gym.vector.VectorEnv[Any, Any, Any]) -> None:
+        if not isinstance(envs, gym.vector.VectorEnv):
+            raise TypeError(
+                f"{envs} is no vector environment: expected what gym.make_vec gives. "
+                "Stable-Baselines3 takes a single one as it is, wrapped in "
+                "ram_envs.wrappers.GridAction or FlatBoxAction."
+            )
         if isinstance(envs.single_action_space, (spaces.Tuple, spaces.Dict)):
             raise TypeError(
                 f"Stable-Baselines3 cannot say actions of {envs.single_action_space}. Wrap the "

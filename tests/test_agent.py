@@ -67,7 +67,9 @@ def output_of(means: list[list[float]], logits: list[list[float]]) -> AgentOutpu
     ],
 )
 def test_observation_space_of_another_form(space: spaces.Space) -> None:
-    with pytest.raises(TypeError, match=r"observation_space=.*single_observation_space"):
+    with pytest.raises(
+        TypeError, match=r"observation_space=.*GlimpseStack.*single_observation_space"
+    ):
         RAMAgent(space, choice_space(5))
 
 
@@ -81,7 +83,7 @@ def test_observation_space_of_another_form(space: spaces.Space) -> None:
     ],
 )
 def test_action_space_of_another_form(space: spaces.Space) -> None:
-    with pytest.raises(TypeError, match=r"action_space=.*single_action_space"):
+    with pytest.raises(TypeError, match=r"action_space=.*GridAction.*single_action_space"):
         RAMAgent(glimpse_space(3, 4, 4), space)
 
 
@@ -286,6 +288,13 @@ def test_plays_a_vector_environment() -> None:
     observation, _, _, _, _ = envs.step(action)
     assert np.array_equal(observation["location"], action[0])
     assert state.shape == (4, 256)
+
+
+def test_scales_of_colour_have_three_channels() -> None:
+    agent = make_agent(pixel_scale=1.0, scale_factor=4.0, num_channels=3)
+    assert agent.glimpse_network.pixel_scales.flatten().tolist() == [1, 1, 1]
+    with pytest.raises(ValueError, match=r"num_channels=2: a glimpse \(3, 4, 4\)"):
+        make_agent(num_channels=2)
 
 
 def test_a_new_agent_rests_its_gaze_if_so_configured() -> None:

@@ -91,6 +91,7 @@ def test_the_files_are_safetensors_and_json(tmp_path: Path) -> None:
             "location_start": 1.0,
             "pixel_scale": 3.0,
             "scale_factor": 1.0,
+            "num_channels": 1,
             "baseline_shapes_state": False,
         },
         "glimpse_shape": [2, 3, 3],

@@ -355,7 +355,7 @@ BAD_ACTIONS: list[tuple[Any, type[Exception], str]] = [
     (1, TypeError, r"action=1: expected a pair \(location, choice\).*env\.action_space\.sample"),
     (None, TypeError, "action=None: expected a pair"),
     ((MIDDLE, 1, 1), TypeError, "expected a pair"),
-    (np.zeros(3), TypeError, "expected a pair"),
+    (np.zeros(3), TypeError, r"expected a pair.* wrap the environment in GridAction"),
     ({"location": MIDDLE, "label": 1}, TypeError, "expected a pair"),
 ]
 

@@ -111,7 +111,9 @@ def test_impossible_setting(name: str, value: float) -> None:
         TrainConfig(**{name: value})
 
 
-@pytest.mark.parametrize("name", ["hidden_size", "feature_size", "pixel_scale", "scale_factor"])
+@pytest.mark.parametrize(
+    "name", ["hidden_size", "feature_size", "pixel_scale", "scale_factor", "num_channels"]
+)
 def test_network_without_width(name: str) -> None:
     with pytest.raises(ValueError, match=rf"{name}=0: expected a positive number"):
         AgentConfig(**{name: 0})

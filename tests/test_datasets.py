@@ -33,6 +33,7 @@ from ram_envs.datasets import (
     ImageDataset,
     load_dataset,
 )
+from ram_envs.idx import parse_idx
 
 TRAIN_IMAGES, TRAIN_LABELS, TEST_IMAGES, TEST_LABELS = (
     "train-images-idx3-ubyte",
@@ -231,6 +232,8 @@ def test_fingerprint_depends_on_contents_and_shape_only() -> None:
     ("images", "labels", "error", "message"),
     [
         (np.zeros((2, 5, 5)), [0, 1], TypeError, r"float64.*\(images \* 255\)\.round\(\)\.astype"),
+        (np.full((2, 5, 5), np.nan), [0, 1], ValueError, "image 0 contains NaN"),
+        (np.array([None, None]), [0, 1], TypeError, r"Python objects.*from_dataset\(list\(zip"),
         (np.zeros((2, 5, 5), int), [0, 1], TypeError, r"int64.*images\.astype\(np\.uint8\)"),
         ([[[0]]], [0], TypeError, r"images is a list.*np\.asarray"),
         (np.zeros((5, 5), np.uint8), [0], ValueError, r"\(5, 5\).*images\[None\]"),
@@ -238,11 +241,18 @@ def test_fingerprint_depends_on_contents_and_shape_only() -> None:
         (np.zeros((2, 0, 5), np.uint8), [0, 1], ValueError, r"\(2, 0, 5\).*no pixel"),
         (np.zeros((2, 3, 8, 8), np.uint8), [0, 1], ValueError, r"np\.moveaxis\(images, 1, -1\)"),
         (np.zeros((2, 5, 5), np.uint8), [0.0, 1.0], TypeError, "labels are float64"),
+        (np.zeros((2, 5, 5), np.uint8), [0, np.nan], ValueError, "label 1 is nan.* leave out"),
+        (np.zeros((2, 5, 5), np.uint8), [0, None], ValueError, "label 1 is None.* leave out"),
         (np.zeros((2, 5, 5), np.uint8), [False, True], TypeError, "labels are bool"),
         (np.zeros((2, 5, 5), np.uint8), [[0, 1]], ValueError, r"\(1, 2\).*argmax"),
         (np.zeros((2, 5, 5), np.uint8), [0, 1, 0], ValueError, "2 images but 3 labels"),
-        (np.zeros((2, 5, 5), np.uint8), [-1, 0], ValueError, "contain -1.*numbered from 0"),
-        (np.zeros((2, 5, 5), np.uint8), [1, 2], ValueError, "up to 2.*no image has class 0"),
+        (np.zeros((2, 5, 5), np.uint8), [-1, 0], ValueError, "label 0 is -1.*numbered from 0"),
+        (
+            np.zeros((2, 5, 5), np.uint8),
+            [1, 2],
+            ValueError,
+            r"up to 2 \(label 1\), but no image has class 0",
+        ),
         (np.zeros((3, 5, 5), np.uint8), [0, 1, 5], ValueError, "up to 5.*no image has class 2"),
     ],
 )
@@ -495,7 +505,7 @@ def test_wrong_sha256_is_reported_with_the_expected_one(
 )
 def test_idx_header_is_checked_before_it_is_believed(content: bytes, problem: str) -> None:
     with pytest.raises(CorruptDatasetError, match=problem):
-        datasets._parse_idx(content)
+        parse_idx(content)
 
 
 # --- MNIST from a mirror ---------------------------------------------------------------------

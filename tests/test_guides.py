@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import builtins
+import gzip
 import re
 import sys
 import types
@@ -10,12 +11,15 @@ from pathlib import Path
 from typing import Any
 
 import gymnasium as gym
+import numpy as np
 import pytest
 
+from ram_envs import ImageDataset
 from ram_envs.testing import TaskError, check_task
 
 DOCS = Path(__file__).parent.parent / "docs"
 OWN_TASK = (DOCS / "own_task.md").read_text(encoding="utf-8")
+OWN_IMAGES = (DOCS / "own_images.md").read_text(encoding="utf-8")
 BLOCK = re.compile(r"^```python\n(.*?)^```$", re.DOTALL | re.MULTILINE)
 
 
@@ -25,7 +29,7 @@ def run_blocks(text: str, name: str, blocks: slice = slice(None)) -> dict[str, A
     sys.modules[name] = module  # dataclasses ask for it
     for block in list(BLOCK.finditer(text))[blocks]:
         lines_before = text[: block.start(1)].count("\n")  # so that an error names the guide's line
-        exec(compile("\n" * lines_before + block[1], "own_task.md", "exec"), vars(module))
+        exec(compile("\n" * lines_before + block[1], f"{name}'s guide", "exec"), vars(module))
     return vars(module)
 
 
@@ -66,6 +70,69 @@ def test_the_complaint_that_the_guide_shows(own_task: str) -> None:
     assert f"> {caught.value}\n".replace("1.0. It", "1.0.\n> It") in OWN_TASK
 
 
+def write_idx(path: Path, values: np.ndarray) -> None:
+    sizes = b"".join(size.to_bytes(4, "big") for size in values.shape)
+    path.write_bytes(gzip.compress(bytes([0, 0, 8, values.ndim]) + sizes + values.tobytes()))
+
+
+@pytest.fixture
+def fashion(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> tuple[np.ndarray, np.ndarray]:
+    """Stands in for Fashion-MNIST, all three that the guide reads: 60 images of 10 classes."""
+    images = np.random.default_rng(0).integers(0, 256, (60, 28, 28), np.uint8)
+    labels = np.arange(60, dtype=np.uint8) % 10
+    (tmp_path / "fashion-mnist").mkdir()
+    for part in ("train", "t10k"):
+        write_idx(tmp_path / "fashion-mnist" / f"{part}-images-idx3-ubyte.gz", images)
+        write_idx(tmp_path / "fashion-mnist" / f"{part}-labels-idx1-ubyte.gz", labels)
+
+    Image = pytest.importorskip("PIL.Image", reason="Pillow is not installed")
+    pil_images = [Image.fromarray(image) for image in images]
+    pairs = list(zip(pil_images, labels.tolist(), strict=True))
+    torchvision = types.ModuleType("torchvision.datasets")
+    torchvision.FashionMNIST = lambda root, train, download: pairs  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "torchvision", types.ModuleType("torchvision"))
+    monkeypatch.setitem(sys.modules, "torchvision.datasets", torchvision)
+
+    rows = [{"image": image, "label": label} for image, label in pairs]
+    splits = {"train": rows, "test": rows}
+    hugging_face = types.ModuleType("datasets")
+    hugging_face.load_dataset = lambda path: splits  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "datasets", hugging_face)
+    return images, labels
+
+
+def test_the_guide_to_images_of_ones_own(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, fashion: tuple[np.ndarray, np.ndarray]
+) -> None:
+    torch = pytest.importorskip("torch")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setitem(sys.modules, "__main__", None)  # the guide's, and pytest's afterwards
+    images, labels = fashion
+    training = BLOCK.findall(OWN_IMAGES)[1]
+    assert len(training.replace("\n\n", "\n").splitlines()) == 9
+
+    torch.manual_seed(0)
+    defined = run_blocks(OWN_IMAGES, "__main__")
+    trainer = defined["trainer"]
+    learned, random = (
+        defined["evaluate"](trainer.averaged_agent, trainer.validation_envs, gaze=gaze).error
+        for gaze in ("learned", "random")
+    )
+    assert learned < 7 < random  # as the guide says, with some room
+    assert defined["info"]["label"].shape == (2,)  # from the workers
+    for read in (defined["images"], defined["test_images"]):
+        assert np.array_equal(read.images, images)
+        assert np.array_equal(read.labels, labels)
+    assert [len(defined[name]) for name in ("train", "validation")] == [50, 10]
+
+
+def test_the_complaint_about_labels_that_the_guide_shows() -> None:
+    images = ImageDataset(np.zeros((2, 4, 4), np.uint8), np.array([0, 1]))
+    with pytest.raises(ValueError, match="label 0") as caught:
+        ImageDataset(images.images, images.labels - 1)
+    assert f"> {caught.value}\n" in OWN_IMAGES.replace("occur\n> ", "occur ")
+
+
 def test_every_guide_is_run() -> None:
     with_blocks = {path.name for path in DOCS.glob("*.md") if BLOCK.search(path.read_text("utf-8"))}
-    assert with_blocks == {"own_task.md"}
+    assert with_blocks == {"own_task.md", "own_images.md"}

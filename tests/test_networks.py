@@ -47,6 +47,17 @@ def test_scale_factor_makes_means_sums() -> None:
     torch.testing.assert_close(summed(glimpses, locations), plain(sums, locations))
 
 
+def test_scale_factor_takes_the_channels_of_a_scale_together() -> None:
+    summed = GlimpseNetwork((6, 4, 4), 8, 16, 1.0, scale_factor=4.0, num_channels=3)
+    plain = GlimpseNetwork((6, 4, 4), 8, 16, 1.0)
+    plain.load_state_dict(summed.state_dict())
+    glimpses, locations = torch.rand(5, 6, 4, 4), torch.rand(5, 2)
+    sums = glimpses * torch.tensor([1.0, 1.0, 1.0, 4.0, 4.0, 4.0]).view(6, 1, 1)
+    torch.testing.assert_close(summed(glimpses, locations), plain(sums, locations))
+    with pytest.raises(ValueError, match=r"num_channels=3: a glimpse \(4, 4, 4\).*3 for colour"):
+        GlimpseNetwork((4, 4, 4), 8, 16, 1.0, num_channels=3)
+
+
 def test_rectifier_core_is_the_formula_of_the_paper() -> None:
     core = RectifierCore(input_size=6, hidden_size=4)
     features, state = torch.randn(5, 6), torch.randn(5, 4)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import pickle
 from pathlib import Path
 from typing import Any
@@ -85,6 +86,7 @@ def test_a_folder_of_splits(tmp_path: Path) -> None:
     [
         (lambda folder: (folder / "bird").mkdir(), r"bird has no images.*\.png"),
         (lambda folder: (folder / "cat" / "c.png").write_bytes(b"PNG?"), r"c\.png cannot be read"),
+        (lambda folder: (folder / "cat" / "c.png").symlink_to("gone"), r"c\.png cannot be read"),
         (lambda folder: (folder / "train").mkdir(), "train has no folders"),
     ],
 )
@@ -99,10 +101,28 @@ def test_a_folder_without_classes_or_with_a_split_missing(tmp_path: Path) -> Non
         read_images(tmp_path)
     for split in ("train", "test"):
         save(tmp_path / split / "a" / "a.png", [[1]])
-    with pytest.raises(FileNotFoundError, match=r"no validation\. Expected all three, or none"):
+    with pytest.raises(
+        FileNotFoundError, match=r"no validation\. Expected all three, images and labels, or none"
+    ):
         read_images(tmp_path)
     with pytest.raises(FileNotFoundError, match="nowhere does not exist"):
         read_images(tmp_path / "nowhere")
+
+
+def test_hidden_folders_and_files_are_left_out(animals: Path) -> None:
+    (animals / ".ipynb_checkpoints").mkdir()
+    (animals / "cat" / "._a.png").write_bytes(b"what macOS leaves on other disks")
+    save(animals / "cat" / ".thumbnails" / "a.png", [[1]])
+    assert read_images(animals)["train"].labels.tolist() == [0, 0, 1]
+
+
+def test_splits_have_the_same_classes(tmp_path: Path) -> None:
+    for split in ("train", "val", "test"):
+        for name in ("a", "b"):
+            save(tmp_path / split / name / "1.png", [[1]])
+    save(tmp_path / "test" / "c" / "1.png", [[1]])
+    with pytest.raises(ValueError, match=r"test/c: there is no such class in train"):
+        read_images(tmp_path)
 
 
 # --- .npz ------------------------------------------------------------------------------------
@@ -142,6 +162,103 @@ def test_an_npz_that_is_none(tmp_path: Path) -> None:
         read_images(tmp_path / "objects.npz")
 
 
+SPLITS_OF_ARRAYS = {
+    f"{split}_{name}": array
+    for split in ("train", "val", "test")
+    for name, array in (("images", IMAGES), ("labels", LABELS))
+}
+
+
+def test_splits_of_different_sizes_and_colours_become_alike(tmp_path: Path) -> None:
+    colour = np.full((3, 2, 7, 3), 9, np.uint8)
+    np.savez(tmp_path / "a.npz", **SPLITS_OF_ARRAYS | {"val_images": colour})
+    splits = read_images(tmp_path / "a.npz")
+    assert {dataset.images.shape for dataset in splits.values()} == {(3, 4, 7, 3)}
+    assert splits["train"].images[1, :, 1:6, 2].tolist() == IMAGES[1].tolist()
+    assert splits["validation"].images[0, :, 0, 0].tolist() == [0, 9, 9, 0]
+
+
+@pytest.mark.parametrize(
+    ("arrays", "message"),
+    [
+        ({"images": IMAGES, "labels": LABELS[:2]}, r"a\.npz: there are 3 images but 2 labels"),
+        ({"images": IMAGES, "labels": LABELS + 1}, r"a\.npz: labels go up to 2 .* has class 0"),
+        ({"images": IMAGES / 255, "labels": LABELS}, r"a\.npz: images are float64"),
+        ({"images": IMAGES * np.nan, "labels": LABELS}, r"a\.npz: image 0 contains NaN"),
+        (SPLITS_OF_ARRAYS | {"val_labels": LABELS[1:]}, r"a\.npz, validation: there are 3 images"),
+        (SPLITS_OF_ARRAYS | {"val_labels": 0 * LABELS}, r"a\.npz: train, .* have 2, 1 and 2 clas"),
+        ({"images": IMAGES}, r"a\.npz holds images\. Expected arrays images and labels"),
+    ],
+)
+def test_what_is_wrong_in_an_npz_is_said_with_its_path(
+    arrays: dict[str, Any], message: str, tmp_path: Path
+) -> None:
+    np.savez(tmp_path / "a.npz", **arrays)
+    with pytest.raises(ValueError, match=message):
+        read_images(tmp_path / "a.npz")
+
+
+def test_a_damaged_npz_is_named(tmp_path: Path) -> None:
+    np.savez(tmp_path / "a.npz", images=IMAGES, labels=LABELS)
+    content = (tmp_path / "a.npz").read_bytes()
+    (tmp_path / "cut.npz").write_bytes(content[: len(content) // 2])
+    with pytest.raises(ValueError, match=r"cut\.npz is no \.npz of arrays, or cut short"):
+        read_images(tmp_path / "cut.npz")
+    (tmp_path / "changed.npz").write_bytes(content.replace(IMAGES[1].tobytes(), bytes(20)))
+    with pytest.raises(ValueError, match=r"changed\.npz is damaged: Bad CRC"):
+        read_images(tmp_path / "changed.npz")
+
+
+# --- IDX -------------------------------------------------------------------------------------
+
+
+def write_idx(path: Path, values: Any) -> None:
+    values = np.asarray(values, np.uint8)
+    sizes = b"".join(size.to_bytes(4, "big") for size in values.shape)
+    content = bytes([0, 0, 8, values.ndim]) + sizes + values.tobytes()
+    path.write_bytes(gzip.compress(content) if path.suffix == ".gz" else content)
+
+
+@pytest.fixture
+def fashion(tmp_path: Path) -> Path:
+    """Twelve training and two test images, named as Fashion-MNIST's; image i is all i."""
+    folder = tmp_path / "fashion"
+    folder.mkdir()
+    train = np.repeat(np.arange(12), 6).reshape(12, 2, 3)
+    write_idx(folder / "train-images-idx3-ubyte.gz", train)
+    write_idx(folder / "train-labels-idx1-ubyte.gz", np.arange(12) % 2)
+    write_idx(folder / "t10k-images.idx3-ubyte", train[:2] + 100)
+    write_idx(folder / "t10k-labels-idx1-ubyte", [1, 0])
+    return folder
+
+
+def test_the_files_of_fashion_mnist(fashion: Path) -> None:
+    train, validation, test = read_images(fashion).values()
+    assert train.images[:, 1, 2].tolist() == [0, 1, 2, 3, 4, 5, 6, 7, 8, 9]
+    assert train.labels.tolist() == [0, 1] * 5
+    assert validation.images[:, 1, 2].tolist() == [10, 11]  # the last sixth
+    assert (test.images[:, 0, 0].tolist(), test.labels.tolist()) == ([100, 101], [1, 0])
+    env: Any = gym.make("RAMClassification-v0", dataset=f"{fashion}/", glimpse_size=2).unwrapped
+    env.reset(seed=0, options={"index": 7})
+    assert env.canvas.tolist() == [[7, 7, 7], [7, 7, 7]]
+
+
+def test_files_that_are_not_as_fashion_mnists_are_named(fashion: Path) -> None:
+    labels = fashion / "train-labels-idx1-ubyte.gz"
+    write_idx(labels, [0, 1])
+    with pytest.raises(ValueError, match=r"train-images\S+ has 12 images, but \S+-labels\S+ 2 lab"):
+        read_images(fashion)
+    labels.write_bytes(gzip.compress(b"\x00\x00\x08\x01\x00\x00\x00\x0cabc"))
+    with pytest.raises(ValueError, match=r"train-labels\S+ cannot be read: its header says \[12\]"):
+        read_images(fashion)
+    labels.write_bytes(labels.read_bytes()[:-4])
+    with pytest.raises(ValueError, match=r"train-labels\S+ cannot be read: it is damaged or cut"):
+        read_images(fashion)
+    labels.unlink()
+    with pytest.raises(FileNotFoundError, match=r"fashion .* lacks train-labels-idx1-ubyte\."):
+        read_images(fashion)
+
+
 # --- data sets of other libraries ------------------------------------------------------------
 
 
@@ -179,13 +296,18 @@ GOOD = (np.zeros((2, 2), np.uint8), 0)
 @pytest.mark.parametrize(
     ("entry", "message"),
     [
-        ({"picture": GOOD[0], "label": 0}, 'entry 1 .* a mapping with "image" and "label"'),
+        ({"img": GOOD[0], "fine_label": 0}, r"entry 1 .* dict of img, fine_label: .*rename_column"),
+        ((GOOD[0], 0, 0), r"entry 1 .* tuple of length 3: expected a pair \(image, label\)"),
         (GOOD[0][0], "entry 1|image 1"),
         ("ab", "entry 1 of the data set is a str"),
-        ((np.full((2, 2), np.nan), 0), "image 1 has values from nan to nan: expected floats in"),
+        ((np.full((2, 2), np.nan), 0), "image 1 contains NaN: expected floats in"),
         ((np.full((2, 2), -1.5), 0), "image 1 has values from -1.5 to -1.5.* normalises"),
         ((np.full((2, 2), 300), 0), "image 1 is int64, 300 to 300"),
         ((np.zeros(4), 0), r"image 1 has shape \(4,\)"),
+        ((np.zeros((5, 6, 2), np.uint8), 0), r"image 1 has shape \(5, 6, 2\).* 1, 3 or 4 channels"),
+        (("a.png", 0), "image 1 .* str: expected uint8.* If it is a path, open it"),
+        ((None, 0), "image 1 .* NoneType: expected uint8"),
+        ((GOOD[0], None), "label 1 is None: expected an integer"),
         ((GOOD[0], "cat"), "label 1 is 'cat': expected an integer"),
         ((GOOD[0], 0.5), r"label 1 is 0\.5: expected an integer"),
         ((GOOD[0], -1), "label 1 is -1: expected a class from 0"),
@@ -194,6 +316,42 @@ GOOD = (np.zeros((2, 2), np.uint8), 0)
 def test_an_entry_that_is_none_is_named_with_its_index(entry: Any, message: str) -> None:
     with pytest.raises((TypeError, ValueError), match=message):
         from_dataset(Listed([GOOD, entry]))
+
+
+class Damaged(Listed):
+    def __getitem__(self, index: Any) -> Any:
+        raise OSError("image file is truncated")
+
+
+class Closed:
+    """A PIL image of a file that cannot be read when its pixels are asked for."""
+
+    mode = "L"
+
+    def convert(self, mode: str) -> Any:
+        raise OSError("image file is truncated")
+
+
+@pytest.mark.parametrize(
+    ("dataset", "message"),
+    [
+        (
+            {"train": [GOOD], "test": [GOOD]},
+            r"a dict of train, test: expected .* dataset\['train'\]",
+        ),
+        (iter([GOOD]), r"a list_iterator: expected one with a length.* list\(…\) makes one"),
+        (Damaged([GOOD]), "entry 0 of the data set cannot be read: image file is truncated"),
+        (Listed([GOOD, (Closed(), 0)]), "image 1 cannot be read: image file is truncated"),
+        (Listed([GOOD, (GOOD[0], 2)]), r"labels go up to 2 \(label 1\), but no image has class 1"),
+        (
+            Listed([(np.zeros((2, 2, 3)), 0), GOOD, (np.zeros((2, 2, 4)), 0)]),
+            r"image 2 has 4 channels, and one before it 3: .*image\[\.\.\., :3\]",
+        ),
+    ],
+)
+def test_a_data_set_that_cannot_be_read(dataset: Any, message: str) -> None:
+    with pytest.raises((TypeError, ValueError), match=message):
+        from_dataset(dataset)
 
 
 def test_an_empty_data_set() -> None:
@@ -243,10 +401,13 @@ def test_worker_processes_play_what_one_process_plays(animals: Path) -> None:
     assert play("async") == play("sync")
 
 
-def test_a_path_that_is_nothing_names_what_is_expected() -> None:
+def test_a_path_that_is_nothing_names_what_is_expected(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"give the path of a folder or an \.npz"):
         gym.make("RAMClassification-v0", dataset="no/such/folder")
     with pytest.raises(FileNotFoundError, match=r"nothing\.npz does not exist"):
         gym.make("RAMClassification-v0", dataset="nothing.npz")
+    np.save(tmp_path / "images.npy", IMAGES)
+    with pytest.raises(ValueError, match=r"images\.npy is no \.npz of arrays.* np\.savez\(path"):
+        gym.make("RAMClassification-v0", dataset=str(tmp_path / "images.npy"))
     with pytest.raises(TypeError, match=r"ImageDataset\.from_dataset"):
         ram_envs.datasets.load_dataset(Listed([GOOD]).__iter__(), "train")  # type: ignore[arg-type]

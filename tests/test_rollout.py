@@ -17,6 +17,7 @@ from ram_agent.agent import RAMAgent
 from ram_agent.config import AgentConfig
 from ram_agent.losses import gaussian_log_prob
 from ram_agent.rollout import Rollout, collect_rollout
+from ram_envs.wrappers import vector
 
 
 class RecordingEnvs(gym.vector.VectorWrapper):
@@ -88,6 +89,13 @@ def play(envs: gym.vector.VectorEnv | None = None, noise: int = 0, **keywords: A
     envs = envs or RecordingEnvs()
     generator = torch.Generator().manual_seed(noise)
     return collect_rollout(make_agent(envs), envs, seed=3, generator=generator, **keywords)
+
+
+def test_environments_that_a_wrapper_changed_are_refused() -> None:
+    envs = gym.make_vec("RAMMNIST-v0", num_envs=2, dataset="digits", autoreset_mode="Disabled")
+    for wrapper in (vector.FlatBoxAction, vector.WholeCanvas):
+        with pytest.raises(TypeError, match=f"Leave out .*{wrapper.__name__}"):
+            collect_rollout(make_agent(envs), wrapper(envs))
 
 
 # --- what is kept ----------------------------------------------------------------------------

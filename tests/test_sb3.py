@@ -101,6 +101,11 @@ def test_actions_that_the_library_cannot_say(name: str | None) -> None:
         SB3VecEnv(envs)
 
 
+def test_a_single_environment_is_refused() -> None:
+    with pytest.raises(TypeError, match=r"no vector environment: expected what gym.make_vec gives"):
+        SB3VecEnv(gym.make("RAMCatch-v0"))  # type: ignore[arg-type]
+
+
 def test_other_auto_reset_modes_are_refused() -> None:
     with pytest.raises(ValueError, match="Make the environment with autoreset_mode="):
         make("RAMCatch-v0", 2, autoreset_mode=AutoresetMode.NEXT_STEP)
