@@ -4,7 +4,7 @@
 
 Writes a JSON file for each environment, the learning curves and a table; what is in the files
 already is not run again, so that a contest that was stopped goes on. Needs
-pip install "ram-gym[agent,sb3]" matplotlib.
+pip install "ram-gym[agent,sb3,figures]".
 """
 
 from __future__ import annotations
@@ -167,7 +167,7 @@ def _cost(row: Row) -> str:
 
 
 def draw_curves(results: dict[str, list[Row]], path: Path) -> None:
-    """Validation error against env-steps (above) and CPU seconds (below); a band from seed to seed."""
+    """Validation error against env-steps and CPU seconds; a band from best to worst seed."""
     import matplotlib
 
     matplotlib.use("Agg")

@@ -1,0 +1,109 @@
+"""The contest of benchmarks/: everybody learns and is measured alike, and nothing is run twice."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+import pytest
+
+pytest.importorskip("torch", reason="the extra agent is not installed")
+pytest.importorskip("sb3_contrib", reason="the extra sb3 is not installed")
+pytest.importorskip("matplotlib", reason="the extra figures is not installed")
+
+import contest
+from contestants import FOR_GAMES, FOR_IMAGES, contestants
+
+
+@pytest.mark.parametrize(
+    ("env_id", "name"),
+    [("RAMMNIST-v0", name) for name in FOR_IMAGES] + [("RAMCatch-v0", name) for name in FOR_GAMES],
+)
+def test_everybody_learns_until_told_and_plays(env_id: str, name: str) -> None:
+    contestant = contestants(env_id)[name](env_id, 3_000, 0, "digits")
+    contestant.learn_until(1)
+    first = contestant.steps
+    assert 0 < first < 3_000
+    contestant.learn_until(3_000)
+    assert first < contestant.steps <= 3_000 + first
+    error = contest.measure_error(contestant, contestant.make_envs(20, "test"), "test", 40)
+    assert error in np.arange(0, 100.1, 2.5)  # of 40 episodes
+
+
+class Oracle:
+    """Looks anywhere and knows the labels of the images after `first_known`."""
+
+    def __init__(self, labels: Any, first_known: int) -> None:
+        self.labels = np.where(np.arange(len(labels)) < first_known, (labels + 1) % 10, labels)
+        self.index = 0
+
+    def predict(self, observation: Any, state: Any, episode_start: Any, deterministic: bool) -> Any:
+        assert deterministic
+        if state is None:
+            assert episode_start.all()
+            state = self.index
+            self.index += len(episode_start)
+        rows = np.arange(state, state + len(episode_start)) % len(self.labels)
+        return (np.zeros((len(rows), 2), np.float32), self.labels[rows]), state
+
+
+def test_each_image_counts_once() -> None:
+    # 300 test images, in batches of 70: the last batch begins again with images that do not count.
+    envs = gym.make_vec(
+        "RAMMNIST-v0", num_envs=70, dataset="digits", split="test", autoreset_mode="Disabled"
+    )
+    oracle: Any = Oracle(envs.unwrapped.batch.task.dataset.labels, first_known=30)
+    assert contest.measure_error(oracle, envs, "test", 10_000) == 10.0
+
+
+def test_a_contest_goes_on_where_it_stopped(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def hold(*agents: str) -> list[dict[str, Any]]:
+        contest.main(
+            contest.Settings(
+                env_ids=("RAMMNIST-v0",),
+                agents=agents,
+                seeds=(0,),
+                image_steps=1_000,
+                dataset="digits",
+                jobs=1,
+                out=tmp_path,
+            )
+        )
+        rows: list[dict[str, Any]] = json.loads((tmp_path / "RAMMNIST-v0.json").read_text())
+        return rows
+
+    first = hold("RAM")
+    assert [row["agent"] for row in first] == ["RAM"]
+    assert first[0]["dataset"] == "digits"
+    assert [point["steps"] for point in first[0]["curve"]][-1] >= 1_000
+    assert {"command", "commit", "machine", "date"} <= set(first[0])
+    assert (tmp_path / "curves.png").read_bytes()[:4] == b"\x89PNG"
+    capsys.readouterr()
+
+    both = hold("RAM", "A2C")
+    assert both[0] == first[0]
+    assert [row["agent"] for row in both] == ["RAM", "A2C"]
+    printed = capsys.readouterr().out
+    assert "RAMMNIST-v0, A2C, seed 0" in printed
+    assert "RAMMNIST-v0, RAM, seed 0" not in printed
+
+
+def test_the_table() -> None:
+    def row(agent: str, seed: int, error: float, seconds: float) -> dict[str, Any]:
+        curve = [{"steps": 10, "cpu_seconds": seconds, "error": 50.0}]
+        return {"agent": agent, "seed": seed, "curve": curve, "test_error": error}
+
+    games = [row("RAM", 0, 10.0, 20.0), row("RAM", 1, 14.0, 21.0), row("TRPO", 0, 91.25, 300.4)]
+    lines = contest.make_table({"RAMCatch-v0": games, "RAMMNIST-v0": []}).splitlines()
+    assert lines[:3] == [
+        "| agent | `RAMCatch-v0` |",
+        "|---|---|",
+        "| RAM | 12.0 ± 2.8 (20 s) |",
+    ]
+    assert "| TRPO | 91.2 (300 s) |" in lines
+    assert "| PPO | – |" in lines
