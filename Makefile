@@ -7,13 +7,14 @@ DEMO_FLAGS ?= --dataset digits --episodes 500000
 PYTEST_FLAGS ?=
 
 VENV := .venv
-PY := $(VENV)/bin/python
+RLLIB_VENV := .venv-rllib
+PY = $(VENV)/bin/python
 DEMO_RUN := runs/demo-$(shell date +%Y%m%d-%H%M%S)
 
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-examples lint types format clean distclean
+.PHONY: help demo test test-examples test-rllib lint types format clean distclean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-13s %s\n", $$1, $$2}' Makefile
@@ -30,6 +31,9 @@ test: $(VENV)/.installed-dev ## run the tests (PYTEST_FLAGS="-k catch" for some 
 test-examples: $(VENV)/.installed-examples ## train agents of other libraries, as examples/ does
 	@$(PY) -m pytest tests/test_examples.py tests/test_more_examples.py $(PYTEST_FLAGS)
 
+test-rllib: $(RLLIB_VENV)/.installed-rllib ## the same for RLlib, and test the Gymnasium it takes
+	@$(PY) -m pytest tests/test_rllib_example.py @tests/environments.txt $(PYTEST_FLAGS)
+
 lint: $(VENV)/.installed-dev ## check style and format with ruff
 	@$(PY) -m ruff check .
 	@$(PY) -m ruff format --check .
@@ -41,12 +45,12 @@ format: $(VENV)/.installed-dev ## format, and repair what ruff can repair
 	@$(PY) -m ruff format .
 	@$(PY) -m ruff check --fix .
 
-clean: ## remove builds and caches; .venv and runs/ stay
+clean: ## remove builds and caches; .venv, .venv-rllib and runs/ stay
 	@rm -rf build dist .pytest_cache .ruff_cache .mypy_cache .hypothesis
-	@find . -path ./$(VENV) -prune -o -name __pycache__ -type d -prune -exec rm -rf {} +
+	@find . -path './$(VENV)*' -prune -o -name __pycache__ -type d -prune -exec rm -rf {} +
 
-distclean: clean ## remove .venv too; runs/ stays
-	@rm -rf $(VENV)
+distclean: clean ## remove .venv and .venv-rllib too; runs/ stays
+	@rm -rf $(VENV) $(RLLIB_VENV)
 
 # --- Set-up -----------------------------------------------------------------------------------
 # Each stamp is written last, so a failed set-up leaves none and the next call tries again.
@@ -62,6 +66,16 @@ $(VENV)/.installed-dev: pyproject.toml constraints.txt | $(VENV)/pyvenv.cfg
 $(VENV)/.installed-examples: pyproject.toml constraints.txt | $(VENV)/pyvenv.cfg
 	$(call install,dev$(comma)examples)
 	@touch $@ $(VENV)/.installed-dev $(VENV)/.installed-demo
+
+# RLlib takes one Gymnasium alone, an older one: so its own environment, without our pin. It sees
+# the torch of $(VENV), where there is one.
+$(RLLIB_VENV)/%: PYTHON := $(firstword $(wildcard $(PY)) $(PYTHON))
+$(RLLIB_VENV)/%: UNPINNED := gymnasium
+test-rllib $(RLLIB_VENV)/%: VENV := $(RLLIB_VENV)
+
+$(RLLIB_VENV)/.installed-rllib: pyproject.toml constraints.txt | $(RLLIB_VENV)/pyvenv.cfg
+	$(call install,dev$(comma)rllib)
+	@touch $@
 
 comma := ,
 
@@ -82,7 +96,7 @@ endef
 
 # A torch of $(PYTHON) is seen from $(VENV) as one of the system's packages; where $(PYTHON) is
 # itself from a virtual environment, through a .pth file that names that environment's packages.
-$(VENV)/pyvenv.cfg:
+$(VENV)/pyvenv.cfg $(RLLIB_VENV)/pyvenv.cfg:
 	$(call check_python,$(PYTHON))
 	@set -e; trap 'rm -rf $(VENV)' EXIT; trap 'exit 1' INT TERM; \
 	if $(PYTHON) -c '$(TORCH)' >/dev/null 2>&1; then \
@@ -97,18 +111,18 @@ $(VENV)/pyvenv.cfg:
 	fi; \
 	trap - EXIT
 
-# $(call install,EXTRAS): install the project, editable, as constraints.txt says. A torch that is
-# there is held at its version, so that pip downloads no other.
+# $(call install,EXTRAS): install the project, editable, as constraints.txt says, all but
+# UNPINNED. A torch that is there is held at its version, so that pip downloads no other.
 define install
 $(call check_python,$(PY))
 @set -e; \
 $(PY) -m pip --version >/dev/null 2>&1 || $(PY) -m ensurepip >/dev/null; \
 if version=$$($(PY) -c '$(TORCH)' 2>/dev/null); then \
-	sed '/^# torch/,$$d' constraints.txt > $(VENV)/constraints.txt; \
+	sed '/^$(UNPINNED)==/d; /^# torch/,$$d' constraints.txt > $(VENV)/constraints.txt; \
 	echo "torch==$$version" >> $(VENV)/constraints.txt; \
 	echo "set-up: installing ram-gym[$(1)], keeping torch $$version"; \
 else \
-	cp constraints.txt $(VENV)/constraints.txt; \
+	sed '/^$(UNPINNED)==/d' constraints.txt > $(VENV)/constraints.txt; \
 	echo "set-up: installing ram-gym[$(1)] and torch, which can be a large download"; \
 fi; \
 $(PY) -m pip install -qq --editable '.[$(1)]' --constraint $(VENV)/constraints.txt
