@@ -1,4 +1,4 @@
-"""The command `ram`: train, evaluate, watch, play, list."""
+"""The command `ram`: train, evaluate, watch, play, bench, list."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ from gymnasium.vector import AutoresetMode
 from tqdm import tqdm
 
 from ram_agent.agent import RAMAgent
+from ram_agent.bench import Bench, bench
 from ram_agent.checkpoint import CheckpointError, RunFolder, load_agent
 from ram_agent.config import (
     AgentConfig,
@@ -189,6 +190,7 @@ def main(args: list[str] | None = None) -> None:
             | Annotated[Evaluate, tyro.conf.subcommand("evaluate")]
             | Annotated[Watch, tyro.conf.subcommand("watch")]
             | Annotated[Play, tyro.conf.subcommand("play")]
+            | Annotated[Bench, tyro.conf.subcommand("bench")]
             | Annotated[List, tyro.conf.subcommand("list")],
             prog="ram",
             description="Recurrent models of visual attention: train and watch an agent that "
@@ -201,6 +203,8 @@ def main(args: list[str] | None = None) -> None:
             evaluate_run(command)
         elif isinstance(command, Watch):
             watch(command)
+        elif isinstance(command, Bench):
+            bench(command)
         else:
             list_envs()
     except (OSError, ValueError, FloatingPointError, gym.error.Error) as error:

@@ -1,0 +1,446 @@
+"""The command `ram bench`: how fast this machine steps the environments and trains RAM.
+
+Every figure of a run is measured several times, in turn with all others, and the best counts:
+what else a machine does only ever slows. So figures of one run can be compared with each other;
+those of two runs with care.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import time
+import tracemalloc
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import gymnasium as gym
+import numpy as np
+import torch
+from torch.utils.flop_counter import FlopCounterMode
+from tqdm import tqdm
+
+from ram_agent.agent import RAMAgent
+from ram_agent.config import preset
+from ram_agent.provenance import provenance
+from ram_agent.rollout import collect_rollout
+from ram_agent.trainer import Trainer
+from ram_envs.files import write_json
+from ram_envs.registration import CLASSIFICATION, ENVS
+from ram_envs.retina import Retina
+
+MATMUL_SIZE = 1024  # of the square matrices whose product is the machine's own rate
+SYNC_ENVS = 16  # in Gymnasium's SyncVectorEnv, which is no faster with more
+MEMORY_ENVS = 1024
+WIDTH = 80  # of a name in the table
+
+
+@dataclass(frozen=True)
+class Bench:
+    """Measure how fast this machine steps the environments, looks, and trains RAM.
+
+    Examples:
+      ram bench --save before.json
+      ram bench --env-ids RAMCatch-v0 --num-envs 128 --train
+      ram bench --compare before.json after.json
+    """
+
+    env_ids: tuple[str, ...] = tuple(env_id for env_id in ENVS if env_id != "RAMClassification-v0")
+    """Which environments to step."""
+
+    num_envs: tuple[int, ...] = (1, 16, 128, 256, 1024)
+    """Sub-environments of the native vector environment."""
+
+    train: tuple[str, ...] = ("RAMMNIST-v0", "RAMClutteredMNIST-v0", "RAMCatch-v0")
+    """Where RAM is trained, with its default preset; none to leave it out."""
+
+    dataset: str = "auto"
+    """mnist, digits or auto."""
+
+    seconds: float = 0.3
+    """How long each measurement takes."""
+
+    repeats: int = 5
+    """How often each is taken; the best counts."""
+
+    peers: bool = False
+    """Measure other projects too, those of ap_gym, envpool and bsuite that are installed."""
+
+    save: Path | None = None
+    """Write the figures to this JSON file."""
+
+    compare: tuple[Path, Path] | None = None
+    """Measure nothing; print the ratios of two files that --save wrote."""
+
+    def __post_init__(self) -> None:
+        for name in ("seconds", "repeats"):
+            if not getattr(self, name) > 0:
+                raise ValueError(f"{name}={getattr(self, name)!r}: expected a positive number.")
+        for number in self.num_envs:
+            if number < 1:
+                raise ValueError(f"num_envs contains {number}: expected numbers of 1 or more.")
+        for env_id in (*self.env_ids, *self.train):
+            if env_id not in ENVS:
+                raise ValueError(f"{env_id!r}: expected some of {', '.join(ENVS)}.")
+
+
+class Figure(NamedTuple):
+    """One line of the table."""
+
+    name: str
+    value: float
+    unit: str
+
+
+class Probe(NamedTuple):
+    """Something that can be measured again and again."""
+
+    name: str
+    unit: str
+    measure: Callable[[float], float]  # seconds it may take, to units per second
+
+
+def bench(command: Bench) -> None:
+    """`ram bench`."""
+    if command.compare is not None:
+        print_comparison(*command.compare)
+        return
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        figures = measure_all(command)
+    finally:
+        torch.set_num_threads(threads)
+    for name, value, unit in figures:
+        digits = 0 if value >= 1000 else 1
+        print(f"{name:<{WIDTH}} {value:>12,.{digits}f} {unit}")
+    if command.save is not None:
+        rows = [figure._asdict() for figure in figures]
+        write_json(command.save, {**provenance(), "dataset": command.dataset, "figures": rows})
+        print(f"Written to {command.save}")
+
+
+def measure_all(command: Bench) -> list[Figure]:
+    """All figures that the command asks for."""
+    trainings = [Training(env_id, command.dataset) for env_id in command.train]
+    in_two_threads = [Training(env_id, command.dataset, parts=2) for env_id in command.train]
+    probes = [
+        *(probe for env_id in command.env_ids for probe in env_probes(env_id, command)),
+        *retina_probes(),
+        Probe("matrix product, 1024 × 1024, float32, one thread", "GFLOP/s", _matmul_rate),
+        *(
+            Probe(training.name, "images/s", training.measure)
+            for training in (*trainings, *in_two_threads)
+        ),
+        *(peer_probes() if command.peers else ()),
+    ]
+    best = dict.fromkeys(range(len(probes)), 0.0)
+    with tqdm(total=command.repeats * len(probes), disable=None, leave=False) as bar:
+        for _ in range(command.repeats):
+            for number, probe in enumerate(probes):
+                best[number] = max(best[number], probe.measure(command.seconds))
+                bar.update()
+    figures = [Figure(probe.name, best[number], probe.unit) for number, probe in enumerate(probes)]
+    rates = {figure.name: figure.value for figure in figures}
+    matmul_rate = next(figure.value for figure in figures if figure.unit == "GFLOP/s")
+    for training in trainings:
+        figures += training.figures(rates[training.name], matmul_rate)
+    if "RAMClutteredMNIST-v0" in command.env_ids:
+        name = f"RAMClutteredMNIST-v0, native × {MEMORY_ENVS}: memory beside the data set"
+        figures.append(Figure(name, measure_memory(command.dataset), "MB"))
+    return figures
+
+
+def print_comparison(before: Path, after: Path) -> None:
+    """The figures of two files, and their ratios."""
+    values = []
+    for path in (before, after):
+        try:
+            figures = json.loads(path.read_text(encoding="utf-8"))["figures"]
+            values.append({row["name"]: (float(row["value"]), row["unit"]) for row in figures})
+        except (KeyError, TypeError, ValueError) as error:
+            raise ValueError(
+                f"{path} is no file of `ram bench --save`: {error!r}. Expected its JSON."
+            ) from None
+    old, new = values
+    print(f"{'':<{WIDTH}} {before.name:>14} {after.name:>14} {'ratio':>7}")
+    for name, (value, unit) in new.items():
+        if name in old:
+            ratio = value / old[name][0]
+            print(f"{name:<{WIDTH}} {old[name][0]:>14,.5g} {value:>14,.5g} {ratio:>6.2f}× {unit}")
+    for name in sorted(old.keys() ^ new.keys()):
+        print(f"{name:<{WIDTH}} only in {(before if name in old else after).name}")
+
+
+# --- environments ------------------------------------------------------------------------------
+
+
+def env_probes(env_id: str, command: Bench) -> list[Probe]:
+    """Env-steps per second: alone, through SyncVectorEnv, and native."""
+    keywords = _keywords(env_id, command.dataset)
+    single = gym.make(env_id, **keywords)
+    sync = gym.make_vec(env_id, num_envs=SYNC_ENVS, vectorization_mode="sync", **keywords)
+    native = [gym.make_vec(env_id, num_envs=number, **keywords) for number in command.num_envs]
+    return [
+        Probe(f"{env_id}, single", "env-steps/s", lambda seconds: step_single(single, seconds)),
+        *(
+            Probe(
+                f"{env_id}, {kind} × {envs.num_envs}",
+                "env-steps/s",
+                lambda seconds, envs=envs: step_many(envs, seconds),  # type: ignore[misc]
+            )
+            for kind, envs in [("SyncVectorEnv", sync), *(("native", envs) for envs in native)]
+        ),
+    ]
+
+
+def step_many(envs: gym.vector.VectorEnv[Any, Any, Any], seconds: float) -> float:
+    """Env-steps per second with random actions, drawn beforehand."""
+    envs.reset(seed=0)
+    envs.action_space.seed(0)
+    actions = [envs.action_space.sample() for _ in range(16)]
+    steps, started = 0, time.perf_counter()
+    while (elapsed := time.perf_counter() - started) < seconds:
+        envs.step(actions[steps % len(actions)])
+        steps += 1
+    return steps * envs.num_envs / elapsed
+
+
+def step_single(env: gym.Env[Any, Any], seconds: float) -> float:
+    """The same for one environment, which is reset at the end of each episode."""
+    env.reset(seed=0)
+    env.action_space.seed(0)
+    actions = [env.action_space.sample() for _ in range(16)]
+    steps, started = 0, time.perf_counter()
+    while (elapsed := time.perf_counter() - started) < seconds:
+        if env.step(actions[steps % len(actions)])[2]:
+            env.reset()
+        steps += 1
+    return steps / elapsed
+
+
+def retina_probes() -> list[Probe]:
+    """Glimpses per second of 12 × 12 at three scales, of 128 images 60 × 60."""
+    retina, batch = Retina(12, 3), 128
+    random = np.random.default_rng(0)
+    images = random.integers(0, 256, (batch, 60, 60), np.uint8)
+    locations = random.uniform(-1, 1, (16, batch, 2)).astype(np.float32)
+    sums = retina.allocate(batch, (60, 60))
+    retina.fill(sums, images, np.arange(batch))
+
+    def rate(look: Callable[[Any], Any], seconds: float) -> float:
+        steps, started = 0, time.perf_counter()
+        while (elapsed := time.perf_counter() - started) < seconds:
+            look(locations[steps % len(locations)])
+            steps += 1
+        return steps * batch / elapsed
+
+    name = "retina 12 × 12 × 3, 60 × 60, batch 128"
+    return [
+        Probe(
+            f"{name}, image looked at often",
+            "glimpses/s",
+            lambda seconds: rate(lambda where: retina.look(sums, where), seconds),
+        ),
+        Probe(
+            f"{name}, image looked at once",
+            "glimpses/s",
+            lambda seconds: rate(lambda where: retina(images, where), seconds),
+        ),
+    ]
+
+
+def measure_memory(dataset: str) -> float:
+    """Megabytes that MEMORY_ENVS sub-environments of cluttered MNIST take, beside the data set."""
+    keywords = _keywords("RAMClutteredMNIST-v0", dataset)
+    gym.make("RAMClutteredMNIST-v0", **keywords).reset(seed=0)  # loads the data set
+    tracemalloc.start()
+    try:
+        envs = gym.make_vec("RAMClutteredMNIST-v0", num_envs=MEMORY_ENVS, **keywords)
+        envs.reset(seed=0)
+        envs.step(envs.action_space.sample())
+        return tracemalloc.get_traced_memory()[1] / 1e6
+    finally:
+        tracemalloc.stop()
+
+
+def _keywords(env_id: str, dataset: str) -> dict[str, Any]:
+    return {"dataset": dataset} if env_id in CLASSIFICATION else {}
+
+
+# --- training ----------------------------------------------------------------------------------
+
+
+class TimedEnvs(gym.vector.VectorWrapper):
+    """Adds up the seconds that are spent in the environments inside."""
+
+    seconds = 0.0
+
+    def reset(self, **keywords: Any) -> Any:
+        started = time.perf_counter()
+        result = self.env.reset(**keywords)
+        self.seconds += time.perf_counter() - started
+        return result
+
+    def step(self, actions: Any) -> Any:
+        started = time.perf_counter()
+        result = self.env.step(actions)
+        self.seconds += time.perf_counter() - started
+        return result
+
+
+class Training:
+    """A training of RAM with the default preset, a thread for each part of the batch.
+
+    With one part, `shares` says where the time goes.
+    """
+
+    def __init__(self, env_id: str, dataset: str, parts: int = 1) -> None:
+        agent_config, config = preset("default", env_id)
+        config = dataclasses.replace(config, parts=parts)
+        keywords = _keywords(env_id, dataset) | {"autoreset_mode": "Disabled"}
+        num_envs = config.batch_size // parts
+        all_envs = [
+            TimedEnvs(gym.make_vec(env_id, num_envs=num_envs, **keywords)) for _ in range(parts)
+        ]
+        self.envs = all_envs[0]
+        space, action_space = self.envs.single_observation_space, self.envs.single_action_space
+        self.agent = RAMAgent(space, action_space, agent_config)
+        validation_envs = gym.make_vec(env_id, num_envs=1, **keywords)
+        self.trainer = Trainer(self.agent, all_envs, validation_envs, config)
+        self.optimizer_seconds = 0.0
+        self.trainer.optimizer.register_step_pre_hook(self._optimizer_begins)
+        self.trainer.optimizer.register_step_post_hook(self._optimizer_ends)
+        self.batch_size = config.batch_size
+        threads = {1: "one thread", 2: "two threads"}[parts]
+        self.name = f"training {env_id}, batch {self.batch_size}, {threads}"
+        self.best_rate = 0.0
+        self.shares: dict[str, float] = {}  # of the time of the fastest measurement
+        self._learn(0)  # the first update allocates
+
+    def measure(self, seconds: float) -> float:
+        """Images, or games, per second; at least one update."""
+        envs_before, optimizer_before = self.envs.seconds, self.optimizer_seconds
+        updates, elapsed = self._learn(seconds)
+        environment = self.envs.seconds - envs_before
+        optimizer = self.optimizer_seconds - optimizer_before
+        forward = updates * self._forward_seconds()
+        rate = updates * self.batch_size / elapsed
+        if rate > self.best_rate:
+            self.best_rate = rate
+            self.shares = {
+                "environment": environment / elapsed,
+                "forward": forward / elapsed,
+                "backward": 1 - (environment + forward + optimizer) / elapsed,
+                "optimizer": optimizer / elapsed,
+            }
+        return rate
+
+    def figures(self, rate: float, matmul_rate: float) -> list[Figure]:
+        """Where the time goes, and the share of the matrix product's rate."""
+        # A backward pass costs twice the products of a forward pass.
+        model_rate = 3 * self._forward_flops() * rate / 1e9
+        return [
+            *(
+                Figure(f"{self.name}: time in the {part}", 100 * share, "%")
+                for part, share in self.shares.items()
+            ),
+            Figure(f"{self.name}: products of the model", model_rate, "GFLOP/s"),
+            Figure(f"{self.name}: share of the machine's", 100 * model_rate / matmul_rate, "%"),
+        ]
+
+    def _learn(self, seconds: float) -> tuple[int, float]:
+        updates, started = 0, time.perf_counter()
+        while True:
+            self.trainer.train_one_update()
+            updates += 1
+            if (elapsed := time.perf_counter() - started) >= seconds:
+                return updates, elapsed
+
+    def _forward_seconds(self) -> float:
+        """Of one rollout, the environment's part left out."""
+        envs_before, started = self.envs.seconds, time.perf_counter()
+        collect_rollout(self.agent, self.envs, seed=0)
+        return time.perf_counter() - started - (self.envs.seconds - envs_before)
+
+    def _forward_flops(self) -> int:
+        """Operations of the forward pass of one episode, matrix products alone."""
+        counter = FlopCounterMode(display=False)
+        with torch.no_grad(), counter:
+            collect_rollout(self.agent, self.envs, seed=0)
+        return int(counter.get_total_flops()) // self.batch_size
+
+    def _optimizer_begins(self, *_: Any) -> None:
+        self.optimizer_seconds -= time.perf_counter()
+
+    def _optimizer_ends(self, *_: Any) -> None:
+        self.optimizer_seconds += time.perf_counter()
+
+
+def _matmul_rate(seconds: float) -> float:
+    """GFLOP/s of a large matrix product in one thread."""
+    left, right = torch.rand(2, MATMUL_SIZE, MATMUL_SIZE)
+    result = torch.mm(left, right)
+    products, started = 0, time.perf_counter()
+    while (elapsed := time.perf_counter() - started) < seconds:
+        torch.mm(left, right, out=result)
+        products += 1
+    return 2 * MATMUL_SIZE**3 * products / elapsed / 1e9
+
+
+# --- other projects ----------------------------------------------------------------------------
+
+
+def peer_probes() -> list[Probe]:
+    """Those that are installed; says which are not."""
+    probes = []
+    for name, make in {"ap_gym": _ap_gym, "envpool": _envpool, "bsuite": _bsuite}.items():
+        try:
+            probes.append(make())
+        except ImportError:
+            print(f"{name} is not installed, and not measured: pip install {name}")
+    return probes
+
+
+def _ap_gym() -> Probe:
+    import ap_gym  # noqa: F401  registers the ids
+
+    envs = gym.make_vec("CircleSquare-v0", num_envs=128)
+    name = "ap_gym CircleSquare-v0, 5 × 5 of 28 × 28, vector × 128"
+    return Probe(name, "env-steps/s", lambda seconds: step_many(envs, seconds))
+
+
+def _envpool() -> Probe:
+    import envpool
+
+    envs = envpool.make_gymnasium("Catch-v0", num_envs=128, num_threads=1)
+    envs.reset()
+    actions = np.random.default_rng(0).integers(0, 3, (16, 128), np.int32)
+
+    def rate(seconds: float) -> float:
+        steps, started = 0, time.perf_counter()
+        while (elapsed := time.perf_counter() - started) < seconds:
+            envs.step(actions[steps % len(actions)])
+            steps += 1
+        return steps * 128 / elapsed
+
+    return Probe("envpool Catch-v0, the whole 10 × 5 screen, vector × 128", "env-steps/s", rate)
+
+
+def _bsuite() -> Probe:
+    from bsuite.environments.catch import Catch
+
+    env = Catch()
+    env.reset()
+
+    def rate(seconds: float) -> float:
+        steps, started = 0, time.perf_counter()
+        while (elapsed := time.perf_counter() - started) < seconds:
+            if env.step(steps % 3).last():
+                env.reset()
+            steps += 1
+        return steps / elapsed
+
+    return Probe("bsuite Catch, the whole 10 × 5 screen, single", "env-steps/s", rate)

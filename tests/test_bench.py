@@ -1,0 +1,172 @@
+"""`ram bench`: what it counts; how fast anything is, no test can say."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import gymnasium as gym
+import pytest
+
+pytest.importorskip("torch", reason="the extra agent is not installed")
+
+from ram_agent.bench import Training, measure_memory, peer_probes, step_many, step_single
+from ram_agent.cli import main
+
+TINY = ["--dataset", "digits", "--env-ids", "RAMMNIST-v0", "--num-envs", "2"]
+TINY += ["--seconds", "0.001", "--repeats", "1"]
+
+
+def figures(path: Path) -> dict[str, tuple[float, str]]:
+    rows = json.loads(path.read_text())["figures"]
+    return {row["name"]: (row["value"], row["unit"]) for row in rows}
+
+
+def test_every_figure_is_there(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "bench.json"
+    main(["bench", *TINY, "--train", "RAMMNIST-v0", "--save", str(path)])
+    measured = figures(path)
+    training = "training RAMMNIST-v0, batch 256, one thread"
+    assert {name: unit for name, (_, unit) in measured.items()} == {
+        "RAMMNIST-v0, single": "env-steps/s",
+        "RAMMNIST-v0, SyncVectorEnv × 16": "env-steps/s",
+        "RAMMNIST-v0, native × 2": "env-steps/s",
+        "retina 12 × 12 × 3, 60 × 60, batch 128, image looked at often": "glimpses/s",
+        "retina 12 × 12 × 3, 60 × 60, batch 128, image looked at once": "glimpses/s",
+        "matrix product, 1024 × 1024, float32, one thread": "GFLOP/s",
+        training: "images/s",
+        "training RAMMNIST-v0, batch 256, two threads": "images/s",
+        f"{training}: time in the environment": "%",
+        f"{training}: time in the forward": "%",
+        f"{training}: time in the backward": "%",
+        f"{training}: time in the optimizer": "%",
+        f"{training}: products of the model": "GFLOP/s",
+        f"{training}: share of the machine's": "%",
+    }
+    shares = [value for name, (value, _) in measured.items() if ": time in the" in name]
+    assert sum(shares) == pytest.approx(100)
+    # 3 × 2,500,608 operations an image, see below.
+    rate = measured[training][0]
+    products = measured[f"{training}: products of the model"][0]
+    assert products == pytest.approx(rate * 7_501_824 / 1e9)
+    machine = measured["matrix product, 1024 × 1024, float32, one thread"][0]
+    share = measured[f"{training}: share of the machine's"][0]
+    assert share == pytest.approx(100 * products / machine)
+    printed = capsys.readouterr().out
+    assert all(name in printed for name in measured)
+    assert {"command", "commit", "machine", "date"} <= set(json.loads(path.read_text()))
+
+
+def test_operations_of_a_forward_pass() -> None:
+    # Two operations a weight: what 64 × 128, where 2 × 128, both 256 × 256, core twice 256 × 256,
+    # heads 256 × (2 + 10 + 1); six glimpses.
+    training = Training("RAMMNIST-v0", "digits")
+    assert training._forward_flops() == 2_500_608
+
+
+class Counting(gym.Env[Any, Any]):
+    """Episodes of three steps, which must not be stepped after their end."""
+
+    observation_space = action_space = gym.spaces.Discrete(2)
+
+    def __init__(self) -> None:
+        self.episodes, self.left, self.steps = 0, 0, 0
+
+    def reset(self, **keywords: Any) -> Any:
+        self.episodes, self.left = self.episodes + 1, 3
+        return 0, {}
+
+    def step(self, action: Any) -> Any:
+        assert self.left > 0
+        self.left, self.steps = self.left - 1, self.steps + 1
+        return 0, 0.0, self.left == 0, False, {}
+
+
+def test_a_single_environment_is_reset_at_the_end_of_each_episode() -> None:
+    env = Counting()
+    assert step_single(env, 0.01) > 0
+    assert env.episodes == 1 + env.steps // 3
+
+
+def test_steps_of_all_sub_environments_count(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = iter([0.0, 1.0, 2.0, 3.0])  # the start, and before each step
+    monkeypatch.setattr("time.perf_counter", lambda: next(clock))
+    envs = gym.make_vec("RAMMNIST-v0", num_envs=5, dataset="digits")
+    assert step_many(envs, 3.0) == 2 * 5 / 3  # two steps in three seconds
+
+
+def test_memory_of_many_environments() -> None:
+    # A canvas of 60 × 60, and box sums of one byte 72 × 72, two bytes 83 × 83 and 105 × 105.
+    least = 1024 * (60**2 + 72**2 + 2 * 83**2 + 2 * 105**2) / 1e6
+    assert least < measure_memory("digits") <= 100
+
+
+def test_comparison(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    paths = []
+    for name, values in (("a.json", {"x": 2.0, "y": 5.0}), ("b.json", {"x": 3.0, "z": 1.0})):
+        paths.append(tmp_path / name)
+        rows = [{"name": key, "value": value, "unit": "m/s"} for key, value in values.items()]
+        paths[-1].write_text(json.dumps({"figures": rows}))
+    main(["bench", "--compare", *map(str, paths)])
+    head, x, y, z = (line.split() for line in capsys.readouterr().out.splitlines())
+    assert head == ["a.json", "b.json", "ratio"]
+    assert x == ["x", "2", "3", "1.50×", "m/s"]
+    assert y == ["y", "only", "in", "a.json"]
+    assert z == ["z", "only", "in", "b.json"]
+
+
+@pytest.mark.parametrize("content", ["[]", "{}", "nonsense", '{"figures": [{"name": "x"}]}'])
+def test_a_file_of_something_else_is_named(
+    content: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "other.json"
+    path.write_text(content)
+    with pytest.raises(SystemExit, match="1"):
+        main(["bench", "--compare", str(path), str(path)])
+    assert f"{path} is no file of `ram bench --save`" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ("--seconds 0", "seconds=0.0: expected a positive number"),
+        ("--repeats 0", "repeats=0: expected a positive number"),
+        ("--num-envs 4 0", "num_envs contains 0: expected numbers of 1 or more"),
+        ("--train Pong-v5", "'Pong-v5': expected some of RAMMNIST-v0, "),
+    ],
+)
+def test_bad_settings(arguments: str, message: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main(["bench", *arguments.split()])
+    assert message in " ".join(capsys.readouterr().err.replace("│", " ").split())
+
+
+def test_peers_that_are_missing_are_named(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setitem(sys.modules, "ap_gym", None)
+    monkeypatch.setitem(sys.modules, "envpool", None)
+    for name in ("bsuite", "bsuite.environments", "bsuite.environments.catch"):
+        monkeypatch.setitem(sys.modules, name, ModuleType(name))
+    sys.modules["bsuite.environments.catch"].Catch = FakeCatch  # type: ignore[attr-defined]
+    (probe,) = peer_probes()
+    assert probe.name == "bsuite Catch, the whole 10 × 5 screen, single"
+    assert probe.measure(0.001) > 0
+    assert capsys.readouterr().out.splitlines() == [
+        "ap_gym is not installed, and not measured: pip install ap_gym",
+        "envpool is not installed, and not measured: pip install envpool",
+    ]
+
+
+class FakeCatch:
+    def reset(self) -> None:
+        pass
+
+    def step(self, action: int) -> FakeCatch:
+        return self
+
+    def last(self) -> bool:
+        return True
