@@ -399,8 +399,8 @@ def peer_probes() -> list[Probe]:
     for name, make in {"ap_gym": _ap_gym, "envpool": _envpool, "bsuite": _bsuite}.items():
         try:
             probes.append(make())
-        except ImportError:
-            print(f"{name} is not installed, and not measured: pip install {name}")
+        except ImportError as error:
+            print(f"{name} is not measured ({error}): pip install {name}")
     return probes
 
 
