@@ -1,6 +1,6 @@
 """The contest: RAM, agents of Stable-Baselines3 and controls learn in the same number of env-steps.
 
-    OMP_NUM_THREADS=1 python benchmarks/contest.py --dataset mnist
+    OMP_NUM_THREADS=1 python benchmarks/contest.py --dataset mnist --page docs/contest.md
 
 Writes a JSON file for each environment, the learning curves and a table; what is in the files
 already is not run again, so that a contest that was stopped goes on. Needs
@@ -31,6 +31,7 @@ from ram_envs.registration import CLASSIFICATION
 VALIDATION_EPISODES = 2_000  # for each point of a curve
 TEST_EPISODES = 10_000
 POINTS = 12  # of a curve
+MARK = "<!-- table -->"
 # Where there are no images in splits, the split is one of seeds; training draws from others.
 SEEDS = {"test": 0, "validation": 2**40}
 
@@ -65,6 +66,9 @@ class Settings:
     out: Path = Path("results/contest")
     """Where the files are written."""
 
+    page: Path | None = None
+    """Put the table into this page too, between its two marks."""
+
 
 def main(settings: Settings) -> None:
     results = {env_id: _read(settings.out / f"{env_id}.json") for env_id in settings.env_ids}
@@ -89,6 +93,8 @@ def main(settings: Settings) -> None:
     table = make_table(results)
     write_bytes(settings.out / "table.md", table.encode())
     draw_curves(results, settings.out / "curves.png")
+    if settings.page is not None:
+        put_table(settings.page, table)
     print(table)
 
 
@@ -164,6 +170,15 @@ def _cell(rows: Iterable[Row]) -> str:
 def _cost(row: Row) -> str:
     last = row["curve"][-1]
     return f"{last['steps']:,} steps, {last['cpu_seconds']:.0f} s"
+
+
+def put_table(page: Path, table: str) -> None:
+    """Replace what stands between the marks of a page."""
+    text = page.read_text(encoding="utf-8")
+    if text.count(MARK) != 2:
+        raise ValueError(f"{page} has {text.count(MARK)} lines {MARK}: expected two.")
+    before, _, after = text.split(MARK)
+    write_bytes(page, f"{before}{MARK}\n{table}{MARK}{after}".encode())
 
 
 def draw_curves(results: dict[str, list[Row]], path: Path) -> None:

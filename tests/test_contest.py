@@ -107,3 +107,15 @@ def test_the_table() -> None:
     ]
     assert "| TRPO | 91.2 (300 s) |" in lines
     assert "| PPO | – |" in lines
+
+
+def test_the_table_in_a_page(tmp_path: Path) -> None:
+    page = tmp_path / "page.md"
+    page.write_text("Above.\n\n<!-- table -->\nold\n<!-- table -->\n\nBelow.\n")
+    contest.put_table(page, "| new |\n")
+    expected = "Above.\n\n<!-- table -->\n| new |\n<!-- table -->\n\nBelow.\n"
+    assert page.read_text() == expected
+    page.write_text("Above.\n")
+    with pytest.raises(ValueError, match=r"page\.md has 0 lines <!-- table -->: expected two"):
+        contest.put_table(page, "| new |\n")
+    assert page.read_text() == "Above.\n"
