@@ -26,6 +26,7 @@ from ram_agent.config import (
     config_from_json,
     preset,
 )
+from ram_agent.distributed import Ranks, join_ranks, local_device
 from ram_agent.evaluation import Evaluation, evaluate
 from ram_agent.provenance import provenance
 from ram_agent.rollout import Gaze
@@ -46,6 +47,7 @@ class Train:
       ram train RAMTranslatedMNIST-v0 --dataset digits --episodes 500000
       ram train RAMClassification-v0 --dataset photos/ --glimpse-size 12 --num-scales 3
       ram train --resume runs/four
+      torchrun --standalone --nproc-per-node 2 -m ram_agent train RAMMNIST-v0
 
     The folder gets config.json, metrics.jsonl (a row for each validation), best.safetensors and
     last.safetensors, resume.pt (all that --resume needs) and, at the end, evaluation.json and
@@ -83,7 +85,7 @@ class Train:
     """Side of the canvas in pixels; the environment's default if not given."""
 
     device: str = "cpu"
-    """Where the networks run: cpu, cuda, …"""
+    """Where the networks run: cpu, cuda, … Under torchrun, cuda is a GPU for each process."""
 
     threads: int | None = None
     """Threads of PyTorch on the CPU; 1 if not given, since the networks are small."""
@@ -217,21 +219,25 @@ def train(command: Train) -> None:
     if command.threads is not None and command.threads < 1:
         raise ValueError(f"threads={command.threads}: expected 1 or more.")
     torch.set_num_threads(command.threads or 1)
-    device = _checked_device(command.device)
+    device = _checked_device(local_device(command.device))
     if command.tensorboard and importlib.util.find_spec("tensorboard") is None:
         raise ValueError('TensorBoard is not installed: pip install "ram-gym[tensorboard]".')
-    if command.resume is not None:
-        folder = RunFolder(command.resume)
-        run = _resumed_run(command, folder)
-    else:
-        folder = RunFolder(command.out or _new_folder(command.env_id))
-        run = _new_run(command)
-        folder.create(run)
+    with join_ranks(device) as ranks:
+        trainer = _train(command, device, ranks)
+    if trainer.folder is not None and trainer.is_over:  # the others have no folder
+        _show_trained(trainer, trainer.folder)
+
+
+def _train(command: Train, device: torch.device, ranks: Ranks) -> Trainer:
+    """Train, as one of the ranks, till the end or till a signal."""
+    new_folder = RunFolder(command.resume or command.out or _new_folder(command.env_id))
+    run = ranks.from_first(lambda: _make_run(command, new_folder, ranks.size))
+    folder = new_folder if ranks.is_first else None
     config = config_from_json(TrainConfig, run["training"])
     env_id, keywords = run["env_id"], run["env_kwargs"]
 
-    part_size = config.batch_size // config.parts
-    train_envs = [_make_split(env_id, part_size, "train", **keywords) for _ in range(config.parts)]
+    part_size, num_parts = config.batch_size // config.parts, config.parts // ranks.size
+    train_envs = [_make_split(env_id, part_size, "train", **keywords) for _ in range(num_parts)]
     validation_envs = _make_split(env_id, EVALUATION_ENVS, "validation", **keywords)
     torch.manual_seed(config.seed)
     agent = RAMAgent(
@@ -239,18 +245,25 @@ def train(command: Train) -> None:
         train_envs[0].single_action_space,
         config_from_json(AgentConfig, run["agent"]),
     ).to(device)
-    trainer = Trainer(agent, train_envs, validation_envs, config, folder)
+    trainer = Trainer(agent, train_envs, validation_envs, config, folder, ranks)
+    if folder is None:
+        trainer.train()
+        return trainer
     if command.resume is not None:
         trainer.resume()
     if command.tensorboard:
         trainer.log_to_tensorboard()
-
-    where = _where(env_id, keywords)
-    print(f"{where}: {trainer.num_updates} updates, in {folder.path}")
+    print(f"{_where(env_id, keywords)}: {trainer.num_updates} updates, in {folder.path}")
     if not trainer.train(report=_print_progress):
         print(f"Stopped after {trainer.update} updates. Go on: ram train --resume {folder.path}")
-        return
+    return trainer
+
+
+def _show_trained(trainer: Trainer, folder: RunFolder) -> None:
+    """Measure the best weights of a finished run, and draw what they look at."""
     best, facts = load_agent(folder.path)
+    env_id, keywords = _own_env(facts)
+    where = _where(env_id, keywords)
     result = _evaluate_all(best, env_id, "test", None, 0, keywords)  # as `ram evaluate` does
     write_json(
         folder.path / "evaluation.json",
@@ -322,6 +335,24 @@ def list_envs() -> None:
         steps = batch.task.num_glimpses if env_id in CLASSIFICATION else height - 1
         retina = f"{size} × {size}, {num_scales} scale{'s' * (num_scales > 1)}"
         print(row.format(env_id, f"{height} × {width}", clutter, retina, steps))
+
+
+def _make_run(command: Train, folder: RunFolder, num_ranks: int) -> dict[str, Any]:
+    """config.json of the run in `folder`, which is made if the run is new."""
+    is_new = command.resume is None
+    run = _new_run(command) if is_new else _resumed_run(command, folder)
+    parts = config_from_json(TrainConfig, run["training"]).parts
+    if parts % num_ranks:
+        raise ValueError(
+            f"parts={parts} cannot be shared by {num_ranks} processes evenly. "
+            f"Give --parts {num_ranks}, or a multiple of it."
+            if is_new
+            else f"the run in {folder.path} has parts={parts}, which {num_ranks} processes cannot "
+            "share evenly. Go on with a number of processes that divides its parts."
+        )
+    if is_new:
+        folder.create(run)
+    return run
 
 
 def _new_run(command: Train) -> dict[str, Any]:

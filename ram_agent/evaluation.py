@@ -10,6 +10,7 @@ import numpy as np
 import torch
 
 from ram_agent.agent import RAMAgent
+from ram_agent.distributed import Ranks
 from ram_agent.rollout import Gaze, collect_rollout
 
 
@@ -50,6 +51,7 @@ def evaluate(
     deterministic: bool = True,
     gaze: Gaze = "learned",
     seed: int = 0,
+    ranks: Ranks | None = None,
 ) -> Evaluation:
     """Play `num_episodes`, each image of the split once and in order where there are images.
 
@@ -60,6 +62,8 @@ def evaluate(
         deterministic: the mean location and the likeliest choice, or drawn ones.
         gaze: whose gaze; see `collect_rollout`.
         seed: of first locations, and of the agent's noise.
+        ranks: processes that share the batches of episodes, and all get the result; where nothing
+            is drawn it is that of one process.
 
     Raises:
         ValueError: if no episode is asked for, or more than the split has images.
@@ -72,8 +76,9 @@ def evaluate(
     if num_images is not None and num_episodes > num_images:
         raise ValueError(f"num_episodes={num_episodes}: this split has {num_images} images.")
     generator = torch.Generator().manual_seed(seed)
+    ranks = ranks or Ranks()
     returns, wrong = [], []
-    for start in range(0, num_episodes, envs.num_envs):
+    for start in ranks.share(range(0, num_episodes, envs.num_envs)):
         index = np.arange(start, start + envs.num_envs)
         rollout = collect_rollout(
             agent,
@@ -86,9 +91,10 @@ def evaluate(
             generator=generator,
         )
         counted = slice(0, min(envs.num_envs, num_episodes - start))
-        returns.append(rollout.rewards.sum(0)[counted])
+        returns.append(rollout.rewards.sum(0)[counted].cpu())
         if rollout.labels is not None:
-            wrong.append((rollout.choices != rollout.labels)[:, counted])
+            wrong.append((rollout.choices != rollout.labels)[:, counted].cpu())
+    returns, wrong = ranks.gather(returns), ranks.gather(wrong)
     errors = 100 * torch.cat(wrong, dim=1).double().mean(1) if wrong else torch.zeros(0)
     all_returns = torch.cat(returns).double()
     return Evaluation(

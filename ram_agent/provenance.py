@@ -30,6 +30,11 @@ def provenance() -> dict[str, str]:
 def _command() -> str:
     program = Path(sys.argv[0])
     name = "python -m ram_agent" if program.name == "__main__.py" else program.name
+    if "TORCHELASTIC_RUN_ID" in os.environ:
+        machines, ranks = os.environ["GROUP_WORLD_SIZE"], os.environ["LOCAL_WORLD_SIZE"]
+        name = (
+            f"torchrun --nnodes {machines} --nproc-per-node {ranks} {name.removeprefix('python ')}"
+        )
     return " ".join([name, *map(shlex.quote, sys.argv[1:])])
 
 

@@ -26,6 +26,7 @@ from tqdm import tqdm
 from ram_agent.agent import RAMAgent
 from ram_agent.checkpoint import CheckpointError, RunFolder
 from ram_agent.config import TrainConfig
+from ram_agent.distributed import Ranks
 from ram_agent.evaluation import evaluate
 from ram_agent.losses import (
     baseline_loss,
@@ -54,15 +55,19 @@ class Trainer:
     """Trains an agent, validates it, and keeps its folder up to date.
 
     All randomness of update u is a function of (seed, u): which images, the environments' draws,
-    the noise on locations. So a run that was stopped and resumed is the run that was not.
+    the noise on locations. So a run that was stopped and resumed is the run that was not, and one
+    of several ranks is, but for rounding, that of one process with as many parts.
 
     Args:
         agent: who learns; its weights are changed in place.
         train_envs: vector environments with autoreset DISABLED, which share config.batch_size
-            episodes evenly and are played side by side, each in a thread of its own.
+            episodes evenly and are played side by side, each in a thread of its own. With several
+            ranks, those of this rank.
         validation_envs: the same for the validation split, with any number of rows.
         config: how to train.
         folder: where to write checkpoints and metrics; None writes nothing.
+        ranks: the processes that train this agent together, each with a trainer of its own, of
+            which the first has the folder; None, this one alone.
     """
 
     def __init__(
@@ -72,12 +77,15 @@ class Trainer:
         validation_envs: gym.vector.VectorEnv[Any, Any, Any],
         config: TrainConfig,
         folder: RunFolder | None = None,
+        ranks: Ranks | None = None,
     ) -> None:
+        self.ranks = ranks or Ranks()
         num_envs = [envs.num_envs for envs in train_envs]
-        if sum(num_envs) != config.batch_size or len(set(num_envs)) != 1:
+        if sum(num_envs) * self.ranks.size != config.batch_size or len(set(num_envs)) != 1:
+            among = f", shared by {self.ranks.size} ranks" if self.ranks.size > 1 else ""
             raise ValueError(
                 f"train_envs have {num_envs} sub-environments: expected equal parts of "
-                f"batch_size={config.batch_size}."
+                f"batch_size={config.batch_size}{among}."
             )
         self.agent = agent
         self.train_envs = tuple(train_envs)
@@ -123,15 +131,26 @@ class Trainer:
         """Train to the end, or until SIGINT or SIGTERM; returns whether the end was reached.
 
         Either way the folder's checkpoint holds the last update done. On a terminal a progress
-        bar is shown; `report` is called with the metrics of each validation.
+        bar is shown; `report` is called with the metrics of each validation. Several ranks begin
+        with the first one's weights and counters, and a signal to any of them stops them all.
+
+        Raises:
+            FloatingPointError: if training diverges.
+            ConnectionError: if another rank is lost.
         """
         self._stop_requested = False  # by an earlier call
+        if self.ranks.size > 1:
+            self.load_state_dict(self.ranks.from_first(self.state_dict))
         bar = tqdm(
-            total=self.num_updates, initial=self.update, unit="update", disable=None, leave=False
+            total=self.num_updates,
+            initial=self.update,
+            unit="update",
+            disable=None if self.ranks.is_first else True,
+            leave=False,
         )
         with bar, self._stopping_between_updates():
             started = time.perf_counter() - self.seconds
-            while not self.is_over and not self._stop_requested:
+            while not self.is_over and not self._is_stopped():
                 self._add_to_sums(self.train_one_update())
                 self.seconds = time.perf_counter() - started
                 bar.update()
@@ -154,10 +173,14 @@ class Trainer:
             name: sum(part.metrics[name] for part in parts) / len(parts)
             for name in parts[0].metrics
         }
-        for parameter, *gradients in zip(
-            self._parameters, *(part.gradients for part in parts), strict=True
-        ):
-            parameter.grad = torch.stack(gradients).mean(0)
+        gradients = [
+            torch.stack(of_parts).mean(0)
+            for of_parts in zip(*(part.gradients for part in parts), strict=True)
+        ]
+        self.ranks.average_(gradients)
+        metrics = self.ranks.average(metrics)
+        for parameter, gradient in zip(self._parameters, gradients, strict=True):
+            parameter.grad = gradient
         # A finite loss can have a gradient that is not, so the weights are guarded by both.
         norm = torch.nn.utils.clip_grad_norm_(
             self._parameters, self.config.max_grad_norm or math.inf
@@ -181,8 +204,9 @@ class Trainer:
         """Play one part of the batch; its gradients are those of the mean over its episodes."""
         envs, config = self.train_envs[number], self.config
         env_seed, *noise_seeds = np.random.SeedSequence((config.seed, self.update)).generate_state(
-            1 + len(self.train_envs)
+            1 + self.ranks.size * len(self.train_envs)
         )
+        number += self.ranks.rank * len(self.train_envs)  # among the parts of all ranks
         offset = number * envs.num_envs
         first_seed = FIRST_TRAINING_SEED if self.num_images is None else 0
         rollout = collect_rollout(
@@ -346,9 +370,10 @@ class Trainer:
                 self.validation_envs,
                 num_episodes=VALIDATION_GAMES,
                 seed=VALIDATION_SEED,
+                ranks=self.ranks,
             )
         else:
-            result = evaluate(self.averaged_agent, self.validation_envs)
+            result = evaluate(self.averaged_agent, self.validation_envs, ranks=self.ranks)
         error = result.error
         count = self._sums.pop("count")
         row = {
@@ -420,6 +445,13 @@ class Trainer:
         self.optimizer.load_state_dict(state["optimizer"])
         for name in _COUNTERS:
             setattr(self, name, state[name])
+
+    def _is_stopped(self) -> bool:
+        """Whether any rank was asked to stop: all do so after the same update."""
+        stopped = self.ranks.any(self._stop_requested)
+        if stopped:  # A signal that comes while the ranks are being asked counts the next time.
+            self._stop_requested = True
+        return stopped
 
     @contextmanager
     def _stopping_between_updates(self) -> Iterator[None]:

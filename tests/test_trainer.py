@@ -22,6 +22,7 @@ import ram_envs
 from ram_agent.agent import RAMAgent
 from ram_agent.checkpoint import CheckpointError, RunFolder, load_agent
 from ram_agent.config import PRESETS, AgentConfig, TrainConfig, preset
+from ram_agent.distributed import Ranks
 from ram_agent.evaluation import Evaluation, evaluate
 from ram_agent.trainer import Trainer
 
@@ -158,6 +159,21 @@ def test_stopped_and_resumed_is_as_if_not_stopped(
     torch.testing.assert_close(*states, rtol=0, atol=0)
 
 
+def test_a_signal_while_ranks_are_asked_stops_them_the_next_time(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    trainer = make_trainer()
+
+    def ask(ranks: Ranks, flag: bool) -> bool:
+        if trainer.update == 5 and not flag:
+            signal.raise_signal(signal.SIGTERM)  # the others have been told that there was none
+        return flag
+
+    monkeypatch.setattr(Ranks, "any", ask)
+    assert not trainer.train()
+    assert trainer.update == 6
+
+
 def test_resuming_drops_rows_that_the_checkpoint_does_not_know(tmp_path: Path) -> None:
     folder = RunFolder(tmp_path / "run")
     make_trainer(folder=folder).train()
@@ -258,6 +274,26 @@ def test_environments_that_are_not_the_batch() -> None:
     for sizes in ([8], [4, 6], [10, 10]):
         with pytest.raises(ValueError, match="batch_size=10"):
             Trainer(agent, [make_envs(size) for size in sizes], make_envs(24), SHORT)
+    with pytest.raises(ValueError, match="batch_size=10, shared by 2 ranks"):
+        Trainer(agent, [make_envs(10)], make_envs(24), SHORT, ranks=Ranks(0, 2))
+
+
+def test_ranks_play_the_parts_of_one_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    parts = dataclasses.replace(SHORT, batch_size=12, parts=6)
+    alone = make_trainer(parts)
+    expected = watch_resets(alone)
+    alone.train_one_update()
+    expected.sort(key=lambda reset: reset["seed"])  # threads come in any order
+    monkeypatch.setattr(Ranks, "average_", lambda ranks, tensors: None)  # nobody else is there
+    for rank in range(3):
+        envs = [make_envs(2), make_envs(2)]
+        trainer = Trainer(alone.agent, envs, make_envs(24), parts, ranks=Ranks(rank, 3))
+        resets = watch_resets(trainer)
+        trainer.train_one_update()
+        resets.sort(key=lambda reset: reset["seed"])
+        for played, reset in zip(resets, expected[2 * rank : 2 * rank + 2], strict=True):
+            assert played["seed"] == reset["seed"]
+            assert np.array_equal(played["options"]["index"], reset["options"]["index"])
 
 
 # --- schedules -------------------------------------------------------------------------------
@@ -617,7 +653,7 @@ class ScriptedErrors:
         self.errors = list(errors)
         self.agents: list[RAMAgent] = []
 
-    def __call__(self, agent: RAMAgent, envs: Any) -> Evaluation:
+    def __call__(self, agent: RAMAgent, envs: Any, ranks: Any) -> Evaluation:
         self.agents.append(agent)
         return Evaluation(24, mean_return=0.0, return_spread=0.0, errors=(self.errors.pop(0),))
 

@@ -1,0 +1,229 @@
+"""Ranks under torchrun: two of them train what one process trains, and neither waits for the dead.
+
+A clock only guards against a hang.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import torch.distributed as dist
+from safetensors.torch import load_file
+
+import ram_agent
+from ram_agent.checkpoint import RunFolder
+from ram_agent.cli import main
+from ram_agent.distributed import Ranks
+
+ROOT = Path(ram_agent.__file__).parent.parent
+TINY_AGENT = ["--hidden-size", "16", "--feature-size", "8"]
+# 64 updates, with validations after 41, an epoch of the digits, and at the end.
+DIGITS = ["RAMMNIST-v0", "--dataset", "digits", "--num-glimpses", "2", "--batch-size", "32"]
+DIGITS += [*TINY_AGENT, "--episodes", "2048", "--validate-every", "1"]
+# 4 updates; its 2,000 validation games are four batches, which the ranks share.
+CATCH = ["RAMCatch-v0", *TINY_AGENT, "--episodes", "64", "--batch-size", "16"]
+CATCH += ["--validate-every", "32", "--parts", "2"]
+
+# `ram`, but after an update one of the ranks gets a signal.
+SIGNALLED = """
+import os
+import signal
+
+from ram_agent.cli import main
+from ram_agent.trainer import Trainer
+
+train_one_update = Trainer.train_one_update
+
+
+def update_and_signal(self):
+    metrics = train_one_update(self)
+    if (os.environ["RANK"], self.update) == ("{rank}", 50):
+        os.kill(os.getpid(), signal.{name})
+    return metrics
+
+
+Trainer.train_one_update = update_and_signal
+main()
+"""
+
+not_on_windows = pytest.mark.skipif(sys.platform == "win32", reason="no torchrun without libuv")
+
+
+def train_by_two(*args: Any, program: Path | None = None) -> subprocess.CompletedProcess[str]:
+    """`ram train` under torchrun, by two ranks."""
+    torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
+    command = [program] if program is not None else ["-m", "ram_agent"]
+    return subprocess.run(
+        [*torchrun, "--nproc-per-node", "2", *map(str, [*command, "train", *args])],
+        capture_output=True,
+        text=True,
+        timeout=300,
+        env={**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"},
+    )
+
+
+def without_seconds(path: Path) -> list[dict[str, float]]:
+    return [{**row, "seconds": 0} for row in RunFolder(path).read_metrics()]
+
+
+def assert_same_run(path: Path, expected: Path) -> None:
+    """Weights, metrics, what is needed to go on, and the evaluation: bit for bit."""
+    for name in ("best.safetensors", "last.safetensors", "fixations.png"):
+        assert (path / name).read_bytes() == (expected / name).read_bytes()
+    assert without_seconds(path) == without_seconds(expected)
+    states = [RunFolder(folder).load_state() for folder in (path, expected)]
+    for state in states:
+        assert state.pop("seconds") > 0
+    torch.testing.assert_close(*states, rtol=0, atol=0)
+    texts = [(folder / "evaluation.json").read_text() for folder in (path, expected)]
+    results = [json.loads(text)["results"] for text in texts]
+    assert results[0] == results[1]
+
+
+@pytest.fixture(scope="module")
+def alone(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The digits, by one process."""
+    path = tmp_path_factory.mktemp("alone") / "run"
+    main(["train", *DIGITS, "--out", str(path)])
+    return path
+
+
+# --- two ranks are one process ---------------------------------------------------------------
+
+
+@not_on_windows
+def test_two_ranks_train_what_one_process_trains(alone: Path, tmp_path: Path) -> None:
+    done = train_by_two(*DIGITS, "--out", tmp_path / "run")
+    assert done.returncode == 0, done.stderr
+    assert_same_run(tmp_path / "run", alone)
+    lines = done.stdout.splitlines()
+    assert lines[0] == f"RAMMNIST-v0, digits: 64 updates, in {tmp_path / 'run'}"
+    assert sum("validation error" in line for line in lines) == 2  # the first rank's alone
+    config = RunFolder(tmp_path / "run").read_config()
+    assert config["command"].startswith("torchrun --nnodes 1 --nproc-per-node 2 -m ram_agent train")
+
+
+@not_on_windows
+def test_two_ranks_share_the_validation_games(tmp_path: Path) -> None:
+    main(["train", *CATCH, "--out", str(tmp_path / "alone")])
+    done = train_by_two(*CATCH, "--out", tmp_path / "run")
+    assert done.returncode == 0, done.stderr
+    assert_same_run(tmp_path / "run", tmp_path / "alone")
+
+
+@not_on_windows
+def test_two_ranks_of_two_parts_differ_from_four_by_rounding_alone(tmp_path: Path) -> None:
+    settings = [*DIGITS, "--parts", "4", "--episodes", "256"]  # 8 updates
+    main(["train", *settings, "--out", str(tmp_path / "alone")])
+    done = train_by_two(*settings, "--out", tmp_path / "run")
+    assert done.returncode == 0, done.stderr
+    runs = [tmp_path / name for name in ("run", "alone")]
+    weights, expected = (load_file(run / "last.safetensors") for run in runs)
+    torch.testing.assert_close(weights, expected, rtol=1e-3, atol=1e-4)
+    (row,), (expected_row,) = (without_seconds(run) for run in runs)
+    assert row == pytest.approx(expected_row, rel=1e-3)
+
+
+# --- stops -----------------------------------------------------------------------------------
+
+
+@not_on_windows
+def test_a_signal_to_one_rank_stops_both_and_one_process_goes_on(
+    alone: Path, tmp_path: Path
+) -> None:
+    program, out = tmp_path / "signalled.py", tmp_path / "run"
+    program.write_text(SIGNALLED.format(rank=1, name="SIGTERM"))
+    done = train_by_two(*DIGITS, "--out", out, program=program)
+    assert done.returncode == 0, done.stderr
+    assert f"Stopped after 50 updates. Go on: ram train --resume {out}" in done.stdout
+    assert RunFolder(out).load_state()["update"] == 50
+    main(["train", "--resume", str(out)])
+    assert_same_run(out, alone)
+
+
+@not_on_windows
+@pytest.mark.parametrize("lost", [0, 1])
+def test_a_rank_that_dies_stops_the_other_and_two_go_on(
+    alone: Path, tmp_path: Path, lost: int
+) -> None:
+    program, out = tmp_path / "signalled.py", tmp_path / "run"
+    program.write_text(SIGNALLED.format(rank=lost, name="SIGKILL"))
+    done = train_by_two(*DIGITS, "--out", out, program=program)
+    assert done.returncode == 1
+    said = [line for line in done.stderr.splitlines() if line.startswith("ram: ")]
+    assert len(said) == 1, done.stderr
+    assert said[0].startswith(f"ram: rank {1 - lost} of 2 stops, since another was lost: ")
+    assert said[0].endswith("The last checkpoint is intact; go on from it with --resume.")
+    assert RunFolder(out).load_state()["update"] == 41
+    done = train_by_two("--resume", out)
+    assert done.returncode == 0, done.stderr
+    assert_same_run(out, alone)
+
+
+@not_on_windows
+def test_parts_that_two_ranks_cannot_share(tmp_path: Path) -> None:
+    settings, out = [*DIGITS, "--parts", "1", "--episodes", "32"], tmp_path / "run"
+    done = train_by_two(*settings, "--out", out)
+    assert done.returncode == 1
+    complaint = "ram: parts=1 cannot be shared by 2 processes evenly. Give --parts 2, or a multiple"
+    assert done.stderr.count("ram: ") == done.stderr.count(complaint) == 1
+    assert not out.exists()
+    main(["train", *settings, "--out", str(out)])
+    done = train_by_two("--resume", out)
+    assert f"ram: the run in {out} has parts=1, which 2 processes cannot share" in done.stderr
+
+
+# --- what they tell each other ---------------------------------------------------------------
+
+
+def test_a_process_alone_tells_nobody() -> None:
+    ranks = Ranks()
+    assert ranks.is_first
+    assert ranks.share(range(3)) == range(3)
+    assert ranks.gather([1, 2]) == [1, 2]
+    assert ranks.from_first(lambda: "made") == "made"
+    assert ranks.average({"loss": 0.1}) == {"loss": 0.1}
+    assert [ranks.any(flag) for flag in (False, True)] == [False, True]
+    tensor = torch.ones(2)
+    ranks.average_([tensor])
+    assert tensor.tolist() == [1, 1]
+
+
+def test_items_are_dealt_out_in_turn_and_gathered_in_order(monkeypatch: pytest.MonkeyPatch) -> None:
+    hands = [list(Ranks(rank, 3).share("abcde")) for rank in range(3)]
+    assert hands == [["a", "d"], ["b", "e"], ["c"]]
+
+    def gather(into: list[Any], results: list[str], group: Any) -> None:
+        assert results == hands[1]
+        into[:] = hands
+
+    monkeypatch.setattr(dist, "all_gather_object", gather)
+    assert Ranks(1, 3).gather(hands[1]) == list("abcde")
+
+
+def test_averages_over_ranks(monkeypatch: pytest.MonkeyPatch) -> None:
+    def add_others(flat: torch.Tensor, group: Any) -> None:
+        flat += 3 * torch.arange(len(flat))
+
+    monkeypatch.setattr(dist, "all_reduce", add_others)
+    tensors = [torch.ones(1, 2), torch.ones(2)]
+    Ranks(0, 2).average_(tensors)
+    assert [tensor.tolist() for tensor in tensors] == [[[0.5, 2]], [3.5, 5]]
+    assert Ranks(0, 2).average({"loss": 1, "pay": 2}) == {"loss": 0.5, "pay": 2.5}
+
+
+def test_a_rank_that_falls_silent_is_told_of(monkeypatch: pytest.MonkeyPatch) -> None:
+    def wait_in_vain(flat: torch.Tensor, group: Any) -> None:
+        raise RuntimeError("[/a/b.cc:81] Timed out waiting 60000ms for a send. Good luck!\nmore")
+
+    monkeypatch.setattr(dist, "all_reduce", wait_in_vain)
+    expected = r"^rank 2 of 3 stops, since another was lost: Timed out .* for a send\. Its own .*"
+    with pytest.raises(ConnectionError, match=expected + r"--resume\.$"):
+        Ranks(2, 3).any(False)
