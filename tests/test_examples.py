@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import json
 import re
 import runpy
 from pathlib import Path
@@ -47,6 +48,34 @@ def test_agents_of_stable_baselines3(agent: str, env_id: str) -> None:
     assert steps[-1] == 2400
     assert steps == sorted(set(steps))
     assert all(0 <= mean_return <= 1 for mean_return in mean_returns)
+
+
+def test_a_task_of_the_sweep_goes_on_until_it_is_done(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def sweep(*arguments: str) -> str:
+        command = ["sweep.py", "--env-id", "RAMMNIST-v0", "--episodes", "256", "--out"]
+        with mock.patch("sys.argv", [*command, str(tmp_path), *arguments]):
+            runpy.run_path(str(EXAMPLES / "sweep.py"), run_name="__main__")
+        return capsys.readouterr().out
+
+    num_threads = torch.get_num_threads()
+    try:
+        folder = tmp_path / "rate-0.004-seed-1"  # the last of four tasks
+        assert f"1 updates, in {folder}" in sweep("--task", "3")
+        config = json.loads((folder / "config.json").read_text())["training"]
+        assert (config["learning_rate"], config["seed"]) == (0.004, 1)
+        (folder / "evaluation.json").unlink()  # as if it had been stopped
+        assert "Trained for" in sweep("--task", "3")
+        assert sweep("--task", "3") == f"{folder} is done\n"
+    finally:
+        torch.set_num_threads(num_threads)
+    error = json.loads((folder / "evaluation.json").read_text())["results"]["learned gaze"]["error"]
+    nothing, line = sweep().splitlines()
+    assert nothing.endswith(" of 0 seeds")
+    assert line.split() == f"learning rate 0.004 test error {error:.2f} % of 1 seeds".split()
+    with pytest.raises(SystemExit, match="task=4: expected 0 to 3"):
+        sweep("--task", "4")
 
 
 @pytest.mark.parametrize("env_id", ENV_IDS)

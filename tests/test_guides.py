@@ -1,10 +1,12 @@
-"""The guides of docs/: their Python blocks are run as they stand, one after another."""
+"""The guides of docs/: their blocks are run, one after another; Python's as they stand."""
 
 from __future__ import annotations
 
 import builtins
 import gzip
+import os
 import re
+import subprocess
 import sys
 import types
 from pathlib import Path
@@ -17,10 +19,13 @@ import pytest
 from ram_envs import ImageDataset
 from ram_envs.testing import TaskError, check_task
 
-DOCS = Path(__file__).parent.parent / "docs"
+ROOT = Path(__file__).parent.parent
+DOCS = ROOT / "docs"
 OWN_TASK = (DOCS / "own_task.md").read_text(encoding="utf-8")
 OWN_IMAGES = (DOCS / "own_images.md").read_text(encoding="utf-8")
+CLUSTER = (DOCS / "cluster.md").read_text(encoding="utf-8")
 BLOCK = re.compile(r"^```python\n(.*?)^```$", re.DOTALL | re.MULTILINE)
+SHELL_BLOCK = re.compile(r"^```sh\n(.*?)^```$", re.DOTALL | re.MULTILINE)
 
 
 def run_blocks(text: str, name: str, blocks: slice = slice(None)) -> dict[str, Any]:
@@ -131,6 +136,52 @@ def test_the_complaint_about_labels_that_the_guide_shows() -> None:
     with pytest.raises(ValueError, match="label 0") as caught:
         ImageDataset(images.images, images.labels - 1)
     assert f"> {caught.value}\n" in OWN_IMAGES.replace("occur\n> ", "occur ")
+
+
+def run_shell(block: str, folder: Path, *changes: tuple[str, str]) -> str:
+    """Run a block of the shell in `folder`, made small by `changes`; returns what it said."""
+    for old, new in changes:
+        assert old in block
+        block = block.replace(old, new)
+    block = block.replace("torchrun ", "python -m torch.distributed.run ")
+    block = block.replace("python ", f"{sys.executable} ")
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(
+        ["sh", "-ec", block],
+        cwd=folder,
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        timeout=300,  # guards against a hang, no more
+    )
+    assert done.returncode == 0, done.stdout
+    return done.stdout
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="the guide is for Linux and macOS")
+def test_the_guide_to_many_processes(tmp_path: Path) -> None:
+    pytest.importorskip("torch")
+    train, resume, _, _, sweep, *_ = SHELL_BLOCK.findall(CLUSTER)
+    tiny = "RAMMNIST-v0 --dataset digits --num-glimpses 2 --hidden-size 16 --episodes 512"
+    said = run_shell(train, tmp_path, ("RAMClutteredMNIST-v0", tiny))
+    assert "RAMMNIST-v0, digits: 2 updates, in runs/two" in said
+    said = run_shell(resume, tmp_path)
+    assert "Trained for" in said
+    script = f"{ROOT / 'examples' / 'sweep.py'} --env-id RAMMNIST-v0 --episodes 512"
+    said = run_shell(sweep, tmp_path, ("examples/sweep.py", script), ("seq 0 3", "seq 0 1"))
+    assert said.count("Trained for") == 2
+    assert re.search(r"learning rate 0.002 +test error +\d+\.\d\d %  of 2 seeds\n", said)
+    assert re.search(r"learning rate 0.004 +test error +– +of 0 seeds\n", said)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="the guide is for Linux and macOS")
+def test_scripts_for_slurm_are_shell() -> None:
+    scripts = [block for block in SHELL_BLOCK.findall(CLUSTER) if "#SBATCH" in block]
+    assert len(scripts) == 2
+    for script in scripts:
+        assert script.startswith("#!/bin/sh\n#SBATCH --")
+        subprocess.run(["sh", "-n"], input=script, text=True, check=True)
 
 
 def test_every_guide_is_run() -> None:

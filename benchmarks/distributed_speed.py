@@ -1,0 +1,97 @@
+"""Training episodes per second: one process, one process of two threads, two ranks of torchrun.
+
+    OMP_NUM_THREADS=1 python benchmarks/distributed_speed.py --save results/distributed_speed.json
+
+The same batch in all three, side by side in one run. Starting, validation and the evaluation at the
+end are not counted; what ranks wait for each other is.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+import tyro
+
+from ram_agent.checkpoint import RunFolder
+from ram_agent.provenance import provenance
+from ram_envs.files import write_json
+
+# How many ranks, and parts in all.
+WAYS = {
+    "one process": (1, 1),
+    "one process, two threads": (1, 2),
+    "two ranks": (2, 2),
+}
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Measure what a second rank brings."""
+
+    env_id: str = "RAMClutteredMNIST-v0"
+    """Where they train; one with images."""
+
+    dataset: str = "digits"
+    """mnist or digits."""
+
+    episodes: int = 100_000
+    """Training episodes of each measurement."""
+
+    repeats: int = 3
+    """How many measurements; the best counts, since others' load only ever slows."""
+
+    save: Path | None = None
+    """Write the figures to this JSON file."""
+
+
+def measure(settings: Settings, num_ranks: int, num_parts: int) -> float:
+    """Training episodes per second."""
+    torchrun = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(num_ranks)]
+    with tempfile.TemporaryDirectory() as folder:
+        out = Path(folder, "run")
+        given = {
+            "dataset": settings.dataset,
+            "episodes": settings.episodes,
+            "validate-every": settings.episodes,  # once, when the clock has stopped
+            "parts": num_parts,
+            "out": out,
+        }
+        options = [f"--{name}={value}" for name, value in given.items()]
+        subprocess.run(
+            [sys.executable, *torchrun, "-m", "ram_agent", "train", settings.env_id, *options],
+            check=True,
+            stdout=subprocess.DEVNULL,
+        )
+        last = RunFolder(out).read_metrics()[-1]
+        return last["episodes"] / last["seconds"]
+
+
+def main(settings: Settings) -> None:
+    best = dict.fromkeys(WAYS, 0.0)
+    for _ in range(settings.repeats):
+        for way, (num_ranks, num_parts) in WAYS.items():
+            best[way] = max(best[way], measure(settings, num_ranks, num_parts))
+    rows = []
+    for way, (num_ranks, num_parts) in WAYS.items():
+        times = best[way] / best["one process"]
+        rows.append(
+            {
+                "way": way,
+                "ranks": num_ranks,
+                "parts": num_parts,
+                "episodes_per_second": round(best[way]),
+                "times_one_process": round(times, 2),
+            }
+        )
+        print(f"{way:<26} {best[way]:>9,.0f} episodes per second   × {times:.2f}")
+    if settings.save is not None:
+        how = {"env_id": settings.env_id, "dataset": settings.dataset, "seed": 0}
+        write_json(settings.save, {**provenance(), **how, "rows": rows})
+
+
+if __name__ == "__main__":
+    main(tyro.cli(Settings))
