@@ -54,7 +54,7 @@ class Settings:
     image_steps: int = 600_000
     """Env-steps of each training where an image is to be named."""
 
-    game_steps: int = 1_000_000
+    game_steps: int = 2_000_000
     """Env-steps of each training in a game."""
 
     dataset: str = "auto"
