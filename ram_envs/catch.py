@@ -126,12 +126,16 @@ class Catch:
     def advance(self, state: CatchState, rows: Rows, choices: npt.NDArray[np.int64]) -> Outcome:
         # The paddle: choices 0, 1, 2 move it by −1, 0, +1.
         rightmost = self.size - self.paddle_width
-        state.paddle[rows] = np.clip(state.paddle[rows] + choices - 1, 0, rightmost)
+        moved = state.paddle[rows] + choices - 1
+        state.paddle[rows] = np.minimum(np.maximum(moved, 0), rightmost)
 
         # The ball: one that has landed makes way for the next, the others fall.
         had_landed = state.row[rows] == self.size - 1
-        self._drop_next_ball(state, rows[had_landed])
-        self._fall(state, rows[~had_landed])
+        if had_landed.any():
+            self._drop_next_ball(state, rows[had_landed])
+            self._fall(state, rows[~had_landed])
+        else:
+            self._fall(state, rows)
 
         # The reward, for balls that land in this step.
         landed = state.row[rows] == self.size - 1
@@ -144,9 +148,10 @@ class Catch:
     def images(self, state: CatchState) -> tuple[npt.NDArray[np.uint8], Rows]:
         games = np.arange(len(state.row))
         screens = np.zeros((len(games), self.size, self.size), np.uint8)
+        pixels, first = screens.reshape(-1), games * self.size**2
         for pixel in range(self.paddle_width):
-            screens[games, -1, state.paddle + pixel] = 255
-        screens[games, state.row, ball_columns(state.x)] = 255
+            pixels[first + (self.size - 1) * self.size + state.paddle + pixel] = 255
+        pixels[first + state.row * self.size + ball_columns(state.x)] = 255
         return screens, games
 
     def infos(self, state: CatchState) -> dict[str, tuple[npt.NDArray[Any], npt.NDArray[np.bool_]]]:

@@ -139,7 +139,7 @@ def checked_locations(
             f"location={locations!r} contains NaN: expected numbers from -1 to 1. An agent that "
             "gives NaN has usually diverged; look at its losses."
         )
-    return checked.clip(-1, 1).astype(np.float32)
+    return np.minimum(np.maximum(checked, -1), 1).astype(np.float32)
 
 
 def checked_choices(

@@ -58,8 +58,9 @@ class GlimpseBatch(Generic[State]):
         self._keys = np.zeros(num_envs, np.uint64)
         self._episodes = np.zeros(num_envs, np.int64)
         self._steps = np.zeros(num_envs, np.int64)
-        # A picture is summed once and looked at often; a game's frame is looked at once.
-        self._sums = None if task.frames_change else retina.allocate(num_envs, task.image_shape)
+        self._padded = (
+            retina.allocate(num_envs, task.image_shape) if retina.pads(task.image_shape) else None
+        )
         self._trails: list[_Trail] | None = (
             [_Trail() for _ in range(num_envs)] if keep_trails else None
         )
@@ -103,9 +104,9 @@ class GlimpseBatch(Generic[State]):
         self._episodes[rows] += 1
         self._steps[rows] = 0
         self.running[rows] = True
-        if self._sums is not None:
+        if self._padded is not None and not self.task.frames_change:
             source, source_rows = self.task.images(self.state)
-            self.retina.fill(self._sums, source[source_rows[rows]], rows)
+            self.retina.fill(self._padded, source[source_rows[rows]], rows)
         if self._trails is not None:
             for row in rows:
                 self._trails[row] = _Trail()
@@ -131,15 +132,22 @@ class GlimpseBatch(Generic[State]):
 
     def observe(self) -> Observation:
         """What each sees now: new arrays, glimpse (B, K·C, G, G) and location (B, 2)."""
-        if self._sums is None:
-            glimpses = self.retina(self.canvases, self.locations)
-        else:
-            glimpses = self.retina.look(self._sums, self.locations)
+        glimpses = self._look()
         if self._trails is not None:
             edges = pixel_edges(self.locations, *self.task.image_shape[:2])
             for row, trail in enumerate(self._trails):
                 trail.look(edges[row], glimpses[row])
         return {"glimpse": glimpses, "location": self.locations.copy()}
+
+    def _look(self) -> npt.NDArray[np.float32]:
+        if self._padded is None:
+            glimpses = self.retina.look_by_window(*self.task.images(self.state), self.locations)
+            glimpses[self._episodes == 0] = 0  # nothing is seen before the first episode begins
+            return glimpses
+        if self.task.frames_change:
+            source, rows = self.task.images(self.state)
+            self.retina.fill(self._padded, source[rows], np.arange(self.num_envs))
+        return self.retina.look(self._padded, self.locations)
 
     def random_locations(self) -> npt.NDArray[np.float32]:
         """Uniformly random locations (B, 2), as the seeds say, for a gaze that is not chosen."""
@@ -151,7 +159,9 @@ class GlimpseBatch(Generic[State]):
         infos: Infos = {}
         for key, (values, present) in self.task.infos(self.state).items():
             present = present.copy() if mask is None else present & mask
-            if present.any():
+            if present.all():
+                infos[key], infos[f"_{key}"] = values.copy(), present
+            elif present.any():
                 held = np.zeros_like(values)
                 held[present] = values[present]
                 infos[key], infos[f"_{key}"] = held, present

@@ -214,7 +214,12 @@ class GlimpseVectorEnv(gym.vector.VectorEnv[Observation, Any, npt.NDArray[Any]])
         """Step every sub-environment; `actions` is a pair (locations (B, 2), choices (B,))."""
         resets_itself = self.autoreset_mode is AutoresetMode.NEXT_STEP
         check_running(self._begun if resets_itself else self.batch.running)
-        rows, reset_rows = np.flatnonzero(self.batch.running), np.flatnonzero(~self.batch.running)
+        rows, reset_rows = self._all_rows, self._all_rows[:0]
+        if not self.batch.running.all():
+            rows, reset_rows = (
+                np.flatnonzero(self.batch.running),
+                np.flatnonzero(~self.batch.running),
+            )
         locations, choices = checked_pair(actions)
         locations = checked_locations(locations, (self.num_envs, 2), rows)
         choices = checked_choices(

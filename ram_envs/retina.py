@@ -9,35 +9,53 @@ Coordinates, here and everywhere
     patch       of width w = G · 2^k starts at pixel c − ⌊w/2⌋ in both directions
     outside     the image every pixel is 0
 
-How it is quick: a cell of scale k is the sum of a 2^k × 2^k box of pixels. For an image that is
-looked at often, the sums of *all* such boxes are made once, by doubling, and laid out with a border
-of zeros so wide that every patch is a regular grid of entries: looking is one strided copy. So a
-glimpse's cost depends neither on the image's size nor on the patch's width. An image that is looked
-at once, a game's frame, is cut out as wide as the widest patch, and only that is summed. Being
-integer, both are exact, and equal.
+How it is quick: only the window of the widest patch is read, whatever the image's size. The
+windows of a whole batch are gathered line by line; then neighbours are added up, two by two, across
+and down, from scale to scale, each patch being the middle of the next. Being integer, it is exact.
+Small images are laid out amid black before, so that every window lies inside.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
-# Images summed together: few enough for the cache, enough to make numpy's overhead small.
-_BLOCK = 32
+from ram_envs.lines import as_items, read_windows
+
+# Windows are cut and pooled together up to this many bytes: few enough for the cache, enough to
+# make numpy's overhead small.
+_BLOCK = 2**19
+
+
+class ImageSource(Protocol):
+    """Images (N, H, W[, C]), uint8, of which windows can be read: an array, or one that is lazy.
+
+    `source[i, y0:y1, x0:x1]` with Python integers is all that is asked for, so a `zarr.Array` is
+    one.
+    """
+
+    @property
+    def shape(self) -> tuple[int, ...]: ...
+
+    @property
+    def dtype(self) -> Any: ...
+
+    def __getitem__(self, key: Any, /) -> Any: ...
 
 
 @dataclass(frozen=True)
-class BoxSums:
-    """The sums of all boxes of B images, ready to be looked at; made by `Retina.allocate`.
+class Padded:
+    """B images amid black, ready to be looked at; made by `Retina.allocate`.
 
-    scales[k] has shape (B, C, H + w − 2^k + 1, W + w − 2^k + 1), where w = G · 2^k is the patch's
-    width; entry (y, x) is the sum over the box whose top-left pixel is (y − ⌊w/2⌋, x − ⌊w/2⌋).
+    pixels  (B, C, H + w, W + w) uint8, where w is the widest patch's width; an image's top left
+            is at (⌊w/2⌋, ⌊w/2⌋), so that the window at the pixel edge (x, y) starts at (y, x).
     """
 
-    scales: tuple[npt.NDArray[np.unsignedinteger], ...]
+    pixels: npt.NDArray[np.uint8]
     image_shape: tuple[int, ...]
 
 
@@ -61,14 +79,11 @@ class Retina:
                 raise ValueError(f"{name}={value!r}: expected an integer from 1 to {most}.")
         self.glimpse_size = int(glimpse_size)
         self.num_scales = int(num_scales)
+        # the width of each patch in pixels of the image: G, 2G, 4G, …
+        self.patch_widths = tuple(self.glimpse_size << scale for scale in range(self.num_scales))
 
     def __repr__(self) -> str:
         return f"Retina(glimpse_size={self.glimpse_size}, num_scales={self.num_scales})"
-
-    @property
-    def patch_widths(self) -> tuple[int, ...]:
-        """The width of each patch in pixels of the image: G, 2G, 4G, …"""
-        return tuple(self.glimpse_size << scale for scale in range(self.num_scales))
 
     def glimpse_shape(self, image_shape: Sequence[int]) -> tuple[int, int, int]:
         """The shape (K · C, G, G) of a glimpse of images (H, W) or (H, W, C)."""
@@ -88,101 +103,129 @@ class Retina:
             Glimpses (B, K · C, G, G) in [0, 1], scale-major: the C channels of the innermost
             patch come first.
         """
-        height, width, channels = (*images.shape[1:], 1)[:3]
-        batch, size, widest = len(images), self.glimpse_size, self.patch_widths[-1]
-        before = widest // 2
-        padded = np.zeros((batch, height + widest, width + widest, channels), np.uint8)
-        padded[:, before : before + height, before : before + width] = images.reshape(
-            batch, height, width, channels
-        )
-        # An image's patch at pixel edge (x, y) starts at (x, y) of its padded copy.
-        x, y = pixel_edges(locations, height, width).T
-        all_patches = np.lib.stride_tricks.sliding_window_view(padded, (widest, widest), (1, 2))
-        patches = all_patches[np.arange(batch), y, x]  # (B, C, w, w)
+        rows = np.arange(len(images))
+        if not self.pads(images.shape[1:]):
+            return self.look_by_window(images, rows, locations)
+        padded = self.allocate(len(images), images.shape[1:])
+        self.fill(padded, images, rows)
+        return self.look(padded, locations)
 
-        glimpses = np.empty((batch, self.num_scales, channels, size, size), np.float32)
-        for scale, patch_width in enumerate(self.patch_widths):
-            start = before - patch_width // 2
-            inner = slice(start, start + patch_width)
-            cells = _sum_boxes(patches[..., inner, inner], scale)
-            np.divide(cells, np.float32(255 * 4**scale), out=glimpses[:, scale])
-        return glimpses.reshape(batch, -1, size, size)
+    def pads(self, image_shape: Sequence[int]) -> bool:
+        """Whether images are so small beside the window that a padded copy of them is quicker."""
+        return image_shape[0] * image_shape[1] <= 64 * self.patch_widths[-1] ** 2
 
-    def allocate(self, num_images: int, image_shape: Sequence[int]) -> BoxSums:
-        """Room for the box sums of `num_images` images of shape (H, W) or (H, W, C), all zero."""
+    def allocate(self, num_images: int, image_shape: Sequence[int]) -> Padded:
+        """Room for `num_images` images of shape (H, W) or (H, W, C), all black."""
         height, width, channels = (*image_shape, 1)[:3]
-        scales = []
-        for scale, patch_width in enumerate(self.patch_widths):
-            more = patch_width - (1 << scale) + 1
-            shape = (num_images, channels, height + more, width + more)
-            scales.append(np.zeros(shape, _sum_dtype(scale)))
-        return BoxSums(tuple(scales), tuple(image_shape))
+        more = self.patch_widths[-1]
+        shape = (num_images, channels, height + more, width + more)
+        return Padded(np.zeros(shape, np.uint8), tuple(image_shape))
 
     def fill(
-        self, sums: BoxSums, images: npt.NDArray[np.uint8], rows: npt.NDArray[np.integer]
+        self, padded: Padded, images: npt.NDArray[np.uint8], rows: npt.NDArray[np.integer]
     ) -> None:
-        """Sum `images` (n, H, W[, C]) into rows `rows` (n,) of `sums`."""
-        for start in range(0, len(rows), _BLOCK):
-            block = images[start : start + _BLOCK]
-            if block.ndim == 3:
-                block = block[..., None]
-            self._fill_block(sums, block, rows[start : start + _BLOCK])
+        """Lay `images` (n, H, W[, C]) out in rows `rows` (n,) of `padded`."""
+        height, width, channels = (*images.shape[1:], 1)[:3]
+        before = self.patch_widths[-1] // 2
+        room = padded.pixels[..., before : before + height, before : before + width]
+        planes = images.reshape(-1, height, width, channels).transpose(0, 3, 1, 2)
+        as_items(room)[rows] = as_items(np.ascontiguousarray(planes))
 
-    def _fill_block(
-        self, sums: BoxSums, images: npt.NDArray[np.uint8], rows: npt.NDArray[np.integer]
-    ) -> None:
-        num_images, height, width, channels = images.shape
-        border = 1 << (self.num_scales - 1)  # the widest box: no box reaches beyond it
-        padded = np.zeros((num_images, channels, height + 2 * border, width + 2 * border), np.uint8)
-        padded[..., border : border + height, border : border + width] = images.transpose(
-            0, 3, 1, 2
-        )
-        # Flat, a box's right neighbour is one shift away, its lower neighbour a line. A box that
-        # leaves a line on the right goes on in the next line's border, which is as black.
-        line = width + 2 * border
-        boxes: npt.NDArray[np.unsignedinteger] = padded.reshape(num_images, channels, -1)
-        for scale, table in enumerate(sums.scales):
-            if scale > 0:
-                half = 1 << (scale - 1)
-                boxes = boxes.astype(_sum_dtype(scale), copy=False)
-                boxes = _add_shifted(_add_shifted(boxes, half), half * line)
-            # Cut out what this scale's patches can reach, at most the image and its border.
-            before = self.patch_widths[scale] // 2
-            shown = min(before, border)
-            bottom = min(height + border, table.shape[2] - before)
-            right = min(width + border, table.shape[3] - before)
-            table[rows, :, before - shown : before + bottom, before - shown : before + right] = (
-                boxes.reshape(padded.shape)[
-                    ..., border - shown : border + bottom, border - shown : border + right
-                ]
-            )
+    def look(self, padded: Padded, locations: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+        """Glimpses (B, K · C, G, G) of the images laid out in `padded` at `locations` (B, 2)."""
+        batch, channels, height, width = padded.pixels.shape
+        x, y = pixel_edges(locations, *padded.image_shape[:2]).T
+        planes = np.arange(batch * channels).reshape(batch, channels)
+        starts = planes * (height * width) + (y * width + x)[:, None]
+        widest = self.patch_widths[-1]
 
-    def look(self, sums: BoxSums, locations: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
-        """Glimpses (B, K · C, G, G) of the summed images at `locations` (B, 2)."""
-        height, width = sums.image_shape[:2]
-        size = self.glimpse_size
-        batch, channels = sums.scales[0].shape[:2]
-        x, y = pixel_edges(locations, height, width).T
-        rows = np.arange(batch)
+        def cut(part: slice) -> npt.NDArray[np.uint8]:
+            return read_windows(padded.pixels, starts[part], widest, width, widest)
+
+        return self._pool(cut, batch, channels)
+
+    def look_by_window(
+        self,
+        source: ImageSource,
+        rows: npt.NDArray[np.integer],
+        locations: npt.NDArray[np.float32],
+    ) -> npt.NDArray[np.float32]:
+        """Look at images too large to be copied; no more of them is read than the windows.
+
+        Args:
+            source: (N, H, W) or (N, H, W, C), uint8.
+            rows: (B,), which image each look is at.
+            locations: (B, 2).
+
+        Returns:
+            Glimpses (B, K · C, G, G), as when they are called with source[rows].
+        """
+        height, width, channels = (*source.shape[1:], 1)[:3]
+        widest = self.patch_widths[-1]
+        left, top = pixel_edges(locations, height, width).T - widest // 2
+        inside = (left >= 0) & (left <= width - widest) & (top >= 0) & (top <= height - widest)
+        if not (isinstance(source, np.ndarray) and source.flags.c_contiguous):
+            inside[:] = False
+        starts = ((rows * height + top) * width + left) * channels
+
+        def cut(part: slice) -> npt.NDArray[np.uint8]:
+            """Windows that are wholly inside at once, others one after the other."""
+            windows = np.zeros((widest, len(rows[part]), widest, channels), np.uint8)
+            within = inside[part]
+            if within.any():
+                assert isinstance(source, np.ndarray)
+                found = read_windows(
+                    source, starts[part][within], widest, width * channels, widest * channels
+                )
+                windows[:, within] = found.reshape(widest, -1, widest, channels)
+            for place in np.flatnonzero(~within).tolist():
+                row, y, x = (int(values[part][place]) for values in (rows, top, left))
+                y0, y1 = max(y, 0), min(y + widest, height)
+                x0, x1 = max(x, 0), min(x + widest, width)
+                pixels = np.asarray(source[row, y0:y1, x0:x1])
+                windows[y0 - y : y1 - y, place, x0 - x : x1 - x] = pixels.reshape(
+                    y1 - y0, x1 - x0, channels
+                )
+            return np.ascontiguousarray(windows.swapaxes(2, 3))
+
+        return self._pool(cut, len(rows), channels)
+
+    def _pool(
+        self, cut: Callable[[slice], npt.NDArray[np.uint8]], batch: int, channels: int
+    ) -> npt.NDArray[np.float32]:
+        """Glimpses (B, K · C, G, G) of the windows (w, b, C, w) that `cut` gives for a part."""
+        size, widest = self.glimpse_size, self.patch_widths[-1]
         glimpses = np.empty((batch, self.num_scales, channels, size, size), np.float32)
-        for scale, table in enumerate(sums.scales):
-            step = 1 << scale
-            image_stride, channel_stride, y_stride, x_stride = table.strides
-            patches = np.lib.stride_tricks.as_strided(  # of every location
-                table,
-                (batch, height + 1, width + 1, channels, size, size),
-                (
-                    image_stride,
-                    y_stride,
-                    x_stride,
-                    channel_stride,
-                    step * y_stride,
-                    step * x_stride,
-                ),
-                writeable=False,
-            )
-            np.divide(patches[rows, y, x], np.float32(255 * step**2), out=glimpses[:, scale])
-        return glimpses.reshape(batch, -1, size, size)
+        num_blocks = max(1, round(batch * channels * widest**2 / _BLOCK))
+        block = max(1, -(-batch // num_blocks))
+        for start in range(0, batch, block):
+            part = slice(start, start + block)
+            for scale, cells in enumerate(self._sums(cut(part))):
+                # First to the glimpse's order, a line of cells at a time; then to floats.
+                lines = np.ascontiguousarray(as_items(cells).transpose(1, 2, 0))  # (b, C, G)
+                np.divide(
+                    lines[..., None].view(cells.dtype),
+                    np.float32(255 * 4**scale),
+                    out=glimpses[part, scale],
+                )
+        return glimpses.reshape(batch, self.num_scales * channels, size, size)
+
+    def _sums(self, windows: npt.NDArray[np.uint8]) -> Iterator[npt.NDArray[np.unsignedinteger]]:
+        """The sums (G, b, C, G) of each scale's cells; the windows (w, b, C, w) are used up."""
+        size, widest = self.glimpse_size, self.patch_widths[-1]
+        # Of an odd G the patches' cells lie across each other's borders, from three scales on.
+        nest = size % 2 == 0 or self.num_scales <= 2
+        sums: npt.NDArray[np.unsignedinteger] = windows
+        for scale, width in enumerate(self.patch_widths):
+            start = widest // 2 - width // 2
+            if not nest:
+                inner = slice(start, start + width)
+                sums, start = windows[inner, ..., inner].copy(), 0
+                for halved in range(scale):
+                    sums = _halve(sums, halved + 1)
+            elif scale > 0:
+                sums, start = _halve(sums, scale), start >> scale
+            yield sums[start : start + size, ..., start : start + size]
 
 
 def pixel_edges(
@@ -193,10 +236,13 @@ def pixel_edges(
     A location outside [−1, 1]² names an edge of the image's border.
     """
     # float64, so that the edge does not depend on float32 rounding, which libraries do differently
-    sides = np.array([width, height])
-    scaled = (np.clip(np.asarray(locations, np.float64), -1, 1) + 1) / 2 * sides + 0.5
-    edges: npt.NDArray[np.int64] = np.floor(scaled).astype(np.int64)
-    return edges
+    scaled = np.array(locations, np.float64)
+    np.maximum(scaled, -1, out=scaled)
+    np.minimum(scaled, 1, out=scaled)
+    scaled += 1
+    scaled *= (width / 2, height / 2)
+    scaled += 0.5
+    return scaled.astype(np.int64)  # which rounds down, there being nothing negative
 
 
 def _sum_dtype(scale: int) -> type[np.unsignedinteger]:
@@ -204,21 +250,13 @@ def _sum_dtype(scale: int) -> type[np.unsignedinteger]:
     return np.uint8 if scale == 0 else np.uint16 if scale <= 4 else np.uint32
 
 
-def _sum_boxes(
-    pixels: npt.NDArray[np.unsignedinteger], scale: int
-) -> npt.NDArray[np.unsignedinteger]:
-    """The sums (…, G, G) of the 2^k × 2^k boxes that tile pixels (…, G · 2^k, G · 2^k)."""
-    for halvings in range(1, scale + 1):
-        dtype = _sum_dtype(halvings)
-        pixels = np.add(pixels[..., ::2, :], pixels[..., 1::2, :], dtype=dtype)
-        pixels = np.add(pixels[..., ::2], pixels[..., 1::2], dtype=dtype)
-    return pixels
-
-
-def _add_shifted(
-    values: npt.NDArray[np.unsignedinteger], shift: int
-) -> npt.NDArray[np.unsignedinteger]:
-    """values[…, i] + values[…, i + shift]; what lies beyond the end counts as 0."""
-    total = values.copy()
-    total[..., :-shift] += values[..., shift:]
-    return total
+def _halve(cells: npt.NDArray[np.unsignedinteger], scale: int) -> npt.NDArray[np.unsignedinteger]:
+    """The sums of 2 × 2 cells (h, …, w), contiguous and used up, as cells of the next scale."""
+    # Two neighbours as one word twice as wide: its halves add up many times quicker than every
+    # other cell does.
+    bits = 8 * cells.itemsize
+    words = cells.view(f"u{2 * cells.itemsize}")
+    sums = words >> bits
+    words &= 2**bits - 1
+    sums += words
+    return (sums[::2] + sums[1::2]).astype(_sum_dtype(scale), copy=False)

@@ -20,13 +20,23 @@ NUMBERED = np.arange(1, 17, dtype=np.uint8).reshape(1, 4, 4)
 # 13 14 15 16
 
 
+class LazyImages:
+    """As a zarr.Array: no array, but images[i, y0:y1, x0:x1]."""
+
+    def __init__(self, images: np.ndarray) -> None:
+        self.shape, self.dtype, self._images = images.shape, images.dtype, images
+
+    def __getitem__(self, key: Any) -> np.ndarray:
+        return self._images[key].copy()
+
+
 def see(images: np.ndarray, locations: np.ndarray, size: int, scales: int) -> np.ndarray:
-    """Glimpses of images that are looked at once, and as often as one likes: they must agree."""
+    """Glimpses of images in memory, and of a source that reads windows: they must agree."""
     retina = Retina(size, scales)
     glimpses = retina(images, locations)
-    sums = retina.allocate(len(images), images.shape[1:])
-    retina.fill(sums, images, np.arange(len(images)))
-    assert np.array_equal(retina.look(sums, locations), glimpses)
+    for source in (images, LazyImages(images)):
+        windowed = retina.look_by_window(source, np.arange(len(images)), locations)
+        assert np.array_equal(windowed, glimpses)
     return glimpses
 
 
@@ -246,30 +256,23 @@ def test_rows_of_a_batch_do_not_touch() -> None:
         assert np.array_equal(together[row], alone[0])
 
 
-def test_filling_some_rows_leaves_the_others() -> None:
+def test_rows_say_which_image_is_looked_at() -> None:
     rng = np.random.default_rng(1)
-    images = rng.integers(0, 256, (50, 6, 8), np.uint8)
-    retina, locations = Retina(2, 3), rng.uniform(-1, 1, (50, 2)).astype(np.float32)
-    sums = retina.allocate(50, (6, 8))
-    assert not retina.look(sums, locations).any()  # nothing is seen before it is filled
-
-    retina.fill(sums, images, np.arange(50))
-    before = retina.look(sums, locations)
-    retina.fill(sums, 255 - images[:40], np.arange(49, 9, -1))
-    after = retina.look(sums, locations)
-    assert np.array_equal(after[:10], before[:10])
-    assert np.array_equal(after[10:], retina(255 - images[39::-1], locations[10:]))
+    images = rng.integers(0, 256, (5, 6, 8, 3), np.uint8)
+    retina, rows = Retina(2, 3), np.array([4, 0, 0, 2, 4, 3])
+    locations = rng.uniform(-1, 1, (6, 2)).astype(np.float32)
+    expected = retina(images[rows], locations)
+    assert np.array_equal(retina.look_by_window(images, rows, locations), expected)
+    assert np.array_equal(retina.look_by_window(LazyImages(images), rows, locations), expected)
 
 
 def test_looking_changes_nothing_and_gives_arrays_of_its_own() -> None:
     images, locations = NUMBERED.copy(), np.array([[0.3, -0.2]], np.float32)
     retina = Retina(2, 2)
-    sums = retina.allocate(1, (4, 4))
-    retina.fill(sums, images, np.arange(1))
-    first = retina.look(sums, locations)
+    first = retina(images, locations)
     kept = first.copy()
     first[:] = -1
-    assert np.array_equal(retina.look(sums, locations), kept)
+    assert np.array_equal(retina(images, locations), kept)
     assert np.array_equal(images, NUMBERED)
     assert locations.tolist() == np.float32([[0.3, -0.2]]).tolist()
 
