@@ -16,6 +16,7 @@ import numpy.typing as npt
 from ram_envs.canvas import Canvas
 from ram_envs.datasets import ImageDataset
 from ram_envs.random import Streams, combine_keys, key_from_text
+from ram_envs.source import ImageSource
 from ram_envs.task import Outcome, Rows, Task
 
 
@@ -126,6 +127,8 @@ class ImageClassification(Classification[CanvasState]):
     ) -> None:
         is_drawn_once = fixed_canvases and not canvas.is_image
         super().__init__(dataset, num_glimpses, canvas.key if is_drawn_once else None)
+        if not canvas.is_image:
+            dataset.array  # noqa: B018  raises where there is none to draw from
         self.canvas = canvas
         self.image_shape = canvas.shape
 
@@ -144,9 +147,9 @@ class ImageClassification(Classification[CanvasState]):
         streams = self._choose_images(state, rows, streams, options)
         if state.canvases is not None:
             index = state.index[rows]
-            state.canvases[rows] = self.canvas.draw(self.dataset.images, index, streams)
+            state.canvases[rows] = self.canvas.draw(self.dataset.array, index, streams)
 
-    def images(self, state: CanvasState) -> tuple[npt.NDArray[np.uint8], Rows]:
+    def images(self, state: CanvasState) -> tuple[npt.NDArray[np.uint8] | ImageSource, Rows]:
         if state.canvases is None:
             return self.dataset.images, state.index
         return state.canvases, np.arange(len(state.index))

@@ -13,6 +13,7 @@ import hashlib
 import importlib.resources
 import importlib.util
 import io
+import math
 import os
 import sys
 import threading
@@ -28,7 +29,8 @@ import numpy.typing as npt
 from ram_envs.files import write_bytes
 from ram_envs.idx import CorruptDatasetError as CorruptDatasetError
 from ram_envs.idx import find_idx, gunzip, is_gzip, parse_idx
-from ram_envs.sharing import SharedArray, can_share
+from ram_envs.sharing import SharedArray, can_share, find_mapped
+from ram_envs.source import ImageSource, is_lazy
 
 Split = Literal["train", "validation", "test"]
 SPLITS: tuple[Split, ...] = ("train", "validation", "test")
@@ -57,8 +59,10 @@ class ImageDataset:
     """Images and their classes, immutable: a copy or deep copy of it is itself.
 
     The arrays are read-only views of those given, without a copy, so images may be memory-mapped.
+    Where the canvas is the image itself, a large image is read by window, so images may also be
+    lazy, such as a `zarr.Array` (see `ram_envs.source`), and larger than memory.
     Worker processes share one copy, whether they are forked or started anew (on Windows each gets
-    its own).
+    its own), or map the same file.
     A data set that is not one of the package's own serves every split whole.
 
     Attributes:
@@ -67,7 +71,7 @@ class ImageDataset:
         name: What environments, checkpoints and results call it.
     """
 
-    images: npt.NDArray[np.uint8]
+    images: npt.NDArray[np.uint8] | ImageSource
     labels: npt.NDArray[np.int64]
     name: str = "custom"
     # The split of the package's own data set that this is; None for a user's arrays.
@@ -79,12 +83,13 @@ class ImageDataset:
         if not isinstance(self.name, str):
             raise TypeError(f"name is {self.name!r}, but a str is expected, such as 'custom'.")
         _check_images(self.images)
-        _check_labels(self.labels, len(self.images))
-        object.__setattr__(self, "images", _read_only(self.images))
+        _check_labels(self.labels, self.images.shape[0])
+        if isinstance(self.images, np.ndarray):
+            object.__setattr__(self, "images", _read_only(self.images))
         object.__setattr__(self, "labels", _read_only(self.labels.astype(np.int64, copy=False)))
 
     def __len__(self) -> int:
-        return len(self.images)
+        return self.images.shape[0]
 
     def __repr__(self) -> str:
         return f"ImageDataset({self.name!r}, {self.images.shape}, {self.num_classes} classes)"
@@ -101,6 +106,11 @@ class ImageDataset:
         # it; in a file, say, it is its path, if it has one.
         if self._known_split is not None:
             return load_dataset, (self.name, self._known_split)
+        if not isinstance(self.images, np.ndarray):  # its own pickle says where it is kept
+            return ImageDataset, (self.images, self.labels, self.name)
+        mapped = find_mapped(self.images)
+        if mapped is not None:
+            return ImageDataset, (mapped, self.labels, self.name)
         if can_share():
             return ImageDataset, (*self._shared, self.name)
         if self._origin is not None:
@@ -116,7 +126,22 @@ class ImageDataset:
 
     @functools.cached_property
     def _shared(self) -> tuple[SharedArray, SharedArray]:
-        return SharedArray(self.images), SharedArray(self.labels)
+        return SharedArray(self.array), SharedArray(self.labels)
+
+    @property
+    def array(self) -> npt.NDArray[np.uint8]:
+        """The images where they are an array, from which canvases can be drawn.
+
+        Raises:
+            TypeError: if they are lazy.
+        """
+        if not isinstance(self.images, np.ndarray):
+            raise TypeError(
+                f"the images of {self.name!r} are a {type(self.images).__name__}, which is read by "
+                "window, so they are shown as they are: leave out canvas_size and num_clutter, or "
+                "read them first, ImageDataset(images[:], labels)."
+            )
+        return self.images
 
     @functools.cached_property
     def num_classes(self) -> int:
@@ -126,15 +151,16 @@ class ImageDataset:
     def fingerprint(self) -> str:
         """16 hex digits that tell this data set from others, the same on every machine.
 
-        For a user's arrays it is a hash of shapes and contents, which reads all images once.
+        For a user's arrays it is a hash of shapes and contents, which reads all images once, but
+        only where canvases that are drawn are fixed.
         """
         if self._known_split is not None:
             return hashlib.sha256(f"{self.name}/{self._known_split}".encode()).hexdigest()[:16]
         digest = hashlib.sha256(str(self.images.shape).encode())
         digest.update(self.labels.astype("<i8").tobytes())
-        rows = max(1, 2**24 // self.images[0].nbytes)  # about 16 MiB at a time
+        rows = max(1, 2**24 // math.prod(self.images.shape[1:]))  # about 16 MiB at a time
         for start in range(0, len(self), rows):
-            digest.update(self.images[start : start + rows].tobytes())
+            digest.update(np.asarray(self.images[start : start + rows]).tobytes())
         return digest.hexdigest()[:16]
 
 
@@ -185,14 +211,14 @@ def load_dataset(
 
 
 def _check_images(images: Any) -> None:
-    if not isinstance(images, np.ndarray):
+    if not isinstance(images, np.ndarray) and not is_lazy(images):
         raise TypeError(
             f"images is a {type(images).__name__}, but a numpy array of uint8, (N, H, W) or "
             "(N, H, W, C), is expected; np.asarray(images) makes one. If they are of different "
             "sizes, ImageDataset.from_dataset(list(zip(images, labels))) pads them."
         )
     if np.issubdtype(images.dtype, np.floating):
-        if images.ndim > 1 and np.isnan(images).any():
+        if isinstance(images, np.ndarray) and images.ndim > 1 and np.isnan(images).any():
             index = np.argwhere(np.isnan(images))[0, 0]
             raise ValueError(
                 f"image {index} contains NaN, but uint8 (0 … 255) is expected; repair or leave out "
@@ -213,17 +239,17 @@ def _check_images(images: Any) -> None:
             f"images are {images.dtype}, but uint8 (0 … 255) is expected; if the values are in "
             "that range pass images.astype(np.uint8)."
         )
-    if images.ndim not in (3, 4):
+    if len(images.shape) not in (3, 4):
         raise ValueError(
             f"images have shape {images.shape}, but (N, H, W) or (N, H, W, C) is expected; "
             "a single image is images[None], flat images are images.reshape(N, H, W)."
         )
-    if images.size == 0:
+    if 0 in images.shape:
         raise ValueError(
             f"images have shape {images.shape}, which holds no pixel; at least one image of at "
             "least 1 × 1 pixels is expected."
         )
-    if images.ndim == 4 and images.shape[1] in (1, 3) and images.shape[3] > 4:
+    if len(images.shape) == 4 and images.shape[1] in (1, 3) and images.shape[3] > 4:
         raise ValueError(
             f"images have shape {images.shape}, which looks like (N, C, H, W), but (N, H, W, C) "
             "is expected; pass np.moveaxis(images, 1, -1)."

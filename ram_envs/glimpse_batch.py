@@ -13,6 +13,7 @@ from gymnasium.error import ResetNeeded
 from ram_envs.checks import check_retina_suits, checked_initial_location
 from ram_envs.random import Streams, combine_keys, key_from_seed
 from ram_envs.retina import Retina, pixel_edges
+from ram_envs.source import read_rows
 from ram_envs.task import Rows, State, Task
 
 if TYPE_CHECKING:
@@ -83,8 +84,7 @@ class GlimpseBatch(Generic[State]):
     @property
     def canvases(self) -> npt.NDArray[np.uint8]:
         """The whole images, (B, H, W[, C]): for drawing, tests and scripted players."""
-        source, rows = self.task.images(self.state)
-        return source[rows]
+        return read_rows(*self.task.images(self.state))
 
     def seed(self, rows: Rows, seeds: Sequence[int]) -> None:
         """From its next episode on, row rows[j] plays the episodes 0, 1, … of seeds[j]."""
@@ -106,7 +106,7 @@ class GlimpseBatch(Generic[State]):
         self.running[rows] = True
         if self._padded is not None and not self.task.frames_change:
             source, source_rows = self.task.images(self.state)
-            self.retina.fill(self._padded, source[source_rows[rows]], rows)
+            self.retina.fill(self._padded, read_rows(source, source_rows[rows]), rows)
         if self._trails is not None:
             for row in rows:
                 self._trails[row] = _Trail()
@@ -145,8 +145,7 @@ class GlimpseBatch(Generic[State]):
             glimpses[self._episodes == 0] = 0  # nothing is seen before the first episode begins
             return glimpses
         if self.task.frames_change:
-            source, rows = self.task.images(self.state)
-            self.retina.fill(self._padded, source[rows], np.arange(self.num_envs))
+            self.retina.fill(self._padded, self.canvases, np.arange(self.num_envs))
         return self.retina.look(self._padded, self.locations)
 
     def random_locations(self) -> npt.NDArray[np.float32]:
@@ -176,8 +175,9 @@ class GlimpseBatch(Generic[State]):
         trail = self._trails[row]
         names = self.task.choice_names
         label = self.infos().get("label")
+        source, rows = self.task.images(self.state)
         return Scene(
-            canvas=self.canvases[row],
+            canvas=np.asarray(source[int(rows[row])]),
             fixations=np.array(trail.edges),
             glimpse=trail.glimpse,
             num_scales=self.retina.num_scales,

@@ -29,6 +29,7 @@ from ram_envs.checks import (
 )
 from ram_envs.glimpse_batch import GlimpseBatch, Infos, Observation
 from ram_envs.retina import Retina
+from ram_envs.source import ImageSource, read_rows
 from ram_envs.task import Rows, Task
 
 if TYPE_CHECKING:
@@ -174,12 +175,13 @@ class GlimpseVectorEnv(gym.vector.VectorEnv[Observation, Any, npt.NDArray[Any]])
         self._all_rows: Rows = np.arange(num_envs)
         self._seeded = False
         self._begun = np.zeros(num_envs, np.bool_)
-        self._final_canvases: npt.NDArray[np.uint8] | None = None
+        # where the final canvases are found: a source and its rows
+        self._final_images: tuple[npt.NDArray[np.uint8] | ImageSource, Rows] | None = None
 
     @property
     def final_canvases(self) -> npt.NDArray[np.uint8]:
         """The whole images (B, H, W[, C]) before the last reset within a step (SAME_STEP)."""
-        return self.canvases if self._final_canvases is None else self._final_canvases
+        return self.canvases if self._final_images is None else read_rows(*self._final_images)
 
     @property
     def canvases(self) -> npt.NDArray[np.uint8]:
@@ -268,7 +270,10 @@ class GlimpseVectorEnv(gym.vector.VectorEnv[Observation, Any, npt.NDArray[Any]])
 
     def _final(self, ended: npt.NDArray[np.bool_]) -> Infos:
         """final_obs and final_info of the sub-environments that ended in this step."""
-        self._final_canvases = self.batch.canvases
+        source, rows = self.batch.task.images(self.batch.state)
+        if isinstance(source, np.ndarray) and source.flags.writeable:
+            source, rows = source[rows], self._all_rows
+        self._final_images = source, rows.copy()
         observations = self.batch.observe()
         final_obs = np.full(self.num_envs, None, dtype=object)
         for row in np.flatnonzero(ended):

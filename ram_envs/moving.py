@@ -88,6 +88,7 @@ class MovingClassification(Classification[MovingState]):
             )
         fixed_by = f"moving {canvas.key} speed {float(max_speed)}" if fixed_motion else None
         super().__init__(dataset, num_glimpses, fixed_by)
+        dataset.array  # noqa: B018  raises where there is none to draw from
         self.canvas = canvas
         self.max_speed = float(max_speed)
         self.image_shape = canvas.shape
@@ -106,7 +107,7 @@ class MovingClassification(Classification[MovingState]):
         self, state: MovingState, rows: Rows, streams: Streams, options: Mapping[str, Any]
     ) -> None:
         streams = self._choose_images(state, rows, streams, options)
-        state.pieces[rows] = self.canvas.cut_pieces(self.dataset.images, streams)
+        state.pieces[rows] = self.canvas.cut_pieces(self.dataset.array, streams)
         rooms = self.canvas.rooms
         shape = (len(rows), *rooms.shape)
         state.places[rows] = streams.uniform(rooms.size).reshape(shape) * rooms
@@ -122,6 +123,6 @@ class MovingClassification(Classification[MovingState]):
         return outcome
 
     def images(self, state: MovingState) -> tuple[npt.NDArray[np.uint8], Rows]:
-        digits = self.dataset.images[state.index]
+        digits = self.dataset.array[state.index]
         frames = self.canvas.add_up(state.pieces, digits, nearest_pixels(state.places))
         return frames, np.arange(len(frames))

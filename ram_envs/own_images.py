@@ -1,4 +1,4 @@
-"""Images of your own: from a folder, from an .npz, or from a data set of another library.
+"""Images of your own: from a folder, from arrays in files, or from a data set of another library.
 
 All become `ImageDataset`s, which environments share without copying. Images of different sizes are
 centred on black, as large as the highest and the widest of them.
@@ -6,6 +6,7 @@ centred on black, as large as the highest and the widest of them.
 
 from __future__ import annotations
 
+import math
 import zipfile
 import zlib
 from collections.abc import Iterable, Mapping, Sequence
@@ -36,7 +37,9 @@ def read_images(path: str | Path) -> dict[Split, ImageDataset]:
 
     A folder holds a folder of images for each class, named after it, or folders "train",
     "validation" and "test" of such folders. Or it holds the four files of Fashion-MNIST or one of
-    its kin, named as MNIST's; then the last sixth of the training images are for validation. An
+    its kin, named as MNIST's; then the last sixth of the training images are for validation. Or it
+    holds "images.npy" and "labels.npy", or folders "train", "validation" and "test" of these; they
+    are memory-mapped, so the images may be larger than memory. An
     .npz holds arrays "images" and "labels", or these for each split, such as "train_images" and
     "train_labels". Without splits, the images serve every split whole.
 
@@ -48,8 +51,15 @@ def read_images(path: str | Path) -> dict[Split, ImageDataset]:
     path = Path(path).expanduser()
     if not path.exists():
         raise FileNotFoundError(f"{path} does not exist. Expected a folder of images, or an .npz.")
+    if path.suffix == ".npy":
+        raise ValueError(
+            f"{path} is one array. Expected the path of its folder, with the images in images.npy "
+            "and their classes in labels.npy."
+        )
     if not path.is_dir():
         parts = _read_npz(path)
+    elif folders := _npy_folders(path):
+        parts = _map_npy_files(folders)
     elif any(find_idx(name, path) for name in IDX_NAMES):
         parts = _read_idx_files(path)
     else:
@@ -148,7 +158,7 @@ def _with_one_shape(datasets: dict[Split, ImageDataset]) -> dict[Split, ImageDat
     frame = np.zeros([max(sides) for sides in zip(*shapes, strict=True)], np.uint8)
     return {
         split: ImageDataset(
-            stack_images([*dataset.images, frame])[:-1], dataset.labels, dataset.name
+            stack_images([*dataset.array, frame])[:-1], dataset.labels, dataset.name
         )
         for split, dataset in datasets.items()
     }
@@ -273,6 +283,71 @@ def _arrays(arrays: Mapping[str, Any], images_name: str, labels_name: str, path:
     if labels.ndim == 2 and labels.shape[1] == 1:  # a column, as some collections have it
         labels = labels[:, 0]
     return images, labels
+
+
+# --- .npy ------------------------------------------------------------------------------------
+
+
+def _npy_folders(path: Path) -> dict[Split, Path]:
+    """The folders that hold each split's images.npy."""
+    if (path / "images.npy").exists():
+        return dict.fromkeys(SPLITS, path)
+    return {
+        split: path / name
+        for split, names in SPLIT_NAMES.items()
+        for name in names
+        if (path / name / "images.npy").exists()
+    }
+
+
+def _map_npy_files(folders: Mapping[Split, Path]) -> dict[Split, Part]:
+    mapped = {folder: _map_part(folder) for folder in folders.values()}
+    shapes = {images.shape[1:] for images, _ in mapped.values()}
+    if len(shapes) > 1:  # others would be padded, but these may be larger than memory
+        raise ValueError(
+            f"{' and '.join(map(str, mapped))} hold images of {sorted(shapes)}. Expected one "
+            "shape in all splits; pad them."
+        )
+    return {split: mapped[folder] for split, folder in folders.items()}
+
+
+def _map_part(folder: Path) -> Part:
+    if not (folder / "labels.npy").exists():
+        raise FileNotFoundError(
+            f"{folder} has images.npy but no labels.npy. Expected the images' classes there, (N,) "
+            "integers; np.save writes them."
+        )
+    return _map_npy(folder / "images.npy"), np.asarray(_map_npy(folder / "labels.npy"))
+
+
+def _map_npy(path: Path) -> npt.NDArray[Any]:
+    try:
+        mapped: npt.NDArray[Any] = np.load(path, mmap_mode="r", allow_pickle=False)
+    except (ValueError, EOFError) as error:
+        raise ValueError(f"{path} cannot be read: {_missing_bytes(path) or error}") from None
+    return mapped
+
+
+def _missing_bytes(path: Path) -> str | None:
+    """That an .npy is cut short, in words, if it is."""
+    with path.open("rb") as file:
+        try:
+            version = np.lib.format.read_magic(file)
+            read_header = {
+                (1, 0): np.lib.format.read_array_header_1_0,
+                (2, 0): np.lib.format.read_array_header_2_0,
+            }[version]
+            shape, _, dtype = read_header(file)
+        except (ValueError, KeyError):
+            return None
+        expected = file.tell() + math.prod(shape) * dtype.itemsize
+    found = path.stat().st_size
+    if found >= expected:
+        return None
+    return (
+        f"it is cut short. Its header says {dtype} of shape {shape}, so {expected:,} bytes are "
+        f"expected, but {found:,} are there; copy or write it again."
+    )
 
 
 # --- IDX -------------------------------------------------------------------------------------

@@ -301,6 +301,9 @@ class _Frame:
 
     def image(self, pixels: np.ndarray, rect: tuple[int, int, int, int]) -> None:
         """An image stretched over a rectangle: enlarged in crisp blocks, reduced by averaging."""
+        # Of a vast image every n-th pixel is enough: four for each of the picture's.
+        step = max(1, min(pixels.shape[0] // rect[3], pixels.shape[1] // rect[2]) // 4)
+        pixels = pixels[::step, ::step]
         source = self._pg.surfarray.make_surface(_to_rgb(pixels).transpose(1, 0, 2))
         enlarged = rect[2] >= source.get_width() and rect[3] >= source.get_height()
         transform = self._pg.transform

@@ -19,32 +19,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
 from ram_envs.lines import as_items, read_windows
+from ram_envs.source import ImageSource
 
 # Windows are cut and pooled together up to this many bytes: few enough for the cache, enough to
 # make numpy's overhead small.
 _BLOCK = 2**19
-
-
-class ImageSource(Protocol):
-    """Images (N, H, W[, C]), uint8, of which windows can be read: an array, or one that is lazy.
-
-    `source[i, y0:y1, x0:x1]` with Python integers is all that is asked for, so a `zarr.Array` is
-    one.
-    """
-
-    @property
-    def shape(self) -> tuple[int, ...]: ...
-
-    @property
-    def dtype(self) -> Any: ...
-
-    def __getitem__(self, key: Any, /) -> Any: ...
 
 
 @dataclass(frozen=True)

@@ -1,8 +1,9 @@
-"""Arrays that worker processes do not copy: a file without a name, which each of them maps."""
+"""Arrays that worker processes do not copy: each of them maps the same file."""
 
 from __future__ import annotations
 
 import mmap
+import os
 import sys
 import tempfile
 import weakref
@@ -59,3 +60,29 @@ def _map_array(descriptor: Any, shape: tuple[int, ...], dtype: np.dtype[Any]) ->
     # It stays open: the same descriptor arrives again with every environment that is sent here.
     pages = mmap.mmap(descriptor.detach(), 0, access=mmap.ACCESS_READ)
     return np.frombuffer(pages, dtype).reshape(shape)
+
+
+class MappedArray:
+    """A memory-mapped array, which travels as its file's path and arrives as an array."""
+
+    def __init__(self, path: str, offset: int, shape: tuple[int, ...]) -> None:
+        self._place = (path, offset, shape)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _map_bytes, self._place
+
+
+def find_mapped(array: npt.NDArray[np.uint8]) -> MappedArray | None:
+    """The file that contiguous bytes are mapped from with `np.load` or `np.memmap`, if they are."""
+    base: Any = array
+    while isinstance(base, np.ndarray) and not isinstance(base.base, mmap.mmap):
+        base = base.base
+    if not isinstance(base, np.memmap) or base.filename is None or not array.flags.c_contiguous:
+        return None
+    # The first of the views is all of what was mapped.
+    offset = base.offset + array.ctypes.data - base.ctypes.data
+    return MappedArray(os.fspath(base.filename), offset, array.shape)
+
+
+def _map_bytes(path: str, offset: int, shape: tuple[int, ...]) -> npt.NDArray[np.uint8]:
+    return np.memmap(path, np.uint8, "r", offset, shape)

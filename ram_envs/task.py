@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ram_envs.random import Streams
+from ram_envs.source import ImageSource
 
 State = TypeVar("State")
 Rows = npt.NDArray[np.intp]
@@ -58,10 +59,11 @@ class Task(Protocol, Generic[State]):
     def advance(self, state: State, rows: Rows, choices: npt.NDArray[np.int64]) -> Outcome:
         """Let the episodes in `rows` (n,) take one step with `choices` (n,)."""
 
-    def images(self, state: State) -> tuple[npt.NDArray[np.uint8], Rows]:
+    def images(self, state: State) -> tuple[npt.NDArray[np.uint8] | ImageSource, Rows]:
         """What is on the screens: a source (N, H, W[, C]) and which row of it each episode shows.
 
-        So a task whose images lie in a data set hands out the data set, not copies.
+        So a task whose images lie in a data set hands out the data set, not copies. What is handed
+        out read-only must stay as it is.
         """
 
     def infos(self, state: State) -> dict[str, tuple[npt.NDArray[Any], npt.NDArray[np.bool_]]]:

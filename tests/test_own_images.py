@@ -209,6 +209,59 @@ def test_a_damaged_npz_is_named(tmp_path: Path) -> None:
         read_images(tmp_path / "changed.npz")
 
 
+# --- .npy ------------------------------------------------------------------------------------
+
+
+def save_npy(folder: Path, images: Any = IMAGES, labels: Any = LABELS) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    np.save(folder / "images.npy", images)
+    np.save(folder / "labels.npy", labels)
+
+
+def test_npy_files_are_memory_mapped(tmp_path: Path) -> None:
+    save_npy(tmp_path)
+    splits = read_images(tmp_path)
+    for dataset in splits.values():
+        assert np.array_equal(dataset.images, IMAGES)
+        assert dataset.labels.tolist() == [0, 1, 0]
+        assert isinstance(dataset.array.base, np.memmap)
+    assert np.shares_memory(splits["train"].array, splits["test"].array)
+
+
+def test_npy_files_of_splits(tmp_path: Path) -> None:
+    for number, split in enumerate(("train", "val", "test")):
+        save_npy(tmp_path / split, IMAGES + number)
+    splits = read_images(tmp_path)
+    assert [splits[split].array[0, 0, 0] for split in ("train", "validation", "test")] == [0, 1, 2]
+    save_npy(tmp_path / "val", IMAGES[:, 1:])
+    with pytest.raises(ValueError, match=r"hold images of \[\(3, 5\), \(4, 5\)\]\. Expected one"):
+        read_images(tmp_path)
+    (tmp_path / "test" / "images.npy").unlink()
+    save_npy(tmp_path / "val")
+    with pytest.raises(FileNotFoundError, match="train, validation but no test"):
+        read_images(tmp_path)
+
+
+def test_an_npy_that_is_cut_short_or_none_is_named(tmp_path: Path) -> None:
+    save_npy(tmp_path)
+    path = tmp_path / "images.npy"
+    content = path.read_bytes()  # a header of 128 bytes, and 3 · 4 · 5
+    path.write_bytes(content[:-1])
+    with pytest.raises(
+        ValueError, match=r"images\.npy cannot .*: it is cut short\. Its header says u"
+    ):
+        read_images(tmp_path)
+    with pytest.raises(ValueError, match="so 188 bytes are expected, but 187 are there"):
+        read_images(tmp_path)
+    for wrong in (content[:50], b"", b"hello, this is no array"):
+        path.write_bytes(wrong)
+        with pytest.raises(ValueError, match=r"images\.npy cannot be read: "):
+            read_images(tmp_path)
+    (tmp_path / "labels.npy").unlink()
+    with pytest.raises(FileNotFoundError, match=r"has images\.npy but no labels\.npy"):
+        read_images(tmp_path)
+
+
 # --- IDX -------------------------------------------------------------------------------------
 
 
@@ -407,7 +460,9 @@ def test_a_path_that_is_nothing_names_what_is_expected(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match=r"nothing\.npz does not exist"):
         gym.make("RAMClassification-v0", dataset="nothing.npz")
     np.save(tmp_path / "images.npy", IMAGES)
-    with pytest.raises(ValueError, match=r"images\.npy is no \.npz of arrays.* np\.savez\(path"):
+    with pytest.raises(
+        ValueError, match=r"images\.npy is one array.* path of its folder.* labels\."
+    ):
         gym.make("RAMClassification-v0", dataset=str(tmp_path / "images.npy"))
     with pytest.raises(TypeError, match=r"ImageDataset\.from_dataset"):
         ram_envs.datasets.load_dataset(Listed([GOOD]).__iter__(), "train")  # type: ignore[arg-type]

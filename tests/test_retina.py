@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
+from lazy_images import LazyImages
 
 from ram_envs.retina import Retina, pixel_edges
 
@@ -18,16 +19,6 @@ NUMBERED = np.arange(1, 17, dtype=np.uint8).reshape(1, 4, 4)
 #  5  6  7  8
 #  9 10 11 12
 # 13 14 15 16
-
-
-class LazyImages:
-    """As a zarr.Array: no array, but images[i, y0:y1, x0:x1]."""
-
-    def __init__(self, images: np.ndarray) -> None:
-        self.shape, self.dtype, self._images = images.shape, images.dtype, images
-
-    def __getitem__(self, key: Any) -> np.ndarray:
-        return self._images[key].copy()
 
 
 def see(images: np.ndarray, locations: np.ndarray, size: int, scales: int) -> np.ndarray:
