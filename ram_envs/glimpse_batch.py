@@ -142,7 +142,8 @@ class GlimpseBatch(Generic[State]):
     def _look(self) -> npt.NDArray[np.float32]:
         if self._padded is None:
             glimpses = self.retina.look_by_window(*self.task.images(self.state), self.locations)
-            glimpses[self._episodes == 0] = 0  # nothing is seen before the first episode begins
+            if not self._episodes.all():
+                glimpses[self._episodes == 0] = 0  # where none has begun, nothing is seen
             return glimpses
         if self.task.frames_change:
             self.retina.fill(self._padded, self.canvases, np.arange(self.num_envs))

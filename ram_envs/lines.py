@@ -20,7 +20,11 @@ def all_runs(pixels: npt.NDArray[np.uint8], length: int) -> npt.NDArray[np.void]
 
 
 def read_windows(
-    pixels: npt.NDArray[np.uint8], starts: npt.NDArray[np.int64], lines: int, step: int, length: int
+    pixels: npt.NDArray[np.uint8],
+    starts: npt.NDArray[np.integer],
+    lines: int,
+    step: int,
+    length: int,
 ) -> npt.NDArray[np.uint8]:
     """Windows (lines, …, length) of contiguous pixels, which start at the flat `starts` (…).
 

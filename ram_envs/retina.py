@@ -146,27 +146,32 @@ class Retina:
         """
         height, width, channels = (*source.shape[1:], 1)[:3]
         widest = self.patch_widths[-1]
-        left, top = pixel_edges(locations, height, width).T - widest // 2
-        inside = (left >= 0) & (left <= width - widest) & (top >= 0) & (top <= height - widest)
-        if not (isinstance(source, np.ndarray) and source.flags.c_contiguous):
-            inside[:] = False
-        starts = ((rows * height + top) * width + left) * channels
+        corners = pixel_edges(locations, height, width) - widest // 2  # left, top
+        is_gathered = (
+            isinstance(source, np.ndarray)
+            and source.flags.c_contiguous
+            and min(height, width) >= widest
+        )
+        # The nearest windows that are wholly inside can be gathered all at once; others are sliced.
+        nearest = np.minimum(np.maximum(corners, 0), (width - widest, height - widest))
+        starts = ((rows * height + nearest[:, 1]) * width + nearest[:, 0]) * channels
+        moved = nearest != corners
+        is_sliced = moved[:, 0] | moved[:, 1] if is_gathered else np.ones(len(rows), np.bool_)
 
         def cut(part: slice) -> npt.NDArray[np.uint8]:
-            """Windows that are wholly inside at once, others one after the other."""
-            windows = np.zeros((widest, len(rows[part]), widest, channels), np.uint8)
-            within = inside[part]
-            if within.any():
+            shape = (widest, len(rows[part]), widest, channels)
+            if is_gathered:
                 assert isinstance(source, np.ndarray)
-                found = read_windows(
-                    source, starts[part][within], widest, width * channels, widest * channels
-                )
-                windows[:, within] = found.reshape(widest, -1, widest, channels)
-            for place in np.flatnonzero(~within).tolist():
-                row, y, x = (int(values[part][place]) for values in (rows, top, left))
+                lines = (widest, width * channels, widest * channels)
+                windows = read_windows(source, starts[part], *lines).reshape(shape)
+            else:
+                windows = np.empty(shape, np.uint8)
+            for place in np.flatnonzero(is_sliced[part]).tolist():
+                (x, y), row = corners[part][place].tolist(), int(rows[part][place])
                 y0, y1 = max(y, 0), min(y + widest, height)
                 x0, x1 = max(x, 0), min(x + widest, width)
                 pixels = np.asarray(source[row, y0:y1, x0:x1])
+                windows[:, place] = 0
                 windows[y0 - y : y1 - y, place, x0 - x : x1 - x] = pixels.reshape(
                     y1 - y0, x1 - x0, channels
                 )
