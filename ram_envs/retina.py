@@ -96,7 +96,7 @@ class Retina:
 
     def pads(self, image_shape: Sequence[int]) -> bool:
         """Whether images are so small beside the window that a padded copy of them is quicker."""
-        return image_shape[0] * image_shape[1] <= 64 * self.patch_widths[-1] ** 2
+        return image_shape[0] * image_shape[1] <= 16 * self.patch_widths[-1] ** 2
 
     def allocate(self, num_images: int, image_shape: Sequence[int]) -> Padded:
         """Room for `num_images` images of shape (H, W) or (H, W, C), all black."""

@@ -15,7 +15,7 @@ from lazy_images import LazyImages
 from ram_envs import ImageDataset
 from ram_envs.retina import Retina
 
-SHAPE = (3, 200, 150, 3)  # the window of G = 4, K = 2 is 8 × 8, and 64 of them are less
+SHAPE = (3, 200, 150, 3)  # the window of G = 4, K = 2 is 8 × 8, and 16 of them are less
 RETINA = {"glimpse_size": 4, "num_scales": 2}
 IMAGES = np.random.default_rng(0).integers(0, 256, SHAPE, np.uint8)
 LABELS = np.array([0, 1, 0])
@@ -47,7 +47,7 @@ def play(images: Any, mode: AutoresetMode = AutoresetMode.NEXT_STEP) -> list[Any
 
 def test_a_look_by_window_is_a_look_at_the_image() -> None:
     assert not Retina(4, 2).pads(SHAPE[1:])
-    assert Retina(12, 3).pads((240, 240))
+    assert Retina(12, 3).pads((192, 192))
     env: Any = gym.make("RAMClassification-v0", dataset=ImageDataset(IMAGES, LABELS), **RETINA)
     observation, _ = env.reset(seed=0, options={"index": 1})
     for _ in range(5):
