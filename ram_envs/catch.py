@@ -139,6 +139,8 @@ class Catch:
 
         # The reward, for balls that land in this step.
         landed = state.row[rows] == self.size - 1
+        if not landed.any():
+            return Outcome(rewards=np.zeros(len(rows)), terminations=landed)
         offset = ball_columns(state.x[rows]) - state.paddle[rows]
         caught = landed & (offset >= 0) & (offset < self.paddle_width)
         state.caught[rows] += caught

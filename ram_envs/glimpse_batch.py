@@ -146,7 +146,7 @@ class GlimpseBatch(Generic[State]):
                 glimpses[self._episodes == 0] = 0  # where none has begun, nothing is seen
             return glimpses
         if self.task.frames_change:
-            self.retina.fill(self._padded, self.canvases, np.arange(self.num_envs))
+            self.retina.fill(self._padded, self.canvases, slice(None))
         return self.retina.look(self._padded, self.locations)
 
     def random_locations(self) -> npt.NDArray[np.float32]:

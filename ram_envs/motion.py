@@ -15,9 +15,10 @@ def drift(x: Reals, v: Reals, wall: npt.ArrayLike) -> tuple[Reals, Reals]:
     changes sign. No |v| may exceed `wall`, so that a step meets at most one.
     """
     x, far = x + v, np.asarray(wall)
-    bounced = (x < 0) | (x > far)
-    x = np.where(x < 0, -x, np.where(x > far, 2 * far - x, x))
-    return x, np.where(bounced, -v, v)
+    before, beyond = x < 0, x > far
+    np.negative(x, out=x, where=before)
+    np.subtract(2 * far, x, out=x, where=beyond)
+    return x, np.negative(v, out=v.copy(), where=before | beyond)
 
 
 def nearest_pixels(x: Reals) -> npt.NDArray[np.int64]:

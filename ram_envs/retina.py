@@ -106,7 +106,10 @@ class Retina:
         return Padded(np.zeros(shape, np.uint8), tuple(image_shape))
 
     def fill(
-        self, padded: Padded, images: npt.NDArray[np.uint8], rows: npt.NDArray[np.integer]
+        self,
+        padded: Padded,
+        images: npt.NDArray[np.uint8],
+        rows: npt.NDArray[np.integer] | slice,
     ) -> None:
         """Lay `images` (n, H, W[, C]) out in rows `rows` (n,) of `padded`."""
         height, width, channels = (*images.shape[1:], 1)[:3]
