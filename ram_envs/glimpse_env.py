@@ -216,21 +216,21 @@ class GlimpseVectorEnv(gym.vector.VectorEnv[Observation, Any, npt.NDArray[Any]])
         """Step every sub-environment; `actions` is a pair (locations (B, 2), choices (B,))."""
         resets_itself = self.autoreset_mode is AutoresetMode.NEXT_STEP
         check_running(self._begun if resets_itself else self.batch.running)
+        running = self.batch.running
         rows, reset_rows = self._all_rows, self._all_rows[:0]
-        if not self.batch.running.all():
-            rows, reset_rows = (
-                np.flatnonzero(self.batch.running),
-                np.flatnonzero(~self.batch.running),
-            )
+        told: Rows | slice = slice(None)  # the rows as an index, which copies nothing for all
+        if not running.all():
+            rows, reset_rows = np.flatnonzero(running), np.flatnonzero(~running)
+            told = rows
         locations, choices = checked_pair(actions)
-        locations = checked_locations(locations, (self.num_envs, 2), rows)
+        locations = checked_locations(locations, (self.num_envs, 2), told)
         choices = checked_choices(
-            choices, (self.num_envs,), len(self.batch.task.choice_names), rows
+            choices, (self.num_envs,), len(self.batch.task.choice_names), told
         )
 
         rewards = np.zeros(self.num_envs)
         terminations = np.zeros(self.num_envs, np.bool_)
-        rewards[rows], terminations[rows] = self.batch.advance(rows, locations[rows], choices[rows])
+        rewards[told], terminations[told] = self.batch.advance(rows, locations[told], choices[told])
         infos: Infos = {}
         if len(reset_rows):
             self.batch.begin(reset_rows, {})
