@@ -551,6 +551,7 @@ for made in (env, envs):
 
 @pytest.mark.parametrize("program", ["import sys, ram_envs", FIRST_STEPS])
 def test_import_is_light(program: str, tmp_path: Path) -> None:
-    program += '\nassert not {"torch", "pygame", "pooch", "PIL", "matplotlib", "zarr"} & set(sys.modules)'
+    heavy = {"torch", "pygame", "pooch", "PIL", "matplotlib", "zarr"}
+    program += f"\nassert not {heavy} & set(sys.modules)"
     environment = os.environ | {"PYTHONPATH": str(Path(ram_envs.__file__).parent.parent)}
     subprocess.run([sys.executable, "-c", program], check=True, env=environment, cwd=tmp_path)
