@@ -227,8 +227,8 @@ def retina_probes() -> list[Probe]:
     random = np.random.default_rng(0)
     images = random.integers(0, 256, (batch, 60, 60), np.uint8)
     locations = random.uniform(-1, 1, (16, batch, 2)).astype(np.float32)
-    sums = retina.allocate(batch, (60, 60))
-    retina.fill(sums, images, np.arange(batch))
+    padded = retina.allocate(batch, (60, 60))
+    retina.fill(padded, images, np.arange(batch))
 
     def rate(look: Callable[[Any], Any], seconds: float) -> float:
         steps, started = 0, time.perf_counter()
@@ -242,7 +242,7 @@ def retina_probes() -> list[Probe]:
         Probe(
             f"{name}, image looked at often",
             "glimpses/s",
-            lambda seconds: rate(lambda where: retina.look(sums, where), seconds),
+            lambda seconds: rate(lambda where: retina.look(padded, where), seconds),
         ),
         Probe(
             f"{name}, image looked at once",
