@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import datetime
 import importlib.util
 import sys
@@ -14,10 +13,7 @@ from typing import Annotated, Any, Literal
 import gymnasium as gym
 import torch
 import tyro
-from gymnasium.vector import AutoresetMode
-from tqdm import tqdm
 
-from ram_agent.agent import RAMAgent
 from ram_agent.bench import Bench, bench
 from ram_agent.checkpoint import CheckpointError, RunFolder, load_agent
 from ram_agent.config import (
@@ -27,14 +23,22 @@ from ram_agent.config import (
     preset,
 )
 from ram_agent.distributed import Ranks, join_ranks, local_device
-from ram_agent.evaluation import Evaluation, evaluate
 from ram_agent.provenance import provenance
-from ram_agent.rollout import Gaze
+from ram_agent.runs import (
+    describe_run,
+    evaluate_all,
+    make_split,
+    make_trainer,
+    name_env,
+    own_env,
+    print_progress,
+    print_results,
+    save_watched,
+    show_trained,
+)
 from ram_agent.trainer import Trainer
 from ram_envs.files import write_json
 from ram_envs.registration import CLASSIFICATION, ENVS
-
-EVALUATION_ENVS = 500  # sub-environments: divides every split of MNIST
 
 
 @dataclass(frozen=True)
@@ -225,7 +229,7 @@ def train(command: Train) -> None:
     with join_ranks(device) as ranks:
         trainer = _train(command, device, ranks)
     if trainer.folder is not None and trainer.is_over:  # the others have no folder
-        _show_trained(trainer, trainer.folder)
+        show_trained(trainer, trainer.folder)
 
 
 def _train(command: Train, device: torch.device, ranks: Ranks) -> Trainer:
@@ -233,19 +237,8 @@ def _train(command: Train, device: torch.device, ranks: Ranks) -> Trainer:
     new_folder = RunFolder(command.resume or command.out or _new_folder(command.env_id))
     run = ranks.from_first(lambda: _make_run(command, new_folder, ranks.size))
     folder = new_folder if ranks.is_first else None
-    config = config_from_json(TrainConfig, run["training"])
     env_id, keywords = run["env_id"], run["env_kwargs"]
-
-    part_size, num_parts = config.batch_size // config.parts, config.parts // ranks.size
-    train_envs = [_make_split(env_id, part_size, "train", **keywords) for _ in range(num_parts)]
-    validation_envs = _make_split(env_id, EVALUATION_ENVS, "validation", **keywords)
-    torch.manual_seed(config.seed)
-    agent = RAMAgent(
-        train_envs[0].single_observation_space,
-        train_envs[0].single_action_space,
-        config_from_json(AgentConfig, run["agent"]),
-    ).to(device)
-    trainer = Trainer(agent, train_envs, validation_envs, config, folder, ranks)
+    trainer = make_trainer(run, folder, device, ranks)
     if folder is None:
         trainer.train()
         return trainer
@@ -253,42 +246,26 @@ def _train(command: Train, device: torch.device, ranks: Ranks) -> Trainer:
         trainer.resume()
     if command.tensorboard:
         trainer.log_to_tensorboard()
-    print(f"{_where(env_id, keywords)}: {trainer.num_updates} updates, in {folder.path}")
-    if not trainer.train(report=_print_progress):
+    print(f"{name_env(env_id, keywords)}: {trainer.num_updates} updates, in {folder.path}")
+    if not trainer.train(report=print_progress):
         print(f"Stopped after {trainer.update} updates. Go on: ram train --resume {folder.path}")
     return trainer
-
-
-def _show_trained(trainer: Trainer, folder: RunFolder) -> None:
-    """Measure the best weights of a finished run, and draw what they look at."""
-    best, facts = load_agent(folder.path)
-    env_id, keywords = _own_env(facts)
-    where = _where(env_id, keywords)
-    result = _evaluate_all(best, env_id, "test", None, 0, keywords)  # as `ram evaluate` does
-    write_json(
-        folder.path / "evaluation.json",
-        {**facts, "train_seconds": round(trainer.seconds, 1), "split": "test", "results": result},
-    )
-    print(f"Trained for {trainer.seconds:.0f} s; best validation {trainer.best_error:.2f} %.")
-    _print_results(result, f"{where}, test split")
-    _save_watched(best, env_id, keywords, folder.path / "fixations.png")
-    print(f"What it looked at: {folder.path / 'fixations.png'}")
 
 
 def evaluate_run(command: Evaluate) -> None:
     """`ram evaluate`."""
     torch.set_num_threads(1)
     agent, facts = load_agent(command.run)
-    env_id, keywords = _own_env(facts)
+    env_id, keywords = own_env(facts)
     if command.dataset is not None:
         keywords["dataset"] = command.dataset
     if command.num_glimpses is not None:
         keywords["num_glimpses"] = command.num_glimpses
     env_id = command.env_id or env_id
-    result = _evaluate_all(
+    result = evaluate_all(
         agent, env_id, command.split, command.num_episodes, command.seed, keywords
     )
-    _print_results(result, f"{_where(env_id, keywords)}, {command.split} split")
+    print_results(result, f"{name_env(env_id, keywords)}, {command.split} split")
     if command.save is not None:
         how = {"env_id": env_id, "env_kwargs": keywords, "split": command.split}
         made = {**provenance(), "seed": command.seed, "trained_by": facts}
@@ -304,15 +281,15 @@ def watch(command: Watch) -> None:
     if command.episodes < 1:
         raise ValueError(f"episodes={command.episodes}: expected 1 or more.")
     agent, facts = load_agent(command.run)
-    env_id, keywords = _own_env(facts)
+    env_id, keywords = own_env(facts)
     episodes = range(command.start, command.start + command.episodes)
     if command.save is not None:
-        _save_watched(
+        save_watched(
             agent, env_id, keywords, command.save, episodes, command.split, not command.sampled
         )
         print(f"Written to {command.save}")
         return
-    envs = _make_split(env_id, 1, command.split, render_mode="rgb_array", **keywords)
+    envs = make_split(env_id, 1, command.split, render_mode="rgb_array", **keywords)
     window = Window(title=f"ram watch {command.run}", render_fps=2)
     for frames in play_frames(agent, envs, episodes, not command.sampled):
         for frame in (*frames, frames[-1]):
@@ -356,7 +333,7 @@ def _make_run(command: Train, folder: RunFolder, num_ranks: int) -> dict[str, An
 
 
 def _new_run(command: Train) -> dict[str, Any]:
-    """config.json of a new run; the data set in it is the one that was really found."""
+    """config.json of a new run."""
     if command.env_id is None:
         raise ValueError(
             f"which environment? Expected ram train ENV_ID, one of: {', '.join(ENVS)}."
@@ -364,18 +341,7 @@ def _new_run(command: Train) -> dict[str, Any]:
     names = ("dataset", "num_glimpses", "glimpse_size", "num_scales", "canvas_size")
     given = {name: getattr(command, name) for name in names}
     keywords: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
-    env = _make_split(command.env_id, 1, "train", **keywords).unwrapped
-    if command.env_id in CLASSIFICATION:
-        keywords["dataset"] = env.dataset_name  # type: ignore[attr-defined]
-    return {
-        "env_id": command.env_id,
-        "env_kwargs": keywords,
-        "dataset": keywords.get("dataset"),  # None for a game
-        "preset": command.preset,
-        "agent": dataclasses.asdict(command.agent),
-        "training": dataclasses.asdict(command.training),
-        **provenance(),
-    }
+    return describe_run(command.env_id, keywords, command.preset, command.agent, command.training)
 
 
 def _resumed_run(command: Train, folder: RunFolder) -> dict[str, Any]:
@@ -402,126 +368,12 @@ def _resumed_run(command: Train, folder: RunFolder) -> dict[str, Any]:
     return run
 
 
-def _make_split(
-    env_id: str, num_envs: int, split: str, **keywords: Any
-) -> gym.vector.VectorEnv[Any, Any, Any]:
-    """Environments of a split of the images; a game has none."""
-    if env_id in CLASSIFICATION:
-        keywords["split"] = split
-    try:
-        return gym.make_vec(
-            env_id, num_envs=num_envs, autoreset_mode=AutoresetMode.DISABLED, **keywords
-        )
-    except TypeError as error:
-        raise ValueError(f"{env_id} cannot be made with {keywords}: {error}") from None
-
-
 def _checked_device(name: str) -> torch.device:
     try:
         return torch.empty(0, device=name).device
     except (RuntimeError, AssertionError) as error:  # an unknown name, or a torch without it
         reason = str(error).splitlines()[0]
         raise ValueError(f"device={name!r} cannot be used: {reason}") from None
-
-
-def _own_env(facts: dict[str, Any]) -> tuple[str, dict[str, Any]]:
-    """The id and keywords of the environment that an agent was trained in."""
-    if "env_id" not in facts:
-        raise ValueError("these weights don't say which environment they were trained in.")
-    return facts["env_id"], dict(facts["env_kwargs"])
-
-
-def _evaluate_all(
-    agent: RAMAgent,
-    env_id: str,
-    split: str,
-    num_episodes: int | None,
-    seed: int,
-    keywords: dict[str, Any],
-) -> dict[str, dict[str, Any]]:
-    """Learned gaze, mean and sampled, beside the controls."""
-    envs = _make_split(env_id, EVALUATION_ENVS, split, **keywords)
-    agent.check_fits(envs.single_observation_space, envs.single_action_space)
-    runs: dict[str, tuple[Gaze, bool]] = {
-        "learned gaze": ("learned", True),
-        "learned gaze, sampled": ("learned", False),
-        "random gaze": ("random", True),
-        "centre gaze": ("centre", True),
-    }
-    results = {}
-    for name, (gaze, deterministic) in runs.items():
-        result = evaluate(
-            agent,
-            envs,
-            num_episodes=num_episodes,
-            deterministic=deterministic,
-            gaze=gaze,
-            seed=seed,
-        )
-        results[name] = _as_json(result)
-    return results
-
-
-def _where(env_id: str, keywords: dict[str, Any]) -> str:
-    """In words: the environment, and the data set if it has one."""
-    return f"{env_id}, {keywords['dataset']}" if "dataset" in keywords else env_id
-
-
-def _as_json(result: Evaluation) -> dict[str, Any]:
-    if not result.errors:
-        return {
-            "mean_return": round(result.mean_return, 6),
-            "standard_error": round(result.standard_error / 100, 6),
-            "episodes": result.episodes,
-        }
-    return {
-        "error": round(result.error, 4),
-        "standard_error": round(result.standard_error, 4),
-        "errors_after_each_glimpse": [round(error, 4) for error in result.errors],
-        "episodes": result.episodes,
-        "passes": 1,
-    }
-
-
-def _print_progress(row: dict[str, float]) -> None:
-    tqdm.write(
-        f"{row['episodes']:>9,} episodes {row['seconds']:7.0f} s   "
-        f"train error {row['train_error']:6.2f} %   "
-        f"validation error {row['validation_error']:6.2f} %"
-    )
-
-
-def _print_results(results: dict[str, dict[str, Any]], title: str) -> None:
-    episodes = next(iter(results.values()))["episodes"]
-    if "mean_return" in results["learned gaze"]:
-        print(f"\n{title}: mean return of {episodes} games")
-        for name, result in results.items():
-            print(f"  {name:<22} {result['mean_return']:.4f} ± {result['standard_error']:.4f}")
-        print()
-        return
-    print(f"\n{title}: percent wrong of {episodes} images, one pass")
-    for name, result in results.items():
-        after = " ".join(f"{error:6.2f}" for error in result["errors_after_each_glimpse"])
-        error, spread = result["error"], result["standard_error"]
-        print(f"  {name:<22} {error:6.2f} ± {spread:.2f}   after each glimpse: {after}")
-    print()
-
-
-def _save_watched(
-    agent: RAMAgent,
-    env_id: str,
-    keywords: dict[str, Any],
-    path: Path,
-    episodes: range = range(6),
-    split: str = "test",
-    deterministic: bool = True,
-) -> None:
-    from ram_agent.pictures import play_frames, save_picture
-
-    envs = _make_split(env_id, 1, split, render_mode="rgb_array", **keywords)
-    agent.check_fits(envs.single_observation_space, envs.single_action_space)
-    frames = play_frames(agent, envs, episodes, deterministic)
-    save_picture(list(tqdm(frames, "drawing", len(episodes), disable=None, leave=False)), path)
 
 
 def _new_folder(env_id: str | None) -> Path:

@@ -208,14 +208,16 @@ class Trainer:
         )
         number += self.ranks.rank * len(self.train_envs)  # among the parts of all ranks
         offset = number * envs.num_envs
-        first_seed = FIRST_TRAINING_SEED if self.num_images is None else 0
+        first_seed, options = FIRST_TRAINING_SEED, None
+        if self.num_images is not None:
+            first = self.update * config.batch_size + offset
+            index = draw_index(config.seed, first, envs.num_envs, self.num_images)
+            first_seed, options = 0, {"index": index}
         rollout = collect_rollout(
             self.agent,
             envs,
             seed=first_seed + int(env_seed) + offset,
-            options=None
-            if self.num_images is None
-            else {"index": self._index(self.update * config.batch_size + offset, envs.num_envs)},
+            options=options,
             sample_choice=True if config.supervision == "none" else None,
             generator=torch.Generator().manual_seed(int(noise_seeds[number])),
         )
@@ -319,16 +321,6 @@ class Trainer:
             return advantages
         square = self.advantage_square or float(mean(advantages.square()))
         return (advantages / (math.sqrt(square) + 1e-8)).clamp(-4, 4)
-
-    def _index(self, start: int, count: int) -> npt.NDArray[np.int64]:
-        """The images of `count` episodes; every epoch is a fresh permutation of the split."""
-        assert self.num_images is not None
-        epochs, places = np.divmod(np.arange(start, start + count), self.num_images)
-        index = np.empty_like(places)
-        for epoch in np.unique(epochs):
-            permutation = _permutation(self.config.seed, int(epoch), self.num_images)
-            index[epochs == epoch] = permutation[places[epochs == epoch]]
-        return index
 
     def _set_schedules(self, done: float) -> None:
         config = self.config
@@ -492,6 +484,16 @@ _COUNTERS = (
     "advantage_square",
     "_sums",
 )
+
+
+def draw_index(seed: int, start: int, count: int, num_images: int) -> npt.NDArray[np.int64]:
+    """The images of episodes start, start + 1, …: every epoch is a fresh permutation of all."""
+    epochs, places = np.divmod(np.arange(start, start + count), num_images)
+    index = np.empty_like(places)
+    for epoch in np.unique(epochs):
+        permutation = _permutation(seed, int(epoch), num_images)
+        index[epochs == epoch] = permutation[places[epochs == epoch]]
+    return index
 
 
 @functools.lru_cache(maxsize=2)

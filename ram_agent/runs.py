@@ -1,0 +1,204 @@
+"""One training run: from settings to an agent in training, and from its best weights to figures."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+import gymnasium as gym
+import torch
+from gymnasium.vector import AutoresetMode
+from tqdm import tqdm
+
+from ram_agent.agent import RAMAgent
+from ram_agent.checkpoint import RunFolder, load_agent
+from ram_agent.config import AgentConfig, TrainConfig, config_from_json
+from ram_agent.distributed import Ranks
+from ram_agent.evaluation import Evaluation, evaluate
+from ram_agent.provenance import provenance
+from ram_agent.rollout import Gaze
+from ram_agent.trainer import Trainer
+from ram_envs.files import write_json
+from ram_envs.registration import CLASSIFICATION
+
+EVALUATION_ENVS = 500  # sub-environments: divides every split of MNIST
+
+
+def describe_run(
+    env_id: str,
+    keywords: dict[str, Any],
+    preset: str,
+    agent: AgentConfig,
+    training: TrainConfig,
+) -> dict[str, Any]:
+    """config.json of a new run; the data set in it is the one that was really found."""
+    keywords = with_found_dataset(env_id, keywords)
+    return {
+        "env_id": env_id,
+        "env_kwargs": keywords,
+        "dataset": keywords.get("dataset"),  # None for a game
+        "preset": preset,
+        "agent": dataclasses.asdict(agent),
+        "training": dataclasses.asdict(training),
+        **provenance(),
+    }
+
+
+def with_found_dataset(env_id: str, keywords: dict[str, Any]) -> dict[str, Any]:
+    """The keywords, checked by making the environment, and the name of its data set."""
+    env = make_split(env_id, 1, "train", **keywords).unwrapped
+    if env_id not in CLASSIFICATION:
+        return keywords
+    return {**keywords, "dataset": env.dataset_name}  # type: ignore[attr-defined]
+
+
+def make_trainer(
+    run: dict[str, Any],
+    folder: RunFolder | None,
+    device: torch.device | str = "cpu",
+    ranks: Ranks | None = None,
+) -> Trainer:
+    """A trainer at the start of the run that config.json describes, as one of the ranks."""
+    ranks = ranks or Ranks()
+    config = config_from_json(TrainConfig, run["training"])
+    env_id, keywords = run["env_id"], run["env_kwargs"]
+    part_size, num_parts = config.batch_size // config.parts, config.parts // ranks.size
+    train_envs = [make_split(env_id, part_size, "train", **keywords) for _ in range(num_parts)]
+    validation_envs = make_split(env_id, EVALUATION_ENVS, "validation", **keywords)
+    torch.manual_seed(config.seed)
+    agent = RAMAgent(
+        train_envs[0].single_observation_space,
+        train_envs[0].single_action_space,
+        config_from_json(AgentConfig, run["agent"]),
+    ).to(device)
+    return Trainer(agent, train_envs, validation_envs, config, folder, ranks)
+
+
+def make_split(
+    env_id: str, num_envs: int, split: str, **keywords: Any
+) -> gym.vector.VectorEnv[Any, Any, Any]:
+    """Environments of a split of the images; a game has none."""
+    if env_id in CLASSIFICATION:
+        keywords["split"] = split
+    try:
+        return gym.make_vec(
+            env_id, num_envs=num_envs, autoreset_mode=AutoresetMode.DISABLED, **keywords
+        )
+    except TypeError as error:
+        raise ValueError(f"{env_id} cannot be made with {keywords}: {error}") from None
+
+
+def show_trained(trainer: Trainer, folder: RunFolder) -> None:
+    """Measure the best weights of a finished run, and draw what they look at."""
+    best, facts = load_agent(folder.path)
+    env_id, keywords = own_env(facts)
+    result = evaluate_all(best, env_id, "test", None, 0, keywords)  # as `ram evaluate` does
+    write_json(
+        folder.path / "evaluation.json",
+        {**facts, "train_seconds": round(trainer.seconds, 1), "split": "test", "results": result},
+    )
+    print(f"Trained for {trainer.seconds:.0f} s; best validation {trainer.best_error:.2f} %.")
+    print_results(result, f"{name_env(env_id, keywords)}, test split")
+    save_watched(best, env_id, keywords, folder.path / "fixations.png")
+    print(f"What it looked at: {folder.path / 'fixations.png'}")
+
+
+def own_env(facts: dict[str, Any]) -> tuple[str, dict[str, Any]]:
+    """The id and keywords of the environment that an agent was trained in."""
+    if "env_id" not in facts:
+        raise ValueError("these weights don't say which environment they were trained in.")
+    return facts["env_id"], dict(facts["env_kwargs"])
+
+
+def evaluate_all(
+    agent: RAMAgent,
+    env_id: str,
+    split: str,
+    num_episodes: int | None,
+    seed: int,
+    keywords: dict[str, Any],
+) -> dict[str, dict[str, Any]]:
+    """Learned gaze, mean and sampled, beside the controls."""
+    envs = make_split(env_id, EVALUATION_ENVS, split, **keywords)
+    agent.check_fits(envs.single_observation_space, envs.single_action_space)
+    runs: dict[str, tuple[Gaze, bool]] = {
+        "learned gaze": ("learned", True),
+        "learned gaze, sampled": ("learned", False),
+        "random gaze": ("random", True),
+        "centre gaze": ("centre", True),
+    }
+    results = {}
+    for name, (gaze, deterministic) in runs.items():
+        result = evaluate(
+            agent,
+            envs,
+            num_episodes=num_episodes,
+            deterministic=deterministic,
+            gaze=gaze,
+            seed=seed,
+        )
+        results[name] = _as_json(result)
+    return results
+
+
+def name_env(env_id: str, keywords: dict[str, Any]) -> str:
+    """In words: the environment, and the data set if it has one."""
+    return f"{env_id}, {keywords['dataset']}" if "dataset" in keywords else env_id
+
+
+def _as_json(result: Evaluation) -> dict[str, Any]:
+    if not result.errors:
+        return {
+            "mean_return": round(result.mean_return, 6),
+            "standard_error": round(result.standard_error / 100, 6),
+            "episodes": result.episodes,
+        }
+    return {
+        "error": round(result.error, 4),
+        "standard_error": round(result.standard_error, 4),
+        "errors_after_each_glimpse": [round(error, 4) for error in result.errors],
+        "episodes": result.episodes,
+        "passes": 1,
+    }
+
+
+def print_progress(row: dict[str, float]) -> None:
+    tqdm.write(
+        f"{row['episodes']:>9,} episodes {row['seconds']:7.0f} s   "
+        f"train error {row['train_error']:6.2f} %   "
+        f"validation error {row['validation_error']:6.2f} %"
+    )
+
+
+def print_results(results: dict[str, dict[str, Any]], title: str) -> None:
+    episodes = next(iter(results.values()))["episodes"]
+    if "mean_return" in results["learned gaze"]:
+        print(f"\n{title}: mean return of {episodes} games")
+        for name, result in results.items():
+            print(f"  {name:<22} {result['mean_return']:.4f} ± {result['standard_error']:.4f}")
+        print()
+        return
+    print(f"\n{title}: percent wrong of {episodes} images, one pass")
+    for name, result in results.items():
+        after = " ".join(f"{error:6.2f}" for error in result["errors_after_each_glimpse"])
+        error, spread = result["error"], result["standard_error"]
+        print(f"  {name:<22} {error:6.2f} ± {spread:.2f}   after each glimpse: {after}")
+    print()
+
+
+def save_watched(
+    agent: RAMAgent,
+    env_id: str,
+    keywords: dict[str, Any],
+    path: Path,
+    episodes: range = range(6),
+    split: str = "test",
+    deterministic: bool = True,
+) -> None:
+    from ram_agent.pictures import play_frames, save_picture
+
+    envs = make_split(env_id, 1, split, render_mode="rgb_array", **keywords)
+    agent.check_fits(envs.single_observation_space, envs.single_action_space)
+    frames = play_frames(agent, envs, episodes, deterministic)
+    save_picture(list(tqdm(frames, "drawing", len(episodes), disable=None, leave=False)), path)
