@@ -1,4 +1,4 @@
-"""The command `ram`: train, evaluate, watch, play, bench, list."""
+"""The command `ram`: train, evaluate, watch, play, reproduce, bench, list."""
 
 from __future__ import annotations
 
@@ -24,6 +24,7 @@ from ram_agent.config import (
 )
 from ram_agent.distributed import Ranks, join_ranks, local_device
 from ram_agent.provenance import provenance
+from ram_agent.reproduce import Reproduce, reproduce
 from ram_agent.runs import (
     describe_run,
     evaluate_all,
@@ -196,6 +197,7 @@ def main(args: list[str] | None = None) -> None:
             | Annotated[Evaluate, tyro.conf.subcommand("evaluate")]
             | Annotated[Watch, tyro.conf.subcommand("watch")]
             | Annotated[Play, tyro.conf.subcommand("play")]
+            | Annotated[Reproduce, tyro.conf.subcommand("reproduce")]
             | Annotated[Bench, tyro.conf.subcommand("bench")]
             | Annotated[List, tyro.conf.subcommand("list")],
             prog="ram",
@@ -209,6 +211,8 @@ def main(args: list[str] | None = None) -> None:
             evaluate_run(command)
         elif isinstance(command, Watch):
             watch(command)
+        elif isinstance(command, Reproduce):
+            reproduce(command)
         elif isinstance(command, Bench):
             bench(command)
         else:

@@ -362,7 +362,9 @@ def test_list_shows_every_environment(capsys: pytest.CaptureFixture[str]) -> Non
     assert rows["RAMCatch-v0"] == "RAMCatch-v0 24 × 24 a game 6 × 6, 3 scales 23"
 
 
-@pytest.mark.parametrize("command", [[], ["train"], ["evaluate"], ["watch"], ["list"]])
+@pytest.mark.parametrize(
+    "command", [[], ["train"], ["evaluate"], ["watch"], ["reproduce"], ["list"]]
+)
 def test_help(command: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as exit_info:
         main([*command, "--help"])
