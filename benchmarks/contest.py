@@ -82,14 +82,20 @@ def main(settings: Settings) -> None:
     ]
     facts = provenance()
     context = multiprocessing.get_context("spawn")
+    failures: list[BaseException] = []
     with ProcessPoolExecutor(settings.jobs, context) as pool:
         runs = {pool.submit(_run, *which, settings): which for which in waiting}
         for run in as_completed(runs):
+            if (failure := run.exception()) is not None:  # the others' results are kept
+                failures.append(failure)
+                continue
             env_id, name, seed = runs[run]
             row = {**run.result(), **facts}
             results[env_id].append(row)
             write_json(settings.out / f"{env_id}.json", results[env_id])
-            print(f"{env_id}, {name}, seed {seed}: {row['test_error']:.2f} % after {_cost(row)}")
+            print(f"{env_id}, {name}, seed {seed}: {_outcome(row)}")
+    if failures:
+        raise failures[0]
     table = make_table(results)
     write_bytes(settings.out / "table.md", table.encode())
     draw_curves(results, settings.out / "curves.png")
@@ -99,27 +105,33 @@ def main(settings: Settings) -> None:
 
 
 def _run(env_id: str, name: str, seed: int, settings: Settings) -> Row:
-    """One training, in a process of its own."""
+    """One training, in a process of its own. One that diverges has no test error."""
     torch.set_num_threads(1)
     budget = settings.image_steps if env_id in CLASSIFICATION else settings.game_steps
     contestant = contestants(env_id)[name](env_id, budget, seed, settings.dataset)
     validation_envs = contestant.make_envs(500, "validation")
-    seconds, curve = 0.0, []
-    for point in range(1, POINTS + 1):
-        started = time.process_time()  # of this process alone, whoever else is busy
-        contestant.learn_until(budget * point // POINTS)
-        seconds += time.process_time() - started
-        error = measure_error(contestant, validation_envs, "validation", VALIDATION_EPISODES)
-        curve.append({"steps": contestant.steps, "cpu_seconds": round(seconds, 1), "error": error})
     test_envs = contestant.make_envs(500, "test")
-    return {
+    row: Row = {
         "agent": name,
         "seed": seed,
         "env_id": env_id,
         "dataset": getattr(test_envs.unwrapped, "dataset_name", None),
-        "curve": curve,
-        "test_error": measure_error(contestant, test_envs, "test", TEST_EPISODES),
+        "curve": [],
+        "test_error": None,
     }
+    seconds = 0.0
+    try:
+        for point in range(1, POINTS + 1):
+            started = time.process_time()  # of this process alone, whoever else is busy
+            contestant.learn_until(budget * point // POINTS)
+            seconds += time.process_time() - started
+            error = measure_error(contestant, validation_envs, "validation", VALIDATION_EPISODES)
+            spent = {"steps": contestant.steps, "cpu_seconds": round(seconds, 1)}
+            row["curve"].append({**spent, "error": error})
+        row["test_error"] = measure_error(contestant, test_envs, "test", TEST_EPISODES)
+    except FloatingPointError as error:
+        row["diverged"] = str(error)
+    return row
 
 
 def measure_error(contestant: Contestant, envs: Any, split: str, episodes: int) -> float:
@@ -161,15 +173,22 @@ def _cell(rows: Iterable[Row]) -> str:
     rows = list(rows)
     if not rows:
         return "–"
-    errors = [row["test_error"] for row in rows]
+    ended = [row for row in rows if row["test_error"] is not None]
+    diverged = f", {len(rows) - len(ended)} of {len(rows)} diverged" * (len(ended) < len(rows))
+    if not ended:
+        return diverged.removeprefix(", ")
+    errors = [row["test_error"] for row in ended]
     spread = f" ± {statistics.stdev(errors):.1f}" if len(errors) > 1 else ""
-    seconds = statistics.mean(row["curve"][-1]["cpu_seconds"] for row in rows)
-    return f"{statistics.mean(errors):.1f}{spread} ({seconds:.0f} s)"
+    seconds = statistics.mean(row["curve"][-1]["cpu_seconds"] for row in ended)
+    return f"{statistics.mean(errors):.1f}{spread} ({seconds:.0f} s{diverged})"
 
 
-def _cost(row: Row) -> str:
+def _outcome(row: Row) -> str:
+    if row["test_error"] is None:
+        return row["diverged"]
     last = row["curve"][-1]
-    return f"{last['steps']:,} steps, {last['cpu_seconds']:.0f} s"
+    spent = f"{last['steps']:,} steps, {last['cpu_seconds']:.0f} s"
+    return f"{row['test_error']:.2f} % after {spent}"
 
 
 def put_table(page: Path, table: str) -> None:
@@ -196,7 +215,11 @@ def draw_curves(results: dict[str, list[Row]], path: Path) -> None:
     )
     for column, env_id in enumerate(env_ids):
         for name in contestants(env_id):
-            curves = [row["curve"] for row in results[env_id] if row["agent"] == name]
+            curves = [
+                row["curve"]
+                for row in results[env_id]
+                if row["agent"] == name and row["test_error"] is not None
+            ]
             if not curves:
                 continue
             errors = np.array([[point["error"] for point in curve] for curve in curves])

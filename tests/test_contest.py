@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import gymnasium as gym
 import numpy as np
@@ -15,7 +16,7 @@ pytest.importorskip("sb3_contrib", reason="the extra sb3 is not installed")
 pytest.importorskip("matplotlib", reason="the extra figures is not installed")
 
 import contest
-from contestants import FOR_GAMES, FOR_IMAGES, contestants
+from contestants import FOR_GAMES, FOR_IMAGES, PaperRAM, contestants
 
 
 @pytest.mark.parametrize(
@@ -93,12 +94,23 @@ def test_a_contest_goes_on_where_it_stopped(
     assert "RAMMNIST-v0, RAM, seed 0" not in printed
 
 
+def test_a_training_that_diverges_is_a_result() -> None:
+    settings = contest.Settings(image_steps=12_000, dataset="digits")
+    with mock.patch.object(PaperRAM, "changes", {"learning_rate": 1e9}):
+        row = contest._run("RAMMNIST-v0", "RAM, paper preset", 0, settings)
+    assert row["test_error"] is None
+    assert "diverged" in row["diverged"]
+    diverged = {"RAMMNIST-v0": [row, {**row, "seed": 1}]}
+    assert "| RAM, paper preset | 2 of 2 diverged |" in contest.make_table(diverged).splitlines()
+
+
 def test_the_table() -> None:
     def row(agent: str, seed: int, error: float, seconds: float) -> dict[str, Any]:
         curve = [{"steps": 10, "cpu_seconds": seconds, "error": 50.0}]
         return {"agent": agent, "seed": seed, "curve": curve, "test_error": error}
 
     games = [row("RAM", 0, 10.0, 20.0), row("RAM", 1, 14.0, 21.0), row("TRPO", 0, 91.25, 300.4)]
+    games += [row("A2C", 0, 90.0, 5.0), {**row("A2C", 1, 0.0, 0.0), "test_error": None}]
     lines = contest.make_table({"RAMCatch-v0": games, "RAMMNIST-v0": []}).splitlines()
     assert lines[:3] == [
         "| agent | `RAMCatch-v0` |",
@@ -106,6 +118,7 @@ def test_the_table() -> None:
         "| RAM | 12.0 ± 2.8 (20 s) |",
     ]
     assert "| TRPO | 91.2 (300 s) |" in lines
+    assert "| A2C | 90.0 (5 s, 1 of 2 diverged) |" in lines
     assert "| PPO | – |" in lines
 
 
