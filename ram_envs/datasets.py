@@ -7,6 +7,7 @@ a file is used only if the sha256 of its uncompressed contents is the one known 
 
 from __future__ import annotations
 
+import contextlib
 import difflib
 import functools
 import hashlib
@@ -15,13 +16,16 @@ import importlib.util
 import io
 import math
 import os
+import queue
 import sys
 import threading
+import time
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
+from urllib.parse import urljoin
 
 import numpy as np
 import numpy.typing as npt
@@ -41,6 +45,8 @@ MIRRORS = (
     "https://storage.googleapis.com/cvdf-datasets/mnist/",
 )
 CONNECT_SECONDS, READ_SECONDS = 3.0, 30.0
+FILE_SECONDS = 900.0  # for a whole file, of 10 MB at most
+ATTEMPTS, PAUSE_SECONDS = 3, 1.0  # where a transfer breaks off
 
 NUM_VALIDATION = 10_000  # the last of MNIST's 60,000 training images
 DIGITS_SIZES = (1297, 200, 300)  # train, validation, test
@@ -535,7 +541,7 @@ def _download(file: _IdxFile, folder: Path) -> npt.NDArray[np.uint8]:
     for mirror in MIRRORS:
         url = f"{mirror}{file.name}.gz"
         try:
-            raw = _fetch(url, _most_bytes(file))
+            raw = _fetch_patiently(url, _most_bytes(file))
             array = _decode(raw, file)
             break
         except (OSError, ValueError) as error:  # requests' errors are among them
@@ -548,9 +554,53 @@ def _download(file: _IdxFile, folder: Path) -> npt.NDArray[np.uint8]:
         write_bytes(folder / f"{file.name}.gz", raw)
     except OSError as error:
         raise DatasetUnavailableError(
-            f"MNIST was downloaded but cannot be kept in {folder}: {error}. {advice}"
+            f"MNIST was downloaded but cannot be kept in {folder}: {error} {advice}"
         ) from error
     return array
+
+
+def _fetch_patiently(url: str, most_bytes: int) -> bytes:
+    """Fetch again what broke off or a busy server refused, but not what cannot be reached."""
+    from requests.exceptions import ChunkedEncodingError, HTTPError
+
+    for attempt in range(1, ATTEMPTS + 1):
+        try:
+            return _within(FILE_SECONDS, functools.partial(_fetch, url, most_bytes))
+        except (ChunkedEncodingError, HTTPError) as error:
+            is_final = error.response is not None and error.response.status_code < 500
+            if is_final or attempt == ATTEMPTS:
+                raise
+            time.sleep(PAUSE_SECONDS * attempt)
+    raise AssertionError
+
+
+def _within(seconds: float, work: Callable[[], bytes]) -> bytes:
+    """What `work` returns; a server that sends a byte now and then is not waited for."""
+    results: queue.Queue[bytes | BaseException] = queue.Queue()
+
+    def run() -> None:
+        try:
+            results.put(work())
+        except BaseException as error:
+            results.put(error)
+
+    threading.Thread(target=run, daemon=True).start()
+    try:
+        result = results.get(timeout=seconds)
+    except queue.Empty:
+        raise TimeoutError(f"it was not there after {seconds:g} s") from None
+    if isinstance(result, BaseException):
+        raise result
+    return result
+
+
+def _refuse_insecure(response: Any) -> None:
+    """A redirection must not leave HTTPS."""
+    if not response.is_redirect:
+        return
+    target = urljoin(response.url, response.headers["location"])
+    if not target.startswith("https://"):
+        raise OSError(f"it sends on to {target}, and https:// is expected")
 
 
 def _fetch(url: str, most_bytes: int) -> bytes:
@@ -561,12 +611,21 @@ def _fetch(url: str, most_bytes: int) -> bytes:
         and sys.stderr is not None
         and sys.stderr.isatty()
     )
-    download = pooch.HTTPDownloader(
-        progressbar=bar, chunk_size=2**16, timeout=(CONNECT_SECONDS, READ_SECONDS)
-    )
-    body = _BoundedBytes(most_bytes)
-    download(url, body, None)
-    return body.getvalue()
+    with contextlib.ExitStack() as responses:
+
+        def receive(response: Any, **keywords: Any) -> None:
+            responses.callback(response.close)
+            _refuse_insecure(response)
+
+        download = pooch.HTTPDownloader(
+            progressbar=bar,
+            chunk_size=2**16,
+            timeout=(CONNECT_SECONDS, READ_SECONDS),
+            hooks={"response": receive},
+        )
+        body = _BoundedBytes(most_bytes)
+        download(url, body, None)
+        return body.getvalue()
 
 
 def _describe_root(error: BaseException) -> str:

@@ -1,27 +1,84 @@
-"""Writing files: wholly or not at all, so that a crash leaves the old one."""
+"""Files: written wholly or not at all, so that a crash leaves the old one; read to a size."""
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import json
 import os
+import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import IO, Any
 
+# No JSON of ram-gym's comes near it, but for a recording of months of play.
+MOST_JSON_BYTES = 2**24
+
 
 def write_whole(path: Path, write: Callable[[IO[bytes]], None]) -> None:
-    """Call `write` with a new file and put it in the place of `path`, wholly or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
+    """Call `write` with a new file and put it in the place of `path`, wholly or not at all.
+
+    Once this returns the file outlives a loss of power.
+
+    Raises:
+        OSError: if there is no room, say, or no permission; the old file is still there.
+    """
     temporary = path.with_name(f".{path.name}.{os.getpid()}-{threading.get_ident()}.tmp")
     try:
-        with temporary.open("wb") as file:
-            write(file)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary.unlink(missing_ok=True)
+        try:
+            with temporary.open("xb") as file:  # never through a link that lies in wait
+                write(file)
+                file.flush()
+                os.fsync(file.fileno())
+            os.replace(temporary, path)
+        finally:
+            with contextlib.suppress(OSError):  # the first error is the one to tell
+                temporary.unlink(missing_ok=True)
+        _sync_folder(path.parent)
+    except OSError as error:
+        raise _unwritten(path, error) from error
+
+
+@contextlib.contextmanager
+def appending(path: Path) -> Iterator[IO[bytes]]:
+    """A file to add to; what was added outlives a loss of power, but may be cut short by it."""
+    try:
+        with path.open("ab") as file:
+            yield file
             file.flush()
             os.fsync(file.fileno())
-        os.replace(temporary, path)
+    except OSError as error:
+        raise _unwritten(path, error) from error
+
+
+def _unwritten(path: Path, error: OSError) -> OSError:
+    return OSError(
+        f"{path} cannot be written: {error.strerror or error}. What was there before is intact. "
+        "Make room, or choose a place that can be written."
+    )
+
+
+def _sync_folder(folder: Path) -> None:
+    """Make a renaming last: it is a change of the folder, not of the file."""
+    if sys.platform == "win32":  # where a folder cannot be opened
+        return
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    except OSError as error:
+        if error.errno != errno.EINVAL:  # a file system that has no such thing
+            raise
     finally:
-        temporary.unlink(missing_ok=True)
+        os.close(descriptor)
+
+
+def remove_unfinished(folder: Path) -> None:
+    """Remove what a killed `write_whole` left; nobody may be writing there."""
+    for path in folder.glob(".*.*-*.tmp"):
+        path.unlink(missing_ok=True)
 
 
 def write_bytes(path: Path, content: bytes) -> None:
@@ -36,3 +93,25 @@ def write_bytes(path: Path, content: bytes) -> None:
 def write_json(path: Path, value: Any) -> None:
     """Write `value` as indented JSON, wholly or not at all."""
     write_bytes(path, (json.dumps(value, indent=2, ensure_ascii=False) + "\n").encode())
+
+
+def read_json(path: Path) -> Any:
+    """The value in a JSON file, which may be a stranger's.
+
+    Raises:
+        FileNotFoundError: if there is no such file.
+        ValueError: if it is no JSON, too long, or nested too deeply.
+    """
+    with path.open("rb") as file:
+        content = file.read(MOST_JSON_BYTES + 1)
+    if len(content) > MOST_JSON_BYTES:
+        raise ValueError(f"it is longer than {MOST_JSON_BYTES:,} bytes")
+    try:
+        return json.loads(content.decode())
+    except RecursionError:
+        raise ValueError("it is nested too deeply") from None
+
+
+def most_unpacked(num_bytes: int) -> int:
+    """How long a compressed file's content may be: images shrink, but seldom to a hundredth."""
+    return max(2**28, 100 * num_bytes)

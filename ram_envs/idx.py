@@ -5,11 +5,17 @@ from __future__ import annotations
 import gzip
 import io
 import math
+import os
 import zlib
 from pathlib import Path
+from typing import IO
 
 import numpy as np
 import numpy.typing as npt
+
+from ram_envs.files import most_unpacked
+
+MOST_AXES = 4
 
 
 class CorruptDatasetError(ValueError):
@@ -31,34 +37,70 @@ def read_idx(path: Path) -> npt.NDArray[np.uint8]:
     Raises:
         CorruptDatasetError: if it is none, damaged, or of another size than its header says.
     """
-    raw = path.read_bytes()
     try:
-        return parse_idx(gunzip(raw) if is_gzip(raw) else raw)
+        with path.open("rb") as file:
+            return _read_stream(file, os.fstat(file.fileno()).st_size)
     except CorruptDatasetError as problem:
         raise CorruptDatasetError(f"{path} cannot be read: {problem}.") from None
+
+
+def _read_stream(file: IO[bytes], file_size: int) -> npt.NDArray[np.uint8]:
+    """The array, whose size in the header is compared with the file before it is read."""
+    packed = is_gzip(file.read(2))
+    file.seek(0)
+    stream: IO[bytes] = gzip.GzipFile(fileobj=file) if packed else file  # type: ignore[assignment]
+    try:
+        start = stream.read(4)
+        start += stream.read(4 * start[3] if len(start) == 4 else 0)
+        header, shape = _parse_header(start)
+        expected = header + math.prod(shape)
+        if not packed and expected != file_size:
+            raise _wrong_size(shape, file_size)
+        if packed and expected > most_unpacked(file_size):
+            raise CorruptDatasetError(
+                f"its header says {shape}, too much for a file of {file_size:,} bytes; if it is "
+                "right, uncompress it"
+            )
+        content = start + stream.read(expected - header + 1)
+    except (EOFError, gzip.BadGzipFile, zlib.error) as error:
+        raise CorruptDatasetError(f"it is damaged or cut short ({error})") from None
+    return parse_idx(content)
 
 
 def is_gzip(raw: bytes) -> bool:
     return raw[:2] == b"\x1f\x8b"
 
 
-def gunzip(raw: bytes, num_bytes: int | None = None) -> bytes:
+def gunzip(raw: bytes, num_bytes: int) -> bytes:
     """Uncompress, but to no more than one byte beyond what is expected."""
     try:
         with gzip.GzipFile(fileobj=io.BytesIO(raw)) as stream:
-            return stream.read(-1 if num_bytes is None else num_bytes + 1)
+            return stream.read(num_bytes + 1)
     except (EOFError, OSError, zlib.error) as error:
         raise CorruptDatasetError(f"it is damaged or cut short ({error})") from None
 
 
 def parse_idx(content: bytes) -> npt.NDArray[np.uint8]:
     """An IDX file of unsigned bytes: 0, 0, 8, the number of axes, their sizes, the values."""
+    header, shape = _parse_header(content)
+    if len(content) != header + math.prod(shape):
+        raise _wrong_size(shape, len(content))
+    return np.frombuffer(content, np.uint8, offset=header).reshape(shape)
+
+
+def _parse_header(content: bytes) -> tuple[int, list[int]]:
+    """The header's length, and the sizes of the axes."""
     if len(content) < 4 or content[:3] != b"\x00\x00\x08":
         raise CorruptDatasetError(
             f"it begins with {content[:4].hex(' ')}, and 00 00 08 (IDX of bytes) is expected"
         )
+    if not 1 <= content[3] <= MOST_AXES:
+        raise CorruptDatasetError(f"it has {content[3]} axes, and 1 to {MOST_AXES} are expected")
     header = 4 + 4 * content[3]
-    shape = [int.from_bytes(content[i : i + 4], "big") for i in range(4, header, 4)]
-    if len(content) != header + math.prod(shape):
-        raise CorruptDatasetError(f"its header says {shape}, but {len(content):,} bytes are there")
-    return np.frombuffer(content, np.uint8, offset=header).reshape(shape)
+    if len(content) < header:
+        raise CorruptDatasetError("it is damaged or cut short (in its header)")
+    return header, [int.from_bytes(content[i : i + 4], "big") for i in range(4, header, 4)]
+
+
+def _wrong_size(shape: list[int], num_bytes: int) -> CorruptDatasetError:
+    return CorruptDatasetError(f"its header says {shape}, but {num_bytes:,} bytes are there")

@@ -7,6 +7,7 @@ centred on black, as large as the highest and the widest of them.
 from __future__ import annotations
 
 import math
+import warnings
 import zipfile
 import zlib
 from collections.abc import Iterable, Mapping, Sequence
@@ -18,9 +19,12 @@ import numpy.typing as npt
 from gymnasium.error import DependencyNotInstalled
 
 from ram_envs.datasets import MNIST_FILES, SPLITS, ImageDataset, Split
+from ram_envs.files import most_unpacked
 from ram_envs.idx import find_idx, read_idx
 
 IMAGE_ENDINGS = (".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp")
+# Whatever a file's name says, no others: Pillow hands PostScript to another program, for one.
+IMAGE_FORMATS = ("BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")
 IDX_NAMES = tuple(file.name for file in MNIST_FILES)  # training and test images and labels
 SPLIT_NAMES: dict[Split, tuple[str, ...]] = {
     "train": ("train", "training"),
@@ -112,7 +116,15 @@ def stack_images(images: Sequence[Pixels]) -> Pixels:
                 "many in all images, or one in some. Leave out alpha: image[..., :3]."
             )
         channels = max(channels, number)
-    stacked = np.zeros((len(images), height, width, channels), np.uint8)
+    shape = (len(images), height, width, channels)
+    try:
+        stacked = np.zeros(shape, np.uint8)
+    except MemoryError:
+        raise ValueError(
+            f"{len(images):,} images are padded to {height} × {width}, as large as the largest, "
+            f"and need {math.prod(shape):,} bytes: more than there are. Shrink or leave out the "
+            "large ones."
+        ) from None
     for place, image in zip(stacked, images, strict=True):
         top, left = (height - image.shape[0]) // 2, (width - image.shape[1]) // 2
         pixels = image if image.ndim == 3 else image[..., None]
@@ -227,9 +239,20 @@ def _read_image(path: Path) -> Pixels:
             'Reading images needs Pillow: run `pip install "ram-gym[play]"`.'
         ) from error
     try:
-        with Image.open(path) as image:
-            return _from_pil(image)
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+        if path.exists() and not path.is_file():
+            raise ValueError("it is no file")
+        with warnings.catch_warnings():
+            # An image too large for a photo: Pillow warns of it, and refuses only twice as much.
+            warnings.simplefilter("error", Image.DecompressionBombWarning)
+            with Image.open(path, formats=IMAGE_FORMATS) as image:
+                return _from_pil(image)
+    except (
+        OSError,
+        ValueError,
+        SyntaxError,
+        Image.DecompressionBombError,
+        Image.DecompressionBombWarning,
+    ) as error:
         raise ValueError(f"{path} cannot be read as an image: {error}") from None
 
 
@@ -253,9 +276,37 @@ def _read_npz(path: Path) -> dict[Split, Part]:
             )
     try:
         with np.load(path, allow_pickle=False) as arrays:
+            _check_npz(arrays.zip, path)
             return _npz_parts(arrays, path)
     except (OSError, EOFError, zipfile.BadZipFile, zlib.error) as error:
         raise ValueError(f"{path} is damaged: {error}") from None
+
+
+def _check_npz(archive: zipfile.ZipFile, path: Path) -> None:
+    """Raise ValueError for arrays that are not there: numpy would allocate what a header says."""
+    for member in archive.infolist():
+        if member.file_size > most_unpacked(path.stat().st_size):
+            raise ValueError(
+                f"{path}: {member.filename} would have {member.file_size:,} bytes, too many for a "
+                "file so short. If they are right, write it with np.savez, uncompressed."
+            )
+        with archive.open(member) as file:
+            if file.read(6) != b"\x93NUMPY":
+                continue  # numpy makes bytes of it, and we name it
+        with archive.open(member) as file:
+            version = np.lib.format.read_magic(file)
+            read_header = (
+                np.lib.format.read_array_header_1_0
+                if version == (1, 0)
+                else np.lib.format.read_array_header_2_0
+            )
+            shape, _, dtype = read_header(file)
+            there = member.file_size - file.tell()
+        if not dtype.hasobject and math.prod(shape) * dtype.itemsize != there:
+            raise ValueError(
+                f"{path} is damaged: {member.filename} says {shape} {dtype}, but {there:,} bytes "
+                "are there."
+            )
 
 
 def _npz_parts(arrays: Mapping[str, Any], path: Path) -> dict[Split, Part]:

@@ -99,6 +99,9 @@ def cache(tmp_path: Path) -> Path:
     return tmp_path / "cache" / "ram-gym" / "mnist"
 
 
+HTTPS_MIRRORS = datasets.MIRRORS  # tests put others in their place
+
+
 class Mirror:
     """An HTTP server with a few files; ``requests`` lists the paths asked for."""
 
@@ -106,6 +109,8 @@ class Mirror:
         self.files = {f"{name}.gz": gzip.compress(content) for name, content in files.items()}
         self.requests: list[str] = []
         self.cut_short: str | None = None  # a file of which only half the promised bytes come
+        self.mends_after: int | None = None  # so many more requests it is not cut short any more
+        self.sends_on_to: str | None = None
         self.meet = threading.Barrier(1)  # so many requests are answered together
         mirror = self
 
@@ -114,6 +119,15 @@ class Mirror:
                 name = self.path.lstrip("/")
                 mirror.requests.append(name)
                 mirror.meet.wait(timeout=60)
+                if mirror.sends_on_to is not None:
+                    self.send_response(302)
+                    self.send_header("Location", mirror.sends_on_to)
+                    self.end_headers()
+                    return
+                if mirror.mends_after is not None:
+                    mirror.mends_after -= 1
+                    if mirror.mends_after == 0:
+                        mirror.cut_short = None
                 body = mirror.files.get(name)
                 if body is None:
                     self.send_error(404)
@@ -141,6 +155,7 @@ class Mirror:
 def mirror(tiny: dict[str, bytes], monkeypatch: pytest.MonkeyPatch) -> Iterator[Mirror]:
     mirror = Mirror(tiny)
     monkeypatch.setattr(datasets, "MIRRORS", (mirror.url,))
+    monkeypatch.setattr(datasets, "PAUSE_SECONDS", 0.0)
     yield mirror
     mirror.close()
 
@@ -500,7 +515,9 @@ def test_wrong_sha256_is_reported_with_the_expected_one(
         (b"\x00\x00\x0d\x01\x00\x00\x00\x01\x00\x00\x00\x00", "begins with 00 00 0d 01"),
         (b"\x00\x00\x08\x01\x00\x00\x00\x03ab", r"header says \[3\], but 10 bytes"),
         (b"\x00\x00\x08\x03\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff", "but 16 bytes"),
-        (b"\x00\x00\x08\xff", "but 4 bytes"),
+        (b"\x00\x00\x08\x03\x00\x00", "cut short"),
+        (b"\x00\x00\x08\xff", "it has 255 axes, and 1 to 4 are expected"),
+        (b"\x00\x00\x08\x00\x07", "it has 0 axes"),
     ],
 )
 def test_idx_header_is_checked_before_it_is_believed(content: bytes, problem: str) -> None:
@@ -566,11 +583,38 @@ def test_wrong_content_is_refused_and_not_kept(
     assert names_in(cache) == [f"{TRAIN_IMAGES}.gz"]  # the one that came before, and was right
 
 
-def test_transfer_that_breaks_off_is_refused(mirror: Mirror, cache: Path) -> None:
+def test_transfer_that_breaks_off_is_tried_again(mirror: Mirror, cache: Path) -> None:
     mirror.cut_short = f"{TRAIN_IMAGES}.gz"
     with pytest.raises(DatasetUnavailableError, match=f"{mirror.url}{TRAIN_IMAGES}.gz: "):
         load_dataset("mnist", "train")
     assert names_in(cache) == []
+    assert mirror.requests == [f"{TRAIN_IMAGES}.gz"] * 3
+
+    datasets._cache_clear()
+    mirror.mends_after = 2
+    assert len(load_dataset("mnist", "train")) == 4
+    assert names_in(cache) == ALL_NAMES
+
+
+def test_a_server_that_dawdles_is_left(
+    mirror: Mirror, cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(datasets, "FILE_SECONDS", 0.05)
+    mirror.meet = threading.Barrier(2)  # it waits for another request, which does not come
+    with pytest.raises(
+        DatasetUnavailableError, match=r"TimeoutError: it was not there after 0\.05"
+    ):
+        load_dataset("mnist", "train")
+    mirror.meet.wait(timeout=60)
+    assert names_in(cache) == []
+
+
+def test_downloads_come_over_https_whatever_a_server_says(mirror: Mirror, cache: Path) -> None:
+    assert all(url.startswith("https://") for url in HTTPS_MIRRORS)
+    mirror.sends_on_to = f"{mirror.url}elsewhere.gz"
+    with pytest.raises(DatasetUnavailableError, match=r"it sends on to http://.*https:// is exp"):
+        load_dataset("mnist", "train")
+    assert mirror.requests == [f"{TRAIN_IMAGES}.gz"]
 
 
 def test_error_names_every_url_its_reason_and_what_to_do(

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import math
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ram_envs.files import write_json
+from ram_envs.files import read_json, write_json
 from ram_envs.play.seat import Action, Deal
 
 FORMAT, FORMAT_VERSION = "ram-play", 1
@@ -59,8 +58,8 @@ def load_recording(path: Path, env_id: str) -> Recording:
         RecordingError: if it is damaged, or of another environment or version.
     """
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (ValueError, RecursionError) as error:  # no JSON, no UTF-8, or an endless number
+        content = read_json(path)
+    except ValueError as error:
         raise RecordingError(f"{path} is damaged: {error}. Expected JSON.") from None
     if not isinstance(content, dict) or content.get("format") != FORMAT:
         raise RecordingError(f"{path} is not a recorded game. Expected what --record writes.")
