@@ -2,12 +2,23 @@
 
 Everything is written beside its place and then renamed, so a file is whole or it is the old one.
 Weights are safetensors, the rest is JSON; only the state for resuming is PyTorch's format, read
-with `weights_only=True`. So nothing that is loaded can run code.
+with `weights_only=True`. So nothing that is loaded can run code. Nor can it fill the memory: what
+a file claims to hold is compared with its length before anything is made of it.
 """
 
 from __future__ import annotations
 
+import contextlib
+import io
+import itertools
 import json
+import math
+import os
+import socket
+import sys
+import weakref
+import zipfile
+from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -18,14 +29,33 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load as load_tensors
 from safetensors.torch import save as save_tensors
+from torch import Tensor
 
 from ram_agent.agent import RAMAgent
 from ram_agent.config import AgentConfig, config_from_json
-from ram_envs.files import write_bytes, write_json, write_whole
+from ram_envs import files
+from ram_envs.files import appending, remove_unfinished, write_bytes, write_json
 
 FORMAT_VERSION = 1
+MOST_HEADER_BYTES = 2**20  # of a safetensors file; ours are below 2,000
+MOST_VALUES = 2**20  # of a glimpse
+MOST_ROW_BYTES = 2**16  # of metrics
+LOCK_NAME = ".lock"
+MOMENT = "moment"  # under this name the header has the facts that change with each save
 PRETRAINED = Path(__file__).parent / "pretrained"
 WEIGHT_FILES = ("best", "last")  # in a run's folder, in the order in which they are preferred
+
+
+# What the parts of a file that was made to be read by others, or by a later version, may raise.
+_UNFIT = (
+    AttributeError,
+    LookupError,
+    OverflowError,
+    RuntimeError,
+    SafetensorError,
+    TypeError,
+    ValueError,
+)
 
 
 class CheckpointError(ValueError):
@@ -40,21 +70,28 @@ def read_json(path: Path) -> dict[str, Any]:
         CheckpointError: if it holds something else.
     """
     try:
-        value = json.loads(path.read_text(encoding="utf-8"))
-    except (UnicodeDecodeError, json.JSONDecodeError, RecursionError) as error:
+        value = files.read_json(path)
+    except ValueError as error:
         raise CheckpointError(f"{path} is damaged: {error}. Expected JSON.") from None
     if not isinstance(value, dict):
         raise CheckpointError(f"{path} is damaged: expected a JSON object.")
     return value
 
 
-def save_agent(agent: RAMAgent, path: str | Path, facts: dict[str, Any] | None = None) -> None:
+def save_agent(
+    agent: RAMAgent,
+    path: str | Path,
+    facts: dict[str, Any] | None = None,
+    moment: dict[str, Any] | None = None,
+) -> None:
     """Write `path`.safetensors, the weights, and beside it `path`.json, what they belong to.
 
     Args:
         agent: whose weights.
         path: with or without the ending .safetensors.
         facts: JSON values to keep with them: environment, data set, how they were trained.
+        moment: those that change each time a training saves. They are kept in both files, so that
+            they are right even where only one of the two was replaced.
     """
     stem = _stem(path)
     description = {
@@ -63,11 +100,11 @@ def save_agent(agent: RAMAgent, path: str | Path, facts: dict[str, Any] | None =
         "agent": asdict(agent.config),
         "glimpse_shape": list(agent.glimpse_shape),
         "num_choices": agent.num_choices,
-        "facts": facts or {},
+        "facts": {**(facts or {}), **(moment or {})},
     }
     write_json(_with_ending(stem, ".json"), description)
     tensors = {name: value.detach().cpu() for name, value in agent.state_dict().items()}
-    content = save_tensors(tensors)
+    content = save_tensors(tensors, {MOMENT: json.dumps(moment)} if moment else None)
     write_bytes(_with_ending(stem, ".safetensors"), content)
 
 
@@ -95,21 +132,57 @@ def load_agent(path: str | Path) -> tuple[RAMAgent, dict[str, Any]]:
         )
     try:
         config = config_from_json(AgentConfig, description["agent"])
-        observation_space, action_space = _spaces(
-            description["glimpse_shape"], description["num_choices"]
-        )
-        agent = RAMAgent(observation_space, action_space, config)
+        glimpse_shape, num_choices = description["glimpse_shape"], description["num_choices"]
         facts = dict(description["facts"])
-    except (KeyError, TypeError, ValueError, RuntimeError) as error:
+        if len(glimpse_shape) != 3:
+            raise ValueError("glimpse_shape is not (K · C, G, G).")
+        for size in (*glimpse_shape, math.prod(glimpse_shape), num_choices):
+            if type(size) is not int or not 0 < size <= MOST_VALUES:
+                raise ValueError(f"size {size!r}: expected a whole number to {MOST_VALUES:,}.")
+        spaces = _spaces(glimpse_shape, num_choices)
+        with torch.device("meta"):  # shapes without memory
+            expected = RAMAgent(*spaces, config).state_dict()
+    except _UNFIT as error:
         raise CheckpointError(f"{description_path} is damaged: {error}") from None
     try:
-        agent.load_state_dict(load_tensors(weights_path.read_bytes()))
-    except (SafetensorError, RuntimeError) as error:
+        moment = _check_header(weights_path, expected)
+        tensors = load_tensors(weights_path.read_bytes())
+        for name, tensor in tensors.items():
+            if not tensor.isfinite().all():
+                raise ValueError(f"{name} has values that are NaN or infinite.")
+        agent = RAMAgent(*spaces, config)
+        agent.load_state_dict(tensors)
+    except _UNFIT as error:
         raise CheckpointError(
             f"{weights_path} does not hold the weights that {description_path.name} describes: "
             f"{error}"
         ) from None
-    return agent, facts
+    return agent, {**facts, **moment}
+
+
+def _check_header(path: Path, expected: dict[str, Tensor]) -> dict[str, Any]:
+    """Raise ValueError unless a safetensors file is as long as the expected tensors, and has them.
+
+    Returns:
+        The moment that `save_agent` wrote into the header.
+    """
+    with path.open("rb") as file:
+        length = int.from_bytes(file.read(8), "little")
+        if length > MOST_HEADER_BYTES:
+            raise ValueError(f"its header would be {length:,} bytes long.")
+        header = json.loads(file.read(length))
+    moment: dict[str, Any] = json.loads(header.pop("__metadata__", {}).get(MOMENT, "{}"))
+    if header.keys() != expected.keys():
+        different = ", ".join(sorted(header.keys() ^ expected.keys()))
+        raise ValueError(f"it has other tensors than expected: {different[:200]}.")
+    for name, tensor in expected.items():
+        kind, shape = header[name]["dtype"], header[name]["shape"]
+        if (kind, shape) != ("F32", list(tensor.shape)):
+            raise ValueError(f"{name} is {kind} {shape}: expected F32 {list(tensor.shape)}.")
+    num_bytes = 8 + length + sum(4 * tensor.numel() for tensor in expected.values())
+    if path.stat().st_size != num_bytes:
+        raise ValueError(f"it is {path.stat().st_size:,} bytes long: expected {num_bytes:,}.")
+    return moment
 
 
 class RunFolder:
@@ -119,6 +192,11 @@ class RunFolder:
     metrics.jsonl    a row for each validation
     best.*, last.*   weights (safetensors) and what they belong to (JSON)
     resume.pt        all that is needed to go on
+    .lock            held by the process that writes here
+
+    Each of these is replaced by its next version once that is complete, so there are never more.
+    At any moment of a crash they belong together: resume.pt is written last, and what is newer
+    is made again, bit for bit, by whoever goes on from it.
 
     Args:
         path: the folder.
@@ -126,6 +204,7 @@ class RunFolder:
 
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
+        self._unlock: weakref.finalize[..., RunFolder] | None = None
 
     @property
     def config_path(self) -> Path:
@@ -139,18 +218,57 @@ class RunFolder:
     def state_path(self) -> Path:
         return self.path / "resume.pt"
 
-    def create(self, config: dict[str, Any]) -> None:
-        """Make the folder for a new run.
+    def lock(self) -> None:
+        """Keep other processes from writing here, until `unlock`, or until this process ends.
+
+        Raises:
+            BlockingIOError: if another run writes here.
+        """
+        if self._unlock is not None and self._unlock.alive:
+            return
+        descriptor = _lock(self.path)
+        self._unlock = weakref.finalize(self, os.close, descriptor)
+        remove_unfinished(self.path)
+
+    def unlock(self) -> None:
+        """Let other processes write here."""
+        if self._unlock is not None:
+            self._unlock()
+
+    def create(self, config: dict[str, Any], or_beside: bool = False) -> None:
+        """Make the folder for a new run, and lock it.
+
+        Args:
+            config: what `read_config` will return.
+            or_beside: where there is a run already, take the path with -2, -3, … instead.
 
         Raises:
             FileExistsError: if it already holds a run, or any other files.
+            BlockingIOError: if another run writes here.
         """
-        if self.path.exists() and (not self.path.is_dir() or any(self.path.iterdir())):
+        wanted = self.path
+        for number in itertools.count(2):
+            try:
+                self._check_is_new()
+                self.path.mkdir(parents=True, exist_ok=True)
+                self.lock()
+                self._check_is_new()  # it may have been made meanwhile
+                break
+            except (FileExistsError, BlockingIOError):
+                self.unlock()
+                if not or_beside:
+                    raise
+                self.path = wanted.with_name(f"{wanted.name}-{number}")
+        write_json(self.config_path, config)
+
+    def _check_is_new(self) -> None:
+        if self.path.exists() and not (
+            self.path.is_dir() and {entry.name for entry in self.path.iterdir()} <= {LOCK_NAME}
+        ):
             raise FileExistsError(
                 f"{self.path} is not empty. Choose another --out, or go on with that run: "
                 f"ram train --resume {self.path}"
             )
-        write_json(self.config_path, config)
 
     def read_config(self) -> dict[str, Any]:
         """What `create` wrote.
@@ -163,30 +281,38 @@ class RunFolder:
                 f"{self.path} is not the folder of a run: it has no config.json. Expected a "
                 "folder that `ram train` wrote."
             )
+        _check_inside(self.config_path)
         return read_json(self.config_path)
 
     def save_agent(
         self, name: str, agent: RAMAgent, update: int, validation_error: float | None = None
     ) -> None:
         """Write weights `name` with the facts of the run that made them."""
-        facts = {**self.read_config(), "update": update, "validation_error": validation_error}
-        save_agent(agent, self.path / name, facts)
+        moment = {"update": update, "validation_error": validation_error}
+        with self._stopping_the_run():
+            save_agent(agent, self.path / name, self.read_config(), moment)
 
     def append_metrics(self, row: dict[str, float]) -> None:
         """Add a row to the metrics file."""
-        with self.metrics_path.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(row) + "\n")
+        _check_inside(self.metrics_path)
+        with self._stopping_the_run(), appending(self.metrics_path) as file:
+            file.write((json.dumps(row) + "\n").encode())
 
     def read_metrics(self) -> list[dict[str, float]]:
-        """All rows; a last line that a crash cut short is left out."""
+        """All rows, up to one that is damaged: a crash may cut the last one short."""
         if not self.metrics_path.is_file():
             return []
+        _check_inside(self.metrics_path)
         rows = []
-        for line in self.metrics_path.read_text(encoding="utf-8").splitlines():
-            try:
-                rows.append(json.loads(line))
-            except json.JSONDecodeError:
-                break
+        with self.metrics_path.open("rb") as file:
+            while line := file.readline(MOST_ROW_BYTES):
+                try:
+                    row = json.loads(line)
+                except (ValueError, RecursionError):
+                    break
+                if not isinstance(row, dict) or type(row.get("update")) is not int:
+                    break
+                rows.append(row)
         return rows
 
     def forget_metrics_after(self, update: int) -> None:
@@ -197,21 +323,51 @@ class RunFolder:
 
     def save_state(self, state: dict[str, Any]) -> None:
         """Write all that is needed to go on."""
-        write_whole(self.state_path, lambda file: torch.save(state, file))
+        content = io.BytesIO()  # torch hides a file's own error, such as a full disk
+        torch.save({"version": FORMAT_VERSION, **state}, content)
+        with self._stopping_the_run():
+            write_bytes(self.state_path, content.getvalue())
+
+    @contextlib.contextmanager
+    def _stopping_the_run(self) -> Iterator[None]:
+        """Say, where a file cannot be written, what becomes of the run."""
+        try:
+            yield
+        except OSError as error:
+            raise OSError(
+                f"{error} The run stops here, and its last checkpoint is usable; to go on from it: "
+                f"ram train --resume {self.path}"
+            ) from error
+
+    @property
+    def has_begun(self) -> bool:
+        """Whether a training has written more than its config."""
+        return any(path.exists() for path in (self.state_path, self.metrics_path))
+
+    def check_fits(self, config: AgentConfig) -> None:
+        """Raise CheckpointError if such an agent is larger than what is there to go on from."""
+        least = 4 * config.hidden_size * 2 * (config.hidden_size + config.feature_size)
+        if self.has_begun and self.state_path.is_file() and least > self.state_path.stat().st_size:
+            raise CheckpointError(
+                f"{self.state_path} is too short for hidden_size={config.hidden_size} and "
+                f"feature_size={config.feature_size}, which {self.config_path.name} names."
+            )
 
     def load_state(self) -> dict[str, Any]:
         """What `save_state` wrote.
 
         Raises:
-            FileNotFoundError: if the run was stopped before its first checkpoint.
-            CheckpointError: if the file is damaged.
+            FileNotFoundError: if there is none.
+            CheckpointError: if the file is damaged, or of a newer version.
         """
         if not self.state_path.is_file():
             raise FileNotFoundError(
-                f"{self.path} has no resume.pt: the run stopped before its first checkpoint. "
-                "Remove the folder and start it again."
+                f"{self.path} has no resume.pt, which `ram train` writes and --resume needs. Put "
+                "it back, or train anew in another folder."
             )
+        _check_inside(self.state_path)
         try:
+            _check_archive(self.state_path)
             state = torch.load(self.state_path, map_location="cpu", weights_only=True)
         except Exception as error:  # torch raises many kinds for a damaged file
             raise CheckpointError(
@@ -219,7 +375,71 @@ class RunFolder:
             ) from None
         if not isinstance(state, dict):
             raise CheckpointError(f"{self.state_path} is damaged: expected a dict.")
+        version = state.pop("version", FORMAT_VERSION)  # the first runs have none
+        if version != FORMAT_VERSION:
+            raise CheckpointError(
+                f"{self.state_path} has version {version!r}; this ram-gym reads version "
+                f"{FORMAT_VERSION}. Go on with the ram-gym that wrote it."
+            )
         return state
+
+
+def _check_archive(path: Path) -> None:
+    """Raise ValueError unless a file of PyTorch's holds what it claims to, uncompressed.
+
+    The format before it, which is no zip, allocates whatever sizes its pickle names.
+    """
+    with zipfile.ZipFile(path) as archive:
+        parts = archive.infolist()
+    if any(part.compress_type != zipfile.ZIP_STORED for part in parts):
+        raise ValueError("it is compressed, as torch.save never does.")
+    if sum(part.file_size for part in parts) > path.stat().st_size:
+        raise ValueError("its parts would be longer than itself.")
+
+
+def _check_inside(path: Path) -> None:
+    """Raise CheckpointError if a file of a run's folder is a link to another place."""
+    if not path.resolve().is_relative_to(path.parent.resolve()):
+        raise CheckpointError(
+            f"{path} is a link to {path.resolve()}, outside of the folder. Expected a file; if you "
+            "trust it, put a copy in its place."
+        )
+
+
+def _lock(folder: Path) -> int:
+    """An open file, locked: the system lets go of it when the process ends, however it ends."""
+    path = folder / LOCK_NAME
+    flags = os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0)
+    try:
+        descriptor = os.open(path, flags, 0o666)
+    except OSError as error:
+        raise OSError(f"{path} cannot be written: {error.strerror or error}.") from error
+    try:
+        if sys.platform == "win32":
+            import msvcrt
+
+            # One byte far behind the text: what is locked cannot be read.
+            os.lseek(descriptor, 2**20, os.SEEK_SET)
+            msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)
+        else:
+            import fcntl
+
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except (BlockingIOError, PermissionError):
+        os.lseek(descriptor, 0, os.SEEK_SET)
+        holder = os.read(descriptor, 200).decode(errors="replace").strip()
+        os.close(descriptor)
+        raise BlockingIOError(
+            f"{folder} is being written by another run: {holder or 'a process'}. Wait for it, stop "
+            "it, or choose another --out."
+        ) from None
+    except OSError:
+        pass  # a file system without locks; better to train there than not to
+    with contextlib.suppress(OSError):  # on a full disk the lock holds without a name
+        os.ftruncate(descriptor, 0)
+        os.lseek(descriptor, 0, os.SEEK_SET)
+        os.write(descriptor, f"process {os.getpid()} on {socket.gethostname()}\n".encode())
+    return descriptor
 
 
 def pretrained_names() -> list[str]:
@@ -240,6 +460,8 @@ def _find_weights(path: str | Path) -> Path:
     if path.is_dir():
         for name in WEIGHT_FILES:
             if (path / f"{name}.safetensors").is_file():
+                for ending in (".safetensors", ".json"):
+                    _check_inside(path / f"{name}{ending}")
                 return path / name
         raise FileNotFoundError(
             f"{path} has no best.safetensors or last.safetensors: its run has not validated yet. "

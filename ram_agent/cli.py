@@ -26,6 +26,8 @@ from ram_agent.distributed import Ranks, join_ranks, local_device
 from ram_agent.provenance import provenance
 from ram_agent.reproduce import Reproduce, reproduce
 from ram_agent.runs import (
+    SIZES,
+    check_env,
     describe_run,
     evaluate_all,
     make_split,
@@ -217,7 +219,7 @@ def main(args: list[str] | None = None) -> None:
             bench(command)
         else:
             list_envs()
-    except (OSError, ValueError, FloatingPointError, gym.error.Error) as error:
+    except (OSError, ValueError, FloatingPointError, MemoryError, gym.error.Error) as error:
         print(f"ram: {error}", file=sys.stderr)
         sys.exit(1)
 
@@ -230,15 +232,18 @@ def train(command: Train) -> None:
     device = _checked_device(local_device(command.device))
     if command.tensorboard and importlib.util.find_spec("tensorboard") is None:
         raise ValueError('TensorBoard is not installed: pip install "ram-gym[tensorboard]".')
-    with join_ranks(device) as ranks:
-        trainer = _train(command, device, ranks)
-    if trainer.folder is not None and trainer.is_over:  # the others have no folder
-        show_trained(trainer, trainer.folder)
+    folder = RunFolder(command.resume or command.out or _new_folder(command.env_id))
+    try:
+        with join_ranks(device) as ranks:
+            trainer = _train(command, device, ranks, folder)
+        if ranks.is_first and trainer.is_over:
+            show_trained(trainer, folder)
+    finally:
+        folder.unlock()
 
 
-def _train(command: Train, device: torch.device, ranks: Ranks) -> Trainer:
+def _train(command: Train, device: torch.device, ranks: Ranks, new_folder: RunFolder) -> Trainer:
     """Train, as one of the ranks, till the end or till a signal."""
-    new_folder = RunFolder(command.resume or command.out or _new_folder(command.env_id))
     run = ranks.from_first(lambda: _make_run(command, new_folder, ranks.size))
     folder = new_folder if ranks.is_first else None
     env_id, keywords = run["env_id"], run["env_kwargs"]
@@ -332,7 +337,7 @@ def _make_run(command: Train, folder: RunFolder, num_ranks: int) -> dict[str, An
             "share evenly. Go on with a number of processes that divides its parts."
         )
     if is_new:
-        folder.create(run)
+        folder.create(run, or_beside=command.out is None)
     return run
 
 
@@ -342,8 +347,7 @@ def _new_run(command: Train) -> dict[str, Any]:
         raise ValueError(
             f"which environment? Expected ram train ENV_ID, one of: {', '.join(ENVS)}."
         )
-    names = ("dataset", "num_glimpses", "glimpse_size", "num_scales", "canvas_size")
-    given = {name: getattr(command, name) for name in names}
+    given = {name: getattr(command, name) for name in ("dataset", *SIZES)}
     keywords: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
     return describe_run(command.env_id, keywords, command.preset, command.agent, command.training)
 
@@ -369,6 +373,9 @@ def _resumed_run(command: Train, folder: RunFolder) -> dict[str, Any]:
             f"--resume {folder.path} goes on with the settings of that run ({run['env_id']}) and "
             "takes no others. Leave them out, or start a new run with them."
         )
+    check_env(run["env_id"], run["env_kwargs"])
+    folder.lock()
+    folder.check_fits(config_from_json(AgentConfig, run["agent"]))
     return run
 
 

@@ -20,9 +20,11 @@ from ram_agent.provenance import provenance
 from ram_agent.rollout import Gaze
 from ram_agent.trainer import Trainer
 from ram_envs.files import write_json
-from ram_envs.registration import CLASSIFICATION
+from ram_envs.registration import CLASSIFICATION, ENVS
 
 EVALUATION_ENVS = 500  # sub-environments: divides every split of MNIST
+SIZES = ("num_glimpses", "glimpse_size", "num_scales", "canvas_size")  # an environment's keywords
+MOST_PIXELS = 2**16  # no canvas is wider
 
 
 def describe_run(
@@ -108,7 +110,25 @@ def own_env(facts: dict[str, Any]) -> tuple[str, dict[str, Any]]:
     """The id and keywords of the environment that an agent was trained in."""
     if "env_id" not in facts:
         raise ValueError("these weights don't say which environment they were trained in.")
+    check_env(facts["env_id"], facts.get("env_kwargs"))
     return facts["env_id"], dict(facts["env_kwargs"])
+
+
+def check_env(env_id: Any, keywords: Any) -> None:
+    """Refuse what a stranger's file may name: Gymnasium would import the module of "module:id"."""
+    if env_id not in list(gym.registry):
+        raise ValueError(
+            f"these weights are of the environment {env_id!r}: expected one that is registered, as "
+            f"{', '.join(ENVS)} are. Import its module first."
+        )
+    if not isinstance(keywords, dict) or not keywords.keys() <= {"dataset", *SIZES}:
+        raise ValueError(f"env_kwargs are {keywords!r}: expected only dataset, {', '.join(SIZES)}.")
+    if not isinstance(keywords.get("dataset", ""), str):
+        raise ValueError(f"dataset={keywords['dataset']!r}: expected a name or a path.")
+    for name in SIZES:
+        size = keywords.get(name, 1)
+        if type(size) is not int or not 0 < size <= MOST_PIXELS:
+            raise ValueError(f"{name}={size!r}: expected a whole number from 1 to {MOST_PIXELS:,}.")
 
 
 def evaluate_all(

@@ -141,6 +141,10 @@ class Trainer:
         self._stop_requested = False  # by an earlier call
         if self.ranks.size > 1:
             self.load_state_dict(self.ranks.from_first(self.state_dict))
+        if self.folder is not None:
+            self.folder.lock()
+            if not self.folder.has_begun:  # so that there is always one to go on from
+                self.folder.save_state(self.state_dict())
         bar = tqdm(
             total=self.num_updates,
             initial=self.update,
@@ -398,16 +402,22 @@ class Trainer:
         self.folder.save_state(self.state_dict())
 
     def resume(self) -> None:
-        """Go on from the folder's checkpoint.
+        """Go on from the folder's checkpoint; begin, if the run was stopped before its first.
 
         Raises:
-            FileNotFoundError: if the run was stopped before its first checkpoint.
+            BlockingIOError: if another run writes there.
+            FileNotFoundError: if the checkpoint was removed.
             CheckpointError: if it is damaged, or that of another run.
         """
         assert self.folder is not None
+        self.folder.lock()
+        if not self.folder.has_begun:
+            return
+        state = self.folder.load_state()
         try:
-            self.load_state_dict(self.folder.load_state())
-        except (KeyError, RuntimeError, TypeError, ValueError) as error:
+            self._check_state(state)
+            self.load_state_dict(state)
+        except (AttributeError, LookupError, RuntimeError, TypeError, ValueError) as error:
             raise CheckpointError(
                 f"{self.folder.state_path} does not fit the settings in "
                 f"{self.folder.config_path.name}: {error}"
@@ -437,6 +447,32 @@ class Trainer:
         self.optimizer.load_state_dict(state["optimizer"])
         for name in _COUNTERS:
             setattr(self, name, state[name])
+
+    def _check_state(self, state: dict[str, Any]) -> None:
+        """Raise ValueError unless a state that was read has what `state_dict` returns.
+
+        A tensor of a file may claim any shape, and an optimizer would take it as it is.
+        """
+        expected = self.state_dict()
+        if state.keys() != expected.keys():
+            names = sorted(state.keys() ^ expected.keys())
+            raise ValueError(f"{', '.join(map(repr, names))}: expected {', '.join(expected)}.")
+        for name in _COUNTERS:
+            if type(state[name]) is not type(expected[name]):
+                raise ValueError(f"{name} is {state[name]!r}.")
+        for name, value in state["_sums"].items():
+            if type(value) is not float:
+                raise ValueError(f"the sum of {name} is {value!r}.")
+        for name in ("agent", "averaged"):
+            if state[name].keys() != expected[name].keys():
+                raise ValueError(f"{name} has other weights.")
+            for key, tensor in expected[name].items():
+                _check_tensor(f"{name}.{key}", state[name][key], tensor)
+        parameters = [one for group in self.optimizer.param_groups for one in group["params"]]
+        for number, buffers in state["optimizer"]["state"].items():
+            for key, buffer in buffers.items():
+                like = torch.zeros(()) if key == "step" else parameters[number]
+                _check_tensor(f"optimizer.{number}.{key}", buffer, like)
 
     def _is_stopped(self) -> bool:
         """Whether any rank was asked to stop: all do so after the same update."""
@@ -473,6 +509,13 @@ class _Part:
 
     gradients: tuple[Tensor, ...]
     metrics: dict[str, float]
+
+
+def _check_tensor(name: str, tensor: Any, like: Tensor) -> None:
+    if not isinstance(tensor, Tensor) or tensor.shape != like.shape or tensor.dtype != like.dtype:
+        raise ValueError(f"{name} is no {like.dtype} of shape {tuple(like.shape)}.")
+    if not tensor.isfinite().all():
+        raise ValueError(f"{name} has values that are NaN or infinite.")
 
 
 # Beside weights and optimizer, the state of a training.

@@ -240,7 +240,7 @@ def test_a_new_run_takes_no_folder_with_files(tmp_path: Path) -> None:
 def test_a_folder_without_a_run(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match=r"not the folder of a run: it has no config.json"):
         RunFolder(tmp_path).read_config()
-    with pytest.raises(FileNotFoundError, match=r"has no resume.pt: .* first checkpoint"):
+    with pytest.raises(FileNotFoundError, match=r"has no resume.pt, .* Put it back"):
         RunFolder(tmp_path).load_state()
 
 

@@ -1,0 +1,142 @@
+"""Kill a training at random moments, resume it, and see whether it ends as if it had not been.
+
+    python tools/kill_runs.py --kills 100 --save results/kills.json
+
+Runs a tiny training undisturbed, and then again and again, each time killed (SIGKILL) at a random
+moment between its first line of Python and its end and resumed till it is over. Weights, all that
+`ram train --resume` reads, and all metrics but the seconds have to be the same, bit for bit. Some
+are killed again while they resume; each may take three kills. Needs a system with SIGKILL.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import random
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import torch
+
+import ram_agent
+from ram_agent.checkpoint import RunFolder, load_agent
+from ram_agent.provenance import provenance
+from ram_envs.files import write_json
+
+ROOT = Path(ram_agent.__file__).parent.parent
+# An epoch of the digits, 41 updates, is followed by a validation, which writes all files.
+TRAIN = "RAMMNIST-v0 --dataset digits --num-glimpses 2 --batch-size 32 --hidden-size 16"
+TRAIN += " --feature-size 8 --validate-every 1"
+SAME_FILES = ("best.safetensors", "last.safetensors")
+
+
+def main(args: list[str] | None = None) -> None:
+    """Kill, resume, compare, and write what came of it; exit with 1 if anything differed."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--kills", type=int, default=100, help="how many kills in all")
+    parser.add_argument("--seed", type=int, default=0, help="of the moments")
+    parser.add_argument("--save", type=Path, help="write the results to this JSON file")
+    parser.add_argument("--epochs", type=int, default=40, help="length of each run")
+    settings = parser.parse_args(args)
+    command = [*TRAIN.split(), "--epochs", str(settings.epochs)]
+    moments = random.Random(settings.seed)
+    with tempfile.TemporaryDirectory() as folder:
+        whole = Path(folder) / "whole"
+        started = time.perf_counter()
+        assert train(command, whole) == 0, "the undisturbed run failed"
+        seconds = time.perf_counter() - started
+        kills: list[dict[str, Any]] = []
+        differences: list[str] = []
+        while len(kills) < settings.kills:
+            run = Path(folder) / f"run-{len(kills)}"
+            most = min(3, settings.kills - len(kills))
+            killed = kill_and_resume(
+                command, run, [moments.uniform(0, seconds) for _ in range(most)]
+            )
+            found = compare(run, whole)
+            kills += killed
+            differences += [f"{run.name}: {difference}" for difference in found]
+            print(
+                f"{len(kills):>4} kills, {run.name}: {', '.join(found) or 'the same'}", flush=True
+            )
+            if not killed:
+                seconds *= 0.9  # this machine has become faster
+    result = {
+        **provenance(),
+        "seed": settings.seed,
+        "train": " ".join(command),
+        "undisturbed_seconds": round(seconds, 1),
+        "kills": len(kills),
+        "before_the_first_checkpoint": sum(kill["update"] is None for kill in kills),
+        "moments": kills,
+        "differences": differences,
+    }
+    print(f"{len(kills)} kills, {len(differences)} differences")
+    if settings.save is not None:
+        write_json(settings.save, result)
+        print(f"Written to {settings.save}")
+    sys.exit(bool(differences))
+
+
+def kill_and_resume(command: list[str], run: Path, moments: list[float]) -> list[dict[str, Any]]:
+    """Train to the end, but kill it after so many seconds, once for each moment; tells where."""
+    killed = []
+    for moment in moments:
+        if train(command, run, moment) == 0:
+            break  # it was faster than the kill
+        state = RunFolder(run).state_path
+        update = RunFolder(run).load_state()["update"] if state.exists() else None
+        left = sorted(path.name for path in run.glob(".*.tmp")) if run.exists() else []
+        killed.append({"seconds": round(moment, 3), "update": update, "unfinished": left})
+        check_usable(run)
+    assert train(command, run) == 0, f"{run} cannot be resumed"
+    return killed
+
+
+def train(command: list[str], run: Path, kill_after: float | None = None) -> int:
+    """Start the run or go on with it; its exit status, which is negative if it was killed."""
+    how = ["--resume", run] if (run / "config.json").exists() else [*command, "--out", run]
+    with subprocess.Popen(
+        [sys.executable, "-m", "ram_agent", "train", *map(str, how)],
+        stdout=subprocess.DEVNULL,
+        env={**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"},
+    ) as process:
+        try:
+            return process.wait(kill_after)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            return process.wait()
+
+
+def check_usable(run: Path) -> None:
+    """Fail unless the weights that a kill left can be loaded."""
+    for name in ("best", "last"):
+        if (run / f"{name}.safetensors").exists():
+            load_agent(run / name)
+
+
+def compare(run: Path, whole: Path) -> list[str]:
+    """What differs between two finished runs."""
+    differences = [
+        name for name in SAME_FILES if (run / name).read_bytes() != (whole / name).read_bytes()
+    ]
+    rows = [
+        [{**row, "seconds": 0} for row in RunFolder(path).read_metrics()] for path in (run, whole)
+    ]
+    if rows[0] != rows[1]:
+        differences.append("metrics.jsonl")
+    states = [RunFolder(path).load_state() | {"seconds": 0} for path in (run, whole)]
+    try:
+        torch.testing.assert_close(*states, rtol=0, atol=0)
+    except AssertionError:
+        differences.append("resume.pt")
+    left = sorted(path.name for path in run.glob(".*.tmp"))
+    return differences + left
+
+
+if __name__ == "__main__":
+    main()
