@@ -34,7 +34,7 @@ from torch import Tensor
 from ram_agent.agent import RAMAgent
 from ram_agent.config import AgentConfig, config_from_json
 from ram_envs import files
-from ram_envs.files import appending, remove_unfinished, write_bytes, write_json
+from ram_envs.files import appending, unfinished, write_bytes, write_json
 
 FORMAT_VERSION = 1
 MOST_HEADER_BYTES = 2**20  # of a safetensors file; ours are below 2,000
@@ -228,7 +228,8 @@ class RunFolder:
             return
         descriptor = _lock(self.path)
         self._unlock = weakref.finalize(self, os.close, descriptor)
-        remove_unfinished(self.path)
+        for path in unfinished(self.path):  # by one who was killed, since nobody else writes here
+            path.unlink(missing_ok=True)
 
     def unlock(self) -> None:
         """Let other processes write here."""
@@ -262,8 +263,9 @@ class RunFolder:
         write_json(self.config_path, config)
 
     def _check_is_new(self) -> None:
+        nothing = {self.path / LOCK_NAME, *unfinished(self.path)}  # of a start that was killed
         if self.path.exists() and not (
-            self.path.is_dir() and {entry.name for entry in self.path.iterdir()} <= {LOCK_NAME}
+            self.path.is_dir() and nothing.issuperset(self.path.iterdir())
         ):
             raise FileExistsError(
                 f"{self.path} is not empty. Choose another --out, or go on with that run: "

@@ -75,10 +75,9 @@ def _sync_folder(folder: Path) -> None:
         os.close(descriptor)
 
 
-def remove_unfinished(folder: Path) -> None:
-    """Remove what a killed `write_whole` left; nobody may be writing there."""
-    for path in folder.glob(".*.*-*.tmp"):
-        path.unlink(missing_ok=True)
+def unfinished(folder: Path) -> list[Path]:
+    """What `write_whole` is writing in a folder, or was writing when it was killed."""
+    return list(folder.glob(".*.*-*.tmp"))
 
 
 def write_bytes(path: Path, content: bytes) -> None:

@@ -5,6 +5,11 @@ from __future__ import annotations
 import json
 import os
 import re
+import stat
+import subprocess
+import sys
+import threading
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import IO, Any
@@ -15,6 +20,7 @@ import safetensors.torch
 import torch
 from gymnasium import spaces
 
+import ram_agent
 from ram_agent.agent import RAMAgent
 from ram_agent.checkpoint import (
     CheckpointError,
@@ -24,7 +30,7 @@ from ram_agent.checkpoint import (
     save_agent,
 )
 from ram_agent.config import AgentConfig
-from ram_envs.files import write_whole
+from ram_envs.files import write_json, write_whole
 
 
 def make_agent(**settings: Any) -> RAMAgent:
@@ -150,6 +156,16 @@ def change_description(path: Path, **changes: Any) -> None:
         ({"num_choices": 5}, "does not hold the weights that agent.json describes"),
         ({"glimpse_shape": [1, 3, 3]}, "does not hold the weights that agent.json describes"),
         ({"agent": {"hidden_size": 9}}, "does not hold the weights that agent.json describes"),
+        ({"agent": {"hidden_size": 8.0}}, "damaged: hidden_size=8.0: expected int"),
+        ({"agent": {"hidden_size": True}}, "damaged: hidden_size=True: expected int"),
+        ({"agent": {"hidden_size": "8"}}, "damaged: hidden_size='8': expected int"),
+        ({"agent": {"hidden_size": 10**400}}, "damaged: "),
+        ({"agent": {"pixel_scale": float("inf")}}, "damaged: pixel_scale=inf: expected float"),
+        ({"agent": {"location_mean": "than"}}, "location_mean='than': expected Literal['tanh', "),
+        ({"agent": {"baseline_shapes_state": 1}}, "baseline_shapes_state=1: expected bool"),
+        ({"agent": [8]}, "damaged: [8]: expected the settings of AgentConfig"),
+        ({"glimpse_shape": [2.0, 3, 3]}, "damaged: size 2.0: expected a whole number"),
+        ({"version": None}, "version None; this ram-gym reads version 1"),
     ],
 )
 def test_a_description_that_does_not_fit(
@@ -161,7 +177,19 @@ def test_a_description_that_does_not_fit(
         RAMAgent.load(path)
 
 
-@pytest.mark.parametrize("text", ["", "{", '{"format": "ram-agent", "ver', "[1, 2]", "\xff\xfe"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "{",
+        '{"format": "ram-agent", "ver',
+        "[1, 2]",
+        "\xff\xfe",
+        '{"version": 1' + "0" * 5000 + "}",
+        pytest.param("[" * 10**6, id="deep"),
+        pytest.param('{"format": "' + "x" * 2**24 + '"}', id="long"),
+    ],
+)
 def test_a_damaged_description(tmp_path: Path, text: str) -> None:
     path = saved(tmp_path)
     (tmp_path / "agent.json").write_bytes(text.encode("latin-1"))
@@ -185,6 +213,198 @@ def test_weights_cut_short(tmp_path: Path, length: int) -> None:
     weights.write_bytes(weights.read_bytes()[:length])
     with pytest.raises(CheckpointError, match=r"agent\.safetensors does not hold the weights"):
         RAMAgent.load(path)
+
+
+def write_weights(path: Path, tensors: dict[str, torch.Tensor]) -> None:
+    safetensors.torch.save_file(tensors, path.with_name("agent.safetensors"))
+
+
+def test_weights_that_are_not_numbers(tmp_path: Path) -> None:
+    path = saved(tmp_path)
+    for value in (float("nan"), float("inf")):
+        tensors = make_agent().state_dict()
+        tensors["choice_head.weight"][1, 2] = value
+        write_weights(path, tensors)
+        with pytest.raises(
+            CheckpointError, match=r"choice_head\.weight has values that are NaN or"
+        ):
+            RAMAgent.load(path)
+
+
+def test_weights_of_other_names_and_kinds(tmp_path: Path) -> None:
+    path, tensors = saved(tmp_path), make_agent().state_dict()
+    write_weights(path, {**tensors, "more": torch.ones(3)})
+    with pytest.raises(CheckpointError, match="other tensors than expected: more"):
+        RAMAgent.load(path)
+    write_weights(path, {name: tensor.double() for name, tensor in tensors.items()})
+    with pytest.raises(CheckpointError, match=r"is F64 .*: expected F32"):
+        RAMAgent.load(path)
+
+
+def test_weights_and_facts_belong_together_where_a_crash_fell_between_their_files(
+    tmp_path: Path,
+) -> None:
+    for number in (1, 2):
+        moment = {"update": number, "validation_error": 0.5}
+        save_agent(make_agent(), tmp_path / str(number), {"dataset": "digits"}, moment)
+    (tmp_path / "2.json").replace(tmp_path / "1.json")  # the description is written first
+    assert load_agent(tmp_path / "1")[1] == {
+        "dataset": "digits",
+        "update": 1,
+        "validation_error": 0.5,
+    }
+
+
+# --- nothing that is loaded fills the memory -------------------------------------------------
+
+
+def most_memory() -> int:
+    """Megabytes that this process ever had."""
+    resource = pytest.importorskip("resource")
+    return int(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss) >> (
+        20 if sys.platform == "darwin" else 10
+    )
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"agent": {"hidden_size": 12_000}},  # a gigabyte
+        {"agent": {"hidden_size": 10**9}},
+        {"agent": {"feature_size": 10**12}},
+        {"glimpse_shape": [1, 2**14, 2**14]},
+        {"glimpse_shape": [1, 10**30, 1]},
+        {"num_choices": 10**18},
+    ],
+)
+def test_sizes_without_weights_take_no_memory(tmp_path: Path, changes: dict[str, Any]) -> None:
+    path = saved(tmp_path)
+    change_description(path, **changes)
+    before = most_memory()
+    with pytest.raises(CheckpointError, match=r"is damaged|does not hold the weights"):
+        RAMAgent.load(path)
+    assert most_memory() - before < 200
+
+
+def test_a_header_of_4_gigabytes(tmp_path: Path) -> None:
+    path = saved(tmp_path)
+    (tmp_path / "agent.safetensors").write_bytes((2**32).to_bytes(8, "little") + b"{}")
+    with pytest.raises(CheckpointError, match="its header would be 4,294,967,296 bytes long"):
+        RAMAgent.load(path)
+
+
+def test_a_header_that_claims_what_is_not_there(tmp_path: Path) -> None:
+    path = saved(tmp_path)
+    change_description(path, agent={"hidden_size": 12_000, "feature_size": 6})
+    with torch.device("meta"):
+        expected = make_agent(hidden_size=12_000).state_dict()
+    header, end = {}, 0
+    for name, tensor in expected.items():
+        start, end = end, end + 4 * tensor.numel()
+        header[name] = {"dtype": "F32", "shape": list(tensor.shape), "data_offsets": [start, end]}
+    text = json.dumps(header).encode()
+    (tmp_path / "agent.safetensors").write_bytes(len(text).to_bytes(8, "little") + text)
+    before = most_memory()
+    with pytest.raises(CheckpointError, match=r"bytes long: expected 1,153,"):
+        RAMAgent.load(path)
+    assert most_memory() - before < 200
+
+
+@pytest.mark.parametrize(
+    "text", ["[" * 10**5, "[]", '{"__metadata__": 3}', '{"a": 3}', "{", "\xff"]
+)
+def test_a_header_that_is_none(tmp_path: Path, text: str) -> None:
+    path = saved(tmp_path)
+    content = text.encode("latin-1")
+    (tmp_path / "agent.safetensors").write_bytes(len(content).to_bytes(8, "little") + content)
+    with pytest.raises(CheckpointError, match="does not hold the weights"):
+        RAMAgent.load(path)
+
+
+def test_a_state_that_unpacks_to_more_than_it_is(tmp_path: Path) -> None:
+    folder = RunFolder(tmp_path)
+    folder.save_state({"weights": torch.zeros(10**6)})
+    with zipfile.ZipFile(folder.state_path) as archive:
+        parts = {part.filename: archive.read(part) for part in archive.infolist()}
+    with zipfile.ZipFile(folder.state_path, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, content in parts.items():
+            archive.writestr(name, content)
+    assert folder.state_path.stat().st_size < 10_000
+    with pytest.raises(CheckpointError, match=r"resume\.pt is damaged .* it is compressed"):
+        folder.load_state()
+
+
+def test_a_state_in_the_format_before_zip(tmp_path: Path) -> None:
+    folder = RunFolder(tmp_path)
+    torch.save({"w": torch.zeros(3)}, folder.state_path, _use_new_zipfile_serialization=False)
+    with pytest.raises(CheckpointError, match=r"resume\.pt is damaged"):
+        folder.load_state()
+
+
+def test_a_state_of_a_later_version(tmp_path: Path) -> None:
+    folder = RunFolder(tmp_path)
+    folder.save_state({"version": 2, "update": 3})
+    with pytest.raises(CheckpointError, match="version 2; this ram-gym reads version 1"):
+        folder.load_state()
+    torch.save({"update": 3}, folder.state_path)  # as the first ones were
+    assert folder.load_state() == {"update": 3}
+
+
+def test_metrics_that_are_none(tmp_path: Path) -> None:
+    folder = RunFolder(tmp_path)
+    for line in (b"[" * 10**5, b"3", b'{"update": "3"}', b"\xff\xfe", b'"' + b"x" * 10**6):
+        folder.metrics_path.write_bytes(b'{"update": 10}\n' + line + b'\n{"update": 20}\n')
+        assert folder.read_metrics() == [{"update": 10}]
+
+
+# --- nothing that is loaded leads elsewhere --------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "name", ["config.json", "best.json", "best.safetensors", "resume.pt", "metrics.jsonl"]
+)
+def test_a_link_out_of_the_folder_is_refused(tmp_path: Path, name: str) -> None:
+    folder = RunFolder(tmp_path / "run")
+    folder.create({})
+    folder.save_agent("best", make_agent(), update=3)
+    folder.append_metrics({"update": 3})
+    folder.save_state({"update": 3})
+    secret = tmp_path / "secret"
+    (folder.path / name).rename(secret)
+    (folder.path / name).symlink_to(secret)
+    content = secret.read_bytes()
+
+    def use() -> None:
+        folder.read_config()
+        load_agent(folder.path)
+        folder.append_metrics({"update": 6})
+        folder.load_state()
+
+    with pytest.raises(CheckpointError, match=rf"{name} is a link to .*secret, outside"):
+        use()
+    assert secret.read_bytes() == content
+
+
+def test_pretrained_weights_have_no_other_place() -> None:
+    with pytest.raises(FileNotFoundError, match="no pretrained weights"):
+        RAMAgent.load("pretrained:../pretrained/catch")
+
+
+def test_what_is_written_follows_no_link(tmp_path: Path) -> None:
+    (tmp_path / "run").mkdir()
+    (tmp_path / "mine").write_text("mine")
+    temporary = f".config.json.{os.getpid()}-{threading.get_ident()}.tmp"
+    for name in ("config.json", temporary):
+        (tmp_path / "run" / name).symlink_to(tmp_path / "mine")
+    write_json(tmp_path / "run" / "config.json", {"seed": 3})
+    assert (tmp_path / "mine").read_text() == "mine"
+    assert json.loads((tmp_path / "run" / "config.json").read_text()) == {"seed": 3}
+    assert files_in(tmp_path / "run") == ["config.json"]
+
+    (tmp_path / "run" / ".lock").symlink_to(tmp_path / "mine")
+    with pytest.raises(OSError, match=r"\.lock cannot be written"):
+        RunFolder(tmp_path / "run").lock()
+    assert (tmp_path / "mine").read_text() == "mine"
 
 
 # --- nothing that is loaded runs code --------------------------------------------------------
@@ -235,6 +455,59 @@ def test_a_new_run_takes_no_folder_with_files(tmp_path: Path) -> None:
     with pytest.raises(FileExistsError, match="file is not empty"):
         RunFolder(tmp_path / "file").create({})
     assert (tmp_path / "file").read_text() == "mine"
+
+
+HOLDER = """
+import sys
+from ram_agent.checkpoint import RunFolder
+folder = RunFolder(sys.argv[1])
+folder.lock()
+print("locked", flush=True)
+sys.stdin.read()
+"""
+
+
+def test_a_folder_is_locked_until_its_process_ends(tmp_path: Path) -> None:
+    folder = RunFolder(tmp_path)
+    with subprocess.Popen(
+        [sys.executable, "-c", HOLDER, str(tmp_path)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "PYTHONPATH": str(Path(ram_agent.__file__).parent.parent)},
+    ) as other:
+        assert other.stdout is not None
+        assert other.stdout.readline() == "locked\n"
+        message = rf"{tmp_path} is being written by another run: process {other.pid} on .*--out"
+        for use in (folder.lock, lambda: folder.create({})):
+            with pytest.raises(BlockingIOError, match=message):
+                use()
+        other.kill()
+    folder.lock()
+    folder.lock()  # again
+    with pytest.raises(BlockingIOError, match=f"process {os.getpid()} on "):
+        RunFolder(tmp_path).lock()
+    folder.unlock()
+    RunFolder(tmp_path).create({"seed": 3})
+
+
+def test_what_a_killed_run_left_unfinished_is_removed(tmp_path: Path) -> None:
+    (tmp_path / ".config.json.12-345.tmp").write_text("{")  # killed as it began
+    folder = RunFolder(tmp_path)
+    folder.create({"seed": 3})
+    folder.unlock()
+    (tmp_path / ".resume.pt.12-345.tmp").write_bytes(b"half")
+    (tmp_path / ".notes.tmp").write_text("mine")
+    RunFolder(tmp_path).lock()
+    assert files_in(tmp_path) == [".lock", ".notes.tmp", "config.json"]
+
+
+def test_a_new_run_beside_others(tmp_path: Path) -> None:
+    folders = [RunFolder(tmp_path / "run") for _ in range(3)]
+    for number, folder in enumerate(folders):
+        folder.create({"seed": number}, or_beside=True)
+    assert [folder.path.name for folder in folders] == ["run", "run-2", "run-3"]
+    assert [folder.read_config()["seed"] for folder in folders] == [0, 1, 2]
 
 
 def test_a_folder_without_a_run(tmp_path: Path) -> None:
@@ -308,6 +581,57 @@ def test_a_file_that_fails_half_way_leaves_the_old_one(tmp_path: Path) -> None:
         write_whole(path, fail)
     assert path.read_bytes() == b"old"
     assert files_in(tmp_path) == ["weights"]
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="a folder cannot be synced there")
+def test_a_renamed_file_outlives_a_loss_of_power(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    done: list[str] = []
+    fsync, replace = os.fsync, os.replace
+
+    def note_fsync(descriptor: int) -> None:
+        kind = "folder" if stat.S_ISDIR(os.fstat(descriptor).st_mode) else "file"
+        done.append(f"sync the {kind}")
+        fsync(descriptor)
+
+    def note_replace(source: Path, target: Path) -> None:
+        done.append("rename")
+        replace(source, target)
+
+    monkeypatch.setattr(os, "fsync", note_fsync)
+    monkeypatch.setattr(os, "replace", note_replace)
+    write_whole(tmp_path / "file", lambda file: None)
+    assert done == ["sync the file", "rename", "sync the folder"]
+    RunFolder(tmp_path).append_metrics({"update": 1})
+    assert done[3:] == ["sync the file"]
+
+
+def test_a_full_disk_is_said_with_what_to_do(tmp_path: Path) -> None:
+    resource = pytest.importorskip("resource")
+    folder = RunFolder(tmp_path / "run")
+    folder.create({})
+    folder.save_agent("last", make_agent(), update=1)
+    folder.save_state({"update": 1})
+    folder.append_metrics({"update": 1})
+    before = {path.name: path.read_bytes() for path in folder.path.iterdir()}
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (20, limits[1]))  # no file may be longer
+    try:
+        for write in (
+            lambda: folder.save_agent("last", make_agent(), update=2),
+            lambda: folder.save_state({"update": 2}),
+            lambda: folder.append_metrics({"update": 2}),
+        ):
+            with pytest.raises(OSError, match=r"cannot be written: .* last checkpoint is usable"):
+                write()
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert folder.load_state() == {"update": 1}
+    assert load_agent(folder.path)[1]["update"] == 1
+    assert folder.read_metrics() == [{"update": 1}]
+    after = {path.name: path.read_bytes() for path in folder.path.iterdir()}
+    assert {**after, "metrics.jsonl": before["metrics.jsonl"]} == before
 
 
 def test_a_checkpoint_that_fails_half_way_leaves_the_old_one(tmp_path: Path) -> None:

@@ -49,6 +49,7 @@ def frame_count(path: Path) -> int:
 
 def test_train_leaves_all_that_is_needed(run: Path) -> None:
     assert sorted(path.name for path in run.iterdir()) == [
+        ".lock",
         "best.json",
         "best.safetensors",
         "config.json",
@@ -463,6 +464,88 @@ def test_resume_from_a_damaged_file(
     damaged = (copied_run / name).read_bytes()[:-20]
     (copied_run / name).write_bytes(damaged)
     assert f"{name} is damaged" in fail(capsys, "train", "--resume", copied_run)
+
+
+def change_json(path: Path, **changes: Any) -> None:
+    path.write_text(json.dumps({**json.loads(path.read_text()), **changes}))
+
+
+@pytest.mark.parametrize(
+    ("env_id", "env_kwargs", "named"),
+    [
+        ("hostile:RAMMNIST-v0", {}, "environment 'hostile:RAMMNIST-v0': expected one that is reg"),
+        (["RAMMNIST-v0"], {}, "environment ['RAMMNIST-v0']: expected one"),
+        ("RAMMNIST-v0", {"wrappers": []}, "expected only dataset, num_glimpses"),
+        ("RAMMNIST-v0", {"dataset": 3}, "dataset=3: expected a name or a path"),
+        ("RAMMNIST-v0", {"canvas_size": 10**9}, "canvas_size=1000000000: expected a whole number"),
+        ("RAMMNIST-v0", {"num_scales": True}, "num_scales=True: expected"),
+        ("RAMMNIST-v0", None, "env_kwargs are None"),
+    ],
+)
+def test_a_strangers_environment_is_checked_before_it_is_made(
+    copied_run: Path,
+    env_id: Any,
+    env_kwargs: Any,
+    named: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    harm = copied_run / "harm"
+    (copied_run / "hostile.py").write_text(f"open({str(harm)!r}, 'w')")
+    monkeypatch.syspath_prepend(copied_run)
+    description = json.loads((copied_run / "best.json").read_text())
+    description["facts"] |= {"env_id": env_id, "env_kwargs": env_kwargs}
+    (copied_run / "best.json").write_text(json.dumps(description))
+    change_json(copied_run / "config.json", env_id=env_id, env_kwargs=env_kwargs)
+    for command in (
+        ["evaluate", copied_run],
+        ["watch", copied_run, "--save", copied_run / "a.png"],
+    ):
+        assert named in fail(capsys, *command)
+    assert named in fail(capsys, "train", "--resume", copied_run)
+    assert not harm.exists()
+
+
+def test_settings_that_do_not_fit_the_checkpoint_are_refused_before_a_network_is_made(
+    copied_run: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    agent = json.loads((copied_run / "config.json").read_text())["agent"]
+    change_json(copied_run / "config.json", agent={**agent, "hidden_size": 10**9})
+    said = fail(capsys, "train", "--resume", copied_run)
+    assert "resume.pt is too short for hidden_size=1000000000" in said
+
+
+def test_a_run_that_is_going_on_is_not_written_by_another(
+    copied_run: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    other = RunFolder(copied_run)
+    other.lock()
+    said = fail(capsys, "train", "--resume", copied_run)
+    assert f"{copied_run} is being written by another run: process {os.getpid()} on " in said
+    other.unlock()
+    main(["train", "--resume", str(copied_run)])
+
+
+def test_runs_that_start_in_the_same_second_have_folders_of_their_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("ram_agent.cli._new_folder", lambda env_id: Path("runs") / "now")
+    for _ in range(3):
+        main(["train", *BRIEF])
+    assert sorted(path.name for path in Path("runs").iterdir()) == ["now", "now-2", "now-3"]
+    assert "in runs/now-3" in capsys.readouterr().out.replace("\\", "/")
+
+
+def test_a_run_that_was_killed_before_its_first_checkpoint_begins(
+    copied_run: Path, run: Path
+) -> None:
+    for path in copied_run.iterdir():
+        if path.name != "config.json":
+            path.unlink()
+    main(["train", "--resume", str(copied_run)])
+    for name in ("best.safetensors", "last.safetensors"):
+        assert (copied_run / name).read_bytes() == (run / name).read_bytes()
 
 
 def test_resume_where_another_program_wrote_config_json(
