@@ -470,8 +470,9 @@ class Trainer:
                 _check_tensor(f"{name}.{key}", state[name][key], tensor)
         parameters = [one for group in self.optimizer.param_groups for one in group["params"]]
         for number, buffers in state["optimizer"]["state"].items():
+            parameter = parameters[number]
             for key, buffer in buffers.items():
-                like = torch.zeros(()) if key == "step" else parameters[number]
+                like = torch.zeros(()) if key == "step" else parameter
                 _check_tensor(f"optimizer.{number}.{key}", buffer, like)
 
     def _is_stopped(self) -> bool:

@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import gzip
+import os
 import pickle
+import struct
+import zipfile
+import zlib
 from pathlib import Path
 from typing import Any
 
@@ -123,6 +127,49 @@ def test_splits_have_the_same_classes(tmp_path: Path) -> None:
     save(tmp_path / "test" / "c" / "1.png", [[1]])
     with pytest.raises(ValueError, match=r"test/c: there is no such class in train"):
         read_images(tmp_path)
+
+
+def png_of_nothing(width: int, height: int) -> bytes:
+    """A PNG, grey, of two colours, all black: its pixels shrink to a thousandth."""
+
+    def chunk(kind: bytes, content: bytes) -> bytes:
+        body = kind + content
+        return struct.pack(">I", len(content)) + body + struct.pack(">I", zlib.crc32(body))
+
+    row = bytes(1 + (width + 7) // 8)
+    header = chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, 1, 0, 0, 0, 0))
+    pixels = zlib.compress(row * height)
+    return b"\x89PNG\r\n\x1a\n" + header + chunk(b"IDAT", pixels) + chunk(b"IEND", b"")
+
+
+def test_a_picture_that_unpacks_to_much_more_than_a_photo_is_refused(animals: Path) -> None:
+    bomb = animals / "cat" / "c.png"
+    bomb.write_bytes(png_of_nothing(10_000, 10_000))
+    assert bomb.stat().st_size < 20_000
+    with pytest.raises(ValueError, match=r"c\.png cannot be read .*100000000 pixels"):
+        read_images(animals)
+
+
+def test_a_picture_is_not_handed_to_another_program(animals: Path) -> None:
+    # Pillow would ask Ghostscript to run it.
+    (animals / "cat" / "c.png").write_bytes(
+        b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n%%EndComments\nshowpage\n%%EOF\n"
+    )
+    with pytest.raises(ValueError, match=r"c\.png cannot be read .*cannot identify"):
+        read_images(animals)
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="Windows has no such files")
+def test_a_pipe_is_not_waited_for(animals: Path) -> None:
+    os.mkfifo(animals / "cat" / "c.png")
+    with pytest.raises(ValueError, match=r"c\.png cannot be read .*it is no file"):
+        read_images(animals)
+
+
+def test_padding_beyond_the_memory_is_said() -> None:
+    wide, high = (np.broadcast_to(np.uint8(0), shape) for shape in ((1, 2**22), (2**22, 1)))
+    with pytest.raises(ValueError, match=r"padded to 4194304 × 4194304.* Shrink or leave"):
+        stack_images([wide, high])
 
 
 # --- .npz ------------------------------------------------------------------------------------
@@ -262,6 +309,33 @@ def test_an_npy_that_is_cut_short_or_none_is_named(tmp_path: Path) -> None:
         read_images(tmp_path)
 
 
+def npy(shape: str) -> bytes:
+    """An array that says it has a shape, and has four bytes."""
+    header = f"{{'descr': '|u1', 'fortran_order': False, 'shape': {shape}, }}".encode()
+    header += b" " * (-(len(header) + 11) % 64) + b"\n"
+    return b"\x93NUMPY\x01\x00" + len(header).to_bytes(2, "little") + header + b"abcd"
+
+
+def test_an_npz_whose_arrays_are_larger_than_it_is(tmp_path: Path) -> None:
+    for name, shape in (("claims", "(1000000, 1000, 1000)"), ("negative", "(-4, 1, 1)")):
+        with zipfile.ZipFile(tmp_path / f"{name}.npz", "w") as archive:
+            archive.writestr("images.npy", npy(shape))
+            archive.writestr("labels.npy", npy("(4,)"))
+        with pytest.raises(
+            ValueError, match=rf"{name}\.npz is damaged: images.npy says .* 4 bytes"
+        ):
+            read_images(tmp_path / f"{name}.npz")
+    with zipfile.ZipFile(tmp_path / "bomb.npz", "w", zipfile.ZIP_DEFLATED) as archive:
+        with archive.open("images.npy", "w", force_zip64=True) as file:
+            for _ in range(300):
+                file.write(bytes(2**20))
+        archive.writestr("labels.npy", npy("(4,)"))
+    assert (tmp_path / "bomb.npz").stat().st_size < 400_000
+    message = r"bomb\.npz: images\.npy would have 314,572,800 bytes, too many .* np\.savez"
+    with pytest.raises(ValueError, match=message):
+        read_images(tmp_path / "bomb.npz")
+
+
 # --- IDX -------------------------------------------------------------------------------------
 
 
@@ -309,6 +383,25 @@ def test_files_that_are_not_as_fashion_mnists_are_named(fashion: Path) -> None:
         read_images(fashion)
     labels.unlink()
     with pytest.raises(FileNotFoundError, match=r"fashion .* lacks train-labels-idx1-ubyte\."):
+        read_images(fashion)
+
+
+def test_an_idx_file_is_measured_before_it_is_read(
+    fashion: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    images = fashion / "train-images-idx3-ubyte.gz"
+    sizes = (2**31 - 1).to_bytes(4, "big")
+    header = b"\x00\x00\x08\x03" + 3 * sizes
+    images.write_bytes(gzip.compress(header + bytes(1000)))
+    with pytest.raises(ValueError, match=r"images\S+ cannot be read: .* too much for a file of"):
+        read_images(fashion)
+    images.write_bytes(header + bytes(1000))
+    with pytest.raises(ValueError, match=r"images\S+ cannot be read: .*1,016 bytes are there"):
+        read_images(fashion)
+
+    # A packed file that goes on and on is read no further than its header says.
+    images.write_bytes(gzip.compress(b"\x00\x00\x08\x01\x00\x00\x00\x0c" + bytes(10**7)))
+    with pytest.raises(ValueError, match=r"its header says \[12\], but 21 bytes are there"):
         read_images(fashion)
 
 

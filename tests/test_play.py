@@ -631,6 +631,9 @@ def test_a_recorded_quiz_replays_to_the_same_score(tmp_path: Path) -> None:
     ("change", "words"),
     [
         (lambda content: content[:-40], "damaged"),
+        (lambda content: "[" * 10**6, "nested too deeply"),
+        (lambda content: '{"seed": ' + "9" * 5000 + "}", "damaged"),
+        (lambda content: content + " " * 2**24, "longer than 16,777,216 bytes"),
         (lambda content: "[]", "not a recorded game"),
         (lambda content: content.replace('"version": 1', '"version": 2'), "has version 2"),
         (lambda content: content.replace("RAMCatch-v0", "RAMMNIST-v0"), "recorded in RAMMNIST"),

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
+import errno
 import json
 import math
+import os
+import re
 import signal
 import threading
 from collections.abc import Iterator
@@ -157,6 +160,153 @@ def test_stopped_and_resumed_is_as_if_not_stopped(
     for state in states:
         assert state.pop("seconds") > 0
     torch.testing.assert_close(*states, rtol=0, atol=0)
+
+
+class Killed(BaseException):
+    """Stands for a SIGKILL: nobody catches it."""
+
+
+class Writes:
+    """Counts the files that are put in place and the rows that are added, and kills at one."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.count = 0
+        self.kill_at: tuple[int, str] | None = None
+        replace, append = os.replace, RunFolder.append_metrics
+
+        def killing_replace(source: Any, target: Any) -> None:
+            self.come("before")
+            replace(source, target)
+            self.come("after")
+
+        def killing_append(folder: RunFolder, row: dict[str, float]) -> None:
+            self.come("before")
+            append(folder, row)
+            self.come("after")
+
+        monkeypatch.setattr(os, "replace", killing_replace)
+        monkeypatch.setattr(RunFolder, "append_metrics", killing_append)
+
+    def come(self, when: str) -> None:
+        self.count += when == "before"
+        if self.kill_at == (self.count, when):
+            raise Killed
+
+
+@pytest.mark.parametrize("when", ["before", "after"])
+def test_killed_at_any_write_and_resumed_is_as_if_not_killed(
+    tmp_path: Path, when: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = dataclasses.replace(SHORT, episodes=60)  # 6 updates, validations after 3 and 6
+    whole = RunFolder(tmp_path / "whole")
+    writes = Writes(monkeypatch)
+    make_trainer(config, whole).train()
+    # config.json, the first checkpoint, and at each validation a row, best and last, which are two
+    # files each, and the checkpoint; best only where it is the best.
+    assert writes.count in (1 + 1 + 2 * 6, 1 + 1 + 2 * 6 - 2)
+    for number in range(2, writes.count + 1):
+        folder = RunFolder(tmp_path / f"{number}")
+        writes.count, writes.kill_at = 0, (number, when)
+        with pytest.raises(Killed):
+            make_trainer(config, folder).train()
+        writes.kill_at = None
+        folder.unlock()
+        for name in ("best", "last"):
+            if (folder.path / f"{name}.safetensors").exists():
+                load_agent(folder.path / name)
+
+        resumed = make_trainer(config, RunFolder(folder.path))
+        resumed.resume()
+        assert resumed.train()
+        assert without_seconds(folder) == without_seconds(whole)
+        for name in ("best.safetensors", "last.safetensors", "best.json", "last.json"):
+            assert (folder.path / name).read_bytes() == (whole.path / name).read_bytes()
+        states = [one.load_state() | {"seconds": 0} for one in (folder, whole)]
+        torch.testing.assert_close(*states, rtol=0, atol=0)
+
+
+def test_a_full_disk_stops_the_run_and_leaves_its_checkpoint(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole, folder = RunFolder(tmp_path / "whole"), RunFolder(tmp_path / "run")
+    make_trainer(folder=whole).train()
+    trainer = make_trainer(folder=folder)
+    fsync = os.fsync
+
+    def fill(row: dict[str, float]) -> None:
+        def fail(descriptor: int) -> None:
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+        if row["update"] == 6:
+            monkeypatch.setattr(os, "fsync", fail)
+
+    with pytest.raises(OSError, match=r"No space left .* --resume " + re.escape(str(folder.path))):
+        trainer.train(fill)
+    monkeypatch.setattr(os, "fsync", fsync)
+    assert load_agent(folder.path / "last")[1]["update"] == 6
+    resumed = make_trainer(folder=folder)
+    resumed.resume()
+    assert resumed.update == 6
+    assert resumed.train()
+    assert weights(resumed) == weights(make_resumed(whole))
+    assert without_seconds(folder) == without_seconds(whole)
+
+
+def make_resumed(folder: RunFolder) -> Trainer:
+    trainer = make_trainer(folder=folder)
+    trainer.resume()
+    return trainer
+
+
+def test_a_run_that_trains_is_not_resumed_by_another(tmp_path: Path) -> None:
+    folder = RunFolder(tmp_path / "run")
+    make_trainer(folder=folder).train()
+    other = make_trainer(folder=RunFolder(folder.path))
+    for use in (other.resume, other.train):
+        with pytest.raises(BlockingIOError, match=r"run is being written by another run"):
+            use()
+
+
+def huge(shape: tuple[int, ...]) -> torch.Tensor:
+    """One value that a file may call a tensor of any shape."""
+    return torch.zeros(1).expand(shape)
+
+
+@pytest.mark.parametrize(
+    ("spoil", "message"),
+    [
+        (lambda state: state.pop("optimizer"), "'optimizer'"),
+        (lambda state: state.update(more=3), "'more'"),
+        (lambda state: state.update(update="3"), "update is '3'"),
+        (lambda state: state.update(best_error=None), "best_error is None"),
+        (lambda state: state.update(_sums={"loss": "1"}), "sum of loss is '1'"),
+        (lambda state: state.update(agent=[1]), "keys"),
+        (lambda state: state["agent"].popitem(), "agent has other weights"),
+        (
+            lambda state: state["agent"]["choice_head.bias"].fill_(math.nan),
+            r"agent\.choice_head\.bias has values that are NaN",
+        ),
+        (
+            lambda state: state["averaged"].update(n_averaged=huge((10**9,))),
+            r"averaged\.n_averaged is no torch\.int64 of shape \(\)",
+        ),
+        (
+            lambda state: state["optimizer"]["state"][0].update(exp_avg=huge((10**6, 10**6))),
+            r"optimizer\.0\.exp_avg is no torch\.float32 of shape",
+        ),
+        (lambda state: state["optimizer"]["state"].update({99: {}}), "index"),
+        (lambda state: state["optimizer"].update(state=3), ""),
+        (lambda state: state["optimizer"].update(param_groups=[]), ""),
+    ],
+)
+def test_a_strangers_checkpoint_is_checked(tmp_path: Path, spoil: Any, message: str) -> None:
+    folder = RunFolder(tmp_path / "run")
+    make_trainer(folder=folder).train()
+    state = folder.load_state()
+    spoil(state)
+    folder.save_state(state)
+    with pytest.raises(CheckpointError, match=r"resume\.pt does not fit .*" + message):
+        make_trainer(folder=folder).resume()
 
 
 def test_a_signal_while_ranks_are_asked_stops_them_the_next_time(

@@ -1,0 +1,25 @@
+"""Runs that are really killed: they are resumed, and end as the run that was not."""
+
+from __future__ import annotations
+
+import json
+import signal
+import sys
+from pathlib import Path
+
+import pytest
+
+sys.path.append(str(Path(__file__).parent.parent / "tools"))
+import kill_runs
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="Windows has no SIGKILL")
+def test_two_kills(tmp_path: Path) -> None:
+    path = tmp_path / "kills.json"
+    with pytest.raises(SystemExit) as exit_info:
+        kill_runs.main(["--kills", "2", "--epochs", "8", "--save", str(path)])
+    result = json.loads(path.read_text())
+    assert (result["kills"], result["differences"]) == (2, [])
+    assert exit_info.value.code == 0
+    assert len(result["moments"]) == 2
+    assert result["commit"] is not None
