@@ -250,16 +250,26 @@ def finish_run(
     Raises:
         ValueError: if the folder holds a run with other settings.
     """
-    folder, evaluation_path = RunFolder(path), path / "evaluation.json"
+    folder = RunFolder(path)
     if folder.config_path.is_file():
         _check_same(folder, run)
     else:
         folder.create(run)
+    try:
+        folder.lock()
+        return _finish_locked(folder, train)
+    finally:
+        folder.unlock()
+
+
+def _finish_locked(folder: RunFolder, train: Callable[[RunFolder, bool], None]) -> dict[str, Any]:
+    """What `finish_run` does, once no other process writes in the folder."""
+    evaluation_path = folder.path / "evaluation.json"
     if evaluation_path.is_file():
-        print(f"{path}: finished already")
+        print(f"{folder.path}: finished already")
     else:
         is_begun = folder.state_path.is_file()
-        print(f"{path}: {'goes on' if is_begun else 'begins'}")
+        print(f"{folder.path}: {'goes on' if is_begun else 'begins'}")
         if not is_begun:  # or stopped before its first checkpoint
             folder.metrics_path.unlink(missing_ok=True)
         train(folder, is_begun)
