@@ -5,7 +5,8 @@
 
 Needs pip install "ram-gym[agent,sb3]". None of these agents can say (location, choice), so a
 wrapper says it in their way: cells of a grid, or a vector of numbers for SAC. The default steps
-suit PPO, with and without a memory. A2C is still at chance after them; SAC is slow for each step.
+suit PPO, with and without a memory, and TRPO. A2C is still at chance after them; SAC is slow for
+each step.
 """
 
 from __future__ import annotations
