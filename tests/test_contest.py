@@ -132,3 +132,19 @@ def test_the_table_in_a_page(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"page\.md has 0 lines <!-- table -->: expected two"):
         contest.put_table(page, "| new |\n")
     assert page.read_text() == "Above.\n"
+
+
+def test_the_guide_shows_the_table_of_the_results() -> None:
+    root = Path(__file__).parent.parent
+    folder = root / "results" / "contest"
+    results = {
+        env_id: contest._read(folder / f"{env_id}.json") for env_id in contest.Settings().env_ids
+    }
+    table = contest.make_table(results)
+    assert (folder / "table.md").read_text() == table
+    assert table in (root / "docs" / "contest.md").read_text()
+    for env_id, rows in results.items():
+        if rows:  # Catch has not been held yet
+            everybody = {(name, seed) for name in contestants(env_id) for seed in (0, 1, 2)}
+            assert {(row["agent"], row["seed"]) for row in rows} == everybody
+            assert {row["dataset"] for row in rows} <= {"mnist", None}
