@@ -7,8 +7,6 @@ Both side by side in one run, one thread, random actions drawn beforehand.
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,6 +15,7 @@ import gymnasium as gym
 import tyro
 from gymnasium.vector import AutoresetMode
 
+from ram_agent.bench import calls_per_second
 from ram_agent.provenance import provenance
 from ram_envs.files import write_json
 from ram_envs.registration import CLASSIFICATION
@@ -44,15 +43,6 @@ class Settings:
     """Write the figures to this JSON file."""
 
 
-def measure(step: Callable[[Any], Any], actions: list[Any], seconds: float) -> float:
-    """Calls of `step` per second."""
-    count, started = 0, time.perf_counter()
-    while (elapsed := time.perf_counter() - started) < seconds:
-        step(actions[count % len(actions)])
-        count += 1
-    return count / elapsed
-
-
 def main(settings: Settings) -> None:
     rows = []
     for env_id in ("RAMMNIST-v0", "RAMClutteredMNIST-v0", "RAMCatch-v0"):
@@ -70,10 +60,14 @@ def main(settings: Settings) -> None:
         adapted.reset()
         native.action_space.seed(0)
         actions = [native.action_space.sample() for _ in range(16)]
+        step_native, step_adapted = (
+            lambda step, envs=envs, actions=actions: envs.step(actions[step % 16])
+            for envs in (native, adapted)
+        )
         best_native, best_adapted = 0.0, 0.0
         for _ in range(settings.repeats):
-            best_native = max(best_native, measure(native.step, actions, settings.seconds))
-            best_adapted = max(best_adapted, measure(adapted.step, actions, settings.seconds))
+            best_native = max(best_native, calls_per_second(step_native, settings.seconds))
+            best_adapted = max(best_adapted, calls_per_second(step_adapted, settings.seconds))
         cost = 100 * (1 - best_adapted / best_native)
         rows.append(
             {

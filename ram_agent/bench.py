@@ -196,16 +196,21 @@ def env_probes(env_id: str, command: Bench) -> list[Probe]:
     ]
 
 
+def calls_per_second(call: Callable[[int], Any], seconds: float) -> float:
+    """How often call(0), call(1), … was made in a second."""
+    calls, started = 0, time.perf_counter()
+    while (elapsed := time.perf_counter() - started) < seconds:
+        call(calls)
+        calls += 1
+    return calls / elapsed
+
+
 def step_many(envs: gym.vector.VectorEnv[Any, Any, Any], seconds: float) -> float:
     """Env-steps per second with random actions, drawn beforehand."""
     envs.reset(seed=0)
     envs.action_space.seed(0)
     actions = [envs.action_space.sample() for _ in range(16)]
-    steps, started = 0, time.perf_counter()
-    while (elapsed := time.perf_counter() - started) < seconds:
-        envs.step(actions[steps % len(actions)])
-        steps += 1
-    return steps * envs.num_envs / elapsed
+    return envs.num_envs * calls_per_second(lambda step: envs.step(actions[step % 16]), seconds)
 
 
 def step_single(env: gym.Env[Any, Any], seconds: float) -> float:
@@ -213,12 +218,12 @@ def step_single(env: gym.Env[Any, Any], seconds: float) -> float:
     env.reset(seed=0)
     env.action_space.seed(0)
     actions = [env.action_space.sample() for _ in range(16)]
-    steps, started = 0, time.perf_counter()
-    while (elapsed := time.perf_counter() - started) < seconds:
-        if env.step(actions[steps % len(actions)])[2]:
+
+    def step_once(step: int) -> None:
+        if env.step(actions[step % 16])[2]:
             env.reset()
-        steps += 1
-    return steps / elapsed
+
+    return calls_per_second(step_once, seconds)
 
 
 def retina_probes() -> list[Probe]:
@@ -231,11 +236,7 @@ def retina_probes() -> list[Probe]:
     retina.fill(padded, images, np.arange(batch))
 
     def rate(look: Callable[[Any], Any], seconds: float) -> float:
-        steps, started = 0, time.perf_counter()
-        while (elapsed := time.perf_counter() - started) < seconds:
-            look(locations[steps % len(locations)])
-            steps += 1
-        return steps * batch / elapsed
+        return batch * calls_per_second(lambda step: look(locations[step % 16]), seconds)
 
     name = "retina 12 × 12 × 3, 60 × 60, batch 128"
     return [
@@ -383,11 +384,8 @@ def _matmul_rate(seconds: float) -> float:
     """GFLOP/s of a large matrix product in one thread."""
     left, right = torch.rand(2, MATMUL_SIZE, MATMUL_SIZE)
     result = torch.mm(left, right)
-    products, started = 0, time.perf_counter()
-    while (elapsed := time.perf_counter() - started) < seconds:
-        torch.mm(left, right, out=result)
-        products += 1
-    return 2 * MATMUL_SIZE**3 * products / elapsed / 1e9
+    products = calls_per_second(lambda _: torch.mm(left, right, out=result), seconds)
+    return 2 * MATMUL_SIZE**3 * products / 1e9
 
 
 # --- other projects ----------------------------------------------------------------------------
@@ -420,11 +418,7 @@ def _envpool() -> Probe:
     actions = np.random.default_rng(0).integers(0, 3, (16, 128), np.int32)
 
     def rate(seconds: float) -> float:
-        steps, started = 0, time.perf_counter()
-        while (elapsed := time.perf_counter() - started) < seconds:
-            envs.step(actions[steps % len(actions)])
-            steps += 1
-        return steps * 128 / elapsed
+        return 128 * calls_per_second(lambda step: envs.step(actions[step % 16]), seconds)
 
     return Probe("envpool Catch-v0, the whole 10 × 5 screen, vector × 128", "env-steps/s", rate)
 
@@ -435,12 +429,11 @@ def _bsuite() -> Probe:
     env = Catch()
     env.reset()
 
+    def step_once(step: int) -> None:
+        if env.step(step % 3).last():
+            env.reset()
+
     def rate(seconds: float) -> float:
-        steps, started = 0, time.perf_counter()
-        while (elapsed := time.perf_counter() - started) < seconds:
-            if env.step(steps % 3).last():
-                env.reset()
-            steps += 1
-        return steps / elapsed
+        return calls_per_second(step_once, seconds)
 
     return Probe("bsuite Catch, the whole 10 × 5 screen, single", "env-steps/s", rate)
