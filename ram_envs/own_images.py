@@ -12,7 +12,7 @@ import zipfile
 import zlib
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -291,22 +291,31 @@ def _check_npz(archive: zipfile.ZipFile, path: Path) -> None:
                 "file so short. If they are right, write it with np.savez, uncompressed."
             )
         with archive.open(member) as file:
-            if file.read(6) != b"\x93NUMPY":
+            header = _read_npy_header(file)
+            if header is None:
                 continue  # numpy makes bytes of it, and we name it
-        with archive.open(member) as file:
-            version = np.lib.format.read_magic(file)
-            read_header = (
-                np.lib.format.read_array_header_1_0
-                if version == (1, 0)
-                else np.lib.format.read_array_header_2_0
-            )
-            shape, _, dtype = read_header(file)
+            shape, dtype = header
             there = member.file_size - file.tell()
         if not dtype.hasobject and math.prod(shape) * dtype.itemsize != there:
             raise ValueError(
                 f"{path} is damaged: {member.filename} says {shape} {dtype}, but {there:,} bytes "
                 "are there."
             )
+
+
+def _read_npy_header(file: IO[bytes]) -> tuple[tuple[int, ...], np.dtype[Any]] | None:
+    """Shape and dtype of the array that follows, or None if the file is no .npy."""
+    try:
+        version = np.lib.format.read_magic(file)
+    except ValueError:
+        return None
+    read_header = (
+        np.lib.format.read_array_header_1_0
+        if version == (1, 0)
+        else np.lib.format.read_array_header_2_0
+    )
+    shape, _, dtype = read_header(file)
+    return shape, dtype
 
 
 def _npz_parts(arrays: Mapping[str, Any], path: Path) -> dict[Split, Part]:
@@ -383,14 +392,12 @@ def _missing_bytes(path: Path) -> str | None:
     """That an .npy is cut short, in words, if it is."""
     with path.open("rb") as file:
         try:
-            version = np.lib.format.read_magic(file)
-            read_header = {
-                (1, 0): np.lib.format.read_array_header_1_0,
-                (2, 0): np.lib.format.read_array_header_2_0,
-            }[version]
-            shape, _, dtype = read_header(file)
-        except (ValueError, KeyError):
+            header = _read_npy_header(file)
+        except ValueError:
             return None
+        if header is None:
+            return None
+        shape, dtype = header
         expected = file.tell() + math.prod(shape) * dtype.itemsize
     found = path.stat().st_size
     if found >= expected:
