@@ -12,7 +12,6 @@ from abc import ABC, abstractmethod
 from typing import Any
 
 import gymnasium as gym
-import numpy as np
 import torch
 import torch.nn.functional as F
 from sb3_contrib import TRPO, RecurrentPPO
@@ -25,7 +24,7 @@ from ram_agent import RAMAgent
 from ram_agent.config import preset
 from ram_agent.trainer import Trainer
 from ram_envs.registration import CLASSIFICATION
-from ram_envs.sb3 import SB3VecEnv
+from ram_envs.sb3 import GlimpseFeatures, SB3VecEnv
 from ram_envs.wrappers import vector
 
 GRID = 6  # cells a side, of locations for agents that cannot name points
@@ -195,21 +194,6 @@ class StableBaselinesAgent(Contestant):
 
     def predict(self, observation: Any, state: Any, episode_start: Any, deterministic: bool) -> Any:
         return self.model.predict(observation, state, episode_start, deterministic)
-
-
-class GlimpseFeatures(BaseFeaturesExtractor):
-    """What was seen and where, joined, as in RAM's glimpse network."""
-
-    def __init__(self, observation_space: gym.spaces.Dict, pixel_scale: float) -> None:
-        super().__init__(observation_space, features_dim=256)
-        self.pixel_scale = pixel_scale
-        self.what = nn.Linear(int(np.prod(observation_space["glimpse"].shape)), 128)
-        self.where = nn.Linear(int(np.prod(observation_space["location"].shape)), 128)
-
-    def forward(self, observations: dict[str, Tensor]) -> Tensor:
-        what = self.what(self.pixel_scale * observations["glimpse"].flatten(1))
-        where = self.where(observations["location"])
-        return torch.relu(torch.cat([what, where], dim=1))
 
 
 class PPOAgent(StableBaselinesAgent):

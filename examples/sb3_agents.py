@@ -22,12 +22,11 @@ from sb3_contrib import TRPO, RecurrentPPO
 from stable_baselines3 import A2C, PPO, SAC
 from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.evaluation import evaluate_policy
-from stable_baselines3.common.torch_layers import BaseFeaturesExtractor
 from stable_baselines3.common.vec_env import VecMonitor
-from torch import Tensor, nn
+from torch import nn
 
 import ram_envs  # noqa: F401  registers the ids
-from ram_envs.sb3 import SB3VecEnv
+from ram_envs.sb3 import GlimpseFeatures, SB3VecEnv
 from ram_envs.wrappers import vector
 
 
@@ -42,21 +41,6 @@ class Settings:
     num_envs: int = 256
     eval_episodes: int = 500
     seed: int = 0
-
-
-class GlimpseFeatures(BaseFeaturesExtractor):
-    """What was seen and where, joined, as in RAM's glimpse network."""
-
-    def __init__(self, observation_space: gym.spaces.Dict, size: int = 128) -> None:
-        super().__init__(observation_space, features_dim=2 * size)
-        self.what = nn.Linear(int(np.prod(observation_space["glimpse"].shape)), size)
-        self.where = nn.Linear(int(np.prod(observation_space["location"].shape)), size)
-
-    def forward(self, observations: dict[str, Tensor]) -> Tensor:
-        # Pixels are mostly 0; thrice as large, they weigh as much as the location.
-        what = self.what(3 * observations["glimpse"].flatten(1))
-        where = self.where(observations["location"])
-        return torch.relu(torch.cat([what, where], dim=1))
 
 
 class PrintReturns(BaseCallback):

@@ -1,13 +1,16 @@
-"""The native vector environments as a `VecEnv` of Stable-Baselines3.
+"""The native vector environments as a `VecEnv` of Stable-Baselines3, and features for its agents.
 
     envs = gym.make_vec("RAMCatch-v0", num_envs=64, autoreset_mode="SameStep")
-    model = PPO("MultiInputPolicy", VecMonitor(SB3VecEnv(vector.GridAction(envs))))
+    policy_kwargs = {"features_extractor_class": GlimpseFeatures, "net_arch": [128]}
+    envs = VecMonitor(SB3VecEnv(vector.GridAction(envs)))
+    model = PPO("MultiInputPolicy", envs, policy_kwargs=policy_kwargs)
 
 Needs Stable-Baselines3: pip install "ram-gym[sb3]".
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -18,6 +21,8 @@ from gymnasium import spaces
 from gymnasium.vector import AutoresetMode
 
 try:
+    import torch
+    from stable_baselines3.common.torch_layers import BaseFeaturesExtractor
     from stable_baselines3.common.vec_env import VecEnv
 except ImportError as error:
     raise gym.error.DependencyNotInstalled(
@@ -119,6 +124,31 @@ class SB3VecEnv(VecEnv):
 
     def env_is_wrapped(self, wrapper_class: Any, indices: Any = None) -> list[bool]:
         return [False for _ in self._get_indices(indices)]
+
+
+class GlimpseFeatures(BaseFeaturesExtractor):
+    """What was seen and where, joined, as in RAM's glimpse network: a features extractor.
+
+    Args:
+        observation_space: Dict(glimpse=…, location=…), or a stack of these.
+        size: width of each of the two.
+        pixel_scale: factor on the pixels, which are mostly near 0 and else weigh less than the
+            location.
+    """
+
+    def __init__(
+        self, observation_space: spaces.Dict, size: int = 128, pixel_scale: float = 3.0
+    ) -> None:
+        super().__init__(observation_space, features_dim=2 * size)
+        self.pixel_scale = pixel_scale
+        self.what = torch.nn.Linear(math.prod(observation_space["glimpse"].shape or ()), size)
+        self.where = torch.nn.Linear(math.prod(observation_space["location"].shape or ()), size)
+
+    def forward(self, observations: dict[str, torch.Tensor]) -> torch.Tensor:
+        """Observations of B environments to features (B, 2 · size)."""
+        what = self.what(self.pixel_scale * observations["glimpse"].flatten(1))
+        where = self.where(observations["location"])
+        return torch.relu(torch.cat([what, where], dim=1))
 
 
 def _one_by_one(infos: dict[str, Any], num_envs: int) -> list[dict[str, Any]]:

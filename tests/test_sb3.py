@@ -12,13 +12,14 @@ from gymnasium.vector import AutoresetMode
 
 pytest.importorskip("stable_baselines3", reason="the extra sb3 is not installed")
 
+import torch
 from stable_baselines3 import A2C
 from stable_baselines3.common.env_checker import check_env
 from stable_baselines3.common.vec_env import DummyVecEnv, VecMonitor
 
 import ram_envs
 from ram_envs import wrappers
-from ram_envs.sb3 import SB3VecEnv
+from ram_envs.sb3 import GlimpseFeatures, SB3VecEnv
 from ram_envs.wrappers import vector
 
 IDS: dict[str, dict[str, Any]] = {
@@ -130,3 +131,24 @@ def test_an_agent_learns_and_its_episodes_are_counted() -> None:
     assert len(recent) == 100
     assert np.mean(recent) > 0.95
     assert {episode["l"] for episode in model.ep_info_buffer or []} == {1}
+
+
+def test_features_are_what_and_where_side_by_side() -> None:
+    space = gym.spaces.Dict(
+        glimpse=gym.spaces.Box(0, 1, (2, 1, 1), np.float32),
+        location=gym.spaces.Box(-1, 1, (2,), np.float32),
+    )
+    features = GlimpseFeatures(space, size=1, pixel_scale=10.0)
+    assert features.features_dim == 2
+    with torch.no_grad():
+        features.what.weight.copy_(torch.tensor([[1.0, 2.0]]))
+        features.where.weight.copy_(torch.tensor([[1.0, -1.0]]))
+        features.what.bias.fill_(0.5)
+        features.where.bias.fill_(0.25)
+    seen = {
+        "glimpse": torch.tensor([0.1, 0.2, 0.0, 0.0]).view(2, 2, 1, 1),
+        "location": torch.tensor([[0.5, 0.25], [-1.0, 1.0]]),
+    }
+    # 10 · 0.1 + 2 · 10 · 0.2 + 0.5 and 0.5 − 0.25 + 0.25; 0.5, and −1 − 1 + 0.25 cut off at 0
+    expected = torch.tensor([[5.5, 0.5], [0.5, 0.0]])
+    torch.testing.assert_close(features(seen), expected)
