@@ -156,6 +156,9 @@ class Watch:
     run: tyro.conf.Positional[str]
     """A run's folder, the path of weights (.safetensors), or pretrained:NAME."""
 
+    env_id: str | None = None
+    """Another environment than the agent's own, whose glimpses have the same shape."""
+
     save: Path | None = None
     """Instead of a window: an animation (.gif), or the last frames side by side (.png)."""
 
@@ -265,12 +268,11 @@ def evaluate_run(command: Evaluate) -> None:
     """`ram evaluate`."""
     torch.set_num_threads(1)
     agent, facts = load_agent(command.run)
-    env_id, keywords = own_env(facts)
+    env_id, keywords = own_env(facts, command.env_id)
     if command.dataset is not None:
         keywords["dataset"] = command.dataset
     if command.num_glimpses is not None:
         keywords["num_glimpses"] = command.num_glimpses
-    env_id = command.env_id or env_id
     result = evaluate_all(
         agent, env_id, command.split, command.num_episodes, command.seed, keywords
     )
@@ -290,7 +292,7 @@ def watch(command: Watch) -> None:
     if command.episodes < 1:
         raise ValueError(f"episodes={command.episodes}: expected 1 or more.")
     agent, facts = load_agent(command.run)
-    env_id, keywords = own_env(facts)
+    env_id, keywords = own_env(facts, command.env_id)
     episodes = range(command.start, command.start + command.episodes)
     if command.save is not None:
         save_watched(
@@ -373,7 +375,7 @@ def _resumed_run(command: Train, folder: RunFolder) -> dict[str, Any]:
             f"--resume {folder.path} goes on with the settings of that run ({run['env_id']}) and "
             "takes no others. Leave them out, or start a new run with them."
         )
-    check_env(run["env_id"], run["env_kwargs"])
+    check_env(run["env_id"], run["env_kwargs"], command.env_id)
     folder.lock()
     folder.check_fits(config_from_json(AgentConfig, run["agent"]))
     return run

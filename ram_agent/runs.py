@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -106,20 +107,25 @@ def show_trained(trainer: Trainer, folder: RunFolder) -> None:
     print(f"What it looked at: {folder.path / 'fixations.png'}")
 
 
-def own_env(facts: dict[str, Any]) -> tuple[str, dict[str, Any]]:
-    """The id and keywords of the environment that an agent was trained in."""
+def own_env(facts: dict[str, Any], named: str | None = None) -> tuple[str, dict[str, Any]]:
+    """The id and keywords of the environment that an agent was trained in; a `named` id instead."""
     if "env_id" not in facts:
         raise ValueError("these weights don't say which environment they were trained in.")
-    check_env(facts["env_id"], facts.get("env_kwargs"))
-    return facts["env_id"], dict(facts["env_kwargs"])
+    check_env(facts["env_id"], facts.get("env_kwargs"), named)
+    return named or facts["env_id"], dict(facts["env_kwargs"])
 
 
-def check_env(env_id: Any, keywords: Any) -> None:
-    """Refuse what a stranger's file may name: Gymnasium would import the module of "module:id"."""
-    if env_id not in list(gym.registry):
+def check_env(env_id: Any, keywords: Any, named: str | None = None) -> None:
+    """Refuse what a stranger's file may name, unless the user named an id: that one is trusted.
+
+    Gymnasium would import the module of "module:id", and so run it; one that is imported already
+    runs nothing more.
+    """
+    module, _, name = str(env_id).rpartition(":")
+    if named is None and not (module in sys.modules if module else name in gym.registry):
         raise ValueError(
-            f"these weights are of the environment {env_id!r}: expected one that is registered, as "
-            f"{', '.join(ENVS)} are. Import its module first."
+            f"it is of the environment {env_id!r}: expected one that is registered, as "
+            f"{', '.join(ENVS)} are. If you trust its module, name the id on the command line too."
         )
     if not isinstance(keywords, dict) or not keywords.keys() <= {"dataset", *SIZES}:
         raise ValueError(f"env_kwargs are {keywords!r}: expected only dataset, {', '.join(SIZES)}.")

@@ -11,6 +11,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import gymnasium as gym
 import numpy as np
 import pytest
 from PIL import Image
@@ -504,6 +505,39 @@ def test_a_strangers_environment_is_checked_before_it_is_made(
         assert named in fail(capsys, *command)
     assert named in fail(capsys, "train", "--resume", copied_run)
     assert not harm.exists()
+
+
+def test_an_environment_of_ones_own_module(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "own_module.py").write_text(
+        "import gymnasium, ram_envs.classification_env as made\n"
+        "env, vector = made.ClassificationEnv, made.ClassificationVectorEnv\n"
+        "gymnasium.register('Own-v0', env, vector_entry_point=vector)\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setattr(gym.envs.registration, "registry", dict(gym.registry))
+    monkeypatch.setattr(gym, "registry", gym.envs.registration.registry)
+    out, own = tmp_path / "run", "own_module:Own-v0"
+    main(["train", own, *BRIEF[1:], "--out", str(out)])
+    assert (out / "evaluation.json").is_file()  # to the end, its module being imported
+
+    monkeypatch.delitem(sys.modules, "own_module")  # as in another process
+    gym.registry.pop("Own-v0")
+    for command in (
+        ["evaluate", out],
+        ["watch", out, "--save", "a.png"],
+        ["train", "--resume", out],
+    ):
+        said = fail(capsys, *command)
+        assert f"{own!r}: expected one that is registered" in said
+        assert "name the id on the command line too" in said
+    assert "Own-v0" not in gym.registry
+    main(["evaluate", str(out), "--env-id", own])
+    main(["watch", str(out), "--env-id", own, "--save", str(tmp_path / "a.png")])
+    main(["train", own, "--resume", str(out)])
+    assert capsys.readouterr().out.count("own_module:Own-v0, digits, test split") == 2
+    assert frame_count(tmp_path / "a.png") == 1
 
 
 def test_settings_that_do_not_fit_the_checkpoint_are_refused_before_a_network_is_made(
