@@ -190,7 +190,10 @@ class ControlTrainer:
         print_progress(row)
 
     def resume(self) -> None:
-        """Go on from the folder's checkpoint."""
+        """Go on from the folder's checkpoint; begin, if the run was stopped before its first."""
+        if not self.folder.state_path.is_file():
+            self.folder.metrics_path.unlink(missing_ok=True)
+            return
         state = self.folder.load_state()
         self.network.load_state_dict(state["network"])
         self.optimizer.load_state_dict(state["optimizer"])

@@ -205,10 +205,9 @@ def _trained_ram(command: Reproduce, name: str, entry: Ram, seed: int) -> dict[s
         keywords = {"dataset": command.run_dataset, "num_glimpses": entry.num_glimpses}
     run = describe_run(env_id, keywords, "default", agent_config, train_config)
 
-    def train(folder: RunFolder, is_begun: bool) -> None:
+    def train(folder: RunFolder) -> None:
         trainer = make_trainer(run, folder)
-        if is_begun:
-            trainer.resume()
+        trainer.resume()
         if not trainer.train(report=print_progress):
             raise KeyboardInterrupt  # which the trainer took for itself, to save
         show_trained(trainer, folder)
@@ -225,10 +224,9 @@ def _trained_control(command: Reproduce, name: str, entry: Control, seed: int) -
     config = ControlConfig(entry.network, seed, math.ceil(entry.share * episodes))
     run = describe_control(env_id, {"dataset": command.run_dataset}, config)
 
-    def train(folder: RunFolder, is_begun: bool) -> None:
+    def train(folder: RunFolder) -> None:
         trainer = ControlTrainer(run, folder)
-        if is_begun:
-            trainer.resume()
+        trainer.resume()
         trainer.train()
         measure_best(trainer, folder.read_config())
 
@@ -237,14 +235,14 @@ def _trained_control(command: Reproduce, name: str, entry: Control, seed: int) -
 
 
 def finish_run(
-    path: Path, run: dict[str, Any], train: Callable[[RunFolder, bool], None]
+    path: Path, run: dict[str, Any], train: Callable[[RunFolder], None]
 ) -> dict[str, Any]:
     """evaluation.json of the run in `path`, after doing what of it is not done yet.
 
     Args:
         path: the run's folder.
         run: what a new run's config.json would be.
-        train: called with the folder, and whether it holds a checkpoint to go on from; it writes
+        train: called with the folder; goes on from its checkpoint, if there is one, and writes
             evaluation.json.
 
     Raises:
@@ -262,17 +260,14 @@ def finish_run(
         folder.unlock()
 
 
-def _finish_locked(folder: RunFolder, train: Callable[[RunFolder, bool], None]) -> dict[str, Any]:
+def _finish_locked(folder: RunFolder, train: Callable[[RunFolder], None]) -> dict[str, Any]:
     """What `finish_run` does, once no other process writes in the folder."""
     evaluation_path = folder.path / "evaluation.json"
     if evaluation_path.is_file():
         print(f"{folder.path}: finished already")
     else:
-        is_begun = folder.state_path.is_file()
-        print(f"{folder.path}: {'goes on' if is_begun else 'begins'}")
-        if not is_begun:  # or stopped before its first checkpoint
-            folder.metrics_path.unlink(missing_ok=True)
-        train(folder, is_begun)
+        print(f"{folder.path}: {'goes on' if folder.has_begun else 'begins'}")
+        train(folder)
     return read_json(evaluation_path)
 
 

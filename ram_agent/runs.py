@@ -147,7 +147,6 @@ def evaluate_all(
 ) -> dict[str, dict[str, Any]]:
     """Learned gaze, mean and sampled, beside the controls."""
     envs = make_split(env_id, EVALUATION_ENVS, split, **keywords)
-    agent.check_fits(envs.single_observation_space, envs.single_action_space)
     runs: dict[str, tuple[Gaze, bool]] = {
         "learned gaze": ("learned", True),
         "learned gaze, sampled": ("learned", False),
@@ -225,6 +224,5 @@ def save_watched(
     from ram_agent.pictures import play_frames, save_picture
 
     envs = make_split(env_id, 1, split, render_mode="rgb_array", **keywords)
-    agent.check_fits(envs.single_observation_space, envs.single_action_space)
     frames = play_frames(agent, envs, episodes, deterministic)
     save_picture(list(tqdm(frames, "drawing", len(episodes), disable=None, leave=False)), path)

@@ -175,3 +175,12 @@ def test_a_training_that_was_stopped_and_resumed_is_the_one_that_was_not(tmp_pat
 def test_bad_settings_are_named(settings: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         ControlConfig(**{"network": "conv", "seed": 0, "episodes": 1, **settings})
+
+
+def test_one_that_was_killed_before_its_first_checkpoint_begins(tmp_path: Path) -> None:
+    make_trainer(tmp_path / "run").train()
+    (tmp_path / "run" / "resume.pt").unlink()  # the metrics are written before it
+    begun = make_trainer(tmp_path / "run")
+    begun.resume()
+    assert begun.update == 0
+    assert begun.folder.read_metrics() == []
