@@ -10,6 +10,7 @@ import io
 import os
 import re
 import sys
+import traceback
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -28,7 +29,7 @@ T = TypeVar("T")
 LONGEST_SILENCE = timedelta(seconds=60)
 
 
-@dataclass(frozen=True)
+@dataclass
 class Ranks:
     """This process among those that train together; without arguments, it is alone.
 
@@ -109,6 +110,8 @@ class Ranks:
         try:
             collective(*args, **keywords)
         except RuntimeError as error:
+            traceback.clear_frames(error.__traceback__)  # which refer to the group
+            keywords.clear()
             # The first sentence, without the C++ file in front of it.
             reason = re.sub(r"^\[.*?\] ", "", str(error).splitlines()[0]).split(". ")[0]
             raise ConnectionError(
@@ -137,15 +140,19 @@ def join_ranks(device: torch.device) -> Iterator[Ranks]:
     if on_gpu:
         torch.cuda.set_device(device)
     dist.init_process_group("nccl" if on_gpu else "gloo")
+    ranks = Ranks(
+        dist.get_rank(),
+        dist.get_world_size(),
+        str(device) if on_gpu else "cpu",
+        dist.new_group(timeout=LONGEST_SILENCE),
+    )
     try:
-        yield Ranks(
-            dist.get_rank(),
-            dist.get_world_size(),
-            str(device) if on_gpu else "cpu",
-            dist.new_group(timeout=LONGEST_SILENCE),
-        )
+        yield ranks
     finally:
-        dist.destroy_process_group()  # a process that leaves its threads running is aborted
+        # A process that ends with the group's threads running is aborted, and they run as long as
+        # anything refers to it.
+        ranks.group = None
+        dist.destroy_process_group()
 
 
 def _num_ranks() -> int:
