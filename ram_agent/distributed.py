@@ -9,6 +9,7 @@ from __future__ import annotations
 import io
 import os
 import re
+import signal
 import sys
 import traceback
 from collections.abc import Callable, Iterator, Sequence
@@ -148,6 +149,10 @@ def join_ranks(device: torch.device) -> Iterator[Ranks]:
     )
     try:
         yield ranks
+    except ConnectionError:
+        # torchrun notices a lost rank too, and ends the others; what they have to say comes first.
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        raise
     finally:
         # A process that ends with the group's threads running is aborted, and they run as long as
         # anything refers to it.
