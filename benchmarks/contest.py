@@ -9,12 +9,11 @@ pip install "ram-gym[agent,sb3,figures]".
 
 from __future__ import annotations
 
+import functools
 import json
-import multiprocessing
 import statistics
 import time
 from collections.abc import Iterable
-from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,6 +22,7 @@ import numpy as np
 import torch
 import tyro
 from contestants import Contestant, contestants
+from side_by_side import put_table, run_side_by_side
 
 from ram_agent.provenance import provenance
 from ram_envs.files import write_bytes, write_json
@@ -31,7 +31,6 @@ from ram_envs.registration import CLASSIFICATION
 VALIDATION_EPISODES = 2_000  # for each point of a curve
 TEST_EPISODES = 10_000
 POINTS = 12  # of a curve
-MARK = "<!-- table -->"
 # Where there are no images in splits, the split is one of seeds; training draws from others.
 SEEDS = {"test": 0, "validation": 2**40}
 
@@ -81,21 +80,12 @@ def main(settings: Settings) -> None:
         and not any((row["agent"], row["seed"]) == (name, seed) for row in results[env_id])
     ]
     facts = provenance()
-    context = multiprocessing.get_context("spawn")
-    failures: list[BaseException] = []
-    with ProcessPoolExecutor(settings.jobs, context) as pool:
-        runs = {pool.submit(_run, *which, settings): which for which in waiting}
-        for run in as_completed(runs):
-            if (failure := run.exception()) is not None:  # the others' results are kept
-                failures.append(failure)
-                continue
-            env_id, name, seed = runs[run]
-            row = {**run.result(), **facts}
-            results[env_id].append(row)
-            write_json(settings.out / f"{env_id}.json", results[env_id])
-            print(f"{env_id}, {name}, seed {seed}: {_outcome(row)}")
-    if failures:
-        raise failures[0]
+    run = functools.partial(_run, settings=settings)
+    for (env_id, name, seed), result in run_side_by_side(run, waiting, settings.jobs):
+        row = {**result, **facts}
+        results[env_id].append(row)
+        write_json(settings.out / f"{env_id}.json", results[env_id])
+        print(f"{env_id}, {name}, seed {seed}: {_outcome(row)}")
     table = make_table(results)
     write_bytes(settings.out / "table.md", table.encode())
     draw_curves(results, settings.out / "curves.png")
@@ -189,15 +179,6 @@ def _outcome(row: Row) -> str:
     last = row["curve"][-1]
     spent = f"{last['steps']:,} steps, {last['cpu_seconds']:.0f} s"
     return f"{row['test_error']:.2f} % after {spent}"
-
-
-def put_table(page: Path, table: str) -> None:
-    """Replace what stands between the marks of a page."""
-    text = page.read_text(encoding="utf-8")
-    if text.count(MARK) != 2:
-        raise ValueError(f"{page} has {text.count(MARK)} lines {MARK}: expected two.")
-    before, _, after = text.split(MARK)
-    write_bytes(page, f"{before}{MARK}\n{table}{MARK}{after}".encode())
 
 
 def draw_curves(results: dict[str, list[Row]], path: Path) -> None:

@@ -1,0 +1,198 @@
+"""What each part of the training recipe is worth: one change at a time, in short trainings.
+
+    OMP_NUM_THREADS=1 python benchmarks/ablations.py --dataset mnist --page docs/recipe.md
+
+Measured on the validation split alone, so that nothing here is chosen by the test split. What is in
+the file already is not run again. Needs pip install "ram-gym[agent]".
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import json
+import statistics
+import time
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+import tyro
+from side_by_side import put_table, run_side_by_side
+
+from ram_agent.config import preset
+from ram_agent.provenance import provenance
+from ram_agent.runs import describe_run, make_trainer
+from ram_envs.files import write_json
+
+Row = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Change:
+    """What differs from the default preset.
+
+    part      of the recipe
+    now       how it is in the default preset
+    instead   how it is here
+    agent     settings of AgentConfig
+    training  settings of TrainConfig
+    """
+
+    part: str
+    now: str
+    instead: str
+    agent: dict[str, Any] = field(default_factory=dict)
+    training: dict[str, Any] = field(default_factory=dict)
+
+
+DEFAULT = Change("the default preset", "", "")
+CORE = ("core", "rectifiers that begin as 0.9 of the state")
+GAZE = ("location's standard deviation", "0.2 → 0.07")
+PAY = ("pay for a look", "gain in the true label's probability")
+LABELS = ("labels supervised", "after every glimpse")
+WEIGHT = ("weight of REINFORCE", "0.25")
+BATCH = ("batch and rate", "512 and 5e-3")
+CHANGES = (
+    DEFAULT,
+    Change(*CORE, "LSTM", {"core": "lstm"}),
+    Change("initial weights", "He, zero biases", "PyTorch's", {"initialisation": "torch"}),
+    Change(*LABELS, "after the last alone", {}, {"supervision": "last_step"}),
+    Change(*PAY, "the reward, as in the paper", {}, {"pay": "reward"}),
+    Change("discount in the gain", "0.5", "0", {}, {"gain_discount": 0.0}),
+    Change("discount in the gain", "0.5", "0.9", {}, {"gain_discount": 0.9}),
+    Change(*GAZE, "0.1 throughout", {}, {"location_std": 0.1, "location_std_end": 0.1}),
+    Change(*GAZE, "0.2 throughout", {}, {"location_std_end": 0.2}),
+    Change(*GAZE, "0.3 → 0.07", {}, {"location_std": 0.3}),
+    Change(*GAZE, "0.2 → 0.03", {}, {"location_std_end": 0.03}),
+    Change(*WEIGHT, "0.1", {}, {"location_weight": 0.1}),
+    Change(*WEIGHT, "1", {}, {"location_weight": 1.0}),
+    Change("advantages", "normalised", "as they are", {}, {"normalize_advantages": False}),
+    Change("mean location", "tanh", "linear, as in the paper", {"location_mean": "linear"}),
+    Change("rate of the heads", "0.3", "1", {}, {"head_rate": 1.0}),
+    Change("factor on the pixels", "3", "1", {"pixel_scale": 1.0}),
+    Change(*BATCH, "256 and 4e-3", {}, {"batch_size": 256, "learning_rate": 4e-3}),
+    Change(*BATCH, "128 and 3e-3", {}, {"batch_size": 128, "learning_rate": 3e-3}),
+    Change(*BATCH, "512 and 2.5e-3", {}, {"learning_rate": 2.5e-3}),
+    Change(*BATCH, "512 and 1e-2", {}, {"learning_rate": 1e-2}),
+    Change("schedule", "cosine", "linear", {}, {"schedule": "linear"}),
+    Change("average of the weights", "0.999", "none", {}, {"average_decay": 0.0}),
+    Change("weight decay", "0", "0.1", {}, {"weight_decay": 0.1}),
+    Change("width of the glimpse network", "128", "256", {"feature_size": 256}),
+    Change("width of the core", "256", "512", {"hidden_size": 512}),
+)
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Train once for each change, or go on with it."""
+
+    env_id: str = "RAMClutteredMNIST-v0"
+    """Where."""
+
+    episodes: int = 400_000
+    """Canvases of each training."""
+
+    seeds: tuple[int, ...] = (0,)
+    """Trainings of each change."""
+
+    default_seeds: tuple[int, ...] = (0, 1, 2)
+    """Trainings of the default preset, which say how much the seed matters."""
+
+    dataset: str = "auto"
+    """mnist, digits or auto."""
+
+    jobs: int = 2
+    """Trainings side by side, each with one thread."""
+
+    out: Path = Path("results/ablations.json")
+    """Where the rows are written."""
+
+    page: Path | None = None
+    """Put the table into this page too, between its two marks."""
+
+
+def main(settings: Settings) -> None:
+    rows = json.loads(settings.out.read_text(encoding="utf-8")) if settings.out.exists() else []
+    done = {(row["part"], row["instead"], row["seed"]) for row in rows}
+    waiting = [
+        (change, seed)
+        for change in CHANGES
+        for seed in (settings.default_seeds if change is DEFAULT else settings.seeds)
+        if (change.part, change.instead, seed) not in done
+    ]
+    facts = provenance()
+    run = functools.partial(train, settings=settings)
+    for (change, seed), result in run_side_by_side(run, waiting, settings.jobs):
+        rows.append({**dataclasses.asdict(change), "seed": seed, **result, **facts})
+        write_json(settings.out, rows)
+        error = result["validation_error"]
+        print(f"{change.part}, {change.instead}, seed {seed}: {error or 'diverged'}", flush=True)
+    table = make_table(rows)
+    if settings.page is not None:
+        put_table(settings.page, table)
+    print(table)
+
+
+def train(change: Change, seed: int, settings: Settings) -> Row:
+    """One training; its error at the end, None if it diverged."""
+    torch.set_num_threads(1)
+    agent, training = preset("default", settings.env_id)
+    run = describe_run(
+        settings.env_id,
+        {"dataset": settings.dataset},
+        "default",
+        dataclasses.replace(agent, **change.agent),
+        dataclasses.replace(
+            training,
+            seed=seed,
+            episodes=settings.episodes,
+            parts=1,
+            validate_every=settings.episodes,
+            **change.training,
+        ),
+    )
+    trainer = make_trainer(run, None)
+    started = time.process_time()  # of this process alone, whoever else is busy
+    try:
+        trainer.train()
+    except FloatingPointError:
+        return {"validation_error": None, "cpu_seconds": None, "dataset": run["dataset"]}
+    return {
+        "validation_error": round(trainer.best_error, 2),
+        "cpu_seconds": round(time.process_time() - started, 1),
+        "env_id": settings.env_id,
+        "episodes": settings.episodes,
+        "dataset": run["dataset"],
+    }
+
+
+def make_table(rows: Iterable[Row]) -> str:
+    """Markdown: the validation error of each change, and CPU seconds."""
+    lines = [
+        "| part | default | instead | validation error | CPU seconds |",
+        "|---|---|---|---|---|",
+    ]
+    rows = list(rows)
+    for change in CHANGES:
+        own = [
+            row for row in rows if (row["part"], row["instead"]) == (change.part, change.instead)
+        ]
+        ended = [row for row in own if row["validation_error"] is not None]
+        if not own:
+            continue
+        if not ended:
+            cells = ["diverged", "–"]
+        else:
+            errors = [row["validation_error"] for row in ended]
+            spread = f" ± {statistics.stdev(errors):.1f}" if len(errors) > 1 else ""
+            seconds = statistics.mean(row["cpu_seconds"] for row in ended)
+            cells = [f"{statistics.mean(errors):.1f}{spread}", f"{seconds:.0f}"]
+        lines.append("| " + " | ".join([change.part, change.now, change.instead, *cells]) + " |")
+    return "\n".join(lines) + "\n"
+
+
+if __name__ == "__main__":
+    main(tyro.cli(Settings))
