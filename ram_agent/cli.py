@@ -112,6 +112,8 @@ class Evaluate:
     Examples:
       ram evaluate runs/four
       ram evaluate runs/four --split validation --save validation.json
+      ram evaluate runs/four --stop-when-sure 0.9 0.99
+      ram evaluate pretrained:cluttered-mnist-6 --canvas-size 100 --num-clutter 8
       ram evaluate pretrained:catch
 
     Each image is seen once, on the split's fixed canvases. A game has no images and no labels;
@@ -132,6 +134,15 @@ class Evaluate:
 
     num_glimpses: int | None = None
     """Another number of glimpses than the agent's own."""
+
+    canvas_size: int | None = None
+    """Another side of the canvas, in pixels, than the agent's own."""
+
+    num_clutter: int | None = None
+    """Another number of pieces of clutter than the agent's own."""
+
+    stop_when_sure: tuple[float, ...] = ()
+    """Thresholds: let the agent answer once its label is so probable, and count its glimpses."""
 
     num_episodes: int | None = None
     """Only the first so many images, or so many games; the whole split, or 10,000, if not given."""
@@ -269,12 +280,17 @@ def evaluate_run(command: Evaluate) -> None:
     torch.set_num_threads(1)
     agent, facts = load_agent(command.run)
     env_id, keywords = own_env(facts, command.env_id)
-    if command.dataset is not None:
-        keywords["dataset"] = command.dataset
-    if command.num_glimpses is not None:
-        keywords["num_glimpses"] = command.num_glimpses
+    for name in ("dataset", "num_glimpses", "canvas_size", "num_clutter"):
+        if (value := getattr(command, name)) is not None:
+            keywords[name] = value
     result = evaluate_all(
-        agent, env_id, command.split, command.num_episodes, command.seed, keywords
+        agent,
+        env_id,
+        command.split,
+        command.num_episodes,
+        command.seed,
+        keywords,
+        command.stop_when_sure,
     )
     print_results(result, f"{name_env(env_id, keywords)}, {command.split} split")
     if command.save is not None:

@@ -2,16 +2,32 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import gymnasium as gym
 import numpy as np
 import torch
+from torch import Tensor
 
 from ram_agent.agent import RAMAgent
 from ram_agent.distributed import Ranks
 from ram_agent.rollout import Gaze, collect_rollout
+
+
+@dataclass(frozen=True)
+class EarlyAnswers:
+    """What comes of answering as soon as the likeliest label's probability reaches a threshold.
+
+    threshold       from 0 to 1; who is never so sure answers after the last glimpse
+    error           percent of wrong answers
+    mean_glimpses   how many were looked at, on average
+    """
+
+    threshold: float
+    error: float
+    mean_glimpses: float
 
 
 @dataclass(frozen=True)
@@ -22,12 +38,14 @@ class Evaluation:
     mean_return     mean sum of rewards
     return_spread   standard deviation of the sum of rewards
     errors          percent of wrong labels after each glimpse, T of them; empty without labels
+    early_answers   one for each threshold that was asked for
     """
 
     episodes: int
     mean_return: float
     return_spread: float
     errors: tuple[float, ...]
+    early_answers: tuple[EarlyAnswers, ...] = ()
 
     @property
     def error(self) -> float:
@@ -51,6 +69,7 @@ def evaluate(
     deterministic: bool = True,
     gaze: Gaze = "learned",
     seed: int = 0,
+    stop_when_sure: Sequence[float] = (),
     ranks: Ranks | None = None,
 ) -> Evaluation:
     """Play `num_episodes`, each image of the split once and in order where there are images.
@@ -62,11 +81,13 @@ def evaluate(
         deterministic: the mean location and the likeliest choice, or drawn ones.
         gaze: whose gaze; see `collect_rollout`.
         seed: of first locations, and of the agent's noise.
+        stop_when_sure: thresholds from 0 to 1, for `Evaluation.early_answers`.
         ranks: processes that share the batches of episodes, and all get the result; where nothing
             is drawn it is that of one process.
 
     Raises:
-        ValueError: if no episode is asked for, or more than the split has images.
+        ValueError: if no episode is asked for, or more than the split has images; or there are
+            no labels to be sure of.
     """
     num_images: int | None = getattr(envs.unwrapped, "num_images", None)
     if num_episodes is None:
@@ -77,7 +98,7 @@ def evaluate(
         raise ValueError(f"num_episodes={num_episodes}: this split has {num_images} images.")
     generator = torch.Generator().manual_seed(seed)
     ranks = ranks or Ranks()
-    returns, wrong = [], []
+    returns, wrong, confidences = [], [], []
     for start in ranks.share(range(0, num_episodes, envs.num_envs)):
         index = np.arange(start, start + envs.num_envs)
         rollout = collect_rollout(
@@ -94,7 +115,13 @@ def evaluate(
         returns.append(rollout.rewards.sum(0)[counted].cpu())
         if rollout.labels is not None:
             wrong.append((rollout.choices != rollout.labels)[:, counted].cpu())
-    returns, wrong = ranks.gather(returns), ranks.gather(wrong)
+            probs = rollout.choice_logits.softmax(-1)
+            confidences.append(probs.amax(-1)[:, counted].cpu())
+        elif stop_when_sure:
+            raise ValueError("stop_when_sure: this environment has no labels to be sure of.")
+    returns, wrong, confidences = (
+        ranks.gather(results) for results in (returns, wrong, confidences)
+    )
     errors = 100 * torch.cat(wrong, dim=1).double().mean(1) if wrong else torch.zeros(0)
     all_returns = torch.cat(returns).double()
     return Evaluation(
@@ -102,4 +129,31 @@ def evaluate(
         mean_return=float(all_returns.mean()),
         return_spread=float(all_returns.std(correction=0)),
         errors=tuple(errors.tolist()),
+        early_answers=tuple(
+            answer_early(torch.cat(confidences, dim=1), torch.cat(wrong, dim=1), threshold)
+            for threshold in stop_when_sure
+        ),
+    )
+
+
+def answer_early(confidences: Tensor, wrong: Tensor, threshold: float) -> EarlyAnswers:
+    """Answer at the first glimpse after which one is so sure, or at the last.
+
+    Args:
+        confidences: (T, N), probability of the likeliest label after each glimpse.
+        wrong: (T, N) bool, whether that label is wrong.
+        threshold: from 0 to 1.
+
+    Raises:
+        ValueError: if the threshold is not from 0 to 1.
+    """
+    if not 0 <= threshold <= 1:
+        raise ValueError(f"stop_when_sure contains {threshold}: expected probabilities, 0 to 1.")
+    sure = confidences >= threshold
+    sure[-1] = True
+    step = sure.int().argmax(0)  # the first of the largest
+    return EarlyAnswers(
+        threshold=threshold,
+        error=100 * float(wrong.gather(0, step[None]).double().mean()),
+        mean_glimpses=1 + float(step.double().mean()),
     )

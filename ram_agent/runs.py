@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -144,8 +145,9 @@ def evaluate_all(
     num_episodes: int | None,
     seed: int,
     keywords: dict[str, Any],
+    stop_when_sure: Sequence[float] = (),
 ) -> dict[str, dict[str, Any]]:
-    """Learned gaze, mean and sampled, beside the controls."""
+    """Learned gaze, mean and sampled, beside the controls; with mean gaze, early answers too."""
     envs = make_split(env_id, EVALUATION_ENVS, split, **keywords)
     runs: dict[str, tuple[Gaze, bool]] = {
         "learned gaze": ("learned", True),
@@ -162,14 +164,17 @@ def evaluate_all(
             deterministic=deterministic,
             gaze=gaze,
             seed=seed,
+            stop_when_sure=stop_when_sure if name == "learned gaze" else (),
         )
         results[name] = _as_json(result)
     return results
 
 
 def name_env(env_id: str, keywords: dict[str, Any]) -> str:
-    """In words: the environment, and the data set if it has one."""
-    return f"{env_id}, {keywords['dataset']}" if "dataset" in keywords else env_id
+    """In words: the environment, the data set if it has one, and what else is not as usual."""
+    others = {name: value for name, value in keywords.items() if name != "dataset"}
+    dataset = [keywords["dataset"]] if "dataset" in keywords else []
+    return ", ".join([env_id, *dataset, *(f"{name}={value}" for name, value in others.items())])
 
 
 def _as_json(result: Evaluation) -> dict[str, Any]:
@@ -179,13 +184,19 @@ def _as_json(result: Evaluation) -> dict[str, Any]:
             "standard_error": round(result.standard_error / 100, 6),
             "episodes": result.episodes,
         }
-    return {
+    row: dict[str, Any] = {
         "error": round(result.error, 4),
         "standard_error": round(result.standard_error, 4),
         "errors_after_each_glimpse": [round(error, 4) for error in result.errors],
         "episodes": result.episodes,
         "passes": 1,
     }
+    if result.early_answers:
+        row["early_answers"] = [
+            {name: round(value, 4) for name, value in dataclasses.asdict(answers).items()}
+            for answers in result.early_answers
+        ]
+    return row
 
 
 def print_progress(row: dict[str, float]) -> None:
@@ -209,6 +220,9 @@ def print_results(results: dict[str, dict[str, Any]], title: str) -> None:
         after = " ".join(f"{error:6.2f}" for error in result["errors_after_each_glimpse"])
         error, spread = result["error"], result["standard_error"]
         print(f"  {name:<22} {error:6.2f} ± {spread:.2f}   after each glimpse: {after}")
+    for answers in results["learned gaze"].get("early_answers", ()):
+        sure = f"if {100 * answers['threshold']:g} % sure"
+        print(f"  {sure:<22} {answers['error']:6.2f}   {answers['mean_glimpses']:.2f} glimpses")
     print()
 
 

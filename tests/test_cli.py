@@ -94,9 +94,12 @@ def test_train_says_how_it_goes(tmp_path: Path, capsys: pytest.CaptureFixture[st
     main(["train", *TINY, *TINY_AGENT, "--preset", "paper", "--epochs", "0.05", "--out", str(out)])
     said = capsys.readouterr().out
     # 64.85 episodes of 1,297, in batches of 32
-    assert f"RAMMNIST-v0, digits: 3 updates, in {out}" in said
+    assert f"RAMMNIST-v0, digits, num_glimpses=2: 3 updates, in {out}" in said
     assert "96 episodes" in said
-    assert "RAMMNIST-v0, digits, test split: percent wrong of 300 images, one pass" in said
+    assert (
+        "RAMMNIST-v0, digits, num_glimpses=2, test split: percent wrong of 300 images, one pass"
+        in said
+    )
     config = json.loads((out / "config.json").read_text())
     assert config["preset"] == "paper"
     assert config["training"]["optimizer"] == "sgd"  # the preset's
@@ -164,7 +167,10 @@ def test_evaluate_prints_learned_gaze_beside_the_controls(
 ) -> None:
     main(["evaluate", str(run)])  # says again what the end of the training said
     said = capsys.readouterr().out
-    assert "RAMMNIST-v0, digits, test split: percent wrong of 300 images, one pass" in said
+    assert (
+        "RAMMNIST-v0, digits, num_glimpses=2, test split: percent wrong of 300 images, one pass"
+        in said
+    )
     results = json.loads((run / "evaluation.json").read_text())["results"]
     rows = [line.split() for line in said.splitlines() if "after each glimpse:" in line]
     assert [" ".join(row[: row.index("±") - 1]) for row in rows] == list(results)
@@ -199,6 +205,27 @@ def test_evaluate_saves_with_what_is_needed_to_do_it_again(
 def test_evaluate_weights_by_their_path(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
     main(["evaluate", str(run / "last.safetensors"), "--num-episodes", "10"])
     assert "percent wrong of 10 images" in capsys.readouterr().out
+
+
+def test_evaluate_on_larger_canvases_with_early_answers(
+    run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "far.json"
+    options = ["--canvas-size", "40", "--num-clutter", "2", "--num-episodes", "50"]
+    main(["evaluate", str(run), *options, "--stop-when-sure", "0", "1", "--save", str(path)])
+    said = capsys.readouterr().out
+    assert "digits, num_glimpses=2, canvas_size=40, num_clutter=2, test split" in said
+    assert "if 0 % sure" in said
+    saved = json.loads(path.read_text())
+    larger = {"canvas_size": 40, "num_clutter": 2}
+    assert saved["env_kwargs"] == {"dataset": "digits", "num_glimpses": 2, **larger}
+    result = saved["results"]["learned gaze"]
+    first, *_, last = result["errors_after_each_glimpse"]
+    assert result["early_answers"] == [
+        {"threshold": 0.0, "error": first, "mean_glimpses": 1.0},
+        {"threshold": 1.0, "error": last, "mean_glimpses": 2.0},
+    ]
+    assert "early_answers" not in saved["results"]["random gaze"]
 
 
 # --- watch -----------------------------------------------------------------------------------
@@ -293,7 +320,9 @@ def test_a_folder_of_images_is_trained_and_measured(
         "64",
     ]
     main(["train", "RAMClassification-v0", "--dataset", photos, *settings, *brief, "--out", out])
-    assert f"RAMClassification-v0, {photos}, test split" in capsys.readouterr().out
+    assert (
+        f"RAMClassification-v0, {photos}, num_glimpses=2, glimpse_size=" in capsys.readouterr().out
+    )
     agent, facts = load_agent(out)
     assert (agent.glimpse_shape, agent.num_choices) == ((2, 4, 4), 2)
     assert facts["env_kwargs"]["canvas_size"] == 16
@@ -336,7 +365,8 @@ def test_moving_digits_are_trained_measured_and_watched(
     env = ["RAMMovingMNIST-v0", "--dataset", "digits", "--num-glimpses", "3"]
     main(["train", *env, *TINY_AGENT, "--episodes", "64", "--batch-size", "32", "--out", str(out)])
     said = capsys.readouterr().out
-    assert "RAMMovingMNIST-v0, digits, test split: percent wrong of 300 images" in said
+    said = said.partition("RAMMovingMNIST-v0, digits, num_glimpses=3, test split: ")[2]
+    assert said.startswith("percent wrong of 300 images")
     results = json.loads((out / "evaluation.json").read_text())["results"]
     assert len(results["learned gaze"]["errors_after_each_glimpse"]) == 3
 
@@ -536,7 +566,8 @@ def test_an_environment_of_ones_own_module(
     main(["evaluate", str(out), "--env-id", own])
     main(["watch", str(out), "--env-id", own, "--save", str(tmp_path / "a.png")])
     main(["train", own, "--resume", str(out)])
-    assert capsys.readouterr().out.count("own_module:Own-v0, digits, test split") == 2
+    title = "own_module:Own-v0, digits, num_glimpses=2, test split"
+    assert capsys.readouterr().out.count(title) == 2
     assert frame_count(tmp_path / "a.png") == 1
 
 
@@ -598,6 +629,8 @@ def test_evaluate_elsewhere(run: Path, capsys: pytest.CaptureFixture[str]) -> No
     for number in (301, 0):
         said = fail(capsys, "evaluate", run, "--num-episodes", number)
         assert f"num_episodes={number}: " in said
+    assert "contains 1.5: expected" in fail(capsys, "evaluate", run, "--stop-when-sure", "1.5")
+    assert "num_clutter=-1: " in fail(capsys, "evaluate", run, "--num-clutter", "-1")
 
 
 def test_evaluate_weights_that_do_not_say_what_they_are_for(

@@ -13,7 +13,7 @@ from gymnasium.vector import AutoresetMode
 import ram_envs
 from ram_agent.agent import AgentOutput, RAMAgent
 from ram_agent.config import AgentConfig
-from ram_agent.evaluation import Evaluation, evaluate
+from ram_agent.evaluation import EarlyAnswers, Evaluation, answer_early, evaluate
 
 # 12 images, each of one brightness that tells its class; 5 are of class 0.
 LABELS = np.array([0, 1, 2, 0, 1, 2, 0, 1, 2, 0, 1, 0])
@@ -108,6 +108,29 @@ def test_each_image_counts_once(
     assert result.episodes == episodes
     assert result.error == pytest.approx(100 * wrong / episodes)
     assert result.mean_return == pytest.approx(1 - wrong / episodes)
+
+
+def test_who_is_sure_answers_early() -> None:
+    confidences = torch.tensor([[0.5, 0.9, 0.2, 0.4], [0.8, 0.1, 0.3, 0.4], [0.6, 0.3, 0.4, 0.4]])
+    wrong = torch.tensor([[True, False, True, True], [False, True, True, False], [True] * 4])
+    # glimpses 2, 1, 3 and 3, since the last two are never so sure; wrong are the last two
+    assert answer_early(confidences, wrong, 0.8) == EarlyAnswers(0.8, 50.0, 2.25)
+    assert answer_early(confidences, wrong, 0.0) == EarlyAnswers(0.0, 75.0, 1.0)
+    assert answer_early(confidences, wrong, 1.0) == EarlyAnswers(1.0, 100.0, 3.0)
+    with pytest.raises(ValueError, match=r"stop_when_sure contains 1\.5: expected probab"):
+        answer_early(confidences, wrong, 1.5)
+
+
+def test_early_answers_of_an_evaluation() -> None:
+    # Its likeliest label has the probability e / (e + 2) = 0.576 from the first glimpse on.
+    result = evaluate(ScriptedAgent(awake=2), RecordingEnvs(5), stop_when_sure=(0.57, 0.58))
+    never_awake, awake = result.early_answers
+    assert never_awake == EarlyAnswers(0.57, pytest.approx(58.333333), 1.0)
+    assert awake == EarlyAnswers(0.58, 0.0, 3.0)
+    games = gym.make_vec("RAMCatch-v0", num_envs=2, autoreset_mode=AutoresetMode.DISABLED)
+    agent = RAMAgent(games.single_observation_space, games.single_action_space)
+    with pytest.raises(ValueError, match="no labels to be sure of"):
+        evaluate(agent, games, num_episodes=2, stop_when_sure=(0.5,))
 
 
 def test_more_episodes_than_images() -> None:
