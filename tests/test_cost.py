@@ -1,0 +1,48 @@
+"""What a decision costs, counted by hand."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("torch", reason="the extra agent is not installed")
+pytest.importorskip("matplotlib", reason="the extra figures is not installed")
+
+import cost
+
+ROOT = Path(__file__).parent.parent
+
+
+def test_the_retina_grows_by_a_scale_where_the_canvas_is_twice_as_wide() -> None:
+    # as in the paper, up to 100 × 100
+    assert [cost.choose_retina(side)[:2] for side in (28, 60, 100, 200, 400)] == [
+        (8, 1),
+        (12, 3),
+        (12, 4),
+        (12, 5),
+        (12, 6),
+    ]
+
+
+def test_the_multiply_adds_of_ram() -> None:
+    # what 3 · 144 · 128, where 2 · 128, both 256 · 256, core 512 · 256, heads 256 · (2 + 10 + 1)
+    step = 55_296 + 256 + 65_536 + 131_072 + 3_328
+    row = cost.count_ram(60)
+    assert row["multiply_adds"] == 8 * step
+    assert row["inputs"] == 8 * 3 * 144
+    assert row["pixels_read"] == 8 * 48 * 48
+
+
+def test_the_multiply_adds_of_those_that_see_everything() -> None:
+    counts = {row["name"]: row["multiply_adds"] for row in cost.count(28)}
+    assert counts["FC 2 × 256"] == 784 * 256 + 256 * 256 + 256 * 10
+    # 8 filters of 10 × 10 at 4 × 4 places, then 128 · 256 and 256 · 10
+    assert counts["the paper's conv"] == 8 * 100 * 16 + 128 * 256 + 2_560
+
+
+def test_the_page_shows_the_counts(tmp_path: Path) -> None:
+    rows = [row for side in cost.Settings().sides for row in cost.count(side)]
+    assert cost.make_table(rows) in (ROOT / "docs" / "cost.md").read_text(encoding="utf-8")
+    cost.main(cost.Settings(sides=(28, 60), save=tmp_path / "cost.json"))
+    assert (tmp_path / "cost.png").read_bytes()[:4] == b"\x89PNG"
