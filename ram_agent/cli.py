@@ -1,4 +1,4 @@
-"""The command `ram`: train, evaluate, watch, play, reproduce, bench, list."""
+"""The command `ram`: train, evaluate, watch, figures, play, reproduce, bench, list."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import sys
 from dataclasses import dataclass, field
 from itertools import pairwise
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 import gymnasium as gym
 import torch
@@ -23,9 +23,12 @@ from ram_agent.config import (
     preset,
 )
 from ram_agent.distributed import Ranks, join_ranks, local_device
+from ram_agent.evaluation import evaluate
 from ram_agent.provenance import provenance
 from ram_agent.reproduce import Reproduce, reproduce
+from ram_agent.rollout import Gaze
 from ram_agent.runs import (
+    EVALUATION_ENVS,
     SIZES,
     check_env,
     describe_run,
@@ -41,7 +44,7 @@ from ram_agent.runs import (
 )
 from ram_agent.trainer import Trainer
 from ram_envs.files import write_json
-from ram_envs.registration import CLASSIFICATION, ENVS
+from ram_envs.registration import CLASSIFICATION, ENVS, IMAGES
 
 
 @dataclass(frozen=True)
@@ -187,6 +190,36 @@ class Watch:
 
 
 @dataclass(frozen=True)
+class Figures:
+    """Draw what a trained agent looks at: pictures for slides (pip install "ram-gym[figures]").
+
+    Examples:
+      ram figures runs/four
+      ram figures pretrained:cluttered-mnist-6 --num-images 10000 --out slides
+
+    paths.png, fixations on canvases; glimpses.png, what the retina shows and what the agent makes
+    of it, glimpse by glimpse; heat_maps.png, where the first, second, … fixation lies, seen from
+    the image's middle; errors.png, percent wrong after each glimpse; failures.png, the surest
+    errors. Where the screen moves, looks.gif: episodes with the gaze.
+    """
+
+    run: tyro.conf.Positional[str]
+    """A run's folder, the path of weights (.safetensors), or pretrained:NAME."""
+
+    out: Path = Path("figures")
+    """The folder of the pictures."""
+
+    split: Literal["train", "validation", "test"] = "test"
+    """Which images."""
+
+    num_images: int = 2_000
+    """How many images, the first of the split; all, if there are fewer."""
+
+    env_id: str | None = None
+    """Another environment than the agent's own, whose glimpses have the same shape."""
+
+
+@dataclass(frozen=True)
 class Play:
     """Play yourself, seeing only what the retina sees. `ram play --help` says more."""
 
@@ -212,6 +245,7 @@ def main(args: list[str] | None = None) -> None:
             Annotated[Train, tyro.conf.subcommand("train", default=train_default)]
             | Annotated[Evaluate, tyro.conf.subcommand("evaluate")]
             | Annotated[Watch, tyro.conf.subcommand("watch")]
+            | Annotated[Figures, tyro.conf.subcommand("figures")]
             | Annotated[Play, tyro.conf.subcommand("play")]
             | Annotated[Reproduce, tyro.conf.subcommand("reproduce")]
             | Annotated[Bench, tyro.conf.subcommand("bench")]
@@ -227,6 +261,8 @@ def main(args: list[str] | None = None) -> None:
             evaluate_run(command)
         elif isinstance(command, Watch):
             watch(command)
+        elif isinstance(command, Figures):
+            draw_figures(command)
         elif isinstance(command, Reproduce):
             reproduce(command)
         elif isinstance(command, Bench):
@@ -324,6 +360,31 @@ def watch(command: Watch) -> None:
             if window.closed:
                 return
     window.close()
+
+
+def draw_figures(command: Figures) -> None:
+    """`ram figures`."""
+    torch.set_num_threads(1)
+    agent, facts = load_agent(command.run)
+    env_id, keywords = own_env(facts, command.env_id)
+    if env_id not in IMAGES:
+        path = command.out / "looks.gif"
+        save_watched(agent, env_id, keywords, path)
+        print(f"Written to {path}")
+        return
+    if importlib.util.find_spec("matplotlib") is None:
+        raise ValueError('matplotlib is not installed: pip install "ram-gym[figures]".')
+    from ram_agent.figures import look_at_images, save_figures
+
+    envs = make_split(env_id, EVALUATION_ENVS, command.split, **keywords)
+    num_images = min(command.num_images, envs.unwrapped.num_images)  # type: ignore[attr-defined]
+    looks = look_at_images(agent, envs, num_images)
+    errors = {
+        f"{gaze} gaze": evaluate(agent, envs, num_episodes=num_images, gaze=gaze).errors
+        for gaze in get_args(Gaze)
+    }
+    for path in save_figures(looks, errors, command.out):
+        print(f"Written to {path}")
 
 
 def list_envs() -> None:

@@ -1,0 +1,322 @@
+"""Figures of a trained agent: where it looks, what it sees there, and what it makes of it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import gymnasium as gym
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from ram_agent.agent import RAMAgent
+from ram_agent.rollout import collect_rollout
+from ram_envs.files import write_whole
+from ram_envs.retina import pixel_edges
+from ram_envs.source import read_rows
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+SHOWN = 12  # canvases side by side
+EXPLAINED = 4  # episodes glimpse by glimpse
+GAZE = "#ff9d2e"
+
+
+@dataclass(frozen=True)
+class Looks:
+    """What was looked at in N episodes, an image of a split each.
+
+    canvases    (N, H, W[, C]) uint8
+    corners     (N, 2), the pixel (x, y) of the canvas where the image's top left lies
+    image_size  (h, w) of the images
+    edges       (T, N, 2), the pixel edges (x, y) at which the glimpses were taken
+    views       (T, M, w, w[, C]) in [0, 1], all that the retina shows, of the first M episodes
+    probs       (T, N, n), of the labels after each glimpse
+    labels      (N,), the true ones
+    """
+
+    canvases: npt.NDArray[np.uint8]
+    corners: npt.NDArray[np.int64]
+    image_size: tuple[int, int]
+    edges: npt.NDArray[np.int64]
+    views: npt.NDArray[np.float32]
+    probs: npt.NDArray[np.float32]
+    labels: npt.NDArray[np.int64]
+
+    @property
+    def is_wrong(self) -> npt.NDArray[np.bool_]:
+        """(N,), whether the decision is."""
+        wrong: npt.NDArray[np.bool_] = self.probs[-1].argmax(-1) != self.labels
+        return wrong
+
+
+class _Recorder(gym.vector.VectorWrapper[Any, Any, Any]):
+    """Keeps what is observed."""
+
+    def __init__(self, envs: gym.vector.VectorEnv[Any, Any, Any]) -> None:
+        super().__init__(envs)
+        self.observations: list[Mapping[str, Any]] = []
+
+    def reset(self, *, seed: Any = None, options: Any = None) -> tuple[Any, dict[str, Any]]:
+        observation, info = super().reset(seed=seed, options=options)
+        self.observations = [observation]
+        return observation, info
+
+    def step(self, actions: Any) -> tuple[Any, Any, Any, Any, dict[str, Any]]:
+        result = super().step(actions)
+        self.observations.append(result[0])
+        return result
+
+
+@torch.no_grad()
+def look_at_images(
+    agent: RAMAgent, envs: gym.vector.VectorEnv[Any, Any, Any], num_images: int
+) -> Looks:
+    """Let an agent look at the first images of a split, at mean locations, and keep all of it.
+
+    Args:
+        agent: who looks.
+        envs: a vector environment of images, with autoreset DISABLED.
+        num_images: how many.
+
+    Raises:
+        ValueError: if there are fewer images.
+    """
+    batch = envs.unwrapped.batch  # type: ignore[attr-defined]
+    dataset, retina = batch.task.dataset, batch.retina
+    if not 1 <= num_images <= len(dataset):
+        raise ValueError(f"num_images={num_images}: this split has {len(dataset)} images.")
+    recorder = _Recorder(envs)
+    canvases, corners, edges, probs, labels = [], [], [], [], []
+    views: npt.NDArray[np.float32] | None = None
+    for start in range(0, num_images, envs.num_envs):
+        index = np.arange(start, start + envs.num_envs) % len(dataset)
+        rollout = collect_rollout(
+            agent, recorder, seed=start, options={"index": index}, deterministic=True
+        )
+        counted = slice(0, num_images - start)
+        canvas = batch.canvases[counted]
+        images = read_rows(dataset.images, index[counted])
+        observations = recorder.observations[:-1]  # the last one comes after the decision
+        locations = np.stack([observation["location"][counted] for observation in observations])
+        canvases.append(canvas)
+        corners.append(find_images(canvas, images))
+        edges.append(pixel_edges(locations, *canvas.shape[1:3]))
+        probs.append(rollout.choice_logits.softmax(-1)[:, counted].cpu().numpy())
+        labels.append(dataset.labels[index[counted]])
+        if views is None:
+            first = slice(0, min(EXPLAINED, num_images))
+            views = np.stack(
+                [
+                    compose_views(observation["glimpse"][first], retina.num_scales)
+                    for observation in observations
+                ]
+            )
+    assert views is not None
+    return Looks(
+        canvases=np.concatenate(canvases),
+        corners=np.concatenate(corners),
+        image_size=images.shape[1:3],
+        edges=np.concatenate(edges, axis=1),
+        views=views,
+        probs=np.concatenate(probs, axis=1),
+        labels=np.concatenate(labels),
+    )
+
+
+def find_images(
+    canvases: npt.NDArray[np.uint8], images: npt.NDArray[np.uint8]
+) -> npt.NDArray[np.int64]:
+    """The corners (N, 2), as (x, y), at which images (N, h, w[, C]) lie on canvases (N, H, W[, C]).
+
+    An environment does not say where. What lies over an image only brightens it, so its place is
+    the one where no pixel is darker, and of several the one that has brightened least.
+    """
+    height, width = images.shape[1:3]
+    corners = np.zeros((len(images), 2), np.int64)
+    least = np.full(len(images), np.inf)
+    for y in range(canvases.shape[1] - height + 1):
+        for x in range(canvases.shape[2] - width + 1):
+            window = canvases[:, y : y + height, x : x + width]
+            excess = (window.astype(np.int32) - images).reshape(len(images), -1)
+            brightened = np.where(excess.min(1) < 0, np.inf, excess.sum(1))
+            corners[brightened < least] = (x, y)
+            least = np.minimum(least, brightened)
+    return corners
+
+
+def compose_views(glimpses: npt.NDArray[np.float32], num_scales: int) -> npt.NDArray[np.float32]:
+    """Glimpses (B, K · C, G, G) as pictures (B, w, w[, C]) as wide as the widest patch."""
+    batch, channels, size = len(glimpses), glimpses.shape[1] // num_scales, glimpses.shape[-1]
+    widest = size << (num_scales - 1)
+    views = np.zeros((batch, channels, widest, widest), np.float32)
+    patches = glimpses.reshape(batch, num_scales, channels, size, size)
+    for scale in reversed(range(num_scales)):
+        cells = patches[:, scale].repeat(1 << scale, axis=2).repeat(1 << scale, axis=3)
+        start = widest // 2 - cells.shape[-1] // 2
+        inner = slice(start, start + cells.shape[-1])
+        views[:, :, inner, inner] = cells
+    return views[:, 0] if channels == 1 else views.transpose(0, 2, 3, 1)
+
+
+def save_figures(looks: Looks, errors: Mapping[str, tuple[float, ...]], folder: Path) -> list[Path]:
+    """Write all figures into a folder; returns their paths.
+
+    Args:
+        looks: what `look_at_images` returned.
+        errors: percent wrong after each glimpse, by the name of the gaze.
+        folder: made if need be.
+    """
+    import matplotlib
+
+    matplotlib.use("Agg")
+    import matplotlib.pyplot as plt
+
+    drawings: dict[str, Callable[[], Figure]] = {
+        "paths": partial(draw_paths, looks, np.arange(len(looks.labels))[:SHOWN]),
+        "glimpses": partial(draw_glimpses, looks),
+        "heat_maps": partial(draw_heat_maps, looks),
+        "errors": partial(draw_errors, errors),
+    }
+    wrong = np.flatnonzero(looks.is_wrong)
+    if len(wrong):
+        surest = wrong[np.argsort(-looks.probs[-1, wrong].max(-1), kind="stable")]
+        drawings["failures"] = partial(draw_paths, looks, surest[:SHOWN])
+    paths = []
+    for name, draw in drawings.items():
+        figure, path = draw(), folder / f"{name}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_whole(path, partial(figure.savefig, format="png", dpi=100))
+        plt.close(figure)
+        paths.append(path)
+    return paths
+
+
+def draw_paths(looks: Looks, rows: npt.NDArray[np.integer]) -> Figure:
+    """Canvases, what the fixations were, one after another, and what the decision is."""
+    import matplotlib.pyplot as plt
+
+    columns = min(4, len(rows))
+    lines = math.ceil(len(rows) / columns)
+    figure, axes = plt.subplots(
+        lines, columns, figsize=(2.6 * columns, 2.9 * lines), squeeze=False, layout="constrained"
+    )
+    for axis in axes.flat:
+        axis.axis("off")
+    for axis, row in zip(axes.flat, rows, strict=False):
+        _draw_path(axis, looks, int(row))
+        said, sure = looks.probs[-1, row].argmax(), looks.probs[-1, row].max()
+        wrong = bool(looks.is_wrong[row])
+        text = f"{said}, {100 * sure:.0f} % sure" + f"; it is {looks.labels[row]}" * wrong
+        axis.set_title(text, fontsize=10, color="C3" if wrong else "black")
+    return figure
+
+
+def _draw_path(axis: Axes, looks: Looks, row: int, seen: int | None = None) -> None:
+    """A canvas and its fixations, of which the last one seen is marked."""
+    canvas = looks.canvases[row]
+    axis.imshow(canvas, cmap="gray", vmin=0, vmax=255, extent=_extent(canvas))
+    x, y = looks.edges[:seen, row].T
+    axis.plot(x, y, color=GAZE, linewidth=1.5)
+    for number, place in enumerate(zip(x, y, strict=True), 1):
+        axis.annotate(
+            str(number),
+            place,
+            ha="center",
+            va="center",
+            fontsize=7,
+            bbox={"boxstyle": "circle,pad=0.15", "facecolor": GAZE, "edgecolor": "black"},
+        )
+
+
+def _extent(canvas: npt.NDArray[Any]) -> tuple[float, float, float, float]:
+    """So that a pixel edge is a whole number."""
+    height, width = canvas.shape[:2]
+    return (0, width, height, 0)
+
+
+def draw_glimpses(looks: Looks) -> Figure:
+    """Of a few episodes: each glimpse as the retina shows it, and the labels' probabilities."""
+    import matplotlib.pyplot as plt
+
+    num_glimpses, num_shown = looks.views.shape[:2]
+    figure, axes = plt.subplots(
+        2 * num_shown,
+        num_glimpses + 1,
+        figsize=(1.5 * (num_glimpses + 1), 2.5 * num_shown),
+        height_ratios=[3, 1] * num_shown,
+        squeeze=False,
+        layout="constrained",
+    )
+    for row in range(num_shown):
+        above, beneath = axes[2 * row], axes[2 * row + 1]
+        _draw_path(above[0], looks, row)
+        above[0].set_title(f"a {looks.labels[row]}", fontsize=9)
+        beneath[0].axis("off")
+        for step in range(num_glimpses):
+            above[step + 1].imshow(looks.views[step, row], cmap="gray", vmin=0, vmax=1)
+            above[step + 1].set_title(f"glimpse {step + 1}", fontsize=9)
+            probs = looks.probs[step, row]
+            right = np.arange(len(probs)) == looks.labels[row]
+            beneath[step + 1].bar(np.arange(len(probs)), probs, color=np.where(right, "C2", "C7"))
+            beneath[step + 1].set(ylim=(0, 1), yticks=[])
+            if len(probs) <= 10:
+                beneath[step + 1].set_xticks(np.arange(len(probs)))
+            beneath[step + 1].tick_params(labelsize=6, length=0)
+        for axis in above:
+            axis.axis("off")
+    return figure
+
+
+def draw_heat_maps(looks: Looks) -> Figure:
+    """Where the first, second, … fixation lies, seen from the image's middle."""
+    import matplotlib.pyplot as plt
+
+    height, width = looks.image_size
+    middles = looks.corners + np.array([width / 2, height / 2])
+    offsets = looks.edges - middles
+    reach = max(looks.canvases.shape[1:3]) / 2
+    columns = min(4, len(offsets))
+    lines = math.ceil(len(offsets) / columns)
+    figure, axes = plt.subplots(
+        lines, columns, figsize=(2.6 * columns, 2.8 * lines), squeeze=False, layout="constrained"
+    )
+    for axis in axes.flat:
+        axis.axis("off")
+    for step, (axis, (x, y)) in enumerate(
+        zip(axes.flat, offsets.transpose(0, 2, 1), strict=False), 1
+    ):
+        bins = np.arange(-reach, reach + 1)
+        counts, _, _ = np.histogram2d(y, x, bins=(bins, bins))
+        axis.imshow(counts, cmap="inferno", extent=(-reach, reach, reach, -reach))
+        frame = plt.Rectangle(  # type: ignore[attr-defined]
+            (-width / 2, -height / 2), width, height, fill=False, color="white", linestyle=":"
+        )
+        axis.add_patch(frame)
+        axis.set_title(f"fixation {step}", fontsize=10)
+    return figure
+
+
+def draw_errors(errors: Mapping[str, tuple[float, ...]]) -> Figure:
+    """Percent wrong after each glimpse, for each gaze."""
+    import matplotlib.pyplot as plt
+
+    figure, axis = plt.subplots(figsize=(6, 4), layout="constrained")
+    for name, values in errors.items():
+        steps = range(1, len(values) + 1)
+        axis.plot(steps, values, "o-", label=f"{name}, {values[-1]:.2f} % at last")
+    axis.set(xlabel="glimpses", ylabel="percent wrong", yscale="log", xticks=list(steps))
+    lowest, highest = axis.get_ylim()
+    ticks = [tick for tick in (0.5, 1, 2, 5, 10, 20, 50, 100) if lowest < tick < highest]
+    axis.set_yticks(ticks, [f"{tick:g}" for tick in ticks])
+    axis.minorticks_off()
+    axis.grid(alpha=0.3)
+    axis.legend(frameon=False)
+    return figure

@@ -1,0 +1,110 @@
+"""Figures of what an agent looks at: what they show is what was looked at."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch", reason="the extra agent is not installed")
+pytest.importorskip("matplotlib", reason="the extra figures is not installed")
+
+from PIL import Image  # noqa: E402
+
+from ram_agent.agent import RAMAgent  # noqa: E402
+from ram_agent.cli import main  # noqa: E402
+from ram_agent.figures import (  # noqa: E402
+    compose_views,
+    find_images,
+    look_at_images,
+    save_figures,
+)
+
+
+def make_looks(num_images: int, **keywords: Any) -> Any:
+    settings = {"dataset": "digits", "split": "test", "num_glimpses": 3, **keywords}
+    envs = gym.make_vec("RAMClutteredMNIST-v0", num_envs=5, autoreset_mode="Disabled", **settings)
+    torch.manual_seed(0)
+    agent = RAMAgent(envs.single_observation_space, envs.single_action_space)
+    return look_at_images(agent, envs, num_images)
+
+
+def test_what_was_looked_at() -> None:
+    looks = make_looks(7, initial_location=(-1, 0.5))
+    assert looks.canvases.shape == (7, 60, 60)
+    assert looks.edges.shape == (3, 7, 2)
+    assert looks.edges[0].tolist() == [[0, 45]] * 7  # of 60 pixels
+    assert looks.probs.shape == (3, 7, 10)
+    assert looks.probs.sum(-1) == pytest.approx(1)
+    assert looks.views.shape == (3, 4, 48, 48)
+    # The middle of a view is the canvas itself: the pixels around the second fixation.
+    x, y = looks.edges[1, 2]
+    around = np.pad(looks.canvases[2], 6)[y : y + 12, x : x + 12]
+    assert looks.views[1, 2, 18:30, 18:30] == pytest.approx(around / 255)
+    assert looks.is_wrong.tolist() == (looks.probs[-1].argmax(-1) != looks.labels).tolist()
+
+
+def test_images_are_found_among_clutter() -> None:
+    random = np.random.default_rng(0)
+    images = random.integers(0, 256, (4, 5, 6), np.uint8)
+    images[random.random(images.shape) < 0.5] = 0
+    corners = np.array([[0, 0], [14, 15], [3, 9], [7, 0]])
+    canvases = np.zeros((4, 20, 20), np.uint8)
+    for canvas, image, (x, y) in zip(canvases, images, corners, strict=True):
+        canvas[10:14, 2:6] = 200
+        window = canvas[y : y + 5, x : x + 6]
+        window[...] = np.minimum(window.astype(int) + image, 255)
+    assert find_images(canvases, images).tolist() == corners.tolist()
+
+
+def test_an_image_that_fills_its_canvas_is_found_in_the_corner() -> None:
+    images = np.full((2, 4, 4, 3), 9, np.uint8)
+    assert find_images(images, images).tolist() == [[0, 0], [0, 0]]
+
+
+def test_a_view_is_coarse_around_and_sharp_in_the_middle() -> None:
+    glimpses = np.array([[[[1, 2], [3, 4]], [[5, 6], [7, 8]]]], np.float32) / 10
+    view = [[5, 5, 6, 6], [5, 1, 2, 6], [7, 3, 4, 8], [7, 7, 8, 8]]
+    assert compose_views(glimpses, 2)[0] == pytest.approx(np.array(view) / 10)
+    colour = compose_views(np.repeat(glimpses, 3, axis=1), 2)
+    assert colour.shape == (1, 4, 4, 3)
+    assert colour[0, ..., 2] == pytest.approx(np.array(view) / 10)
+
+
+def test_more_images_than_there_are() -> None:
+    with pytest.raises(ValueError, match="num_images=301: this split has 300 images"):
+        make_looks(301)
+
+
+def test_figures_of_few_images_and_of_one_glimpse(tmp_path: Path) -> None:
+    looks = make_looks(1, num_glimpses=1)
+    paths = save_figures(looks, {"learned gaze": (50.0,)}, tmp_path / "new")
+    names = {path.name for path in paths}
+    expected = {"paths.png", "glimpses.png", "heat_maps.png", "errors.png"}
+    assert names == expected | ({"failures.png"} if looks.is_wrong.any() else set())
+    for path in paths:
+        with Image.open(path) as picture:
+            assert picture.format == "PNG"
+            assert picture.width > 200
+
+
+def test_the_command_draws_an_agent_of_the_package(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    main(["train", "RAMMNIST-v0", "--dataset", "digits", "--episodes", "64", "--out", "run"])
+    main(["figures", "run", "--num-images", "20", "--out", "slides"])
+    assert sorted(path.name for path in Path("slides").iterdir()) == [
+        "errors.png",
+        "failures.png",
+        "glimpses.png",
+        "heat_maps.png",
+        "paths.png",
+    ]
+    assert f"Written to {Path('slides', 'paths.png')}" in capsys.readouterr().out
+    main(["figures", "pretrained:catch"])
+    with Image.open("figures/looks.gif") as picture:
+        assert picture.n_frames == 6 * 24
