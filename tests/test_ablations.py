@@ -1,0 +1,91 @@
+"""The ablations of benchmarks/: one change each, nothing run twice, and the table of the guide."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from pathlib import Path
+from unittest import mock
+
+import pytest
+
+pytest.importorskip("torch", reason="the extra agent is not installed")
+
+import ablations
+from ablations import BASE, CHANGES, DEFAULT, Change, Settings
+
+from ram_agent.config import preset
+
+ROOT = Path(__file__).parent.parent
+
+
+def test_each_change_is_one_and_has_a_name_of_its_own() -> None:
+    agent, training = preset("default", Settings().env_id)
+    agent = dataclasses.replace(agent, **BASE)
+    names = set()
+    for change in CHANGES:
+        names.add((change.part, change.instead))
+        if change is not DEFAULT:
+            assert change.agent or change.training
+        for name, value in change.agent.items():
+            assert getattr(agent, name) != value
+        for name, value in change.training.items():
+            assert getattr(training, name) != value or name == "batch_size"
+    assert len(names) == len(CHANGES)
+
+
+def test_ablations_go_on_where_they_stopped(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    page = tmp_path / "page.md"
+    page.write_text("<!-- table -->\n<!-- table -->\n")
+    settings = Settings(
+        episodes=600,
+        default_seeds=(0,),
+        dataset="digits",
+        jobs=1,
+        out=tmp_path / "ablations.json",
+        page=page,
+    )
+    with mock.patch.object(ablations, "CHANGES", (DEFAULT,)):
+        ablations.main(settings)
+    first = json.loads(settings.out.read_text())
+    assert [(row["part"], row["seed"]) for row in first] == [("none", 0)]
+    assert {"command", "commit", "machine", "date"} <= set(first[0])
+    assert (first[0]["dataset"], first[0]["episodes"]) == ("digits", 600)
+    capsys.readouterr()
+
+    wider = Change("width of the core", "256", "8", {"hidden_size": 8})
+    with mock.patch.object(ablations, "CHANGES", (DEFAULT, wider)):
+        ablations.main(settings)
+    rows = json.loads(settings.out.read_text())
+    assert rows[0] == first[0]
+    assert rows[1]["agent"] == {"hidden_size": 8}
+    assert rows[1]["validation_error"] != rows[0]["validation_error"]
+    printed = capsys.readouterr().out
+    assert "width of the core, 8, seed 0: " in printed
+    assert "none, , seed 0" not in printed
+    assert "| width of the core | 256 | 8 | " in page.read_text()
+
+
+def test_a_training_that_diverges_is_a_row() -> None:
+    wild = Change("rate", "", "huge", {}, {"learning_rate": 1e30})
+    settings = Settings(episodes=3_000, dataset="digits")
+    row = ablations.train(wild, 0, settings)
+    assert row["validation_error"] is None
+    with mock.patch.object(ablations, "CHANGES", (wild,)):
+        table = ablations.make_table([{"part": "rate", "instead": "huge", "seed": 0, **row}])
+    assert table.splitlines()[-1] == "| rate |  | huge | diverged | – |"
+
+
+def test_the_table() -> None:
+    def row(change: Change, seed: int, error: float) -> ablations.Row:
+        name = {"part": change.part, "instead": change.instead}
+        return {**name, "seed": seed, "validation_error": error, "cpu_seconds": 76.4}
+
+    lstm = CHANGES[1]
+    table = ablations.make_table([row(lstm, 0, 8.5), row(DEFAULT, 0, 11.0), row(DEFAULT, 1, 13.0)])
+    assert table.splitlines()[2:] == [
+        "| none |  |  | 12.0 ± 1.4 | 76 |",
+        "| core | rectifiers that begin as 0.9 of the state | LSTM | 8.5 | 76 |",
+    ]
