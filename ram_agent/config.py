@@ -238,7 +238,7 @@ ENV_SETTINGS: dict[tuple[str, str], tuple[dict[str, Any], dict[str, Any]]] = {
     # An LSTM makes more of each canvas than rectifiers do, and 192 wide costs half as much again.
     ("default", "RAMClutteredMNIST-v0"): (
         {"core": "lstm", "hidden_size": 192},
-        {"episodes": 6_000_000, "batch_size": 512, "learning_rate": 5e-3},
+        {"episodes": 4_000_000, "batch_size": 512, "learning_rate": 5e-3},
     ),
     # The final reward alone teaches slowly, so the network is small and sees each pixel loud and
     # clear. A gaze that is paid before the moves make sense drowns them in its noise; so its weight

@@ -213,7 +213,16 @@ def _trained_ram(command: Reproduce, name: str, entry: Ram, seed: int) -> dict[s
         show_trained(trainer, folder)
 
     kind = f"{entry.num_glimpses}-glimpses-" if entry.num_glimpses else ""
-    return finish_run(_folder(command, name, run["dataset"], f"{kind}seed-{seed}"), run, train)
+    path = _folder(command, name, run["dataset"], f"{kind}seed-{seed}")
+    evaluation = finish_run(path, run, train)
+    passed = _seconds_to_pass(RunFolder(path).read_metrics(), entry.reported.nips_error)
+    return {**evaluation, "seconds_to_pass_nips": passed}
+
+
+def _seconds_to_pass(metrics: Sequence[dict[str, Any]], figure: float | None) -> float | None:
+    """When the validation error fell below the paper's test error; None if it never did."""
+    passed = (row["seconds"] for row in metrics if figure and row["validation_error"] < figure)
+    return next(passed, None)
 
 
 def _trained_control(command: Reproduce, name: str, entry: Control, seed: int) -> dict[str, Any]:

@@ -25,6 +25,14 @@ class Reported:
     nips: str = NONE
     since: str = NONE
 
+    @property
+    def nips_error(self) -> float | None:
+        """The NIPS figure as percent wrong or lost; None where there is none."""
+        figure = self.nips.strip("*")
+        if figure == NONE:
+            return None
+        return 100 - float(figure.strip("≈ ")) if figure.startswith("≈") else float(figure)
+
 
 @dataclass(frozen=True)
 class Ram:
