@@ -1,0 +1,87 @@
+"""Put the tables of results/ into the README and docs/results.md.
+
+    python benchmarks/publish.py
+
+What `ram reproduce` wrote is all that is read; nothing is trained. The README gets a line for each
+row of RAM, docs/results.md everything.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import tyro
+from side_by_side import put_table
+
+from ram_agent.report import Row, make_markdown, read_rows
+from ram_agent.tables import NONE, TABLES
+
+ROOT = Path(__file__).parent.parent
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Put the tables of results/ into the README and docs/results.md."""
+
+    results: Path = ROOT / "results"
+    """Where `ram reproduce` wrote its files."""
+
+    readme: Path = ROOT / "README.md"
+    """Gets a line for each row of RAM, between its two marks."""
+
+    page: Path = ROOT / "docs" / "results.md"
+    """Gets all tables, between its two marks."""
+
+
+def main(settings: Settings) -> None:
+    tables = read_tables(settings.results)
+    put_table(settings.readme, make_summary(tables))
+    put_table(settings.page, make_page(tables))
+
+
+def read_tables(folder: Path) -> dict[str, list[Row]]:
+    """The published rows of each table that has any."""
+    tables = {name: read_rows(folder / f"{name}.json") for name in TABLES}
+    return {name: rows for name, rows in tables.items() if rows}
+
+
+def make_summary(tables: dict[str, list[Row]]) -> str:
+    """Markdown: a line for each row of RAM; in Catch, percent of balls lost."""
+    lines = [
+        "| environment | glimpses | learned gaze | seeds | random gaze | training, each seed "
+        "| the paper, arXiv v1 / NIPS | best since |",
+        "|---|---|---|---|---|---|---|---|",
+    ]
+    for name, rows in tables.items():
+        reported = {row.name: row.reported for row in TABLES[name].rows}
+        for row in rows:
+            if row["kind"] != "ram" or row["quick"]:
+                continue
+            others = reported[row["name"]]
+            is_game = "catch_rate_mean" in row
+            ours, at_random = row["error_mean"], row["random_gaze_error"]
+            if is_game:
+                ours, at_random = row["catch_rate_mean"], 100 - at_random
+            spread = "" if row["error_std"] is None else f" ± {row['error_std']:.2f}"
+            cells = [
+                f"`{row['env']}`" + ", balls caught" * is_game,
+                str(row["num_glimpses"] or NONE),
+                f"**{ours:.2f}**{spread}",
+                str(len(row["seeds"])),
+                f"{at_random:.1f}",
+                f"{row['seconds'] / len(row['seeds']) / 60:.0f} min",
+                f"{others.arxiv} / {others.nips}",
+                others.since,
+            ]
+            lines.append("| " + " | ".join(cells) + " |")
+    return "\n".join(lines) + "\n"
+
+
+def make_page(tables: dict[str, list[Row]]) -> str:
+    """Markdown: every table."""
+    return "\n".join(make_markdown(TABLES[name], rows) for name, rows in tables.items())
+
+
+if __name__ == "__main__":
+    main(tyro.cli(Settings))

@@ -1,0 +1,63 @@
+"""The tables of README and docs are those of results/."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("torch", reason="the extra agent is not installed")
+
+import publish
+
+from ram_envs.files import write_json
+
+ROOT = Path(__file__).parent.parent
+
+
+def test_readme_and_page_show_the_results() -> None:
+    tables = publish.read_tables(ROOT / "results")
+    assert {"mnist", "translated", "catch"} <= tables.keys()
+    assert publish.make_summary(tables) in (ROOT / "README.md").read_text(encoding="utf-8")
+    page = (ROOT / "docs" / "results.md").read_text(encoding="utf-8")
+    assert publish.make_page(tables) in page
+
+
+def test_the_summary(tmp_path: Path) -> None:
+    shared = {"quick": False, "dataset": "mnist", "seconds": 3600.0, "kind": "ram"}
+    eight = {
+        **shared,
+        "name": "RAM, 8 glimpses",
+        "env": "RAMClutteredMNIST-v0",
+        "num_glimpses": 8,
+        "error_mean": 2.814,
+        "error_std": 0.1,
+        "random_gaze_error": 25.04,
+        "seeds": [0, 1, 2],
+    }
+    one_seed = {**eight, "name": "RAM, 6 glimpses", "num_glimpses": 6, "seeds": [0]}
+    one_seed["error_std"] = None
+    quick = {**eight, "quick": True}
+    control = {**eight, "kind": "control", "name": "RAM, 8 glimpses, random gaze"}
+    game = {
+        **shared,
+        "name": "RAM",
+        "env": "RAMCatch-v0",
+        "num_glimpses": None,
+        "error_mean": 0.5,
+        "error_std": 0.1,
+        "catch_rate_mean": 99.5,
+        "random_gaze_error": 83.6,
+        "seeds": [0, 1, 2],
+    }
+    write_json(tmp_path / "cluttered.json", [one_seed, eight, quick, control])
+    write_json(tmp_path / "catch.json", [game])
+    lines = publish.make_summary(publish.read_tables(tmp_path)).splitlines()[2:]
+    assert lines == [
+        "| `RAMClutteredMNIST-v0` | 6 | **2.81** | 1 | 25.0 | 60 min | 5.88* / 4.08 "
+        "| 2.75 (DRAM) |",
+        "| `RAMClutteredMNIST-v0` | 8 | **2.81** ± 0.10 | 3 | 25.0 | 20 min | 5.23 / 4.04 "
+        "| 2.63 (tfRAM) |",
+        "| `RAMCatch-v0`, balls caught | – | **99.50** ± 0.10 | 3 | 16.4 | 20 min | ≈ 85 / ≈ 85 "
+        "| ≈ 89 (samrudhdhirangrej) |",
+    ]
