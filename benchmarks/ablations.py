@@ -32,7 +32,7 @@ Row = dict[str, Any]
 
 @dataclass(frozen=True)
 class Change:
-    """What differs from the default preset with the paper's core.
+    """What differs from the default preset with the paper's networks.
 
     part      of the recipe
     now       how it is usually
@@ -48,8 +48,8 @@ class Change:
     training: dict[str, Any] = field(default_factory=dict)
 
 
-# The paper's core, which is smaller than that of the preset.
-BASE = {"core": "rectifier", "hidden_size": 256}
+# The paper's networks, in place of the preset's.
+BASE = {"core": "rectifier", "hidden_size": 256, "feature_size": 128}
 DEFAULT = Change("none", "", "")
 CORE = ("core", "rectifiers that begin as 0.9 of the state")
 GAZE = ("location's standard deviation", "0.2 → 0.07")
@@ -85,7 +85,14 @@ CHANGES = (
     Change("average of the weights", "0.999", "none", {}, {"average_decay": 0.0}),
     Change("weight decay", "0", "0.1", {}, {"weight_decay": 0.1}),
     Change("width of the glimpse network", "128", "256", {"feature_size": 256}),
+    Change("width of the glimpse network", "128", "512", {"feature_size": 512}),
     Change("width of the core", "256", "512", {"hidden_size": 512}),
+    Change(
+        "core and glimpse network",
+        "both as above",
+        "LSTM, 192 wide, and 256: the preset",
+        {"core": "lstm", "hidden_size": 192, "feature_size": 256},
+    ),
 )
 
 
