@@ -165,7 +165,7 @@ def test_the_guide_to_many_processes(tmp_path: Path) -> None:
     train, resume, _, _, sweep, *_ = SHELL_BLOCK.findall(CLUSTER)
     tiny = "RAMMNIST-v0 --dataset digits --num-glimpses 2 --hidden-size 16 --episodes 512"
     said = run_shell(train, tmp_path, ("RAMClutteredMNIST-v0", tiny))
-    assert "RAMMNIST-v0, digits: 2 updates, in runs/two" in said
+    assert "RAMMNIST-v0, digits, num_glimpses=2: 2 updates, in runs/two" in said
     said = run_shell(resume, tmp_path)
     assert "Trained for" in said
     script = f"{ROOT / 'examples' / 'sweep.py'} --env-id RAMMNIST-v0 --episodes 512"
