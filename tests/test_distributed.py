@@ -104,7 +104,7 @@ def test_two_ranks_train_what_one_process_trains(alone: Path, tmp_path: Path) ->
     assert done.returncode == 0, done.stderr
     assert_same_run(tmp_path / "run", alone)
     lines = done.stdout.splitlines()
-    assert lines[0] == f"RAMMNIST-v0, digits: 64 updates, in {tmp_path / 'run'}"
+    assert lines[0] == f"RAMMNIST-v0, digits, num_glimpses=2: 64 updates, in {tmp_path / 'run'}"
     assert sum("validation error" in line for line in lines) == 2  # the first rank's alone
     config = RunFolder(tmp_path / "run").read_config()
     assert config["command"].startswith("torchrun --nnodes 1 --nproc-per-node 2 -m ram_agent train")
