@@ -1,0 +1,121 @@
+"""Write down what every id gives: short plays, and a tiny training of RAM.
+
+    python tools/golden.py                 # all ids
+    python tools/golden.py RAMCatch-v0     # some
+
+`tests/test_golden.py` compares with what is kept in `tests/golden/`, so that no result changes
+unnoticed. A play is exact on every machine. The metrics of a training differ in their last digits.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import json
+import zlib
+from pathlib import Path
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+
+import ram_envs
+from ram_envs.registration import CLASSIFICATION, ENVS
+
+FOLDER = Path(ram_envs.__file__).parent.parent / "tests" / "golden"
+# Where the player looks, again and again: inside, at the border and beyond.
+LOOKS = ((0.25, -0.5), (-1, 1), (0, 0), (1.75, 0.125), (-0.625, -0.375))
+# Seeds whose first ball the player of `play` misses and catches.
+MISSED, CAUGHT = 0, 11
+UPDATES = 4
+
+
+def main(args: list[str] | None = None) -> None:
+    """Write the files of the ids that are named, or of all."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("ids", nargs="*", metavar="ID", help="all if none is named")
+    ids = parser.parse_args(args).ids or sorted(ENVS)
+    unknown = sorted(set(ids) - set(ENVS))
+    if unknown:
+        parser.error(f"{', '.join(unknown)}: expected some of {', '.join(ENVS)}")
+    FOLDER.mkdir(exist_ok=True)
+    for env_id in ids:
+        golden = {"plays": play_all(env_id), "training": train(env_id)}
+        text = json.dumps(golden, indent=1, ensure_ascii=False)
+        path_of(env_id).write_text(text + "\n", encoding="utf-8")
+        print(f"Written to {path_of(env_id)}")
+
+
+def path_of(env_id: str) -> Path:
+    return FOLDER / f"{env_id}.json"
+
+
+def keywords_of(env_id: str) -> dict[str, Any]:
+    return {"dataset": "digits"} if env_id in CLASSIFICATION else {}
+
+
+def play_all(env_id: str) -> dict[str, list[str]]:
+    """An id's plays by name, each a line for every glimpse."""
+    if env_id not in CLASSIFICATION:
+        return {
+            f"seed {MISSED}": play(env_id, MISSED, None),
+            f"seed {CAUGHT}": play(env_id, CAUGHT, None),
+        }
+    return {
+        "train, seed 0": play(env_id, 0, None, split="train"),
+        "validation, image 7": play(env_id, 0, {"index": 7}, split="validation"),
+        "test, image 3": play(env_id, 1, {"index": 3}, split="test"),
+    }
+
+
+def play(env_id: str, seed: int, options: dict[str, Any] | None, **keywords: Any) -> list[str]:
+    """An episode: what is seen, and what is paid for the label that is true, or for moves."""
+    env = gym.make(env_id, **keywords_of(env_id), **keywords)
+    observation, info = env.reset(seed=seed, options=options)
+    lines, steps, over = [describe(env, observation, info)], 0, False
+    while not over:
+        choice = info.get("label", steps % 3)
+        look = np.array(LOOKS[steps % len(LOOKS)], np.float32)
+        observation, reward, over, _, info = env.step((look, choice))
+        steps += 1
+        end = ", the end" if over else ""
+        lines.append(f"{choice} pays {reward:g}{end}: {describe(env, observation, info)}")
+    return lines
+
+
+def describe(env: gym.Env[Any, Any], observation: dict[str, Any], info: dict[str, Any]) -> str:
+    """What is seen, in a line that says what differs where two do."""
+    x, y = observation["location"].tolist()
+    glimpse, canvas = observation["glimpse"], env.unwrapped.canvas  # type: ignore[attr-defined]
+    told = "".join(f", {name} {value}" for name, value in info.items())
+    return (
+        f"at {x:.7f} {y:.7f} glimpse {checksum(glimpse)} of sum {glimpse.sum(dtype=float):.4f}, "
+        f"canvas {checksum(canvas)} of sum {canvas.sum(dtype=int)}{told}"
+    )
+
+
+def checksum(array: np.ndarray[Any, Any]) -> str:
+    return f"{zlib.crc32(array.tobytes()):08x}"
+
+
+def train(env_id: str) -> list[dict[str, float]]:
+    """The metrics of the first updates of a small agent, with all else as the id's preset says."""
+    from ram_agent.config import preset
+    from ram_agent.runs import make_trainer
+
+    agent, training = preset("default", env_id)
+    agent = dataclasses.replace(agent, hidden_size=16, feature_size=8)
+    training = dataclasses.replace(training, episodes=UPDATES * 32, batch_size=32)
+    run = {
+        "env_id": env_id,
+        "env_kwargs": keywords_of(env_id),
+        "agent": dataclasses.asdict(agent),
+        "training": dataclasses.asdict(training),
+    }
+    trainer = make_trainer(run, None)
+    rows = [trainer.train_one_update() for _ in range(UPDATES)]
+    return [{name: float(f"{value:.6g}") for name, value in row.items()} for row in rows]
+
+
+if __name__ == "__main__":
+    main()
