@@ -43,6 +43,14 @@ def test_all_are_loaded_by_name_and_light() -> None:
         assert (PRETRAINED / f"{name}.safetensors").stat().st_size < 3_000_000
 
 
+def test_each_has_a_card() -> None:
+    cards = (PRETRAINED / "README.md").read_text(encoding="utf-8").split("\n## ")[1:]
+    assert sorted(card.partition("\n")[0] for card in cards) == sorted(pretrained_names())
+    for card in cards:
+        for part in ("Does", "Data", "Recipe", "Error", "Limits"):
+            assert f"- **{part}:** " in card
+
+
 def test_it_names_digits_it_was_not_trained_on(capsys: pytest.CaptureFixture[str]) -> None:
     main(["evaluate", "pretrained:cluttered-mnist-6", "--dataset", "digits"])
     said = capsys.readouterr().out
