@@ -196,7 +196,7 @@ class RAMAgent(nn.Module):
             deterministic: mean location and likeliest choice, or drawn ones.
 
         Returns:
-            ((location, choice), state): an action as `env.step` takes it, and the next state.
+            ((location, choice), state), an action as `env.step` takes it and the next state.
 
         Raises:
             ValueError: if the glimpse's shape is not that of the agent's observation space.

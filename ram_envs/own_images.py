@@ -1,7 +1,7 @@
 """Images of your own: from a folder, from arrays in files, or from a data set of another library.
 
-All become `ImageDataset`s, which environments share without copying. Images of different sizes are
-centred on black, as large as the highest and the widest of them.
+All become an `ImageDataset`, which environments share without copying. Images of different sizes
+are centred on black, as large as the highest and the widest of them.
 """
 
 from __future__ import annotations

@@ -84,8 +84,8 @@ class Retina:
             locations: (B, 2), (x, y) in [−1, 1].
 
         Returns:
-            Glimpses (B, K · C, G, G) in [0, 1], scale-major: the C channels of the innermost
-            patch come first.
+            Glimpses (B, K · C, G, G) in [0, 1], scale-major, the C channels of the innermost patch
+            first.
         """
         rows = np.arange(len(images))
         if not self.pads(images.shape[1:]):
