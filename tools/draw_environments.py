@@ -1,0 +1,103 @@
+r"""Draw each environment, as an agent looks at it, for its manual page: docs/images/ID.gif.
+
+    ram train RAMMNIST-v0 --episodes 300000 --out runs/mnist
+    ram train RAMClutteredMNIST100-v0 --episodes 400000 --out runs/cluttered100
+    ram train RAMClassification-v0 --dataset shapes/ --num-scales 2 --episodes 30000 \
+        --out runs/shapes
+    python tools/draw_environments.py --runs runs/mnist runs/cluttered100 runs/shapes
+
+The folder shapes/ is that of docs/own_images.md. The other environments are looked at by the agents
+that come with the package.
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+import torch
+from PIL import Image
+
+from ram_agent.agent import RAMAgent
+from ram_agent.checkpoint import load_agent
+from ram_agent.pictures import play_frames
+from ram_agent.runs import make_split
+from ram_envs.registration import CATCH, MOVING
+from ram_envs.rendering import (
+    BACKGROUND,
+    FAINT_TEXT,
+    PATH,
+    RIGHT,
+    SCALE_COLOURS,
+    TEXT,
+    WRONG,
+)
+
+PRETRAINED = {
+    "RAMTranslatedMNIST-v0": "pretrained:cluttered-mnist-6",
+    "RAMClutteredMNIST-v0": "pretrained:cluttered-mnist-6",
+    "RAMMovingMNIST-v0": "pretrained:cluttered-mnist-6",
+    "RAMCatch-v0": "pretrained:catch",
+}
+IMAGES = Path(__file__).parent.parent / "docs" / "images"
+SIZE = (480, 350)
+COLOURS = 24
+MOST_BYTES = 150_000
+
+
+def draw(agent: RAMAgent, env_id: str, keywords: dict[str, Any]) -> Path:
+    """Write an animation of test episodes, as many as a page has room for; its path."""
+    envs = make_split(env_id, 1, "test", render_mode="rgb_array", **keywords)
+    path = IMAGES / f"{env_id}.gif"
+    for num_episodes in (3, 2, 1):
+        frames, durations = [], []
+        # Of images some from everywhere in the split, since it may be in the order of its classes.
+        apart = getattr(envs.unwrapped, "num_images", 0) // 3 + 1
+        for episode in play_frames(agent, envs, [apart * n for n in range(num_episodes)]):
+            images = [Image.fromarray(frame) for frame in episode]
+            frames += [image.resize(SIZE, Image.Resampling.LANCZOS) for image in images]
+            pause = 125 if env_id in CATCH else 350 if env_id in MOVING else 700
+            durations += [pause] * (len(episode) - 1) + [1500]
+        first, *others = with_one_palette(frames)
+        first.save(path, save_all=True, append_images=others, duration=durations, loop=0)
+        if path.stat().st_size <= MOST_BYTES:
+            break
+    return path
+
+
+def with_one_palette(frames: list[Image.Image]) -> list[Image.Image]:
+    """The same colours in all frames, so that a GIF need only keep where they differ."""
+    sheet = Image.new("RGB", (SIZE[0], SIZE[1] * len(frames)))
+    for place, frame in enumerate(frames):
+        sheet.paste(frame, (0, SIZE[1] * place))
+    # Its own colours a picture keeps, bright and dim, though few pixels have them.
+    found = sheet.quantize(COLOURS).getpalette()[: 3 * COLOURS]
+    named = (*SCALE_COLOURS, PATH, RIGHT, WRONG, TEXT, FAINT_TEXT)
+    own = [
+        round(b + (c - b) * share)
+        for share in (1, 0.6, 0.3)
+        for colour in named
+        for c, b in zip(colour, BACKGROUND, strict=True)
+    ]
+    palette = Image.new("P", (1, 1))
+    palette.putpalette([*found, *own])
+    return [frame.quantize(palette=palette, dither=Image.Dither.NONE) for frame in frames]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description="Draw each environment for its manual page.")
+    parser.add_argument("--runs", nargs="*", default=[], help="folders of runs of other agents")
+    parser.add_argument("--dataset", default="mnist", help="for the package's agents")
+    options = parser.parse_args()
+    torch.set_num_threads(1)
+    for env_id, run in PRETRAINED.items():
+        keywords = {} if env_id in CATCH else {"dataset": options.dataset}
+        print(draw(load_agent(run)[0], env_id, keywords))
+    for run in options.runs:
+        agent, facts = load_agent(run)
+        print(draw(agent, facts["env_id"], facts["env_kwargs"]))
+
+
+if __name__ == "__main__":
+    main()
