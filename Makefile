@@ -14,7 +14,7 @@ DEMO_RUN := runs/demo-$(shell date +%Y%m%d-%H%M%S)
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-examples test-rllib lint types format clean distclean
+.PHONY: help demo test test-examples test-rllib docs lint types format clean distclean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-13s %s\n", $$1, $$2}' Makefile
@@ -33,6 +33,10 @@ test-examples: $(VENV)/.installed-examples ## train agents of other libraries, a
 
 test-rllib: $(RLLIB_VENV)/.installed-rllib ## the same for RLlib, and test the Gymnasium it takes
 	@$(PY) -m pytest tests/test_rllib_example.py @tests/environments.txt $(PYTEST_FLAGS)
+
+docs: $(VENV)/.installed-docs ## make a site of docs/ and the docstrings, in build/docs
+	@$(PY) -m sphinx -W --keep-going -n -q docs build/docs
+	@echo "docs: open build/docs/index.html"
 
 lint: $(VENV)/.installed-dev ## check style and format with ruff
 	@$(PY) -m ruff check .
@@ -65,6 +69,10 @@ $(VENV)/.installed-dev: pyproject.toml constraints.txt | $(VENV)/pyvenv.cfg
 
 $(VENV)/.installed-examples: pyproject.toml constraints.txt | $(VENV)/pyvenv.cfg
 	$(call install,dev$(comma)examples)
+	@touch $@ $(VENV)/.installed-dev $(VENV)/.installed-demo
+
+$(VENV)/.installed-docs: pyproject.toml constraints.txt | $(VENV)/pyvenv.cfg
+	$(call install,dev$(comma)docs)
 	@touch $@ $(VENV)/.installed-dev $(VENV)/.installed-demo
 
 # RLlib takes one Gymnasium alone, an older one: so its own environment, without our pin. It sees
