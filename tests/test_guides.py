@@ -1,4 +1,7 @@
-"""The guides of docs/: their blocks are run, one after another; Python's as they stand."""
+"""README and the guides of docs/: their blocks are run, one after another; Python's as they stand.
+
+Commands are run too, made small; those that take long are read by the command line, no more.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +9,9 @@ import builtins
 import gzip
 import os
 import re
+import runpy
+import shlex
+import shutil
 import subprocess
 import sys
 import types
@@ -21,6 +27,11 @@ from ram_envs.testing import TaskError, check_task
 
 ROOT = Path(__file__).parent.parent
 DOCS = ROOT / "docs"
+PAGES = (ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted(DOCS.rglob("*.md")))
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+TUTORIAL = (DOCS / "tutorial.md").read_text(encoding="utf-8")
+OWN_AGENT = (DOCS / "own_agent.md").read_text(encoding="utf-8")
+PLAY = (DOCS / "play.md").read_text(encoding="utf-8")
 OWN_TASK = (DOCS / "own_task.md").read_text(encoding="utf-8")
 OWN_IMAGES = (DOCS / "own_images.md").read_text(encoding="utf-8")
 CLUSTER = (DOCS / "cluster.md").read_text(encoding="utf-8")
@@ -64,6 +75,17 @@ def test_the_guide_to_a_task_of_ones_own(
     assert Path("brighter_square.safetensors").exists()
     again = defined["RAMAgent"].load("brighter_square")
     assert again.num_choices == 2
+
+    lines = "\n".join(block[1] for block in list(BLOCK.finditer(OWN_TASK))[:4])
+    Path("brighter_square.py").write_text(lines, encoding="utf-8")
+    (commands,) = SHELL_BLOCK.findall(OWN_TASK)
+    run_shell(
+        commands,
+        Path(),
+        ("--episodes 100000", "--episodes 256 --hidden-size 16 --out runs/NAME"),
+        ("watch runs/NAME", "watch runs/NAME --save watch.png --episodes 1"),
+    )
+    assert Path("watch.png").exists()
 
 
 def test_the_complaint_that_the_guide_shows(own_task: str) -> None:
@@ -130,6 +152,11 @@ def test_the_guide_to_images_of_ones_own(
         assert np.array_equal(read.labels, labels)
     assert [len(defined[name]) for name in ("train", "validation")] == [50, 10]
 
+    (train,) = split_commands(OWN_IMAGES)
+    train[train.index("30000")] = "256"
+    run_ram(train, *TINY_AGENT, "--out", "runs/NAME")
+    assert Path("runs/NAME/evaluation.json").exists()
+
 
 def test_the_complaint_about_labels_that_the_guide_shows() -> None:
     images = ImageDataset(np.zeros((2, 4, 4), np.uint8), np.array([0, 1]))
@@ -184,6 +211,197 @@ def test_scripts_for_slurm_are_shell() -> None:
         subprocess.run(["sh", "-n"], input=script, text=True, check=True)
 
 
+# --- the README, the tutorial, an agent of one's own, play ------------------------------------
+
+
+def split_commands(text: str) -> list[list[str]]:
+    """The words of each command in the blocks of the shell, without comments and variables."""
+    blocks = [block for block in SHELL_BLOCK.findall(text) if "#SBATCH" not in block]
+    lines = "".join(blocks).replace("\\\n", " ").splitlines()
+    commands = [shlex.split(line, comments=True) for line in lines]
+    return [command[command[:1] == ["OMP_NUM_THREADS=1"] :] for command in commands if command]
+
+
+def run_ram(command: list[str], *more: str) -> None:
+    """Run a command of `ram`, with settings that make it small."""
+    from ram_agent.cli import main
+
+    words = command[1:] if command[0] == "ram" else command[3:]  # python -m ram_agent
+    num_threads = torch_threads()
+    try:
+        main([*words, *more])
+    finally:
+        torch_threads(num_threads)
+
+
+def torch_threads(set_to: int | None = None) -> int:
+    torch = pytest.importorskip("torch", reason="the extra agent is not installed")
+    if set_to is not None:
+        torch.set_num_threads(set_to)
+    return int(torch.get_num_threads())
+
+
+TINY_AGENT = ("--hidden-size", "16", "--feature-size", "8")
+TINY_RUN = (*TINY_AGENT, "--episodes", "256", "--batch-size", "64", "--out", "runs/NAME")
+
+
+def test_the_readme(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setitem(sys.modules, "readme", None)  # and forget it afterwards
+    ten_lines = run_blocks(README, "readme", slice(1))
+    assert ten_lines["terminated"]
+    assert f"it was {ten_lines['info']['label']} and" in capsys.readouterr().out
+
+    train, resume, evaluate, watch, figures, show_help, *_ = [
+        command for command in split_commands(README) if command[:2] != ["ram", "play"]
+    ][2:]
+    run_ram(train, "--dataset", "digits", "--num-glimpses", "2", *TINY_RUN)
+    run_ram(resume)
+    run_ram(evaluate, "--num-episodes", "10")
+    run_ram(watch, "--save", "watch.png", "--episodes", "1")
+    run_ram(figures, "--num-images", "20", "--out", "figures")
+    with pytest.raises(SystemExit):
+        run_ram(show_help)
+    said = capsys.readouterr().out
+    assert "percent wrong of 10 images" in said
+    assert "--location-std-end" in said
+    assert Path("watch.png").exists()
+    assert Path("figures/paths.png").exists()
+    made = 'gym.make("RAMClutteredMNIST-v0", split="test"'
+    assert made in README
+    played = run_blocks(README.replace(made, made + ', dataset="digits"'), "readme", slice(1, None))
+    assert played["terminated"]
+    assert played["agent"].num_choices == 10
+
+
+def test_the_tutorial(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    torch = pytest.importorskip("torch")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setitem(sys.modules, "tutorial", None)
+    num_threads = torch.get_num_threads()
+    try:
+        defined = run_blocks(TUTORIAL, "tutorial")
+    finally:
+        torch.set_num_threads(num_threads)
+    assert len(defined["rewards"]) == 6
+    errors = {
+        gaze: defined["evaluate"](defined["trained"], defined["test_envs"], gaze=gaze).error
+        for gaze in ("learned", "random")
+    }
+    assert errors["learned"] < 25 < errors["random"]  # with some room
+    assert Path("looks.png").exists()
+    assert defined["RAMAgent"].load("first").num_choices == 10
+
+    train, evaluate, watch = split_commands(TUTORIAL)
+    train[train.index("40000")] = "256"
+    run_ram(train, *TINY_AGENT)
+    run_ram(evaluate, "--num-episodes", "10")
+    run_ram(watch, "--episodes", "1")
+    assert Path("looks.gif").exists()
+
+
+def test_the_guide_to_an_agent_of_ones_own(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pytest.importorskip("stable_baselines3", reason="the extra sb3 is not installed")
+    monkeypatch.setitem(sys.modules, "own_agent", None)
+    defined = run_blocks(OWN_AGENT, "own_agent")
+    said = capsys.readouterr().out
+    for line in ("Tuple(Box(-1.0, 1.0, (2,), float32), Discrete(10))", "MultiDiscrete([ 6  6 10])"):
+        assert f"# {line}" in OWN_AGENT
+        assert f"{line}\n" in said
+    assert said.count("(18, 12, 12)") == 2
+    assert "True (18, 12, 12)" in said
+    assert defined["model"].num_timesteps >= 2000
+
+
+def test_commands_that_play(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pytest.importorskip("pygame", reason="the extra play is not installed")
+    from ram_envs.play import main, window
+
+    monkeypatch.chdir(tmp_path)
+    shown = []
+    monkeypatch.setattr(window, "run", lambda stage, title: shown.append(title))
+    commands = [command for page in (README, PLAY) for command in split_commands(page)]
+    played = [command[2:] for command in commands if command[:2] == ["ram", "play"]]
+    for words in played:
+        images = ["--dataset", "digits"] if "MNIST" in words[0] else []
+        if "--versus" in words or "--agent" in words:
+            torch_threads()
+        main([*words, *images, "--episodes", "1"])
+    assert len(played) == 8
+    assert len(shown) == 7
+    assert Path("catch.gif").exists()
+
+
+ALL_COMMANDS = [
+    pytest.param(command, id=f"{page.stem}-{number}")
+    for page in PAGES
+    for number, command in enumerate(split_commands(page.read_text(encoding="utf-8")))
+]
+
+
+@pytest.mark.parametrize("command", ALL_COMMANDS)
+def test_every_command_is_one_that_there_is(
+    command: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It is read as its program reads it; most are run as well, above."""
+    monkeypatch.chdir(ROOT)
+    if command[0] == "make":
+        if shutil.which("make") is None:
+            pytest.skip("make is not installed")
+        subprocess.run(["make", "-n", *command[1:]], check=True, stdout=subprocess.DEVNULL)
+    elif command[:2] == ["ram", "play"]:
+        pytest.importorskip("pygame", reason="the extra play is not installed")
+        from ram_envs.play.command import _parser
+
+        assert _parser().parse_args(command[2:]).env_id in gym.registry
+    elif command[0] == "seq":  # the sweep, which is run above
+        assert command[-3:] == ["python", "examples/sweep.py", "--task"]
+    elif command[:2] == ["python", "-m"] or command[0] in ("ram", "torchrun"):
+        check_is_read(command[command.index("ram_agent") + 1 :] if "-m" in command else command[1:])
+    else:
+        assert command[0] == "python", command
+        pytest.importorskip("tyro", reason="the extra agent is not installed")
+        monkeypatch.setattr(sys, "argv", [command[1], "--help"])
+        with pytest.raises(SystemExit):
+            runpy.run_path(command[1], run_name="__main__")
+        said = capsys.readouterr().out
+        assert "usage" in said
+        assert all(word in said for word in command[2:] if word.startswith("--"))
+
+
+def check_is_read(words: list[str]) -> None:
+    """What it asks for is what `ram` then does."""
+    pytest.importorskip("torch", reason="the extra agent is not installed")
+    from ram_agent import checkpoint, cli
+
+    asked: list[Any] = []
+    names = {"train": "train", "evaluate": "evaluate_run", "watch": "watch", "bench": "bench"}
+    names |= {"reproduce": "reproduce", "figures": "draw_figures"}
+    with pytest.MonkeyPatch.context() as patches:
+        patches.setattr(cli, names[words[0]], asked.append)
+        if "--help" in words:
+            with pytest.raises(SystemExit):
+                cli.main(words)
+            return
+        cli.main(words)
+    assert type(asked[0]).__name__.lower() == words[0]
+    run = getattr(asked[0], "run", "")
+    if run.startswith("pretrained:"):
+        checkpoint.load_agent(run)
+
+
 def test_every_guide_is_run() -> None:
-    with_blocks = {path.name for path in DOCS.glob("*.md") if BLOCK.search(path.read_text("utf-8"))}
-    assert with_blocks == {"own_task.md", "own_images.md"}
+    with_blocks = {path.name for path in PAGES if BLOCK.search(path.read_text("utf-8"))}
+    assert with_blocks == {
+        "README.md",
+        "tutorial.md",
+        "own_agent.md",
+        "own_task.md",
+        "own_images.md",
+    }
