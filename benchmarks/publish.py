@@ -1,15 +1,18 @@
-"""Put the tables of results/ into the README and docs/results.md.
+"""Put the tables of results/ into the README and the pages of docs/.
 
     python benchmarks/publish.py
 
-What `ram reproduce` wrote is all that is read; nothing is trained. The README gets a line for each
-row of RAM, docs/results.md everything.
+What `ram reproduce` and `ram evaluate --save` wrote is all that is read; nothing is trained. The
+README gets a line for each row of RAM, docs/results.md all rows, docs/beyond.md what an agent does
+where it was not trained.
 """
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import tyro
 from side_by_side import put_table
@@ -22,10 +25,10 @@ ROOT = Path(__file__).parent.parent
 
 @dataclass(frozen=True)
 class Settings:
-    """Put the tables of results/ into the README and docs/results.md."""
+    """Put the tables of results/ into the README and the pages of docs/."""
 
     results: Path = ROOT / "results"
-    """Where `ram reproduce` wrote its files."""
+    """Where `ram reproduce` wrote its files, and `ram evaluate` those in `beyond/`."""
 
     readme: Path = ROOT / "README.md"
     """Gets a line for each row of RAM, between its two marks."""
@@ -33,11 +36,15 @@ class Settings:
     page: Path = ROOT / "docs" / "results.md"
     """Gets all tables, between its two marks."""
 
+    beyond_page: Path = ROOT / "docs" / "beyond.md"
+    """Gets what was measured beyond the paper, between its two marks."""
+
 
 def main(settings: Settings) -> None:
     tables = read_tables(settings.results)
     put_table(settings.readme, make_summary(tables))
     put_table(settings.page, make_page(tables))
+    put_table(settings.beyond_page, make_beyond(read_beyond(settings.results / "beyond")))
 
 
 def read_tables(folder: Path) -> dict[str, list[Row]]:
@@ -76,6 +83,40 @@ def make_summary(tables: dict[str, list[Row]]) -> str:
             ]
             lines.append("| " + " | ".join(cells) + " |")
     return "\n".join(lines) + "\n"
+
+
+def read_beyond(folder: Path) -> list[dict[str, Any]]:
+    """What `ram evaluate --save` wrote, where the agent was trained first."""
+    files = [json.loads(path.read_text("utf-8")) for path in sorted(folder.glob("*.json"))]
+    return sorted(files, key=lambda file: file["env_kwargs"] != file["trained_by"]["env_kwargs"])
+
+
+def make_beyond(files: list[dict[str, Any]]) -> str:
+    """Markdown: the error on each kind of canvas, and that of early answers where asked for."""
+    lines = [
+        "| measured on | learned gaze | random gaze | after each glimpse |",
+        "|---|---|---|---|",
+    ]
+    early = ["| answers once so sure | glimpses, mean | percent wrong |", "|---|---|---|"]
+    for file in files:
+        results = file["results"]
+        learned, at_random = results["learned gaze"], results["random gaze"]
+        after = " ".join(f"{error:.1f}" for error in learned["errors_after_each_glimpse"])
+        own = file["trained_by"]["env_kwargs"]
+        changes = [
+            f"{key}={value}" for key, value in file["env_kwargs"].items() if own.get(key) != value
+        ]
+        where = ", ".join(changes) or f"`{file['env_id']}`, as it was trained"
+        lines.append(
+            f"| {where} | {learned['error']:.2f} ± {learned['standard_error']:.2f} "
+            f"| {at_random['error']:.1f} | {after} |"
+        )
+        early += [
+            f"| {100 * answers['threshold']:g} % | {answers['mean_glimpses']:.2f} "
+            f"| {answers['error']:.2f} |"
+            for answers in learned.get("early_answers", ())
+        ]
+    return "\n".join([*lines, "", *early]) + "\n"
 
 
 def make_page(tables: dict[str, list[Row]]) -> str:
