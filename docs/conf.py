@@ -85,6 +85,12 @@ def name_only(app, doctree) -> None:
                 link.replace_self(link.children)
 
 
+def leave_out(app, what, name, member, skip: bool, options) -> bool | None:
+    """Fields of named tuples, of which the class's docstring says more."""
+    is_field = (getattr(member, "__doc__", None) or "").startswith("Alias for field number")
+    return True if is_field else None
+
+
 def keep_columns(app, what, name, obj, options, lines: list[str]) -> None:
     """Names and meanings that a docstring sets in two columns become a list of definitions."""
     if what in ("attribute", "property"):  # or napoleon reads "type: text"
@@ -110,4 +116,5 @@ def setup(app) -> None:
     """Called by Sphinx."""
     app.connect("source-read", fill_in)
     app.connect("doctree-read", name_only)
+    app.connect("autodoc-skip-member", leave_out)
     app.connect("autodoc-process-docstring", keep_columns, priority=400)  # before napoleon
