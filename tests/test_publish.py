@@ -21,6 +21,10 @@ def test_readme_and_page_show_the_results() -> None:
     assert publish.make_summary(tables) in (ROOT / "README.md").read_text(encoding="utf-8")
     page = (ROOT / "docs" / "results.md").read_text(encoding="utf-8")
     assert publish.make_page(tables) in page
+    beyond = publish.read_beyond(ROOT / "results" / "beyond")
+    assert len(beyond) == 4
+    page = (ROOT / "docs" / "beyond.md").read_text(encoding="utf-8")
+    assert publish.make_beyond(beyond) in page
 
 
 def test_the_summary(tmp_path: Path) -> None:
