@@ -3,7 +3,7 @@
 
 PYTHON ?= python3
 DEMO_ENV ?= RAMClutteredMNIST-v0
-DEMO_FLAGS ?= --dataset digits --episodes 500000
+DEMO_FLAGS ?= --dataset digits --episodes 330000
 PYTEST_FLAGS ?=
 
 VENV := .venv
