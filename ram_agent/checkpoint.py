@@ -14,6 +14,8 @@ import itertools
 import json
 import math
 import os
+import pickletools
+import re
 import socket
 import sys
 import weakref
@@ -34,12 +36,15 @@ from torch import Tensor
 from ram_agent.agent import RAMAgent
 from ram_agent.config import AgentConfig, config_from_json
 from ram_envs import files
-from ram_envs.files import appending, unfinished, write_bytes, write_json
+from ram_envs.files import appending, tame, unfinished, write_bytes, write_json
 
 FORMAT_VERSION = 1
 MOST_HEADER_BYTES = 2**20  # of a safetensors file; ours are below 2,000
 MOST_VALUES = 2**20  # of a glimpse
 MOST_ROW_BYTES = 2**16  # of metrics
+# What the pickle of a state may name, and how it may not name anything.
+PICKLED_NAMES = r"torch (\w+Storage|Size)|torch\._utils _rebuild_tensor_v2|collections OrderedDict"
+CALLING_OPCODES = {"STACK_GLOBAL", "INST", "OBJ", "NEWOBJ", "NEWOBJ_EX", "EXT1", "EXT2", "EXT4"}
 LOCK_NAME = ".lock"
 MOMENT = "moment"  # under this name the header has the facts that change with each save
 PRETRAINED = Path(__file__).parent / "pretrained"
@@ -60,6 +65,9 @@ _UNFIT = (
 
 class CheckpointError(ValueError):
     """A file does not hold what it should, or not for this environment."""
+
+    def __str__(self) -> str:
+        return tame(super().__str__())
 
 
 def read_json(path: Path) -> dict[str, Any]:
@@ -369,8 +377,8 @@ class RunFolder:
             )
         _check_inside(self.state_path)
         try:
-            _check_archive(self.state_path)
-            state = torch.load(self.state_path, map_location="cpu", weights_only=True)
+            archive = _checked_archive(self.state_path)
+            state = torch.load(archive, map_location="cpu", weights_only=True)
         except Exception as error:  # torch raises many kinds for a damaged file
             raise CheckpointError(
                 f"{self.state_path} is damaged and cannot be resumed from: {error}"
@@ -386,17 +394,46 @@ class RunFolder:
         return state
 
 
-def _check_archive(path: Path) -> None:
-    """Raise ValueError unless a file of PyTorch's holds what it claims to, uncompressed.
+def _checked_archive(path: Path) -> io.BytesIO:
+    """A file of PyTorch's that holds what it claims to, and names nothing but tensors.
 
-    The format before it, which is no zip, allocates whatever sizes its pickle names.
+    It is packed anew, so that PyTorch, which reads an archive in its own way, sees what was checked
+    and nothing else. The format before it, which is no zip, allocates whatever sizes its pickle
+    names.
+
+    Raises:
+        ValueError: for one that does not.
     """
-    with zipfile.ZipFile(path) as archive:
+    checked = io.BytesIO()
+    with zipfile.ZipFile(path) as archive, zipfile.ZipFile(checked, "w") as packed:
         parts = archive.infolist()
-    if any(part.compress_type != zipfile.ZIP_STORED for part in parts):
-        raise ValueError("it is compressed, as torch.save never does.")
-    if sum(part.file_size for part in parts) > path.stat().st_size:
-        raise ValueError("its parts would be longer than itself.")
+        if any(part.compress_type != zipfile.ZIP_STORED for part in parts):
+            raise ValueError("it is compressed, as torch.save never does.")
+        if sum(part.file_size for part in parts) > path.stat().st_size:
+            raise ValueError("its parts would be longer than itself.")
+        if len({part.filename for part in parts}) < len(parts):
+            raise ValueError("two of its parts have one name.")
+        for part in parts:
+            content = archive.read(part)
+            if part.filename.endswith(".pkl"):
+                _check_pickle(content)
+            packed.writestr(zipfile.ZipInfo(part.filename), content)
+    checked.seek(0)
+    return checked
+
+
+def _check_pickle(content: bytes) -> None:
+    """Raise ValueError for a pickle that calls anything which a state does not need.
+
+    `weights_only=True` allows more, such as bytearray(10**10): that runs nothing of a stranger's,
+    but it fills the memory.
+    """
+    for opcode, argument, _ in pickletools.genops(content):
+        is_named = opcode.name == "GLOBAL"
+        if is_named and not re.fullmatch(PICKLED_NAMES, str(argument)):
+            raise ValueError(f"it names {argument}, which no state needs.")
+        if not is_named and opcode.name in CALLING_OPCODES:
+            raise ValueError(f"it has {opcode.name}, which no state needs.")
 
 
 def _check_inside(path: Path) -> None:

@@ -294,7 +294,7 @@ def train(command: Train) -> None:
 
 def _train(command: Train, device: torch.device, ranks: Ranks, new_folder: RunFolder) -> Trainer:
     """Train, as one of the ranks, till the end or till a signal."""
-    run = ranks.from_first(lambda: _make_run(command, new_folder, ranks.size))
+    run = ranks.from_first(lambda: make_run(command, new_folder, ranks.size))
     folder = new_folder if ranks.is_first else None
     env_id, keywords = run["env_id"], run["env_kwargs"]
     trainer = make_trainer(run, folder, device, ranks)
@@ -402,7 +402,7 @@ def list_envs() -> None:
         print(row.format(env_id, f"{height} × {width}", clutter, retina, steps))
 
 
-def _make_run(command: Train, folder: RunFolder, num_ranks: int) -> dict[str, Any]:
+def make_run(command: Train, folder: RunFolder, num_ranks: int) -> dict[str, Any]:
     """config.json of the run in `folder`, which is made if the run is new."""
     is_new = command.resume is None
     run = _new_run(command) if is_new else _resumed_run(command, folder)

@@ -300,29 +300,29 @@ def config_from_json(config_type: type[Config], values: dict[str, Any]) -> Confi
         ValueError: for a setting that this version lacks, or a value that is none of its kind.
     """
     if not isinstance(values, dict):
-        raise ValueError(f"{values!r}: expected the settings of {config_type.__name__}.")
+        raise ValueError(f"{_brief(values)}: expected the settings of {config_type.__name__}.")
     known = get_type_hints(config_type)
     for name, value in values.items():
         if name not in known:
             close = difflib.get_close_matches(name, known, n=1)
             hint = f" Did you mean {close[0]!r}?" if close else ""
             raise ValueError(
-                f"{config_type.__name__} has no setting {name!r}.{hint} The file may come from "
-                "another version of ram-gym."
+                f"{config_type.__name__} has no setting {_brief(name)}.{hint} The file may come "
+                "from another version of ram-gym."
             )
-        if not _is_a(value, known[name]):
+        if not is_a(value, known[name]):
             kind = known[name].__name__ if isinstance(known[name], type) else str(known[name])
             expected = kind.removeprefix("typing.")
             raise ValueError(f"{name}={_brief(value)}: expected {expected}.")
     return config_type(**values)
 
 
-def _is_a(value: Any, kind: Any) -> bool:
+def is_a(value: Any, kind: Any) -> bool:
     """Whether a value of a JSON file is what a field's annotation says."""
     if get_origin(kind) is Literal:
         return value in get_args(kind)
     if get_args(kind):  # float | None
-        return any(_is_a(value, one) for one in get_args(kind))
+        return any(is_a(value, one) for one in get_args(kind))
     if kind is float:  # JSON may have 1 for 1.0
         return type(value) in (int, float) and abs(value) <= sys.float_info.max
     return type(value) is kind  # so that True is no number

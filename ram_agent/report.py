@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-import json
 import statistics
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
+from ram_agent.config import is_a
 from ram_agent.tables import CONTROL_NAMES, GAZES, NONE, TABLES, Reported, Table
+from ram_envs.files import read_json
+from ram_envs.registration import CLASSIFICATION
 
 Row = dict[str, Any]
 
@@ -101,10 +103,11 @@ def read_rows(path: Path) -> list[Row]:
     if not path.is_file():
         return []
     try:
-        rows: list[Row] = json.loads(path.read_text(encoding="utf-8"))
+        rows: list[Row] = read_json(path)
         known = _reported(TABLES[path.stem])
+        is_game = TABLES[path.stem].env_id not in CLASSIFICATION
         if isinstance(rows, list) and all(
-            row["name"] in known and {"seeds", "quick", "dataset"} <= {*row} for row in rows
+            row["name"] in known and _is_row(row, is_game) for row in rows
         ):
             return rows
     except (KeyError, TypeError, ValueError):
@@ -112,6 +115,41 @@ def read_rows(path: Path) -> list[Row]:
     raise ValueError(
         f"{path} is no file of this version of `ram reproduce`. Remove it, or give another --out."
     )
+
+
+def _is_row(row: Row, is_game: bool) -> bool:
+    """Whether a row has what is made of it, so that a bad one is found before hours of training."""
+    kinds = {**_KINDS, **(_GAME_KINDS if is_game else {})}
+    seeds, accuracies = row["seeds"], row.get("accuracy_after_each_glimpse", [])
+    return (
+        all(is_a(row[name], kind) for name, kind in kinds.items())
+        and isinstance(seeds, list)
+        and all(is_a(seed, int) for seed in seeds)
+        and isinstance(accuracies, list)
+        and all(is_a(accuracy, float) for accuracy in accuracies)
+        and is_a(row.get("seconds_to_pass_nips"), float | None)
+        and (is_game or "catch_rate_mean" not in row)
+    )
+
+
+# What every row has, and is made into Markdown.
+_KINDS: dict[str, Any] = {
+    "kind": str,
+    "name": str,
+    "env": str,
+    "num_glimpses": int | None,
+    "error_mean": float,
+    "error_std": float | None,
+    "random_gaze_error": float | None,
+    "test_episodes": int,
+    "command": str,
+    "quick": bool,
+    "commit": str,
+    "machine": str,
+    "seconds": float,
+    "dataset": str | None,
+}
+_GAME_KINDS: dict[str, Any] = {"catch_rate_mean": float}
 
 
 def make_markdown(table: Table, rows: Sequence[Row]) -> str:

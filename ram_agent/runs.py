@@ -21,7 +21,7 @@ from ram_agent.evaluation import Evaluation, evaluate
 from ram_agent.provenance import provenance
 from ram_agent.rollout import Gaze
 from ram_agent.trainer import Trainer
-from ram_envs.files import write_json
+from ram_envs.files import tame, write_json
 from ram_envs.registration import CLASSIFICATION, ENVS
 
 EVALUATION_ENVS = 500  # sub-environments: divides every split of MNIST
@@ -124,18 +124,22 @@ def check_env(env_id: Any, keywords: Any, named: str | None = None) -> None:
     """
     module, _, name = str(env_id).rpartition(":")
     if named is None and not (module in sys.modules if module else name in gym.registry):
+        given = tame(repr(env_id), 100)
         raise ValueError(
-            f"it is of the environment {env_id!r}: expected one that is registered, as "
+            f"it is of the environment {given}: expected one that is registered, as "
             f"{', '.join(ENVS)} are. If you trust its module, name the id on the command line too."
         )
     if not isinstance(keywords, dict) or not keywords.keys() <= {"dataset", *SIZES}:
-        raise ValueError(f"env_kwargs are {keywords!r}: expected only dataset, {', '.join(SIZES)}.")
+        given = tame(repr(keywords), 200)
+        raise ValueError(f"env_kwargs are {given}: expected only dataset, {', '.join(SIZES)}.")
     if not isinstance(keywords.get("dataset", ""), str):
-        raise ValueError(f"dataset={keywords['dataset']!r}: expected a name or a path.")
+        given = tame(repr(keywords["dataset"]), 100)
+        raise ValueError(f"dataset={given}: expected a name or a path.")
     for name in SIZES:
         size = keywords.get(name, 1)
         if type(size) is not int or not 0 < size <= MOST_PIXELS:
-            raise ValueError(f"{name}={size!r}: expected a whole number from 1 to {MOST_PIXELS:,}.")
+            given = tame(repr(size), 100)
+            raise ValueError(f"{name}={given}: expected a whole number from 1 to {MOST_PIXELS:,}.")
 
 
 def evaluate_all(

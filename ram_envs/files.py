@@ -1,4 +1,7 @@
-"""Files: written wholly or not at all, so that a crash leaves the old one; read to a size."""
+"""Files: written wholly or not at all, so that a crash leaves the old one; read to a size.
+
+What a stranger's file says is shown with `tame`.
+"""
 
 from __future__ import annotations
 
@@ -14,6 +17,7 @@ from typing import IO, Any
 
 # No JSON of ram-gym's comes near it, but for a recording of months of play.
 MOST_JSON_BYTES = 2**24
+MOST_UNPACKED = 2**26  # of a short file that is compressed
 
 
 def write_whole(path: Path, write: Callable[[IO[bytes]], None]) -> None:
@@ -113,4 +117,17 @@ def read_json(path: Path) -> Any:
 
 def most_unpacked(num_bytes: int) -> int:
     """How long a compressed file's content may be: images shrink, but seldom to a hundredth."""
-    return max(2**28, 100 * num_bytes)
+    return max(MOST_UNPACKED, 100 * num_bytes)
+
+
+def tame(words: object, most: int = 1000) -> str:
+    """Words that a stranger's file had a part in, fit for a screen: few, and no control characters.
+
+    A terminal obeys such characters: they can hide what is said, or rename the window.
+    """
+    text = str(words)
+    if len(text) > most:
+        text = f"{text[: most // 2]} … {text[-most // 2 :]}"
+    return "".join(
+        letter if letter.isprintable() or letter == "\n" else ascii(letter)[1:-1] for letter in text
+    )

@@ -13,13 +13,17 @@ from typing import IO
 import numpy as np
 import numpy.typing as npt
 
-from ram_envs.files import most_unpacked
+from ram_envs.files import most_unpacked, tame
 
 MOST_AXES = 4
+PIECE_BYTES = 2**20
 
 
 class CorruptDatasetError(ValueError):
     """A file of a known data set or format does not hold what it should; it is never used."""
+
+    def __str__(self) -> str:
+        return tame(super().__str__())
 
 
 def find_idx(name: str, folder: Path) -> Path | None:
@@ -61,10 +65,22 @@ def _read_stream(file: IO[bytes], file_size: int) -> npt.NDArray[np.uint8]:
                 f"its header says {shape}, too much for a file of {file_size:,} bytes; if it is "
                 "right, uncompress it"
             )
-        content = start + stream.read(expected - header + 1)
+        return _read_values(stream, header, shape)
     except (EOFError, gzip.BadGzipFile, zlib.error) as error:
         raise CorruptDatasetError(f"it is damaged or cut short ({error})") from None
-    return parse_idx(content)
+
+
+def _read_values(stream: IO[bytes], header: int, shape: list[int]) -> npt.NDArray[np.uint8]:
+    """The values that follow a header, in pieces, so that they are in memory once."""
+    values = np.empty(math.prod(shape), np.uint8)
+    filled = 0
+    while piece := stream.read(min(PIECE_BYTES, values.size - filled)):
+        values[filled : filled + len(piece)] = np.frombuffer(piece, np.uint8)
+        filled += len(piece)
+    filled += len(stream.read(1))
+    if filled != values.size:
+        raise _wrong_size(shape, header + filled)
+    return _shaped(values, shape)
 
 
 def is_gzip(raw: bytes) -> bool:
@@ -85,7 +101,14 @@ def parse_idx(content: bytes) -> npt.NDArray[np.uint8]:
     header, shape = _parse_header(content)
     if len(content) != header + math.prod(shape):
         raise _wrong_size(shape, len(content))
-    return np.frombuffer(content, np.uint8, offset=header).reshape(shape)
+    return _shaped(np.frombuffer(content, np.uint8, offset=header), shape)
+
+
+def _shaped(values: npt.NDArray[np.uint8], shape: list[int]) -> npt.NDArray[np.uint8]:
+    try:
+        return values.reshape(shape)
+    except ValueError:  # no values, but sizes beyond numpy's
+        raise CorruptDatasetError(f"its header says {shape}") from None
 
 
 def _parse_header(content: bytes) -> tuple[int, list[int]]:

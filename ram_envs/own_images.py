@@ -9,7 +9,6 @@ from __future__ import annotations
 import math
 import warnings
 import zipfile
-import zlib
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import IO, Any
@@ -19,12 +18,13 @@ import numpy.typing as npt
 from gymnasium.error import DependencyNotInstalled
 
 from ram_envs.datasets import MNIST_FILES, SPLITS, ImageDataset, Split
-from ram_envs.files import most_unpacked
-from ram_envs.idx import find_idx, read_idx
+from ram_envs.files import MOST_UNPACKED, most_unpacked, tame
+from ram_envs.idx import CorruptDatasetError, find_idx, read_idx
 
 IMAGE_ENDINGS = (".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp")
 # Whatever a file's name says, no others: Pillow hands PostScript to another program, for one.
 IMAGE_FORMATS = ("BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")
+GREY_MODES = ("1", "L", "LA", "I", "I;16", "F")  # of Pillow
 IDX_NAMES = tuple(file.name for file in MNIST_FILES)  # training and test images and labels
 SPLIT_NAMES: dict[Split, tuple[str, ...]] = {
     "train": ("train", "training"),
@@ -52,7 +52,15 @@ def read_images(path: str | Path) -> dict[Split, ImageDataset]:
         ValueError: for an image that cannot be read, or arrays that are no images and labels.
         DependencyNotInstalled: if Pillow is missing, for a folder of images.
     """
-    path = Path(path).expanduser()
+    try:
+        return _read_images(Path(path).expanduser())
+    except CorruptDatasetError:
+        raise
+    except ValueError as error:
+        raise ValueError(tame(error)) from None
+
+
+def _read_images(path: Path) -> dict[Split, ImageDataset]:
     if not path.exists():
         raise FileNotFoundError(f"{path} does not exist. Expected a folder of images, or an .npz.")
     if path.suffix == ".npy":
@@ -245,23 +253,29 @@ def _read_image(path: Path) -> Pixels:
             # An image too large for a photo: Pillow warns of it, and refuses only twice as much.
             warnings.simplefilter("error", Image.DecompressionBombWarning)
             with Image.open(path, formats=IMAGE_FORMATS) as image:
+                _check_unpacked(image, path.stat().st_size)
                 return _from_pil(image)
-    except (
-        OSError,
-        ValueError,
-        SyntaxError,
-        Image.DecompressionBombError,
-        Image.DecompressionBombWarning,
-    ) as error:
+    except Exception as error:  # Pillow raises many kinds for a damaged file
         raise ValueError(f"{path} cannot be read as an image: {error}") from None
+
+
+def _check_unpacked(image: Any, num_bytes: int) -> None:
+    """Raise ValueError for a picture of few bytes that would fill the memory; a photo is longer."""
+    pixels = image.width * image.height
+    each = 4 if image.mode in GREY_MODES[:2] else 16  # bytes, while it is read
+    if pixels * each > MOST_UNPACKED and pixels > 100 * num_bytes:
+        raise ValueError(
+            f"it would have {image.width} × {image.height} pixels, too many for a file of "
+            f"{num_bytes:,} bytes. If they are right, save it uncompressed, as BMP"
+        )
 
 
 def _from_pil(image: Any) -> Pixels:
     """Grey images (H, W), others (H, W, 3)."""
-    is_grey = image.mode in ("1", "L", "LA", "I", "I;16", "F")
+    mode = "L" if image.mode in GREY_MODES else "RGB"
     if image.mode.startswith("I;16"):  # 16 bits; PIL would clip them
         return (np.asarray(image) >> 8).astype(np.uint8)
-    return np.asarray(image.convert("L" if is_grey else "RGB"), np.uint8)
+    return np.asarray(image.convert(mode), np.uint8)
 
 
 # --- .npz ------------------------------------------------------------------------------------
@@ -275,10 +289,14 @@ def _read_npz(path: Path) -> dict[Split, Part]:
                 "writes one."
             )
     try:
-        with np.load(path, allow_pickle=False) as arrays:
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
             _check_npz(arrays.zip, path)
             return _npz_parts(arrays, path)
-    except (OSError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+    except ValueError as error:
+        if str(path) in str(error):
+            raise
+        raise ValueError(f"{path} is damaged: {error}") from None
+    except Exception as error:  # zipfile raises many kinds for a damaged file, or an encrypted one
         raise ValueError(f"{path} is damaged: {error}") from None
 
 
@@ -291,7 +309,10 @@ def _check_npz(archive: zipfile.ZipFile, path: Path) -> None:
                 "file so short. If they are right, write it with np.savez, uncompressed."
             )
         with archive.open(member) as file:
-            header = _read_npy_header(file)
+            try:
+                header = _read_npy_header(file)
+            except ValueError as error:
+                raise ValueError(f"{path} is damaged: {member.filename}: {error}") from None
             if header is None:
                 continue  # numpy makes bytes of it, and we name it
             shape, dtype = header
@@ -304,7 +325,11 @@ def _check_npz(archive: zipfile.ZipFile, path: Path) -> None:
 
 
 def _read_npy_header(file: IO[bytes]) -> tuple[tuple[int, ...], np.dtype[Any]] | None:
-    """Shape and dtype of the array that follows, or None if the file is no .npy."""
+    """Shape and dtype of the array that follows, or None if the file is no .npy.
+
+    Raises:
+        ValueError: for a header that is damaged.
+    """
     try:
         version = np.lib.format.read_magic(file)
     except ValueError:
@@ -314,7 +339,10 @@ def _read_npy_header(file: IO[bytes]) -> tuple[tuple[int, ...], np.dtype[Any]] |
         if version == (1, 0)
         else np.lib.format.read_array_header_2_0
     )
-    shape, _, dtype = read_header(file)
+    try:
+        shape, _, dtype = read_header(file)
+    except Exception as error:  # numpy reads it as Python, which raises many kinds
+        raise ValueError(f"its header cannot be read: {error}") from None
     return shape, dtype
 
 
@@ -340,7 +368,7 @@ def _arrays(arrays: Mapping[str, Any], images_name: str, labels_name: str, path:
         images, labels = arrays[images_name], arrays[labels_name]
     except ValueError as error:  # an array of Python objects, which could run code
         raise ValueError(f"{path}: {error}. Expected arrays of numbers.") from None
-    if labels.ndim == 2 and labels.shape[1] == 1:  # a column, as some collections have it
+    if np.ndim(labels) == 2 and labels.shape[1] == 1:  # a column, as some collections have it
         labels = labels[:, 0]
     return images, labels
 
@@ -383,7 +411,9 @@ def _map_part(folder: Path) -> Part:
 def _map_npy(path: Path) -> npt.NDArray[Any]:
     try:
         mapped: npt.NDArray[Any] = np.load(path, mmap_mode="r", allow_pickle=False)
-    except (ValueError, EOFError) as error:
+    except OSError as error:
+        raise ValueError(f"{path} cannot be read: {error}") from None
+    except Exception as error:  # numpy reads the header as Python, which raises many kinds
         raise ValueError(f"{path} cannot be read: {_missing_bytes(path) or error}") from None
     return mapped
 

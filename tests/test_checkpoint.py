@@ -30,7 +30,7 @@ from ram_agent.checkpoint import (
     save_agent,
 )
 from ram_agent.config import AgentConfig
-from ram_envs.files import write_json, write_whole
+from ram_envs.files import tame, write_json, write_whole
 
 
 def make_agent(**settings: Any) -> RAMAgent:
@@ -339,6 +339,53 @@ def test_a_state_in_the_format_before_zip(tmp_path: Path) -> None:
     torch.save({"w": torch.zeros(3)}, folder.state_path, _use_new_zipfile_serialization=False)
     with pytest.raises(CheckpointError, match=r"resume\.pt is damaged"):
         folder.load_state()
+
+
+def test_a_state_that_names_more_than_tensors(tmp_path: Path) -> None:
+    folder = RunFolder(tmp_path)
+    # weights_only=True would make it: 1 GB of zeros, of a file of 400 bytes.
+    pickled = b"\x80\x02}X\x01\x00\x00\x00acbuiltins\nbytearray\nJ\x00\x00\x00\x40\x85Rs."
+    with zipfile.ZipFile(folder.state_path, "w") as archive:
+        archive.writestr("archive/data.pkl", pickled)
+        archive.writestr("archive/version", "3\n")
+    before = most_memory()
+    with pytest.raises(CheckpointError, match=r"resume\.pt .* it names builtins bytearray, which"):
+        folder.load_state()
+    assert most_memory() - before < 200
+
+
+def test_a_state_with_two_parts_of_one_name(tmp_path: Path) -> None:
+    folder = RunFolder(tmp_path)
+    folder.save_state({"update": 3})
+    with zipfile.ZipFile(folder.state_path, "a") as archive:
+        name = next(name for name in archive.namelist() if name.endswith("data.pkl"))
+        with pytest.warns(UserWarning, match="Duplicate name"):
+            archive.writestr(name, b"\x80\x02}.")
+    with pytest.raises(CheckpointError, match="two of its parts have one name"):
+        folder.load_state()
+
+
+def test_a_refusal_is_short_and_plain(tmp_path: Path) -> None:
+    path = saved(tmp_path)
+    change_description(path, version="\x1b]0;owned\x07\ud800" + "x" * 10**5)
+    with pytest.raises(CheckpointError) as caught:
+        RAMAgent.load(path)
+    assert len(str(caught.value)) < 1_100
+    assert str(caught.value).isprintable()
+    assert "this ram-gym reads version 1. Upgrade" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("words", "shown"),
+    [
+        ("a ball, 3 × 3\nü", "a ball, 3 × 3\nü"),
+        ("\x1b[31mred\r\x00", "\\x1b[31mred\\r\\x00"),
+        ("\ud800\u202e", "\\ud800\\u202e"),  # half a letter; what turns the direction of a line
+        ("abcdefghijk", "abcde … ghijk"),
+    ],
+)
+def test_words_of_strangers_are_tamed(words: str, shown: str) -> None:
+    assert tame(words, 10 if words[0] == "a" and " " not in words else 1000) == shown
 
 
 def test_a_state_of_a_later_version(tmp_path: Path) -> None:

@@ -150,6 +150,15 @@ def test_a_picture_that_unpacks_to_much_more_than_a_photo_is_refused(animals: Pa
         read_images(animals)
 
 
+def test_a_short_file_is_no_large_picture(animals: Path) -> None:
+    picture = animals / "cat" / "c.png"
+    picture.write_bytes(png_of_nothing(5_000, 5_000))
+    with pytest.raises(ValueError, match=r"5000 × 5000 pixels, too many for a file of \S+ bytes"):
+        read_images(animals)
+    picture.write_bytes(png_of_nothing(2_000, 2_000))  # no more than a large screen
+    assert read_images(animals)["train"].images.shape == (4, 2_000, 2_000)
+
+
 def test_a_picture_is_not_handed_to_another_program(animals: Path) -> None:
     # Pillow would ask Ghostscript to run it.
     (animals / "cat" / "c.png").write_bytes(
@@ -316,6 +325,46 @@ def npy(shape: str) -> bytes:
     return b"\x93NUMPY\x01\x00" + len(header).to_bytes(2, "little") + header + b"abcd"
 
 
+@pytest.mark.parametrize(
+    "shape", ["(4, ", "(4 4)", "9" * 5000, "[4]", "{[]: 4}", "'\x1b[31m'", "(4,) #"]
+)
+def test_a_header_that_is_no_python(shape: str, tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "a.npz", "w") as archive:
+        archive.writestr("images.npy", npy(shape))
+        archive.writestr("labels.npy", npy("(4,)"))
+    save_npy(tmp_path / "folder")
+    (tmp_path / "folder" / "images.npy").write_bytes(npy(shape))
+    for name in ("a.npz", "folder"):
+        with pytest.raises(ValueError, match=rf"{name}.*images\.npy") as caught:
+            read_images(tmp_path / name)
+        assert len(str(caught.value)) < 1_100
+        assert str(caught.value).replace("\n", "").isprintable()
+
+
+def test_an_npz_that_zipfile_cannot_read(tmp_path: Path) -> None:
+    np.savez(tmp_path / "a.npz", images=IMAGES, labels=LABELS)
+    content = bytearray((tmp_path / "a.npz").read_bytes())
+    directory = content.index(b"PK\x01\x02")
+    for place, value, message in (
+        (6, 99, "zip file version 9.9"),
+        (8, 1, "encrypted"),
+        (10, 97, "compression method is not supported"),
+    ):
+        spoilt = bytearray(content)
+        spoilt[directory + place] = value
+        (tmp_path / "a.npz").write_bytes(spoilt)
+        with pytest.raises(ValueError, match=rf"a\.npz is damaged: .*{message}"):
+            read_images(tmp_path / "a.npz")
+
+
+def test_labels_that_are_no_array(tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "a.npz", "w") as archive:
+        archive.writestr("images.npy", npy("(4, 1, 1)"))
+        archive.writestr("labels", b"0101")
+    with pytest.raises(ValueError, match=r"a\.npz: labels is a bytes, but a numpy array"):
+        read_images(tmp_path / "a.npz")
+
+
 def test_an_npz_whose_arrays_are_larger_than_it_is(tmp_path: Path) -> None:
     for name, shape in (("claims", "(1000000, 1000, 1000)"), ("negative", "(-4, 1, 1)")):
         with zipfile.ZipFile(tmp_path / f"{name}.npz", "w") as archive:
@@ -397,6 +446,11 @@ def test_an_idx_file_is_measured_before_it_is_read(
         read_images(fashion)
     images.write_bytes(header + bytes(1000))
     with pytest.raises(ValueError, match=r"images\S+ cannot be read: .*1,016 bytes are there"):
+        read_images(fashion)
+
+    # No values, though two of the sizes are beyond what numpy can multiply.
+    images.write_bytes(b"\x00\x00\x08\x03" + bytes(4) + 2 * b"\xff\xff\xff\xff")
+    with pytest.raises(ValueError, match=r"images\S+ cannot be read: its header says \[0, 4294967"):
         read_images(fashion)
 
     # A packed file that goes on and on is read no further than its header says.

@@ -336,7 +336,18 @@ def test_a_run_of_other_settings_is_not_taken_for_this_one(
     assert "fc-64-seed-0 has episodes=600, and this command would train it with 500" in said
 
 
-@pytest.mark.parametrize("content", ["nonsense", "{}", "7", '[{"name": "LSTM"}]', '["RAM"]'])
+@pytest.mark.parametrize(
+    "content",
+    [
+        "nonsense",
+        "{}",
+        "7",
+        '[{"name": "LSTM"}]',
+        '["RAM"]',
+        pytest.param("[" * 10**5, id="deep"),
+        pytest.param('[{"name": "LSTM", "seeds": [0], "quick": 9, "dataset": null}]', id="few"),
+    ],
+)
 def test_a_file_of_something_else_is_named_before_any_training(
     content: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -139,7 +139,7 @@ def set_up(options: argparse.Namespace) -> Table:
     recording = None
     if options.replay is not None:
         recording = load_recording(options.replay, env_id)
-        _check_replay(recording, options.replay)
+        check_replay(recording, options.replay)
         given = recording.keywords
     keywords = _with_test_split(env_id, given)
     env = make_env(env_id, keywords)
@@ -326,7 +326,7 @@ def _check_writable(path: Path) -> None:
         raise PermissionError(f"{path} can't be written: its folder is read-only.")
 
 
-def _check_replay(recording: Recording, path: Path) -> None:
+def check_replay(recording: Recording, path: Path) -> None:
     """Raise RecordingError unless a recording is whole: it must come to the score it names."""
     strange = recording.keywords.keys() - KEYWORDS
     if strange:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ram_envs.files import read_json, write_json
+from ram_envs.files import read_json, tame, write_json
 from ram_envs.play.seat import Action, Deal
 
 FORMAT, FORMAT_VERSION = "ram-play", 1
@@ -15,6 +15,9 @@ FORMAT, FORMAT_VERSION = "ram-play", 1
 
 class RecordingError(ValueError):
     """A file is not a recording of this game."""
+
+    def __str__(self) -> str:
+        return tame(super().__str__())
 
 
 @dataclass(frozen=True)
