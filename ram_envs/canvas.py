@@ -9,10 +9,13 @@ drawn first, the image is added, and the sum is clipped to white.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from ram_envs.arrays import arange, is_tensor, minimum, zeros
+from ram_envs.lines import window_index
 from ram_envs.random import Streams
 
 
@@ -80,6 +83,8 @@ class Canvas:
             rows: (B,), which of them lies on each canvas.
             streams: B streams; each canvas takes 5 · num_clutter + 2 draws from its own.
 
+        All three are arrays, or all three tensors.
+
         Returns:
             Canvases (B, H, W[, C]).
         """
@@ -100,12 +105,12 @@ class Canvas:
         height, width = self.image_shape[:2]
         ranges = (len(images), height - size + 1, width - size + 1)
         draws = streams.integers(*ranges * self.num_clutter)
-        pieces = np.zeros(
-            (len(streams), self.num_clutter, size, size, *self.image_shape[2:]), np.uint8
-        )
+        shape = (len(streams), self.num_clutter, size, size, *self.image_shape[2:])
+        pieces: npt.NDArray[np.uint8] = zeros(shape, "uint8", images)
         for piece in range(self.num_clutter):
             source, top, left = draws[:, 3 * piece : 3 * piece + 3].T
-            pieces[:, piece] = _windows(images, size, size)[source, top, left]
+            windows, where = _windows(images, source, top, left, size, size)
+            pieces[:, piece] = windows[where]
         return pieces
 
     def add_up(
@@ -124,21 +129,33 @@ class Canvas:
         Returns:
             Canvases (B, H, W[, C]).
         """
-        canvases = np.zeros((len(images), *self.shape), np.uint8)
+        canvases: npt.NDArray[np.uint8] = zeros((len(images), *self.shape), "uint8", images)
         for piece in range(self.num_clutter):
             _add(canvases, pieces[:, piece], places[:, piece])
         _add(canvases, images, places[:, -1])
         return canvases
 
 
-def _windows(images: npt.NDArray[np.uint8], height: int, width: int) -> npt.NDArray[np.uint8]:
-    """All windows of `height` × `width` as a view (N, top, left, height, width[, C])."""
+def _windows(
+    images: npt.NDArray[np.uint8],
+    rows: npt.NDArray[np.integer],
+    tops: npt.NDArray[np.integer],
+    lefts: npt.NDArray[np.integer],
+    height: int,
+    width: int,
+) -> tuple[npt.NDArray[np.uint8], tuple[Any, Any, Any]]:
+    """A view of images, and the index of windows (B, height, width[, C]) in it."""
+    if is_tensor(images):
+        return images, window_index(rows, tops, lefts, height, width)
+    # All windows there are, as a view (N, top, left, height, width[, C]): one at a time is copied
+    # quicker than its pixels.
     strides, shape = images.strides, images.shape
-    return np.lib.stride_tricks.as_strided(
+    view = np.lib.stride_tricks.as_strided(
         images,
         (shape[0], shape[1] - height + 1, shape[2] - width + 1, height, width, *shape[3:]),
         (*strides[:3], *strides[1:]),
     )
+    return view, (rows, tops, lefts)
 
 
 def _add(
@@ -147,7 +164,8 @@ def _add(
     places: npt.NDArray[np.integer],
 ) -> None:
     """Add one piece (B, h, w[, C]) to each canvas with its top left at (row, column), clipped."""
-    windows = _windows(canvases, *pieces.shape[1:3])
-    where = (np.arange(len(pieces)), places[:, 0], places[:, 1])
+    rows = arange(len(pieces), canvases)
+    height, width = pieces.shape[1:3]
+    windows, where = _windows(canvases, rows, places[:, 0], places[:, 1], height, width)
     under = windows[where]
-    windows[where] = under + np.minimum(pieces, ~under)  # ~under is 255 − under: the room left
+    windows[where] = under + minimum(pieces, ~under)  # ~under is 255 − under: the room left

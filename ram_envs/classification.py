@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 import numpy as np
 import numpy.typing as npt
 
+from ram_envs.arrays import arange, beside, cast
 from ram_envs.canvas import Canvas
 from ram_envs.datasets import ImageDataset
 from ram_envs.random import Streams, combine_keys, key_from_text
@@ -60,7 +61,7 @@ class Classification(Task[EpisodeState]):
         state.steps[rows] += 1
         decided = state.steps[rows] == self.num_glimpses
         right = choices == self.dataset.labels[state.index[rows]]
-        return Outcome(rewards=(decided & right).astype(np.float64), terminations=decided)
+        return Outcome(rewards=cast(decided & right, "float64"), terminations=decided)
 
     def infos(
         self, state: EpisodeState
@@ -77,7 +78,8 @@ class Classification(Task[EpisodeState]):
         """Begin episodes with an image each; returns the streams that say how it is shown."""
         index = streams.integers(len(self.dataset))[:, 0]
         if options.get("index") is not None:
-            index = self._chosen_index(options["index"], len(state.index))[rows]
+            chosen = self._chosen_index(options["index"], len(state.index))
+            index = beside(chosen, state.index)[rows]
         state.index[rows] = index
         state.steps[rows] = 0
         return streams if self._fixed_key is None else Streams(combine_keys(self._fixed_key, index))
@@ -96,7 +98,7 @@ class Classification(Task[EpisodeState]):
                 f"options['index'] contains {bad}: this split of {self.dataset.name!r} has "
                 f"images 0 to {len(self.dataset) - 1}."
             )
-        return np.broadcast_to(chosen.astype(np.int64), (num_envs,))
+        return np.broadcast_to(chosen, (num_envs,)).astype(np.int64)
 
 
 @dataclass
@@ -152,4 +154,4 @@ class ImageClassification(Classification[CanvasState]):
     def images(self, state: CanvasState) -> tuple[npt.NDArray[np.uint8] | ImageSource, Rows]:
         if state.canvases is None:
             return self.dataset.images, state.index
-        return state.canvases, np.arange(len(state.index))
+        return state.canvases, arange(len(state.index), state.index)

@@ -1,4 +1,7 @@
-"""Lines of pixels as single items, which numpy copies many times quicker than byte by byte."""
+"""How windows of images are read: line by line, as single items, or of tensors, by index.
+
+numpy copies an item many times quicker than its bytes one by one.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +9,8 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+
+from ram_envs.arrays import arange
 
 
 def as_items(pixels: npt.NDArray[Any]) -> npt.NDArray[np.void]:
@@ -35,3 +40,13 @@ def read_windows(
         np.uint8
     )
     return windows
+
+
+def window_index(rows: Any, tops: Any, lefts: Any, height: int, width: int) -> tuple[Any, Any, Any]:
+    """Which pixels of images (N, H, W[, C]) the windows of rows, tops and lefts (B,) hold.
+
+    An index of three: images (B, 1, 1), lines (B, height, 1) and columns (B, 1, width).
+    """
+    lines = tops[:, None] + arange(height, tops)
+    columns = lefts[:, None] + arange(width, lefts)
+    return rows[:, None, None], lines[:, :, None], columns[:, None]

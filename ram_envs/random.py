@@ -9,36 +9,75 @@ a whole batch are made in a few vectorised operations.
 from __future__ import annotations
 
 import hashlib
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
-UInt64Array = npt.NDArray[np.uint64]
+from ram_envs.arrays import arange, beside, cast, is_tensor
 
-_GOLDEN = np.uint64(0x9E3779B97F4A7C15)  # 2^64 / golden ratio, SplitMix64's increment
-_MIX_1 = np.uint64(0xBF58476D1CE4E5B9)
-_MIX_2 = np.uint64(0x94D049BB133111EB)
+UInt64Array = npt.NDArray[np.uint64]  # or a tensor of int64 with the same bits: torch has no more
 
 
-def _mix(values: UInt64Array) -> UInt64Array:
+class _Constants(NamedTuple):
+    golden: Any  # 2^64 / golden ratio, SplitMix64's increment
+    mix_1: Any
+    mix_2: Any
+
+
+_OF_ARRAYS = _Constants(
+    golden=np.uint64(0x9E3779B97F4A7C15),
+    mix_1=np.uint64(0xBF58476D1CE4E5B9),
+    mix_2=np.uint64(0x94D049BB133111EB),
+)
+
+
+def as_signed(word: int) -> int:
+    """The integer of int64 that has the 64 bits of `word`."""
+    return (word + 2**63) % 2**64 - 2**63
+
+
+_OF_TENSORS = _Constants(*(as_signed(int(word)) for word in _OF_ARRAYS))
+
+
+def _constants(words: UInt64Array) -> _Constants:
+    return _OF_TENSORS if is_tensor(words) else _OF_ARRAYS
+
+
+def _shift_right(words: Any, count: int) -> Any:
+    """Words moved `count` bits to the right, zeros following."""
+    if is_tensor(words):  # whose sign follows instead
+        return (words >> count) & (2 ** (64 - count) - 1)
+    return words >> np.uint64(count)
+
+
+def _mix(words: UInt64Array) -> UInt64Array:
     """SplitMix64's finaliser: a bijection of 64-bit words in which every input bit matters."""
-    values = values ^ (values >> np.uint64(30))
-    values = values * _MIX_1
-    values ^= values >> np.uint64(27)
-    values *= _MIX_2
-    values ^= values >> np.uint64(31)
-    return values
+    constants = _constants(words)
+    words = words ^ _shift_right(words, 30)
+    words = words * constants.mix_1
+    words ^= _shift_right(words, 27)
+    words *= constants.mix_2
+    words ^= _shift_right(words, 31)
+    return words
 
 
 def combine_keys(*parts: npt.ArrayLike) -> UInt64Array:
     """Hash integers or arrays of integers, broadcast together, into 64-bit keys, shape (B,).
 
     The order of the parts matters: (seed 1, episode 2) and (seed 2, episode 1) are two streams.
+    Beside tensors, the other parts are single integers.
     """
-    key = np.zeros(1, np.uint64)
+    tensors: list[Any] = [part for part in parts if is_tensor(part)]
+    key: Any = tensors[0].new_zeros(1) if tensors else np.zeros(1, np.uint64)
     for part in parts:
-        key = _mix((key ^ np.atleast_1d(np.asarray(part)).astype(np.uint64)) + _GOLDEN)
-    return key
+        words: Any = part
+        if not tensors:
+            words = np.atleast_1d(np.asarray(part)).astype(np.uint64)
+        elif not is_tensor(part):
+            words = as_signed(int(part))  # type: ignore[arg-type]
+        key = _mix((key ^ words) + _constants(key).golden)
+    return key  # type: ignore[no-any-return]
 
 
 def key_from_seed(seed: int) -> np.uint64:
@@ -67,14 +106,17 @@ class Streams:
 
     def bits(self, count: int) -> UInt64Array:
         """Uniform 64-bit words, (B, count)."""
-        counters = np.arange(self._drawn + 1, self._drawn + count + 1, dtype=np.uint64)
+        counters = arange(count, self._states) + (self._drawn + 1)
+        if not is_tensor(counters):
+            counters = counters.view(np.uint64)
         self._drawn += count
-        return _mix(self._states[:, None] + counters * _GOLDEN)
+        return _mix(self._states[:, None] + counters * _constants(self._states).golden)
 
     def uniform(self, count: int, low: float = 0.0, high: float = 1.0) -> npt.NDArray[np.float64]:
         """Uniform numbers in [low, high), (B, count), from the top 53 bits of each word."""
-        fractions = (self.bits(count) >> np.uint64(11)).astype(np.float64) * 2.0**-53
-        return low + (high - low) * fractions
+        fractions = cast(_shift_right(self.bits(count), 11), "float64") * 2.0**-53
+        uniform: npt.NDArray[np.float64] = low + (high - low) * fractions
+        return uniform
 
     def integers(self, *ranges: int) -> npt.NDArray[np.int64]:
         """Uniform integers, (B, len(ranges)); column j lies in 0 … ranges[j] − 1.
@@ -83,5 +125,9 @@ class Streams:
         range / 2^32 (1 in 10^5 for 50,000 images), without rejection, so that every draw costs
         the same.
         """
-        high_bits = self.bits(len(ranges)) >> np.uint64(32)
-        return ((high_bits * np.asarray(ranges, np.uint64)) >> np.uint64(32)).astype(np.int64)
+        high_bits = _shift_right(self.bits(len(ranges)), 32)
+        widths = np.asarray(ranges, np.uint64)
+        if is_tensor(high_bits):
+            widths = beside(widths.view(np.int64), high_bits)
+        integers: npt.NDArray[np.int64] = cast(_shift_right(high_bits * widths, 32), "int64")
+        return integers

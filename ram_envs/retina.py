@@ -13,22 +13,29 @@ How it is quick: only the window of the widest patch is read, whatever the image
 windows of a whole batch are gathered line by line; then neighbours are added up, two by two, across
 and down, from scale to scale, each patch being the middle of the next. Being integer, it is exact.
 Small images are laid out amid black before, so that every window lies inside.
+
+Images and locations may be torch's tensors: the glimpses are the same, bit for bit, and made on
+their device without waiting for it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from ram_envs.lines import as_items, read_windows
+from ram_envs.arrays import arange, cast, empty, is_tensor
+from ram_envs.lines import as_items, read_windows, window_index
 from ram_envs.source import ImageSource
 
 # Windows are cut and pooled together up to this many bytes: few enough for the cache, enough to
 # make numpy's overhead small.
 _BLOCK = 2**19
+# Of tensors more at once, since a device is the quicker the more it has to do.
+_TENSOR_BLOCK = 2**26
 
 
 @dataclass(frozen=True)
@@ -80,15 +87,15 @@ class Retina:
         """Look at each image once.
 
         Args:
-            images: (B, H, W) or (B, H, W, C), uint8.
-            locations: (B, 2), (x, y) in [−1, 1].
+            images: (B, H, W) or (B, H, W, C), uint8; an array or a tensor.
+            locations: (B, 2), (x, y) in [−1, 1]; likewise.
 
         Returns:
             Glimpses (B, K · C, G, G) in [0, 1], scale-major, the C channels of the innermost patch
             first.
         """
-        rows = np.arange(len(images))
-        if not self.pads(images.shape[1:]):
+        rows = arange(len(images), images)
+        if is_tensor(images) or not self.pads(images.shape[1:]):
             return self.look_by_window(images, rows, locations)
         padded = self.allocate(len(images), images.shape[1:])
         self.fill(padded, images, rows)
@@ -129,7 +136,7 @@ class Retina:
         def cut(part: slice) -> npt.NDArray[np.uint8]:
             return read_windows(padded.pixels, starts[part], widest, width, widest)
 
-        return self._pool(cut, batch, channels)
+        return self._pool(cut, batch, channels, locations)
 
     def look_by_window(
         self,
@@ -140,9 +147,9 @@ class Retina:
         """Look at images too large to be copied; no more of them is read than the windows.
 
         Args:
-            source: (N, H, W) or (N, H, W, C), uint8.
+            source: (N, H, W) or (N, H, W, C), uint8; an array, a lazy one, or a tensor.
             rows: (B,), which image each look is at.
-            locations: (B, 2).
+            locations: (B, 2); with a source that is a tensor, rows and locations are too.
 
         Returns:
             Glimpses (B, K · C, G, G), as when they are called with source[rows].
@@ -150,6 +157,12 @@ class Retina:
         height, width, channels = (*source.shape[1:], 1)[:3]
         widest = self.patch_widths[-1]
         corners = pixel_edges(locations, height, width) - widest // 2  # left, top
+        if is_tensor(source):
+
+            def gather(part: slice) -> Any:
+                return _gather_windows(source, rows[part], corners[part], widest)
+
+            return self._pool(gather, len(rows), channels, locations)
         is_gathered = (
             isinstance(source, np.ndarray)
             and source.flags.c_contiguous
@@ -180,19 +193,28 @@ class Retina:
                 )
             return np.ascontiguousarray(windows.swapaxes(2, 3))
 
-        return self._pool(cut, len(rows), channels)
+        return self._pool(cut, len(rows), channels, locations)
 
     def _pool(
-        self, cut: Callable[[slice], npt.NDArray[np.uint8]], batch: int, channels: int
+        self,
+        cut: Callable[[slice], npt.NDArray[np.uint8]],
+        batch: int,
+        channels: int,
+        locations: npt.NDArray[np.float32],
     ) -> npt.NDArray[np.float32]:
         """Glimpses (B, K · C, G, G) of the windows (w, b, C, w) that `cut` gives for a part."""
         size, widest = self.glimpse_size, self.patch_widths[-1]
-        glimpses = np.empty((batch, self.num_scales, channels, size, size), np.float32)
-        num_blocks = max(1, round(batch * channels * widest**2 / _BLOCK))
+        shape = (batch, self.num_scales, channels, size, size)
+        glimpses: npt.NDArray[np.float32] = empty(shape, "float32", locations)
+        most = _TENSOR_BLOCK if is_tensor(glimpses) else _BLOCK
+        num_blocks = max(1, round(batch * channels * widest**2 / most))
         block = max(1, -(-batch // num_blocks))
         for start in range(0, batch, block):
             part = slice(start, start + block)
             for scale, cells in enumerate(self._sums(cut(part))):
+                if is_tensor(cells):
+                    glimpses[part, scale] = _divide(cells, 255 * 4**scale)
+                    continue
                 # First to the glimpse's order, a line of cells at a time; then to floats.
                 lines = np.ascontiguousarray(as_items(cells).transpose(1, 2, 0))  # (b, C, G)
                 np.divide(
@@ -212,7 +234,9 @@ class Retina:
             start = widest // 2 - width // 2
             if not nest:
                 inner = slice(start, start + width)
-                sums, start = windows[inner, ..., inner].copy(), 0
+                sums, start = windows[inner, ..., inner], 0
+                if not is_tensor(sums):
+                    sums = sums.copy()
                 for halved in range(scale):
                     sums = _halve(sums, halved + 1)
             elif scale > 0:
@@ -228,13 +252,13 @@ def pixel_edges(
     A location outside [−1, 1]² names an edge of the image's border.
     """
     # float64, so that the edge does not depend on float32 rounding, which libraries do differently
-    scaled = np.array(locations, np.float64)
-    np.maximum(scaled, -1, out=scaled)
-    np.minimum(scaled, 1, out=scaled)
-    scaled += 1
-    scaled *= (width / 2, height / 2)
+    scaled = cast(locations, "float64").clip(-1, 1) + 1
+    scaled[..., 0] *= width / 2
+    scaled[..., 1] *= height / 2
     scaled += 0.5
-    return scaled.astype(np.int64)  # which rounds down, there being nothing negative
+    # which rounds down, there being nothing negative
+    edges: npt.NDArray[np.int64] = cast(scaled, "int64")
+    return edges
 
 
 def _sum_dtype(scale: int) -> type[np.unsignedinteger]:
@@ -242,8 +266,29 @@ def _sum_dtype(scale: int) -> type[np.unsignedinteger]:
     return np.uint8 if scale == 0 else np.uint16 if scale <= 4 else np.uint32
 
 
+def _gather_windows(images: Any, rows: Any, corners: Any, widest: int) -> Any:
+    """Windows (w, b, C, w) of tensors, whose left and top are at `corners` (b, 2)."""
+    height, width, channels = (*images.shape[1:], 1)[:3]
+    rows, y, x = window_index(rows, corners[:, 1], corners[:, 0], widest, widest)
+    inside = (y >= 0) & (y < height) & (x >= 0) & (x < width)
+    windows = images[rows, y.clip(0, height - 1), x.clip(0, width - 1)]
+    windows = windows.reshape(-1, widest, widest, channels) * inside[..., None]
+    return windows.permute(1, 0, 3, 2)
+
+
+def _divide(cells: Any, most: int) -> Any:
+    """A tensor's sums (G, b, C, G) as shares (b, C, G, G) of the `most` that a cell can hold."""
+    # In float32 a GPU multiplies by the rounded inverse, and its last bit differs; from float64
+    # the rounding to float32 gives the nearest number either way.
+    return cast(cells.permute(1, 2, 0, 3), "float64") / most
+
+
 def _halve(cells: npt.NDArray[np.unsignedinteger], scale: int) -> npt.NDArray[np.unsignedinteger]:
     """The sums of 2 × 2 cells (h, …, w), contiguous and used up, as cells of the next scale."""
+    if is_tensor(cells):
+        cells = cast(cells, "int64")
+        pairs = cells[::2] + cells[1::2]
+        return pairs[..., ::2] + pairs[..., 1::2]
     # Two neighbours as one word twice as wide: its halves add up many times quicker than every
     # other cell does.
     bits = 8 * cells.itemsize

@@ -16,6 +16,11 @@ import ram_envs  # noqa: F401  (registers the ids)
 from ram_envs.canvas import Canvas
 from ram_envs.random import Streams, combine_keys
 
+try:
+    import torch
+except ImportError:  # the environments need none: test_canvases_of_tensors says so
+    torch = None  # type: ignore[assignment]
+
 
 def streams(count: int, seed: int = 0) -> Streams:
     return Streams(combine_keys(seed, np.arange(count)))
@@ -168,9 +173,24 @@ def test_canvas_is_what_placing_pixel_by_pixel_gives(data: st.DataObject) -> Non
     for i in range(3):
         alone = Streams(keys[i : i + 1])
         assert np.array_equal(drawn[i], draw_pixel_by_pixel(canvas, images, rows[i], alone))
+    if torch is not None:
+        pixels, shown = torch.tensor(images.copy()), torch.tensor(rows)
+        key_tensors = torch.tensor(keys.view(np.int64))
+        tensors = canvas.draw(pixels, shown, Streams(key_tensors))  # type: ignore[arg-type]
+        assert tensors.dtype == torch.uint8
+        assert np.array_equal(tensors.numpy(), drawn)
     # 5 · num_clutter + 2 draws were made: the next is the one after them.
     next_draws = Streams(keys).bits(5 * canvas.num_clutter + 3)[:, -1:]
     assert np.array_equal(streams.bits(1), next_draws)
+
+
+def test_canvases_of_tensors() -> None:
+    torch = pytest.importorskip("torch")
+    # Both pieces and the image fill the canvas: 2 · 100 + 100, clipped, and 2 · 30 + 30.
+    images = torch.tensor([[[100, 30], [0, 1]]], dtype=torch.uint8)
+    canvas, keys = Canvas((2, 2), (2, 2), 2, 2), torch.zeros(1, dtype=torch.int64)
+    drawn = canvas.draw(images, torch.tensor([0]), Streams(keys))  # type: ignore[arg-type]
+    assert drawn.tolist() == [[[255, 90], [0, 3]]]
 
 
 def test_canvas_does_not_depend_on_those_beside_it() -> None:

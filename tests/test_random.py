@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -71,6 +73,43 @@ def test_key_of_a_seed_is_the_seed() -> None:
         18446744073709551615,
     ]
     assert key_from_seed(2**64 + 5) == 5
+
+
+# --- the same numbers as tensors -------------------------------------------------------------
+
+
+def as_tensor(words: np.ndarray) -> Any:
+    torch = pytest.importorskip("torch")
+    return torch.tensor(words.view(np.int64))
+
+
+def test_tensors_of_known_streams() -> None:
+    keys = as_tensor(np.array([0, 1234567], np.uint64))
+    assert [[word % 2**64 for word in row] for row in Streams(keys).bits(2).tolist()] == [
+        [0xE220A8397B1DCDAF, 0x6E789E6AA1B965F4],
+        [6457827717110365317, 3203168211198807973],
+    ]
+    assert Streams(keys).integers(10, 50_000, 1000, 2)[0].tolist() == [8, 21_576, 26, 1]
+    assert Streams(keys).uniform(1)[0, 0].item().hex() == "0x1.c4415072f63b9p-1"
+    assert (combine_keys(1, as_tensor(np.array([2])), 3) % 2**62).tolist() == [
+        0xD0734750FDE362B3 % 2**62
+    ]
+
+
+@given(st.lists(words, min_size=1, max_size=4), words, st.lists(st.integers(1, 2**32), max_size=4))
+def test_tensors_are_drawn_as_arrays_are(keys: list[int], part: int, ranges: list[int]) -> None:
+    arrays = np.array(keys, np.uint64)
+    tensors = as_tensor(arrays)
+    for before, after in (((np.uint64(part),), ()), ((), (np.uint64(part), 7)), ((), ())):
+        arrays = combine_keys(*before, arrays, *after)
+        tensors = combine_keys(*before, tensors, *after)
+        assert tensors.tolist() == arrays.view(np.int64).tolist()
+    drawn = Streams(arrays), Streams(tensors)
+    for name, arguments in (("bits", (3,)), ("integers", ranges), ("uniform", (2, -1, 1))):
+        expected, tensor = (getattr(streams, name)(*arguments) for streams in drawn)
+        signed = expected.view(np.int64) if name == "bits" else expected
+        assert np.array_equal(tensor.numpy(), signed)
+        assert str(tensor.dtype) == f"torch.{signed.dtype}"
 
 
 # --- what a draw depends on ------------------------------------------------------------------

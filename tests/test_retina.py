@@ -14,6 +14,11 @@ from lazy_images import LazyImages
 
 from ram_envs.retina import Retina, pixel_edges
 
+try:
+    import torch
+except ImportError:  # the environments need none: test_tensors_are_looked_at_too says so
+    torch = None  # type: ignore[assignment]
+
 NUMBERED = np.arange(1, 17, dtype=np.uint8).reshape(1, 4, 4)
 #  1  2  3  4
 #  5  6  7  8
@@ -22,12 +27,18 @@ NUMBERED = np.arange(1, 17, dtype=np.uint8).reshape(1, 4, 4)
 
 
 def see(images: np.ndarray, locations: np.ndarray, size: int, scales: int) -> np.ndarray:
-    """Glimpses of images in memory, and of a source that reads windows: they must agree."""
+    """Glimpses of images in memory, of a source that reads windows, and of tensors: they agree."""
     retina = Retina(size, scales)
     glimpses = retina(images, locations)
     for source in (images, LazyImages(images)):
         windowed = retina.look_by_window(source, np.arange(len(images)), locations)
         assert np.array_equal(windowed, glimpses)
+    if torch is not None:
+        tensors = torch.tensor(images.copy()), torch.tensor(locations)
+        seen = retina(*tensors)
+        assert seen.dtype == torch.float32
+        assert seen.shape == glimpses.shape
+        assert np.array_equal(seen.numpy(), glimpses)
     return glimpses
 
 
@@ -160,6 +171,38 @@ def test_pixel_edges_keep_leading_axes() -> None:
 def test_a_location_outside_the_box_names_the_border() -> None:
     locations = np.array([[-1.5, 0], [1.5, -np.inf], [np.inf, 3]], np.float32)
     assert pixel_edges(locations, 4, 6).tolist() == [[0, 2], [6, 0], [6, 4]]
+
+
+# --- tensors ---------------------------------------------------------------------------------
+
+
+def test_tensors_are_looked_at_too() -> None:
+    # Everything that `see` and `look` above look at is also given as tensors, if there is torch.
+    torch = pytest.importorskip("torch")
+    images, locations = torch.tensor(NUMBERED), torch.tensor([[0.5, -0.5]])
+    glimpse = glimpse_of([[3, 4], [7, 8]], [[2 + 3, 4], [6 + 7 + 10 + 11, 8 + 12]])
+    assert torch.equal(Retina(2, 2)(images, locations)[0], torch.tensor(glimpse))
+    assert pixel_edges(torch.tensor([[-1.5, 0.0], [1, 0.5]]), 4, 6).tolist() == [[0, 2], [6, 3]]
+
+
+def test_tensors_of_which_rows_are_looked_at() -> None:
+    torch = pytest.importorskip("torch")
+    rng = np.random.default_rng(1)
+    images, rows = rng.integers(0, 256, (5, 6, 8, 3), np.uint8), np.array([4, 0, 0, 2, 4, 3])
+    locations = rng.uniform(-1, 1, (6, 2)).astype(np.float32)
+    tensors = map(torch.tensor, (images, rows, locations))
+    seen = Retina(2, 3).look_by_window(*tensors)
+    assert np.array_equal(seen.numpy(), Retina(2, 3)(images[rows], locations))
+
+
+def test_many_tensors_are_looked_at_in_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
+    torch = pytest.importorskip("torch")
+    rng = np.random.default_rng(2)
+    images = rng.integers(0, 256, (7, 9, 9), np.uint8)
+    locations = rng.uniform(-1, 1, (7, 2)).astype(np.float32)
+    monkeypatch.setattr("ram_envs.retina._TENSOR_BLOCK", 2 * 12 * 12)  # two windows
+    seen = Retina(3, 3)(torch.tensor(images), torch.tensor(locations))
+    assert np.array_equal(seen.numpy(), Retina(3, 3)(images, locations))
 
 
 # --- in general ------------------------------------------------------------------------------
