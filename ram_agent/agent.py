@@ -136,11 +136,11 @@ class RAMAgent(nn.Module):
         return self.core.initial_state(batch_size, self.device)
 
     def step(
-        self, observation: Mapping[str, npt.NDArray[np.float32]], state: Tensor
+        self, observation: Mapping[str, npt.NDArray[np.float32] | Tensor], state: Tensor
     ) -> tuple[AgentOutput, Tensor]:
         """See one glimpse each: B observations and states to what the heads say and next states."""
-        glimpses = torch.from_numpy(observation["glimpse"]).to(self.device)
-        locations = torch.from_numpy(observation["location"]).to(self.device)
+        glimpses = torch.as_tensor(observation["glimpse"], device=self.device)
+        locations = torch.as_tensor(observation["location"], device=self.device)
         state = self.core(self.glimpse_network(glimpses, locations), state)
         hidden = self.core.hidden(state)
         mean = self.location_head(hidden)
@@ -165,16 +165,20 @@ class RAMAgent(nn.Module):
             output: the heads, B rows.
             deterministic: look at the mean location and make the likeliest choice.
             sample_choice: draw the choice too, instead of the likeliest.
-            generator: source of the noise; PyTorch's global one if None.
+            generator: source of the noise; PyTorch's global one if None. What it draws is drawn
+                on its own device.
         """
         mean = output.location_mean.detach()
         location = mean
+        source = torch.device("cpu") if generator is None else generator.device
         if not deterministic:
-            noise = torch.randn(mean.shape, generator=generator).to(mean.device)
-            location = mean + self.location_std * noise
+            noise = torch.randn(mean.shape, generator=generator, device=source)
+            location = mean + self.location_std * noise.to(mean.device)
         if sample_choice and not deterministic:
-            probs = output.choice_logits.detach().softmax(1).cpu()
-            choice = torch.multinomial(probs, 1, generator=generator).squeeze(1).to(mean.device)
+            probs = output.choice_logits.detach().softmax(1)
+            # As torch.multinomial draws on the CPU; on a GPU that waits to check the probabilities.
+            waits = torch.empty(probs.shape, device=source).exponential_(generator=generator)
+            choice = (probs / waits.to(mean.device)).argmax(1)
         else:
             choice = output.choice_logits.argmax(1)
         return Action(location, choice)

@@ -22,13 +22,14 @@ from ram_agent.config import (
     config_from_json,
     preset,
 )
-from ram_agent.distributed import Ranks, join_ranks, local_device
+from ram_agent.distributed import Ranks, checked_device, join_ranks, local_device
 from ram_agent.evaluation import evaluate
 from ram_agent.provenance import provenance
 from ram_agent.reproduce import Reproduce, reproduce
 from ram_agent.rollout import Gaze
 from ram_agent.runs import (
     EVALUATION_ENVS,
+    GPU,
     SIZES,
     check_env,
     describe_run,
@@ -43,6 +44,7 @@ from ram_agent.runs import (
     show_trained,
 )
 from ram_agent.trainer import Trainer
+from ram_envs.device_env import DeviceVectorEnv, why_on_host
 from ram_envs.files import write_json
 from ram_envs.registration import CLASSIFICATION, ENVS, IMAGES
 
@@ -95,7 +97,8 @@ class Train:
     """Side of the canvas in pixels; the environment's default if not given."""
 
     device: str = "cpu"
-    """Where the networks run: cpu, cuda, … Under torchrun, cuda is a GPU for each process."""
+    """Where the networks run: cpu, cuda, … With cuda, environments of still images are there too;
+    under torchrun it is a GPU for each process."""
 
     threads: int | None = None
     """Threads of PyTorch on the CPU; 1 if not given, since the networks are small."""
@@ -279,7 +282,7 @@ def train(command: Train) -> None:
     if command.threads is not None and command.threads < 1:
         raise ValueError(f"threads={command.threads}: expected 1 or more.")
     torch.set_num_threads(command.threads or 1)
-    device = _checked_device(local_device(command.device))
+    device = checked_device(local_device(command.device))
     if command.tensorboard and importlib.util.find_spec("tensorboard") is None:
         raise ValueError('TensorBoard is not installed: pip install "ram-gym[tensorboard]".')
     folder = RunFolder(command.resume or command.out or _new_folder(command.env_id))
@@ -306,6 +309,9 @@ def _train(command: Train, device: torch.device, ranks: Ranks, new_folder: RunFo
     if command.tensorboard:
         trainer.log_to_tensorboard()
     print(f"{name_env(env_id, keywords)}: {trainer.num_updates} updates, in {folder.path}")
+    (envs, *_) = trainer.train_envs
+    if device.type == GPU and not isinstance(envs, DeviceVectorEnv):
+        print(f"The networks are on {device}, the environments on the CPU: {why_on_host(envs)}.")
     if not trainer.train(report=print_progress):
         print(f"Stopped after {trainer.update} updates. Go on: ram train --resume {folder.path}")
     return trainer
@@ -456,14 +462,6 @@ def _resumed_run(command: Train, folder: RunFolder) -> dict[str, Any]:
     folder.lock()
     folder.check_fits(config_from_json(AgentConfig, run["agent"]))
     return run
-
-
-def _checked_device(name: str) -> torch.device:
-    try:
-        return torch.empty(0, device=name).device
-    except (RuntimeError, AssertionError) as error:  # an unknown name, or a torch without it
-        reason = str(error).splitlines()[0]
-        raise ValueError(f"device={name!r} cannot be used: {reason}") from None
 
 
 def _new_folder(env_id: str | None) -> Path:

@@ -127,6 +127,19 @@ def local_device(name: str) -> str:
     return f"cuda:{os.environ['LOCAL_RANK']}" if name == "cuda" and _num_ranks() > 1 else name
 
 
+def checked_device(name: str) -> torch.device:
+    """The device of that name.
+
+    Raises:
+        ValueError: if there is none, or this PyTorch cannot use it.
+    """
+    try:
+        return torch.empty(0, device=name).device
+    except (RuntimeError, AssertionError) as error:  # an unknown name, or a torch without it
+        reason = str(error).splitlines()[0]
+        raise ValueError(f"device={name!r} cannot be used: {reason}") from None
+
+
 @contextmanager
 def join_ranks(device: torch.device) -> Iterator[Ranks]:
     """Meet the other ranks that torchrun started; a process that it did not start is alone.

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from ram_agent.agent import RAMAgent
 from ram_agent.distributed import Ranks
-from ram_agent.rollout import Gaze, collect_rollout
+from ram_agent.rollout import Gaze, collect_rollout, noise_source
 
 
 @dataclass(frozen=True)
@@ -96,7 +96,7 @@ def evaluate(
         raise ValueError(f"num_episodes={num_episodes}: expected 1 or more.")
     if num_images is not None and num_episodes > num_images:
         raise ValueError(f"num_episodes={num_episodes}: this split has {num_images} images.")
-    generator = torch.Generator().manual_seed(seed)
+    generator = noise_source(envs, seed)
     ranks = ranks or Ranks()
     returns, wrong, confidences = [], [], []
     for start in ranks.share(range(0, num_episodes, envs.num_envs)):

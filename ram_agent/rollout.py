@@ -55,13 +55,15 @@ def collect_rollout(
     Args:
         agent: who plays; gradients are kept unless the caller turned them off.
         envs: a vector environment that does not reset itself (autoreset DISABLED) and whose
-            episodes are of equal length.
+            episodes are of equal length. With one on the agent's device (`ram_envs.device_env`)
+            nothing waits for that device until all is played.
         seed, options: for `envs.reset`.
         deterministic: mean locations and likeliest choices, or drawn ones.
         sample_choice: whether choices are drawn too; if None, where nobody tells the label: one
             that supervision teaches is not drawn at random, the likeliest is the decision.
         gaze: where to look: where the agent says; uniformly at random; always at the centre.
-        generator: source of all noise of the agent; PyTorch's global one if None.
+        generator: source of all noise of the agent; PyTorch's global one if None. See
+            `noise_source`.
         on_step: called after reset and after every step, to draw a frame, say.
 
     Raises:
@@ -71,6 +73,7 @@ def collect_rollout(
     """
     agent.check_fits(envs.single_observation_space, envs.single_action_space)
     observation, info = envs.reset(seed=seed, options=options)
+    on_device = isinstance(observation["glimpse"], Tensor)
     has_labels = "label" in info
     if sample_choice is None:
         sample_choice = not has_labels
@@ -82,24 +85,24 @@ def collect_rollout(
     while not over:
         output, state = agent.step(observation, state)
         action = agent.act(output, deterministic, sample_choice, generator)
-        location = action.location
-        if not location.isfinite().all():
-            raise FloatingPointError(
-                "the agent's location is not a number: its weights have diverged. If it is in "
-                "training, lower learning_rate or set max_grad_norm; the last checkpoint is intact."
-            )
+        location, choice = action
+        if not on_device:
+            _check_finite(location)
         if gaze == "random":
-            location = 2 * torch.rand(location.shape, generator=generator) - 1
+            source = None if generator is None else generator.device
+            location = 2 * torch.rand(location.shape, generator=generator, device=source) - 1
         elif gaze == "centre":
             location = torch.zeros_like(location)
         observation, reward, terminated, truncated, _ = envs.step(
-            (location.cpu().numpy(), action.choice.cpu().numpy())
+            (location.to(agent.device), choice)
+            if on_device
+            else (location.cpu().numpy(), choice.cpu().numpy())
         )
         if on_step is not None:
             on_step()
         outputs.append(output)
         actions.append(action)
-        rewards.append(torch.from_numpy(reward).float())
+        rewards.append(torch.as_tensor(reward).float())
         ended = terminated | truncated
         over = bool(ended.all())
         if ended.any() and not over:
@@ -109,6 +112,8 @@ def collect_rollout(
             )
     location_means = torch.stack([output.location_mean for output in outputs])
     locations = torch.stack([action.location for action in actions])
+    if on_device:
+        _check_finite(locations)
     return Rollout(
         choice_logits=torch.stack([output.choice_logits for output in outputs]),
         location_means=location_means,
@@ -116,5 +121,18 @@ def collect_rollout(
         baselines=torch.stack([output.baseline for output in outputs]),
         choices=torch.stack([action.choice for action in actions]),
         rewards=torch.stack(rewards).to(agent.device),
-        labels=torch.from_numpy(info["label"]).to(agent.device) if has_labels else None,
+        labels=torch.as_tensor(info["label"], device=agent.device) if has_labels else None,
     )
+
+
+def noise_source(envs: gym.vector.VectorEnv[Any, Any, Any], seed: int) -> torch.Generator:
+    """A source of noise where the environments are: their device, or the CPU."""
+    return torch.Generator(getattr(envs.unwrapped, "device", "cpu")).manual_seed(seed)
+
+
+def _check_finite(locations: Tensor) -> None:
+    if not locations.isfinite().all():
+        raise FloatingPointError(
+            "the agent's location is not a number: its weights have diverged. If it is in "
+            "training, lower learning_rate or set max_grad_norm; the last checkpoint is intact."
+        )

@@ -21,12 +21,14 @@ from ram_agent.evaluation import Evaluation, evaluate
 from ram_agent.provenance import provenance
 from ram_agent.rollout import Gaze
 from ram_agent.trainer import Trainer
+from ram_envs.device_env import place_envs
 from ram_envs.files import tame, write_json
 from ram_envs.registration import CLASSIFICATION, ENVS
 
 EVALUATION_ENVS = 500  # sub-environments: divides every split of MNIST
 SIZES = ("num_glimpses", "glimpse_size", "num_scales", "canvas_size")  # an environment's keywords
 MOST_PIXELS = 2**16  # no canvas is wider
+GPU = "cuda"  # the type of the devices on which environments can be
 
 
 def describe_run(
@@ -63,13 +65,19 @@ def make_trainer(
     device: torch.device | str = "cpu",
     ranks: Ranks | None = None,
 ) -> Trainer:
-    """A trainer at the start of the run that config.json describes, as one of the ranks."""
-    ranks = ranks or Ranks()
+    """A trainer at the start of the run that config.json describes, as one of the ranks.
+
+    On a GPU its environments are there too, if they can be.
+    """
+    ranks, device = ranks or Ranks(), torch.device(device)
     config = config_from_json(TrainConfig, run["training"])
     env_id, keywords = run["env_id"], run["env_kwargs"]
     part_size, num_parts = config.batch_size // config.parts, config.parts // ranks.size
     train_envs = [make_split(env_id, part_size, "train", **keywords) for _ in range(num_parts)]
     validation_envs = make_split(env_id, EVALUATION_ENVS, "validation", **keywords)
+    if device.type == GPU:
+        train_envs = [place_envs(envs, device) for envs in train_envs]
+        validation_envs = place_envs(validation_envs, device)
     torch.manual_seed(config.seed)
     agent = RAMAgent(
         train_envs[0].single_observation_space,

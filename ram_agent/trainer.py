@@ -40,7 +40,7 @@ from ram_agent.losses import (
     returns_to_go,
     supervision_weights,
 )
-from ram_agent.rollout import Rollout, collect_rollout
+from ram_agent.rollout import Rollout, collect_rollout, noise_source
 
 SCALE_DECAY = 0.99  # of the running mean square of advantages
 
@@ -223,12 +223,15 @@ class Trainer:
             seed=first_seed + int(env_seed) + offset,
             options=options,
             sample_choice=True if config.supervision == "none" else None,
-            generator=torch.Generator().manual_seed(int(noise_seeds[number])),
+            generator=noise_source(envs, int(noise_seeds[number])),
         )
         loss, metrics = self._loss(rollout)
-        return _Part(torch.autograd.grad(loss, self._parameters), metrics)
+        gradients = torch.autograd.grad(loss, self._parameters)
+        # All metrics at once, and last: to know a number is to wait for a GPU.
+        values = torch.stack([metric.detach().double() for metric in metrics.values()]).tolist()
+        return _Part(gradients, dict(zip(metrics, values, strict=True)))
 
-    def _loss(self, rollout: Rollout) -> tuple[Tensor, dict[str, float]]:
+    def _loss(self, rollout: Rollout) -> tuple[Tensor, dict[str, Tensor]]:
         """The loss of a rollout, and its metrics."""
         if rollout.labels is None or self.config.supervision == "none":
             loss, metrics = self._reinforcement_loss(rollout)
@@ -236,18 +239,18 @@ class Trainer:
             loss, metrics = self._hybrid_loss(rollout, rollout.labels)
         means = rollout.location_means[:-1].detach()
         return loss, {
-            "loss": loss.item(),
-            "train_error": 100 * (1 - rollout.rewards.sum(0).mean().item()),
+            "loss": loss,
+            "train_error": 100 * (1 - rollout.rewards.sum(0).mean().double()),
             **metrics,
             # A gaze that has collapsed shows here: no spread, or means pressed to the border.
-            "location_spread": mean((means - means.mean(1, keepdim=True)).square()).sqrt().item(),
-            "location_at_border": mean((means.abs() > 0.95).float()).item(),
+            "location_spread": mean((means - means.mean(1, keepdim=True)).square()).sqrt(),
+            "location_at_border": mean((means.abs() > 0.95).float()),
         }
 
     # A location moves the next glimpse; the last one moves only an observation that nobody acts on,
     # so it has no loss.
 
-    def _hybrid_loss(self, rollout: Rollout, labels: Tensor) -> tuple[Tensor, dict[str, float]]:
+    def _hybrid_loss(self, rollout: Rollout, labels: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
         """Supervised: cross-entropy + location_weight · REINFORCE + baseline (section 3.1)."""
         config = self.config
         weights = supervision_weights(len(rollout.rewards), config.supervision == "every_step")
@@ -262,14 +265,14 @@ class Trainer:
             + config.baseline_weight * baselines_loss
         )
         return loss, {
-            "label_loss": labels_loss.item(),
-            "location_loss": location_loss.item(),
-            "baseline_loss": baselines_loss.item(),
-            "pay": mean(pays).item(),
-            "advantage_square": mean(advantages.square()).item(),
+            "label_loss": labels_loss,
+            "location_loss": location_loss,
+            "baseline_loss": baselines_loss,
+            "pay": mean(pays),
+            "advantage_square": mean(advantages.square()),
         }
 
-    def _reinforcement_loss(self, rollout: Rollout) -> tuple[Tensor, dict[str, float]]:
+    def _reinforcement_loss(self, rollout: Rollout) -> tuple[Tensor, dict[str, Tensor]]:
         """Unsupervised: REINFORCE for choices and locations, from rewards alone (section 3.1)."""
         config = self.config
         returns = returns_to_go(rollout.rewards)
@@ -298,11 +301,11 @@ class Trainer:
             - entropy_weight * entropy
         )
         return loss, {
-            "choice_loss": choice_loss.item(),
-            "location_loss": location_loss.item(),
-            "baseline_loss": baselines_loss.item(),
-            "entropy": entropy.item(),
-            "advantage_square": mean(advantages.square()).item(),
+            "choice_loss": choice_loss,
+            "location_loss": location_loss,
+            "baseline_loss": baselines_loss,
+            "entropy": entropy,
+            "advantage_square": mean(advantages.square()),
         }
 
     def _risen(self, warmup: float) -> float:

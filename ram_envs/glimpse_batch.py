@@ -11,7 +11,7 @@ from gymnasium import spaces
 from gymnasium.error import ResetNeeded
 
 from ram_envs.checks import check_retina_suits, checked_initial_location
-from ram_envs.random import Streams, combine_keys, key_from_seed
+from ram_envs.random import Streams, UInt64Array, combine_keys, key_from_seed
 from ram_envs.retina import Retina, pixel_edges
 from ram_envs.source import read_rows
 from ram_envs.task import Rows, State, Task
@@ -93,9 +93,7 @@ class GlimpseBatch(Generic[State]):
 
     def begin(self, rows: Rows, options: Mapping[str, Any]) -> None:
         """Begin the next episode in `rows`: a new world, and a first location."""
-        episode_keys = combine_keys(self._keys[rows], self._episodes[rows])
-        gaze_streams = Streams(combine_keys(episode_keys, 0))
-        task_streams = Streams(combine_keys(episode_keys, 1))
+        gaze_streams, task_streams = episode_streams(self._keys[rows], self._episodes[rows])
         self.task.begin(self.state, rows, task_streams, options)
         if self.initial_location is None:
             self.locations[rows] = gaze_streams.uniform(2, -1, 1)
@@ -188,6 +186,12 @@ class GlimpseBatch(Generic[State]):
             reward=trail.reward,
             over=not self.running[row],
         )
+
+
+def episode_streams(keys: UInt64Array, episodes: npt.ArrayLike) -> tuple[Streams, Streams]:
+    """What an episode's first location, and what its task is drawn from."""
+    episode_keys = combine_keys(keys, episodes)
+    return Streams(combine_keys(episode_keys, 0)), Streams(combine_keys(episode_keys, 1))
 
 
 class _Trail:
