@@ -8,6 +8,7 @@ those of two runs with care.
 from __future__ import annotations
 
 import dataclasses
+import functools
 import json
 import time
 import tracemalloc
@@ -24,14 +25,17 @@ from tqdm import tqdm
 
 from ram_agent.agent import RAMAgent
 from ram_agent.config import preset
+from ram_agent.distributed import checked_device
 from ram_agent.provenance import provenance
 from ram_agent.rollout import collect_rollout
 from ram_agent.trainer import Trainer
+from ram_envs.device_env import DeviceVectorEnv, place_envs, why_on_host
 from ram_envs.files import write_json
 from ram_envs.registration import CLASSIFICATION, ENVS
 from ram_envs.retina import Retina
 
 MATMUL_SIZE = 1024  # of the square matrices whose product is the machine's own rate
+DEVICE_MATMUL_SIZE = 4096  # on a GPU, which a smaller product does not fill
 SYNC_ENVS = 16  # in Gymnasium's SyncVectorEnv, which is no faster with more
 MEMORY_ENVS = 1024
 WIDTH = 80  # of a name in the table
@@ -45,6 +49,7 @@ class Bench:
       ram bench --save before.json
       ram bench --env-ids RAMCatch-v0 --num-envs 128 --train
       ram bench --compare before.json after.json
+      ram bench --device cuda --train RAMClutteredMNIST-v0 --batch-size 8192
     """
 
     env_ids: tuple[str, ...] = tuple(env_id for env_id in ENVS if env_id != "RAMClassification-v0")
@@ -55,6 +60,12 @@ class Bench:
 
     train: tuple[str, ...] = ("RAMMNIST-v0", "RAMClutteredMNIST-v0", "RAMCatch-v0")
     """Where RAM is trained, with its default preset; none to leave it out."""
+
+    batch_size: int | None = None
+    """Episodes of an update in training; the preset's if not given."""
+
+    device: str = "cpu"
+    """With cuda: environments, retina and training there, beside its own matrix product."""
 
     dataset: str = "auto"
     """mnist, digits or auto."""
@@ -81,6 +92,8 @@ class Bench:
         for number in self.num_envs:
             if number < 1:
                 raise ValueError(f"num_envs contains {number}: expected numbers of 1 or more.")
+        if self.batch_size is not None and (self.batch_size < 2 or self.batch_size % 2):
+            raise ValueError(f"batch_size={self.batch_size}: expected an even number, 2 or more.")
         for env_id in (*self.env_ids, *self.train):
             if env_id not in ENVS:
                 raise ValueError(f"{env_id!r}: expected some of {', '.join(ENVS)}.")
@@ -107,10 +120,16 @@ def bench(command: Bench) -> None:
     if command.compare is not None:
         print_comparison(*command.compare)
         return
+    device = checked_device(command.device)
+    if device.type not in ("cpu", "cuda"):
+        raise ValueError(f"device={command.device!r}: expected cpu or cuda.")
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
-        figures = measure_all(command)
+        if device.type == "cpu":
+            figures = measure_all(command)
+        else:
+            figures = measure_on_device(command, device)
     finally:
         torch.set_num_threads(threads)
     for name, value, unit in figures:
@@ -124,8 +143,9 @@ def bench(command: Bench) -> None:
 
 def measure_all(command: Bench) -> list[Figure]:
     """All figures that the command asks for."""
-    trainings = [Training(env_id, command.dataset) for env_id in command.train]
-    in_two_threads = [Training(env_id, command.dataset, parts=2) for env_id in command.train]
+    settings = command.dataset, command.batch_size
+    trainings = [Training(env_id, *settings) for env_id in command.train]
+    in_two_threads = [Training(env_id, *settings, parts=2) for env_id in command.train]
     probes = [
         *(probe for env_id in command.env_ids for probe in env_probes(env_id, command)),
         *retina_probes(),
@@ -136,21 +156,57 @@ def measure_all(command: Bench) -> list[Figure]:
         ),
         *(peer_probes() if command.peers else ()),
     ]
+    figures = _measure(probes, command)
+    rates = {figure.name: figure.value for figure in figures}
+    matmul_rate = next(figure.value for figure in figures if figure.unit == "GFLOP/s")
+    for training in trainings:
+        figures += training.figures(rates[training.name], {"machine's": matmul_rate})
+    if "RAMClutteredMNIST-v0" in command.env_ids:
+        name = f"RAMClutteredMNIST-v0, native × {MEMORY_ENVS}: memory beside the data set"
+        figures.append(Figure(name, measure_memory(command.dataset), "MB"))
+    return figures
+
+
+def measure_on_device(command: Bench, device: torch.device) -> list[Figure]:
+    """The figures of a GPU."""
+    trainings = [
+        Training(env_id, command.dataset, command.batch_size, device=device)
+        for env_id in command.train
+    ]
+    products = {
+        name: f"matrix product, {DEVICE_MATMUL_SIZE} × {DEVICE_MATMUL_SIZE}, {name}, {device}"
+        for name in ("float32", "bfloat16")
+    }
+    probes = [
+        *(
+            probe
+            for env_id in command.env_ids
+            for probe in device_env_probes(env_id, command, device)
+        ),
+        *(device_retina_probe(batch, device) for batch in command.num_envs),
+        *(
+            Probe(product, "GFLOP/s", functools.partial(_device_matmul_rate, device, name))
+            for name, product in products.items()
+        ),
+        *(Probe(training.name, "images/s", training.measure) for training in trainings),
+    ]
+    figures = _measure(probes, command)
+    rates = {figure.name: figure.value for figure in figures}
+    machine = {f"{device}'s {name}": rates[product] for name, product in products.items()}
+    for training in trainings:
+        figures += training.figures(rates[training.name], machine)
+    return figures
+
+
+def _measure(probes: list[Probe], command: Bench) -> list[Figure]:
+    """The best figure of each probe, all measured in turn."""
     best = dict.fromkeys(range(len(probes)), 0.0)
     with tqdm(total=command.repeats * len(probes), disable=None, leave=False) as bar:
         for _ in range(command.repeats):
             for number, probe in enumerate(probes):
                 best[number] = max(best[number], probe.measure(command.seconds))
                 bar.update()
-    figures = [Figure(probe.name, best[number], probe.unit) for number, probe in enumerate(probes)]
-    rates = {figure.name: figure.value for figure in figures}
-    matmul_rate = next(figure.value for figure in figures if figure.unit == "GFLOP/s")
-    for training in trainings:
-        figures += training.figures(rates[training.name], matmul_rate)
-    if "RAMClutteredMNIST-v0" in command.env_ids:
-        name = f"RAMClutteredMNIST-v0, native × {MEMORY_ENVS}: memory beside the data set"
-        figures.append(Figure(name, measure_memory(command.dataset), "MB"))
-    return figures
+    return [Figure(probe.name, best[number], probe.unit) for number, probe in enumerate(probes)]
 
 
 def print_comparison(before: Path, after: Path) -> None:
@@ -253,6 +309,58 @@ def retina_probes() -> list[Probe]:
     ]
 
 
+def device_env_probes(env_id: str, command: Bench, device: torch.device) -> list[Probe]:
+    """Env-steps per second on a device, whole episodes; none where it is not played there."""
+    probes = []
+    for num_envs in command.num_envs:
+        keywords = _keywords(env_id, command.dataset) | {"autoreset_mode": "Disabled"}
+        envs = gym.make_vec(env_id, num_envs=num_envs, **keywords)
+        if why_on_host(envs) is not None:
+            return []
+        on_device = DeviceVectorEnv(envs, device)
+        name = f"{env_id}, on {device} × {num_envs}"
+        probes.append(Probe(name, "env-steps/s", functools.partial(step_on_device, on_device)))
+    return probes
+
+
+def step_on_device(envs: DeviceVectorEnv, seconds: float) -> float:
+    """Env-steps per second, in whole episodes, with random actions."""
+    num_glimpses: int = envs.task.num_glimpses
+    locations = 2 * torch.rand(num_glimpses, envs.num_envs, 2, device=envs.device) - 1
+    choices = torch.zeros(envs.num_envs, dtype=torch.int64, device=envs.device)
+
+    def play(episode: int) -> None:
+        envs.reset(seed=episode)
+        for location in locations:
+            envs.step((location, choices))
+        _wait_for(envs.device)
+
+    play(0)
+    return envs.num_envs * num_glimpses * calls_per_second(play, seconds)
+
+
+def device_retina_probe(batch: int, device: torch.device) -> Probe:
+    """Glimpses per second of 12 × 12 at three scales, of images 60 × 60, sixteen looks each."""
+    retina = Retina(12, 3)
+    images = torch.randint(256, (batch, 60, 60), dtype=torch.uint8, device=device)
+    locations: Any = 2 * torch.rand(16, batch, 2, device=device) - 1
+
+    def look(_: int) -> None:
+        for where in locations:
+            retina(images, where)  # type: ignore[arg-type]
+        _wait_for(device)
+
+    def rate(seconds: float) -> float:
+        return 16 * batch * calls_per_second(look, seconds)
+
+    return Probe(f"retina 12 × 12 × 3, 60 × 60, batch {batch}, {device}", "glimpses/s", rate)
+
+
+def _wait_for(device: torch.device) -> None:
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+
+
 def measure_memory(dataset: str) -> float:
     """Megabytes that MEMORY_ENVS sub-environments of cluttered MNIST take, beside the data set."""
     keywords = _keywords("RAMClutteredMNIST-v0", dataset)
@@ -295,28 +403,39 @@ class TimedEnvs(gym.vector.VectorWrapper):
 class Training:
     """A training of RAM with the default preset, a thread for each part of the batch.
 
-    With one part, `shares` says where the time goes.
+    With one part, `shares` says where the time goes; on a device, where much is begun before it is
+    done, nobody knows.
     """
 
-    def __init__(self, env_id: str, dataset: str, parts: int = 1) -> None:
+    def __init__(
+        self,
+        env_id: str,
+        dataset: str,
+        batch_size: int | None = None,
+        parts: int = 1,
+        device: torch.device | None = None,
+    ) -> None:
         agent_config, config = preset("default", env_id)
-        config = dataclasses.replace(config, parts=parts)
+        batch_size = batch_size or config.batch_size
+        config = dataclasses.replace(config, batch_size=batch_size, parts=parts)
         keywords = _keywords(env_id, dataset) | {"autoreset_mode": "Disabled"}
         num_envs = config.batch_size // parts
-        all_envs = [
-            TimedEnvs(gym.make_vec(env_id, num_envs=num_envs, **keywords)) for _ in range(parts)
-        ]
+        made = [gym.make_vec(env_id, num_envs=num_envs, **keywords) for _ in range(parts)]
+        if device is not None:
+            made = [place_envs(envs, device) for envs in made]
+        all_envs = [TimedEnvs(envs) for envs in made]
         self.envs = all_envs[0]
         space, action_space = self.envs.single_observation_space, self.envs.single_action_space
-        self.agent = RAMAgent(space, action_space, agent_config)
+        self.agent = RAMAgent(space, action_space, agent_config).to(device or "cpu")
         validation_envs = gym.make_vec(env_id, num_envs=1, **keywords)
         self.trainer = Trainer(self.agent, all_envs, validation_envs, config)
         self.optimizer_seconds = 0.0
         self.trainer.optimizer.register_step_pre_hook(self._optimizer_begins)
         self.trainer.optimizer.register_step_post_hook(self._optimizer_ends)
         self.batch_size = config.batch_size
-        threads = {1: "one thread", 2: "two threads"}[parts]
-        self.name = f"training {env_id}, batch {self.batch_size}, {threads}"
+        self.device = device
+        how = {1: "one thread", 2: "two threads"}[parts] if device is None else str(device)
+        self.name = f"training {env_id}, batch {self.batch_size}, {how}"
         self.best_rate = 0.0
         self.shares: dict[str, float] = {}  # of the time of the fastest measurement
         self._learn(0)  # the first update allocates
@@ -339,17 +458,25 @@ class Training:
             }
         return rate
 
-    def figures(self, rate: float, matmul_rate: float) -> list[Figure]:
-        """Where the time goes, and the share of the matrix product's rate."""
+    def figures(self, rate: float, matmul_rates: dict[str, float]) -> list[Figure]:
+        """Where the time goes, and the share of the matrix products' rates."""
         # A backward pass costs twice the products of a forward pass.
-        model_rate = 3 * self._forward_flops() * rate / 1e9
-        return [
-            *(
+        flops, num_steps = self._forward_flops()
+        model_rate = 3 * flops * rate / 1e9
+        if self.device is None:
+            first = [
                 Figure(f"{self.name}: time in the {part}", 100 * share, "%")
                 for part, share in self.shares.items()
-            ),
+            ]
+        else:
+            first = [Figure(f"{self.name}: steps", rate * num_steps, "env-steps/s")]
+        return [
+            *first,
             Figure(f"{self.name}: products of the model", model_rate, "GFLOP/s"),
-            Figure(f"{self.name}: share of the machine's", 100 * model_rate / matmul_rate, "%"),
+            *(
+                Figure(f"{self.name}: share of the {name}", 100 * model_rate / matmul_rate, "%")
+                for name, matmul_rate in matmul_rates.items()
+            ),
         ]
 
     def _learn(self, seconds: float) -> tuple[int, float]:
@@ -366,12 +493,12 @@ class Training:
         collect_rollout(self.agent, self.envs, seed=0)
         return time.perf_counter() - started - (self.envs.seconds - envs_before)
 
-    def _forward_flops(self) -> int:
-        """Operations of the forward pass of one episode, matrix products alone."""
+    def _forward_flops(self) -> tuple[int, int]:
+        """Operations of the forward pass of one episode, matrix products alone, and its steps."""
         counter = FlopCounterMode(display=False)
         with torch.no_grad(), counter:
-            collect_rollout(self.agent, self.envs, seed=0)
-        return int(counter.get_total_flops()) // self.batch_size
+            rollout = collect_rollout(self.agent, self.envs, seed=0)
+        return int(counter.get_total_flops()) // self.batch_size, len(rollout.rewards)
 
     def _optimizer_begins(self, *_: Any) -> None:
         self.optimizer_seconds -= time.perf_counter()
@@ -386,6 +513,20 @@ def _matmul_rate(seconds: float) -> float:
     result = torch.mm(left, right)
     products = calls_per_second(lambda _: torch.mm(left, right, out=result), seconds)
     return 2 * MATMUL_SIZE**3 * products / 1e9
+
+
+def _device_matmul_rate(device: torch.device, dtype: str, seconds: float) -> float:
+    """GFLOP/s of a large matrix product on a device."""
+    shape = 2, DEVICE_MATMUL_SIZE, DEVICE_MATMUL_SIZE
+    left, right = torch.rand(shape, device=device, dtype=getattr(torch, dtype))
+    result = torch.mm(left, right)
+
+    def multiply(_: int) -> None:
+        torch.mm(left, right, out=result)
+        _wait_for(device)
+
+    multiply(0)
+    return 2 * DEVICE_MATMUL_SIZE**3 * calls_per_second(multiply, seconds) / 1e9
 
 
 # --- other projects ----------------------------------------------------------------------------

@@ -13,9 +13,20 @@ import pytest
 
 pytest.importorskip("torch", reason="the extra agent is not installed")
 
-from ram_agent.bench import Training, measure_memory, peer_probes, step_many, step_single
+import torch
+
+from ram_agent.bench import (
+    Bench,
+    Training,
+    measure_memory,
+    measure_on_device,
+    peer_probes,
+    step_many,
+    step_single,
+)
 from ram_agent.cli import main
 
+CPU = torch.device("cpu")  # where there is no other
 TINY = ["--dataset", "digits", "--env-ids", "RAMMNIST-v0", "--num-envs", "2"]
 TINY += ["--seconds", "0.001", "--repeats", "1"]
 
@@ -64,7 +75,34 @@ def test_operations_of_a_forward_pass() -> None:
     # Two operations a weight: what 64 × 128, where 2 × 128, both 256 × 256, core twice 256 × 256,
     # heads 256 × (2 + 10 + 1); six glimpses.
     training = Training("RAMMNIST-v0", "digits")
-    assert training._forward_flops() == 2_500_608
+    assert training._forward_flops() == (2_500_608, 6)
+
+
+def test_every_figure_of_a_device(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("ram_agent.bench.DEVICE_MATMUL_SIZE", 64)
+    env_ids = ("RAMMNIST-v0", "RAMCatch-v0")  # of which the game is played on the CPU
+    sizes = {"num_envs": (2,), "batch_size": 4, "seconds": 0.001, "repeats": 1}
+    command = Bench(env_ids, train=env_ids, dataset="digits", **sizes)
+    figures = {name: (value, unit) for name, value, unit in measure_on_device(command, CPU)}
+    trainings = [f"training {env_id}, batch 4, cpu" for env_id in env_ids]
+    assert {name: unit for name, (_, unit) in figures.items()} == {
+        "RAMMNIST-v0, on cpu × 2": "env-steps/s",
+        "retina 12 × 12 × 3, 60 × 60, batch 2, cpu": "glimpses/s",
+        "matrix product, 64 × 64, float32, cpu": "GFLOP/s",
+        "matrix product, 64 × 64, bfloat16, cpu": "GFLOP/s",
+        **dict.fromkeys(trainings, "images/s"),
+        **{f"{training}: steps": "env-steps/s" for training in trainings},
+        **{f"{training}: products of the model": "GFLOP/s" for training in trainings},
+        **{f"{training}: share of the cpu's float32": "%" for training in trainings},
+        **{f"{training}: share of the cpu's bfloat16": "%" for training in trainings},
+    }
+    rate = figures[trainings[0]][0]
+    assert figures[f"{trainings[0]}: steps"][0] == pytest.approx(6 * rate)
+    products = figures[f"{trainings[0]}: products of the model"][0]
+    assert products == pytest.approx(rate * 7_501_824 / 1e9)
+    machine = figures["matrix product, 64 × 64, float32, cpu"][0]
+    share = figures[f"{trainings[0]}: share of the cpu's float32"][0]
+    assert share == pytest.approx(100 * products / machine)
 
 
 class Counting(gym.Env[Any, Any]):
@@ -135,6 +173,7 @@ def test_a_file_of_something_else_is_named(
         ("--seconds 0", "seconds=0.0: expected a positive number"),
         ("--repeats 0", "repeats=0: expected a positive number"),
         ("--num-envs 4 0", "num_envs contains 0: expected numbers of 1 or more"),
+        ("--batch-size 7", "batch_size=7: expected an even number, 2 or more"),
         ("--train Pong-v5", "'Pong-v5': expected some of RAMMNIST-v0, "),
     ],
 )

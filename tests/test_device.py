@@ -1,0 +1,282 @@
+"""On a device: the same episodes, evaluation and training, bit for bit, without a trip to the host.
+
+Here the device is the CPU, on which tensors can be compared with arrays; and "meta", on which they
+have no values, so that whatever asks for one fails.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+import pytest
+
+pytest.importorskip("torch", reason="the extra agent is not installed")
+
+import torch
+from lazy_images import LazyImages
+
+import ram_envs
+from ram_agent import rollout, runs
+from ram_agent.agent import RAMAgent
+from ram_agent.cli import main
+from ram_agent.config import AgentConfig, TrainConfig
+from ram_agent.evaluation import evaluate
+from ram_agent.rollout import collect_rollout
+from ram_agent.trainer import Trainer
+from ram_envs.device_env import DeviceVectorEnv, why_on_host
+from ram_envs.registration import IMAGES
+from ram_envs.wrappers import vector
+
+SMALL = AgentConfig(hidden_size=32, feature_size=16)
+BRIEF = TrainConfig(episodes=120, batch_size=20, validate_every=60)
+
+
+def make_envs(env_id: str = "RAMClutteredMNIST-v0", num_envs: int = 5, **keywords: Any) -> Any:
+    if env_id in IMAGES:
+        keywords = {"dataset": "digits", **keywords}
+    return gym.make_vec(env_id, num_envs=num_envs, autoreset_mode="Disabled", **keywords)
+
+
+def make_agent(envs: gym.vector.VectorEnv) -> RAMAgent:
+    torch.manual_seed(0)
+    return RAMAgent(envs.single_observation_space, envs.single_action_space, SMALL)
+
+
+@pytest.fixture(autouse=True)
+def one_thread() -> Iterator[None]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+# --- the same episodes -----------------------------------------------------------------------
+
+
+def assert_same(tensors: dict[str, Any], arrays: dict[str, Any]) -> None:
+    for key, tensor in tensors.items():
+        assert isinstance(tensor, torch.Tensor)
+        assert np.array_equal(tensor.numpy(), arrays[key])
+        assert str(tensor.dtype) == f"torch.{arrays[key].dtype}"
+
+
+@pytest.mark.parametrize("split", ["train", "test"])
+@pytest.mark.parametrize("env_id", [*IMAGES])
+def test_the_episodes_of_the_vector_environment(env_id: str, split: str) -> None:
+    envs = make_envs(env_id, split=split)
+    on_device = DeviceVectorEnv(envs, "cpu")
+    rng = np.random.default_rng(0)
+    index = np.array([3, 0, 2, 1, 0])
+    for asked in ({"seed": 2**40}, {}, {"options": {"index": index}}, {"seed": 1, "options": {}}):
+        observation, infos = envs.reset(**asked)
+        observed, told = on_device.reset(**asked)
+        assert observed.keys() == observation.keys()
+        assert told.keys() == {"label", "index"}
+        assert_same({**observed, **told}, {**observation, **infos})
+        assert np.array_equal(on_device.canvases.numpy(), envs.canvases)
+        ended = np.zeros(5, np.bool_)
+        while not ended.all():
+            locations = rng.uniform(-1.2, 1.2, (5, 2)).astype(np.float32)
+            choices = infos["label"] * np.array([1, 0, 1, 0, 1])
+            observation, rewards, ended, truncated, infos = envs.step((locations, choices))
+            observed, paid, *ends, told = on_device.step(
+                (torch.tensor(locations), torch.tensor(choices))
+            )
+            assert_same({**observed, **told}, {**observation, **infos})
+            assert_same({"rewards": paid}, {"rewards": rewards})
+            assert np.array_equal(ends, [ended, truncated])
+        assert rewards[[0, 2, 4]].tolist() == [1, 1, 1]
+
+
+def test_images_in_colour_from_a_first_location() -> None:
+    images = np.random.default_rng(0).integers(0, 256, (6, 9, 7, 3), np.uint8)[:, :, ::-1]
+    dataset = ram_envs.ImageDataset(images, np.arange(6))
+    settings = {"dataset": dataset, "canvas_size": (12, 20), "num_clutter": 2, "clutter_size": 3}
+    envs = make_envs("RAMClassification-v0", initial_location=(0.25, -1), **settings)
+    on_device = DeviceVectorEnv(envs, "cpu")
+    assert_same(on_device.reset(seed=4)[0], envs.reset(seed=4)[0])
+    assert on_device.canvases.shape == (5, 12, 20, 3)
+    assert np.array_equal(on_device.canvases.numpy(), envs.canvases)
+    assert on_device.num_images == 6
+
+
+def test_what_was_told_stays_as_it_was() -> None:
+    on_device = DeviceVectorEnv(make_envs(), "cpu")
+    before, infos = on_device.reset(seed=0, options={"index": np.arange(5)})
+    kept = {key: value.clone() for key, value in {**before, **infos}.items()}
+    on_device.step((torch.ones(5, 2), torch.zeros(5, dtype=torch.int64)))
+    on_device.reset(seed=1)
+    assert all(torch.equal(value, kept[key]) for key, value in {**before, **infos}.items())
+
+
+def test_locations_that_are_none() -> None:
+    on_device = DeviceVectorEnv(make_envs(), "cpu")
+    on_device.reset(seed=0)
+    strange = torch.tensor([[torch.nan, 0.5], [torch.inf, -torch.inf], [2, -3], [0, 1], [0.5, 0]])
+    observation = on_device.step((strange, torch.zeros(5, dtype=torch.int64)))[0]
+    shown = [[0, 0.5], [1, -1], [1, -1], [0, 1], [0.5, 0]]
+    assert observation["location"].tolist() == shown
+
+
+# --- what is refused -------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("env_id", ["RAMCatch-v0", "RAMMovingMNIST-v0"])
+def test_what_moves_is_played_on_the_cpu(env_id: str) -> None:
+    envs = make_envs(env_id) if env_id == "RAMCatch-v0" else make_envs(env_id, dataset="digits")
+    with pytest.raises(ValueError, match="device='cpu': only the environments of still images"):
+        DeviceVectorEnv(envs, "cpu")
+
+
+def test_wrappers_are_not_left_out() -> None:
+    with pytest.raises(ValueError, match="without wrappers, are played on a device"):
+        DeviceVectorEnv(vector.RandomGaze(make_envs()), "cpu")
+
+
+def test_images_that_are_read_by_window_stay_where_they_are(tmp_path: Path) -> None:
+    images, labels = np.zeros((2, 9, 9), np.uint8), np.arange(2)
+    np.save(tmp_path / "images.npy", images)
+    for source in (LazyImages(images), np.load(tmp_path / "images.npy", mmap_mode="r")):
+        dataset = ram_envs.ImageDataset(source, labels, "scans")
+        envs = make_envs("RAMClassification-v0", dataset=dataset)
+        assert why_on_host(envs) == (
+            "the images of 'scans' are read by window, and not brought to a device"
+        )
+
+
+def test_steps_and_options_that_there_are_not() -> None:
+    on_device = DeviceVectorEnv(make_envs(num_glimpses=1), "cpu")
+    action = torch.zeros(5, 2), torch.zeros(5, dtype=torch.int64)
+    with pytest.raises(gym.error.ResetNeeded, match="before reset"):
+        on_device.step(action)
+    on_device.reset(seed=0)
+    with pytest.raises(TypeError, match=r"location is a ndarray \(5, 2\): expected a .* on cpu"):
+        on_device.step((np.zeros((5, 2), np.float32), action[1]))
+    with pytest.raises(TypeError, match=r"choice is a Tensor \(4,\): expected a Tensor \(5,\)"):
+        on_device.step((action[0], action[1][:4]))
+    on_device.step(action)
+    with pytest.raises(gym.error.ResetNeeded, match="after the end"):
+        on_device.step(action)
+    with pytest.raises(ValueError, match=r"options\['index'\] contains 1297: this split"):
+        on_device.reset(options={"index": np.array([0, 1, 2, 3, 1297])})
+    with pytest.raises(ValueError, match=r"reset_mask.*all sub-environments begin together"):
+        on_device.reset(options={"reset_mask": np.ones(5, np.bool_)})
+
+
+# --- the loop --------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("gaze", ["learned", "random", "centre"])
+def test_a_rollout_is_that_of_the_vector_environment(gaze: rollout.Gaze) -> None:
+    envs = make_envs()
+    played = [
+        collect_rollout(
+            make_agent(envs),
+            where,
+            seed=3,
+            gaze=gaze,
+            sample_choice=True,
+            generator=rollout.noise_source(where, 5),
+        )
+        for where in (envs, DeviceVectorEnv(envs, "cpu"))
+    ]
+    for name, values in vars(played[0]).items():
+        assert torch.equal(getattr(played[1], name), values)
+
+
+@pytest.mark.parametrize("gaze", ["learned", "random", "centre"])
+def test_a_rollout_asks_for_no_value(monkeypatch: pytest.MonkeyPatch, gaze: rollout.Gaze) -> None:
+    on_device = DeviceVectorEnv(make_envs(), "meta")
+    agent = make_agent(on_device).to("meta")
+    with pytest.raises(RuntimeError, match="meta"):  # the check at the end, which asks for one
+        collect_rollout(agent, on_device, seed=0, gaze=gaze)
+    monkeypatch.setattr(rollout, "_check_finite", lambda locations: None)
+    played = collect_rollout(agent, on_device, seed=0, gaze=gaze, sample_choice=True)
+    for name, shape in (("choice_logits", (6, 5, 10)), ("rewards", (6, 5)), ("labels", (5,))):
+        assert getattr(played, name).device.type == "meta"
+        assert getattr(played, name).shape == shape
+
+
+def test_an_agent_that_has_diverged() -> None:
+    on_device = DeviceVectorEnv(make_envs(), "cpu")
+    agent = make_agent(on_device)
+    agent.location_head.bias.data.fill_(torch.nan)
+    with pytest.raises(FloatingPointError, match="not a number: its weights have diverged"):
+        collect_rollout(agent, on_device, seed=3)
+
+
+def test_choices_are_drawn_as_multinomial_draws_them() -> None:
+    envs = make_envs(num_envs=200)
+    agent = make_agent(envs)
+    output, _ = agent.step(envs.reset(seed=0)[0], agent.initial_state(200))
+    probs = output.choice_logits.detach().softmax(1)
+    generators = [torch.Generator().manual_seed(1) for _ in range(2)]
+    choice = agent.act(output, sample_choice=True, generator=generators[0]).choice
+    torch.randn(200, 2, generator=generators[1])  # the noise of the location comes first
+    expected = torch.multinomial(probs, 1, generator=generators[1]).squeeze(1)
+    assert torch.equal(choice, expected)
+
+
+# --- evaluation and training -----------------------------------------------------------------
+
+
+@pytest.mark.parametrize("how", [{}, {"deterministic": False}, {"gaze": "random"}])
+def test_an_evaluation_is_that_of_the_vector_environment(how: dict[str, Any]) -> None:
+    envs = make_envs(num_envs=60, split="test")
+    agent = make_agent(envs)
+    on_device = evaluate(agent, DeviceVectorEnv(envs, "cpu"), num_episodes=150, **how)
+    assert on_device == evaluate(agent, envs, num_episodes=150, **how)
+    assert len(set(on_device.errors)) > 1
+
+
+@pytest.mark.parametrize("supervision", ["every_step", "none"])
+def test_a_training_is_that_of_the_vector_environment(supervision: Any) -> None:
+    config = dataclasses.replace(BRIEF, supervision=supervision)
+    results = []
+    for place in (lambda envs: envs, lambda envs: DeviceVectorEnv(envs, "cpu")):
+        train_envs = [place(make_envs(num_envs=10)) for _ in range(2)]
+        validation_envs = place(make_envs(num_envs=50, split="validation"))
+        trainer = Trainer(make_agent(train_envs[0]), train_envs, validation_envs, config)
+        metrics = [trainer.train_one_update() for _ in range(4)]
+        weights = {name: one.tolist() for name, one in trainer.agent.state_dict().items()}
+        results.append((metrics, weights, evaluate(trainer.averaged_agent, validation_envs)))
+    assert results[1] == results[0]
+
+
+# --- the command -----------------------------------------------------------------------------
+
+TINY = ["--dataset", "digits", "--hidden-size", "16", "--feature-size", "8", "--episodes", "40"]
+TINY += ["--batch-size", "20", "--validate-every", "20", "--num-glimpses", "2"]
+
+
+def test_a_gpu_that_is_not_there_is_named(capsys: pytest.CaptureFixture[str]) -> None:
+    if torch.cuda.is_available():
+        pytest.skip("there is a GPU")
+    for command in (["train", "RAMMNIST-v0", *TINY], ["bench"]):
+        with pytest.raises(SystemExit, match="1"):
+            main([*command, "--device", "cuda"])
+        assert "ram: device='cuda' cannot be used: " in capsys.readouterr().err
+
+
+def test_training_and_validation_are_on_the_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    run = {
+        "env_id": "RAMClutteredMNIST-v0",
+        "env_kwargs": {"dataset": "digits"},
+        "agent": dataclasses.asdict(SMALL),
+        "training": dataclasses.asdict(BRIEF),
+    }
+    assert not isinstance(runs.make_trainer(run, None).train_envs[0], DeviceVectorEnv)
+    # "meta" stands for a GPU: it is asked whether the environments can be there.
+    monkeypatch.setattr(runs, "GPU", "meta")
+    assert not isinstance(runs.make_trainer(run, None).validation_envs, DeviceVectorEnv)
+    trainer = runs.make_trainer(run, None, "meta")
+    for envs in (*trainer.train_envs, trainer.validation_envs):
+        assert isinstance(envs, DeviceVectorEnv)
+        assert envs.device == torch.device("meta")
+    run = {**run, "env_id": "RAMCatch-v0", "env_kwargs": {}}
+    assert not isinstance(runs.make_trainer(run, None, "meta").train_envs[0], DeviceVectorEnv)
