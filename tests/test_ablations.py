@@ -89,3 +89,11 @@ def test_the_table() -> None:
         "| none |  |  | 12.0 ± 1.4 | 76 |",
         "| core | rectifiers that begin as 0.9 of the state | LSTM | 8.5 | 76 |",
     ]
+
+
+def test_the_page_shows_the_results() -> None:
+    rows = json.loads((ROOT / "results" / "ablations.json").read_text(encoding="utf-8"))
+    page = (ROOT / "docs" / "recipe.md").read_text(encoding="utf-8")
+    assert ablations.make_table(rows) in page
+    names = {(row["part"], row["instead"]) for row in rows}
+    assert names == {(change.part, change.instead) for change in CHANGES}

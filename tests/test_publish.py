@@ -28,7 +28,16 @@ def test_readme_and_page_show_the_results() -> None:
 
 
 def test_the_summary(tmp_path: Path) -> None:
-    shared = {"quick": False, "dataset": "mnist", "seconds": 3600.0, "kind": "ram"}
+    shared = {
+        "kind": "ram",
+        "quick": False,
+        "dataset": "mnist",
+        "seconds": 3600.0,
+        "test_episodes": 10_000,
+        "command": "ram reproduce",
+        "commit": "abc",
+        "machine": "2 × A",
+    }
     eight = {
         **shared,
         "name": "RAM, 8 glimpses",
