@@ -124,8 +124,8 @@ def test_the_checks_find_what_is_slightly_wrong() -> None:
     for low, high, found in (
         (0, 0.95, "off, of 10000"),
         (0.04, 1, "off, of 10000"),
-        (0.005, 1, "nothing below 0.0050"),
-        (0, 0.995, "nothing above 0.9950"),
+        (0.005, 1, "nothing below"),
+        (0, 0.995, "nothing above"),
     ):
         with pytest.raises(AssertionError, match=found):
             check_uniform(rng.uniform(low, high, 10_000))
