@@ -195,8 +195,10 @@ def test_a_rollout_asks_for_no_value(monkeypatch: pytest.MonkeyPatch, gaze: roll
     agent = make_agent(on_device).to("meta")
     with pytest.raises(RuntimeError, match="meta"):  # the check at the end, which asks for one
         collect_rollout(agent, on_device, seed=0, gaze=gaze)
-    monkeypatch.setattr(rollout, "_check_finite", lambda locations: None)
+    checked = []
+    monkeypatch.setattr(rollout, "_check_finite", lambda locations: checked.append(locations.shape))
     played = collect_rollout(agent, on_device, seed=0, gaze=gaze, sample_choice=True)
+    assert checked == [(6, 5, 2)]  # once, of all steps
     for name, shape in (("choice_logits", (6, 5, 10)), ("rewards", (6, 5)), ("labels", (5,))):
         assert getattr(played, name).device.type == "meta"
         assert getattr(played, name).shape == shape
