@@ -282,16 +282,17 @@ def _from_pil(image: Any) -> Pixels:
 
 
 def _read_npz(path: Path) -> dict[Split, Part]:
-    with path.open("rb") as file:
-        if not zipfile.is_zipfile(file):
-            raise ValueError(
-                f"{path} is no .npz of arrays, or cut short. np.savez(path, images=…, labels=…) "
-                "writes one."
-            )
     try:
-        with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
-            _check_npz(arrays.zip, path)
-            return _npz_parts(arrays, path)
+        with path.open("rb") as file:
+            if not zipfile.is_zipfile(file):
+                raise ValueError(
+                    f"{path} is no .npz of arrays, or cut short. "
+                    "np.savez(path, images=…, labels=…) writes one."
+                )
+            file.seek(0)
+            with np.load(file, allow_pickle=False) as arrays:
+                _check_npz(arrays.zip, path)
+                return _npz_parts(arrays, path)
     except ValueError as error:
         if str(path) in str(error):
             raise

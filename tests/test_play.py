@@ -1016,6 +1016,7 @@ def test_ids_are_understood_without_version_and_with_their_package() -> None:
         {"render_mode": [1]},
         {"size": 10**30},
         {"num_balls": 10**15},
+        {"size": 12_000},  # would take 140 MB
     ],
 )
 def test_a_recording_with_strange_settings_is_refused(

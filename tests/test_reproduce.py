@@ -345,7 +345,7 @@ def test_a_run_of_other_settings_is_not_taken_for_this_one(
         '[{"name": "LSTM"}]',
         '["RAM"]',
         pytest.param("[" * 10**5, id="deep"),
-        pytest.param('[{"name": "LSTM", "seeds": [0], "quick": 9, "dataset": null}]', id="few"),
+        pytest.param('[{"name": "RAM", "seeds": [0], "quick": 9, "dataset": null}]', id="few"),
     ],
 )
 def test_a_file_of_something_else_is_named_before_any_training(

@@ -46,6 +46,7 @@ QUIZ_KEYWORDS = {
     "clutter_size": int,
 }
 RETINA_KEYWORDS = {"glimpse_size": int, "num_scales": int}
+MOST_PLAYED = 2**11  # of any setting in a recording: who played it had a screen, and an end
 KEYWORDS = {**CATCH_KEYWORDS, **QUIZ_KEYWORDS, **RETINA_KEYWORDS}
 
 
@@ -331,6 +332,11 @@ def check_replay(recording: Recording, path: Path) -> None:
     strange = recording.keywords.keys() - KEYWORDS
     if strange:
         raise RecordingError(f"{path} is damaged: {sorted(strange)} are no settings of a game.")
+    for key, value in recording.keywords.items():
+        if isinstance(value, (int, float)) and value > MOST_PLAYED:
+            raise RecordingError(
+                f"{path} is damaged: {key}={value}, and at most {MOST_PLAYED:,} is expected."
+            )
     if not recording.episodes:
         raise RecordingError(f"{path} holds no finished game, so there is nothing to play again.")
     try:
