@@ -1,0 +1,145 @@
+"""Files of strangers: what a fuzzer found once, and files that are damaged at random.
+
+Each is taken, or refused in words, in little memory; `tools/fuzz.py` looks for more of them.
+"""
+
+from __future__ import annotations
+
+import io
+import math
+import os
+import random
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+pytest.importorskip("PIL", reason="Pillow is not installed")
+import fuzz_mutations
+import fuzz_targets
+from fuzz_targets import MOST_WORDS, TARGETS, Fault, attempt, check_input, pack
+
+CORPUS = Path(__file__).parent / "fuzz_corpus"
+KEPT = sorted(path.relative_to(CORPUS).as_posix() for path in CORPUS.glob("*/*"))
+
+
+def check(name: str, content: bytes) -> bool:
+    return check_input(name, content, most_seconds=math.inf)  # no clock decides in a test
+
+
+def test_every_target_has_inputs() -> None:
+    assert {path.parent.name for path in CORPUS.glob("*/valid_*")} == {*TARGETS}
+
+
+@pytest.mark.parametrize("kept", KEPT)
+def test_what_is_kept(kept: str) -> None:
+    """Files of ours are taken; all others are refused, and most of them once escaped."""
+    path = CORPUS / kept
+    assert check(path.parent.name, path.read_bytes()) == path.name.startswith("valid_")
+
+
+@pytest.mark.parametrize("name", TARGETS)
+@settings(max_examples=40)
+@given(data=st.data())
+def test_a_damaged_file(name: str, data: st.DataObject) -> None:
+    """Cut short or with a wrong bit, as a whole or in a part whose checksum is right again."""
+    kept = data.draw(st.sampled_from([path for path in KEPT if path.startswith(f"{name}/")]))
+
+    def change(content: bytes) -> bytes:
+        place = data.draw(st.integers(0, max(0, len(content) - 1)))
+        if not content or data.draw(st.booleans()):
+            return content[:place]
+        wrong = content[place] ^ 1 << data.draw(st.integers(0, 7))
+        return content[:place] + bytes([wrong]) + content[place + 1 :]
+
+    content = (CORPUS / kept).read_bytes()
+    if data.draw(st.booleans()):
+        check(name, change(content))
+        return
+    rng = random.Random(data.draw(st.integers(0, 2**32)))
+    check(name, fuzz_mutations.mutate(content, rng, change))
+
+
+# --- the check itself ------------------------------------------------------------------------
+
+
+def read_wrongly(content: bytes, folder: Path) -> None:
+    what = content.decode()
+    if what == "escapes":
+        raise KeyError("labels")
+    if what == "fills the memory":
+        bytearray(2**28)
+    if what == "takes its time":
+        sum(range(10**6))
+    if what == "says too much":
+        attempt(ValueError, refuse, "x" * (MOST_WORDS + 1))
+    if what == "paints the terminal red":
+        attempt(ValueError, refuse, "\x1b[31m")
+    if what == "refuses":
+        attempt(ValueError, refuse, "two words")
+
+
+def refuse(words: str) -> None:
+    raise ValueError(words)
+
+
+def test_what_no_reader_may_do(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(TARGETS, "wrong", read_wrongly)
+    assert check("wrong", b"takes it")
+    assert not check("wrong", b"refuses")
+    with pytest.raises(KeyError):
+        check("wrong", b"escapes")
+    for what, message in (
+        ("says too much", "a refusal of 2,001 characters"),
+        ("paints the terminal red", "that a terminal obeys"),
+    ):
+        with pytest.raises(Fault, match=message):
+            check("wrong", what.encode())
+    with pytest.raises(Fault, match=r"s, and 0 are allowed"):
+        check_input("wrong", b"takes its time", most_seconds=0)
+
+
+@pytest.mark.skipif(not os.access("/proc/self/clear_refs", os.W_OK), reason="Linux tells the peak")
+def test_memory_that_no_reader_may_take(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(TARGETS, "wrong", read_wrongly)
+    with pytest.raises(Fault, match=r"it took 25\d MB, and 100 are allowed"):
+        check("wrong", b"fills the memory")
+    assert check("wrong", b"and the next does not")
+
+
+@pytest.mark.parametrize("names", [("../a",), ("/a",), ("a", "a/b"), ("a/b/c/d",)])
+def test_an_input_has_no_file_elsewhere(names: tuple[str, ...], tmp_path: Path) -> None:
+    with pytest.raises(fuzz_targets.Refused):
+        fuzz_targets.unpack(pack(dict.fromkeys(names, b"harm")), tmp_path / "folder")
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_changed_file_is_of_the_same_format() -> None:
+    """Most changes keep checksums and lengths right, so that they reach what is behind them."""
+
+    def change(content: bytes) -> bytes:
+        return content[:-1] + b"?"
+
+    rng, read = random.Random(0), 0
+    original = (CORPUS / "npz" / "valid_whole").read_bytes()
+    for _ in range(100):
+        content = fuzz_mutations.mutate(original, rng, change)
+        try:
+            with zipfile.ZipFile(io.BytesIO(content)) as archive:
+                read += archive.testzip() is None
+        except (zipfile.BadZipFile, NotImplementedError):
+            pass
+    assert read > 60
+
+
+def test_the_command(tmp_path: Path) -> None:
+    pytest.importorskip("atheris", reason="it has wheels for few systems")
+    tool: Any = Path(__file__).parent.parent / "tools" / "fuzz.py"
+    command = [sys.executable, tool, "idx", "--runs", "50", "--failures", tmp_path]
+    said = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    assert "inputs in all; 0 of 1 targets failed" in said
