@@ -12,10 +12,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+_OF_NUMPY = (np.ndarray, np.generic, int)
+
 
 def is_tensor(array: Any) -> bool:
     """Whether an array is torch's."""
-    if isinstance(array, np.ndarray):  # first, since it is the quicker question
+    if isinstance(array, _OF_NUMPY):  # first, since it is the quicker question
         return False
     torch = sys.modules.get("torch")
     return torch is not None and isinstance(array, torch.Tensor)

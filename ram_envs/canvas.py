@@ -164,7 +164,7 @@ def _add(
     places: npt.NDArray[np.integer],
 ) -> None:
     """Add one piece (B, h, w[, C]) to each canvas with its top left at (row, column), clipped."""
-    rows = arange(len(pieces), canvases)
+    rows: Any = arange(len(pieces), canvases)
     height, width = pieces.shape[1:3]
     windows, where = _windows(canvases, rows, places[:, 0], places[:, 1], height, width)
     under = windows[where]

@@ -9,6 +9,7 @@ a whole batch are made in a few vectorised operations.
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -19,17 +20,18 @@ from ram_envs.arrays import arange, beside, cast, is_tensor
 UInt64Array = npt.NDArray[np.uint64]  # or a tensor of int64 with the same bits: torch has no more
 
 
-class _Constants(NamedTuple):
-    golden: Any  # 2^64 / golden ratio, SplitMix64's increment
+_GOLDEN = 0x9E3779B97F4A7C15  # 2^64 / golden ratio, SplitMix64's increment
+_MIX_1 = 0xBF58476D1CE4E5B9
+_MIX_2 = 0x94D049BB133111EB
+
+
+class _Arithmetic(NamedTuple):
+    """How words are calculated with: the constants, and `shift_right`, which lets zeros follow."""
+
+    golden: Any
     mix_1: Any
     mix_2: Any
-
-
-_OF_ARRAYS = _Constants(
-    golden=np.uint64(0x9E3779B97F4A7C15),
-    mix_1=np.uint64(0xBF58476D1CE4E5B9),
-    mix_2=np.uint64(0x94D049BB133111EB),
-)
+    shift_right: Callable[[Any, int], Any]
 
 
 def as_signed(word: int) -> int:
@@ -37,28 +39,28 @@ def as_signed(word: int) -> int:
     return (word + 2**63) % 2**64 - 2**63
 
 
-_OF_TENSORS = _Constants(*(as_signed(int(word)) for word in _OF_ARRAYS))
+_OF_ARRAYS = _Arithmetic(
+    np.uint64(_GOLDEN),
+    np.uint64(_MIX_1),
+    np.uint64(_MIX_2),
+    lambda words, count: words >> np.uint64(count),
+)
+_OF_TENSORS = _Arithmetic(
+    as_signed(_GOLDEN),
+    as_signed(_MIX_1),
+    as_signed(_MIX_2),
+    # Of int64 the sign would follow.
+    lambda words, count: (words >> count) & (2 ** (64 - count) - 1),
+)
 
 
-def _constants(words: UInt64Array) -> _Constants:
-    return _OF_TENSORS if is_tensor(words) else _OF_ARRAYS
-
-
-def _shift_right(words: Any, count: int) -> Any:
-    """Words moved `count` bits to the right, zeros following."""
-    if is_tensor(words):  # whose sign follows instead
-        return (words >> count) & (2 ** (64 - count) - 1)
-    return words >> np.uint64(count)
-
-
-def _mix(words: UInt64Array) -> UInt64Array:
+def _mix(words: Any, use: _Arithmetic) -> Any:
     """SplitMix64's finaliser: a bijection of 64-bit words in which every input bit matters."""
-    constants = _constants(words)
-    words = words ^ _shift_right(words, 30)
-    words = words * constants.mix_1
-    words ^= _shift_right(words, 27)
-    words *= constants.mix_2
-    words ^= _shift_right(words, 31)
+    words = words ^ use.shift_right(words, 30)
+    words = words * use.mix_1
+    words ^= use.shift_right(words, 27)
+    words *= use.mix_2
+    words ^= use.shift_right(words, 31)
     return words
 
 
@@ -69,6 +71,7 @@ def combine_keys(*parts: npt.ArrayLike) -> UInt64Array:
     Beside tensors, the other parts are single integers.
     """
     tensors: list[Any] = [part for part in parts if is_tensor(part)]
+    use = _OF_TENSORS if tensors else _OF_ARRAYS
     key: Any = tensors[0].new_zeros(1) if tensors else np.zeros(1, np.uint64)
     for part in parts:
         words: Any = part
@@ -76,7 +79,7 @@ def combine_keys(*parts: npt.ArrayLike) -> UInt64Array:
             words = np.atleast_1d(np.asarray(part)).astype(np.uint64)
         elif not is_tensor(part):
             words = as_signed(int(part))  # type: ignore[arg-type]
-        key = _mix((key ^ words) + _constants(key).golden)
+        key = _mix((key ^ words) + use.golden, use)
     return key  # type: ignore[no-any-return]
 
 
@@ -100,21 +103,26 @@ class Streams:
     def __init__(self, keys: UInt64Array) -> None:
         self._states = keys
         self._drawn = 0
+        self._use = _OF_TENSORS if is_tensor(keys) else _OF_ARRAYS
 
     def __len__(self) -> int:
         return len(self._states)
 
     def bits(self, count: int) -> UInt64Array:
         """Uniform 64-bit words, (B, count)."""
-        counters = arange(count, self._states) + (self._drawn + 1)
-        if not is_tensor(counters):
-            counters = counters.view(np.uint64)
+        first = self._drawn + 1
+        counters: Any = (
+            np.arange(first, first + count, dtype=np.uint64)
+            if self._use is _OF_ARRAYS
+            else first + arange(count, self._states)
+        )
         self._drawn += count
-        return _mix(self._states[:, None] + counters * _constants(self._states).golden)
+        words: UInt64Array = _mix(self._states[:, None] + counters * self._use.golden, self._use)
+        return words
 
     def uniform(self, count: int, low: float = 0.0, high: float = 1.0) -> npt.NDArray[np.float64]:
         """Uniform numbers in [low, high), (B, count), from the top 53 bits of each word."""
-        fractions = cast(_shift_right(self.bits(count), 11), "float64") * 2.0**-53
+        fractions = cast(self._use.shift_right(self.bits(count), 11), "float64") * 2.0**-53
         uniform: npt.NDArray[np.float64] = low + (high - low) * fractions
         return uniform
 
@@ -125,9 +133,10 @@ class Streams:
         range / 2^32 (1 in 10^5 for 50,000 images), without rejection, so that every draw costs
         the same.
         """
-        high_bits = _shift_right(self.bits(len(ranges)), 32)
+        shift = self._use.shift_right
+        high_bits = shift(self.bits(len(ranges)), 32)
         widths = np.asarray(ranges, np.uint64)
-        if is_tensor(high_bits):
+        if self._use is _OF_TENSORS:
             widths = beside(widths.view(np.int64), high_bits)
-        integers: npt.NDArray[np.int64] = cast(_shift_right(high_bits * widths, 32), "int64")
+        integers: npt.NDArray[np.int64] = cast(shift(high_bits * widths, 32), "int64")
         return integers

@@ -252,9 +252,16 @@ def pixel_edges(
     A location outside [−1, 1]² names an edge of the image's border.
     """
     # float64, so that the edge does not depend on float32 rounding, which libraries do differently
-    scaled = cast(locations, "float64").clip(-1, 1) + 1
-    scaled[..., 0] *= width / 2
-    scaled[..., 1] *= height / 2
+    scaled = cast(locations, "float64")
+    if is_tensor(scaled):  # with numbers alone: a pair of them would have to be sent to its device
+        scaled = scaled.clip(-1, 1) + 1
+        scaled[..., 0] *= width / 2
+        scaled[..., 1] *= height / 2
+    else:
+        np.maximum(scaled, -1, out=scaled)
+        np.minimum(scaled, 1, out=scaled)
+        scaled += 1
+        scaled *= (width / 2, height / 2)
     scaled += 0.5
     # which rounds down, there being nothing negative
     edges: npt.NDArray[np.int64] = cast(scaled, "int64")
