@@ -144,9 +144,9 @@ def load_agent(path: str | Path) -> tuple[RAMAgent, dict[str, Any]]:
         facts = dict(description["facts"])
         if len(glimpse_shape) != 3:
             raise ValueError("glimpse_shape is not (K · C, G, G).")
-        for size in (*glimpse_shape, math.prod(glimpse_shape), num_choices):
-            if type(size) is not int or not 0 < size <= MOST_VALUES:
-                raise ValueError(f"size {size!r}: expected a whole number to {MOST_VALUES:,}.")
+        for size in (*glimpse_shape, num_choices):
+            _check_size(size)
+        _check_size(math.prod(glimpse_shape))  # after its parts: 65,536 · "x" is a long text
         spaces = _spaces(glimpse_shape, num_choices)
         with torch.device("meta"):  # shapes without memory
             expected = RAMAgent(*spaces, config).state_dict()
@@ -166,6 +166,11 @@ def load_agent(path: str | Path) -> tuple[RAMAgent, dict[str, Any]]:
             f"{error}"
         ) from None
     return agent, {**facts, **moment}
+
+
+def _check_size(size: Any) -> None:
+    if type(size) is not int or not 0 < size <= MOST_VALUES:
+        raise ValueError(f"size {size!r}: expected a whole number to {MOST_VALUES:,}.")
 
 
 def _check_header(path: Path, expected: dict[str, Tensor]) -> dict[str, Any]:

@@ -275,6 +275,7 @@ def most_memory() -> int:
         {"glimpse_shape": [1, 2**14, 2**14]},
         {"glimpse_shape": [1, 10**30, 1]},
         {"num_choices": 10**18},
+        {"glimpse_shape": [2**14, 2**14, "x"]},
     ],
 )
 def test_sizes_without_weights_take_no_memory(tmp_path: Path, changes: dict[str, Any]) -> None:
