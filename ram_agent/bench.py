@@ -137,7 +137,9 @@ def bench(command: Bench) -> None:
         print(f"{name:<{WIDTH}} {value:>12,.{digits}f} {unit}")
     if command.save is not None:
         rows = [figure._asdict() for figure in figures]
-        write_json(command.save, {**provenance(), "dataset": command.dataset, "figures": rows})
+        write_json(
+            command.save, {**provenance(device), "dataset": command.dataset, "figures": rows}
+        )
         print(f"Written to {command.save}")
 
 

@@ -297,7 +297,7 @@ def train(command: Train) -> None:
 
 def _train(command: Train, device: torch.device, ranks: Ranks, new_folder: RunFolder) -> Trainer:
     """Train, as one of the ranks, till the end or till a signal."""
-    run = ranks.from_first(lambda: make_run(command, new_folder, ranks.size))
+    run = ranks.from_first(lambda: make_run(command, new_folder, ranks.size, device))
     folder = new_folder if ranks.is_first else None
     env_id, keywords = run["env_id"], run["env_kwargs"]
     trainer = make_trainer(run, folder, device, ranks)
@@ -408,10 +408,12 @@ def list_envs() -> None:
         print(row.format(env_id, f"{height} × {width}", clutter, retina, steps))
 
 
-def make_run(command: Train, folder: RunFolder, num_ranks: int) -> dict[str, Any]:
+def make_run(
+    command: Train, folder: RunFolder, num_ranks: int, device: torch.device
+) -> dict[str, Any]:
     """config.json of the run in `folder`, which is made if the run is new."""
     is_new = command.resume is None
-    run = _new_run(command) if is_new else _resumed_run(command, folder)
+    run = _new_run(command, device) if is_new else _resumed_run(command, folder)
     parts = config_from_json(TrainConfig, run["training"]).parts
     if parts % num_ranks:
         raise ValueError(
@@ -426,7 +428,7 @@ def make_run(command: Train, folder: RunFolder, num_ranks: int) -> dict[str, Any
     return run
 
 
-def _new_run(command: Train) -> dict[str, Any]:
+def _new_run(command: Train, device: torch.device) -> dict[str, Any]:
     """config.json of a new run."""
     if command.env_id is None:
         raise ValueError(
@@ -434,7 +436,9 @@ def _new_run(command: Train) -> dict[str, Any]:
         )
     given = {name: getattr(command, name) for name in ("dataset", *SIZES)}
     keywords: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
-    return describe_run(command.env_id, keywords, command.preset, command.agent, command.training)
+    return describe_run(
+        command.env_id, keywords, command.preset, command.agent, command.training, device
+    )
 
 
 def _resumed_run(command: Train, folder: RunFolder) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import math
 import time
 from collections.abc import Callable
@@ -20,7 +21,13 @@ from tqdm import tqdm
 
 from ram_agent.checkpoint import RunFolder
 from ram_agent.provenance import provenance
-from ram_agent.runs import EVALUATION_ENVS, make_split, name_env, print_progress, with_found_dataset
+from ram_agent.runs import (
+    EVALUATION_ENVS,
+    name_env,
+    place_split,
+    print_progress,
+    with_found_dataset,
+)
 from ram_agent.trainer import draw_index
 from ram_envs.files import write_json
 
@@ -104,18 +111,22 @@ class ControlTrainer:
     Args:
         run: what `describe_control` returned.
         folder: where to write metrics and what is needed to go on.
+        device: where the network is; on a GPU its canvases are drawn there too.
     """
 
-    def __init__(self, run: dict[str, Any], folder: RunFolder) -> None:
+    def __init__(
+        self, run: dict[str, Any], folder: RunFolder, device: torch.device | str = "cpu"
+    ) -> None:
+        self.device = torch.device(device)
         self.config = config = ControlConfig(**run["training"])
         self.folder = folder
-        make = run["env_id"], run["env_kwargs"]
-        self.train_envs = make_split(make[0], config.batch_size, "train", **make[1])
-        self.validation_envs = make_split(make[0], EVALUATION_ENVS, "validation", **make[1])
+        make = functools.partial(place_split, self.device, run["env_id"], **run["env_kwargs"])
+        self.train_envs = make(num_envs=config.batch_size, split="train")
+        self.validation_envs = make(num_envs=EVALUATION_ENVS, split="validation")
         torch.manual_seed(config.seed)
         height, width = self.train_envs.unwrapped.canvases.shape[1:3]  # type: ignore[attr-defined]
         num_labels = int(self.train_envs.single_action_space[1].n)  # type: ignore[index]
-        self.network = NETWORKS[config.network]((height, width), num_labels)
+        self.network = NETWORKS[config.network]((height, width), num_labels).to(self.device)
         self.optimizer = torch.optim.AdamW(
             self.network.parameters(), config.learning_rate, weight_decay=config.weight_decay
         )
@@ -207,7 +218,10 @@ _COUNTERS = ("update", "seconds", "best_error", "best", "validations_since_best"
 
 
 def describe_control(
-    env_id: str, keywords: dict[str, Any], training: ControlConfig
+    env_id: str,
+    keywords: dict[str, Any],
+    training: ControlConfig,
+    device: torch.device | str = "cpu",
 ) -> dict[str, Any]:
     """config.json of a new run; the data set in it is the one that was really found."""
     keywords = with_found_dataset(env_id, keywords)
@@ -216,14 +230,14 @@ def describe_control(
         "env_kwargs": keywords,
         "dataset": keywords["dataset"],
         "training": dataclasses.asdict(training),
-        **provenance(),
+        **provenance(device),
     }
 
 
 def measure_best(trainer: ControlTrainer, run: dict[str, Any]) -> None:
     """Measure the best weights of a finished training on the test split, and write it down."""
     trainer.network.load_state_dict(trainer.best)
-    envs = make_split(run["env_id"], EVALUATION_ENVS, "test", **run["env_kwargs"])
+    envs = place_split(trainer.device, run["env_id"], EVALUATION_ENVS, "test", **run["env_kwargs"])
     error = measure_error(trainer.network, envs)
     episodes: int = envs.unwrapped.num_images  # type: ignore[attr-defined]
     facts = {
@@ -258,6 +272,5 @@ def see_canvases(
 ) -> tuple[Tensor, Tensor]:
     """Whole canvases (B, 1, H, W) in [0, 1] of the images `index`, and their labels (B,)."""
     _, info = envs.reset(seed=seed, options={"index": index})
-    canvases: npt.NDArray[np.uint8] = envs.unwrapped.canvases  # type: ignore[attr-defined]
-    pixels = torch.from_numpy(canvases).unsqueeze(1).float() / 255
-    return pixels, torch.from_numpy(info["label"])
+    canvases = torch.as_tensor(envs.unwrapped.canvases)  # type: ignore[attr-defined]
+    return canvases.unsqueeze(1).float() / 255, torch.as_tensor(info["label"])

@@ -15,13 +15,17 @@ import torch
 import ram_envs
 
 
-def provenance() -> dict[str, str]:
-    """JSON-ready facts that let someone else make a result again."""
+def provenance(device: torch.device | str = "cpu") -> dict[str, str]:
+    """JSON-ready facts that let someone else make a result again.
+
+    Args:
+        device: where the work is done; a GPU is part of the machine's name.
+    """
     return {
         "command": _command(),
         "version": ram_envs.__version__,
         "commit": _commit(),
-        "machine": f"{os.cpu_count()} × {_processor()}, {platform.system()}",
+        "machine": ", ".join(_machine(torch.device(device))),
         "software": f"Python {platform.python_version()}, torch {torch.__version__}",
         "date": datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
     }
@@ -53,6 +57,11 @@ def _commit() -> str:
         ).stdout.strip()
     except (OSError, subprocess.SubprocessError):
         return ""
+
+
+def _machine(device: torch.device) -> list[str]:
+    gpu = [torch.cuda.get_device_name(device)] if device.type == "cuda" else []
+    return [*gpu, f"{os.cpu_count()} × {_processor()}", platform.system()]
 
 
 def _processor() -> str:

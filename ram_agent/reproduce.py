@@ -26,9 +26,10 @@ from ram_agent.controls import (
     describe_control,
     measure_best,
 )
+from ram_agent.distributed import checked_device
 from ram_agent.provenance import provenance
 from ram_agent.report import Row, make_markdown, make_row, merge_row, read_rows
-from ram_agent.runs import describe_run, make_trainer, print_progress, show_trained
+from ram_agent.runs import GPU, describe_run, make_trainer, print_progress, show_trained
 from ram_agent.tables import GAZES, TABLES, Control, Ram
 from ram_envs.files import write_bytes, write_json
 from ram_envs.registration import CLASSIFICATION
@@ -72,6 +73,9 @@ class Reproduce:
     quick: bool = False
     """A few minutes on the digits with one seed, which show that all works and no more."""
 
+    device: str = "cpu"
+    """Where to train: cpu, or cuda, where the environments are too."""
+
     runs: Path | None = None
     """Where the runs' folders lie; runs/reproduce if not given, or another beside it for --quick
     and --episodes."""
@@ -109,6 +113,7 @@ class Reproduce:
 def reproduce(command: Reproduce) -> None:
     """`ram reproduce`."""
     torch.set_num_threads(1)
+    checked_device(command.device)
     picked = pick_rows(command)
     paths = {name: command.out_folder / f"{name}.json" for name in picked}
     for path in paths.values():
@@ -199,14 +204,16 @@ def _trained_ram(command: Reproduce, name: str, entry: Ram, seed: int) -> dict[s
     changes = dict(entry.training, seed=seed)
     if command.run_episodes is not None:
         changes["episodes"] = command.run_episodes
+    if torch.device(command.device).type == GPU:
+        changes["parts"] = 1  # which are for the threads of a CPU
     train_config = dataclasses.replace(train_config, **changes)
     keywords: dict[str, Any] = {}
     if env_id in CLASSIFICATION:
         keywords = {"dataset": command.run_dataset, "num_glimpses": entry.num_glimpses}
-    run = describe_run(env_id, keywords, "default", agent_config, train_config)
+    run = describe_run(env_id, keywords, "default", agent_config, train_config, command.device)
 
     def train(folder: RunFolder) -> None:
-        trainer = make_trainer(run, folder)
+        trainer = make_trainer(run, folder, command.device)
         trainer.resume()
         if not trainer.train(report=print_progress):
             raise KeyboardInterrupt  # which the trainer took for itself, to save
@@ -231,10 +238,10 @@ def _trained_control(command: Reproduce, name: str, entry: Control, seed: int) -
     if episodes is None:
         episodes = preset("default", env_id)[1].episodes
     config = ControlConfig(entry.network, seed, math.ceil(entry.share * episodes))
-    run = describe_control(env_id, {"dataset": command.run_dataset}, config)
+    run = describe_control(env_id, {"dataset": command.run_dataset}, config, command.device)
 
     def train(folder: RunFolder) -> None:
-        trainer = ControlTrainer(run, folder)
+        trainer = ControlTrainer(run, folder, command.device)
         trainer.resume()
         trainer.train()
         measure_best(trainer, folder.read_config())
@@ -317,4 +324,6 @@ def _command(
         words += ["--dataset", dataset]
     if command.episodes is not None:
         words += ["--episodes", str(command.episodes)]
+    if command.device != "cpu":
+        words += ["--device", command.device]
     return " ".join([*words, *["--quick"] * command.quick])

@@ -37,6 +37,7 @@ def describe_run(
     preset: str,
     agent: AgentConfig,
     training: TrainConfig,
+    device: torch.device | str = "cpu",
 ) -> dict[str, Any]:
     """config.json of a new run; the data set in it is the one that was really found."""
     keywords = with_found_dataset(env_id, keywords)
@@ -47,7 +48,7 @@ def describe_run(
         "preset": preset,
         "agent": dataclasses.asdict(agent),
         "training": dataclasses.asdict(training),
-        **provenance(),
+        **provenance(device),
     }
 
 
@@ -73,11 +74,10 @@ def make_trainer(
     config = config_from_json(TrainConfig, run["training"])
     env_id, keywords = run["env_id"], run["env_kwargs"]
     part_size, num_parts = config.batch_size // config.parts, config.parts // ranks.size
-    train_envs = [make_split(env_id, part_size, "train", **keywords) for _ in range(num_parts)]
-    validation_envs = make_split(env_id, EVALUATION_ENVS, "validation", **keywords)
-    if device.type == GPU:
-        train_envs = [place_envs(envs, device) for envs in train_envs]
-        validation_envs = place_envs(validation_envs, device)
+    train_envs = [
+        place_split(device, env_id, part_size, "train", **keywords) for _ in range(num_parts)
+    ]
+    validation_envs = place_split(device, env_id, EVALUATION_ENVS, "validation", **keywords)
     torch.manual_seed(config.seed)
     agent = RAMAgent(
         train_envs[0].single_observation_space,
@@ -99,6 +99,14 @@ def make_split(
         )
     except TypeError as error:
         raise ValueError(f"{env_id} cannot be made with {keywords}: {error}") from None
+
+
+def place_split(
+    device: torch.device, env_id: str, num_envs: int, split: str, **keywords: Any
+) -> gym.vector.VectorEnv[Any, Any, Any]:
+    """`make_split`, on the device if that is a GPU and they can be there."""
+    envs = make_split(env_id, num_envs, split, **keywords)
+    return place_envs(envs, device) if device.type == GPU else envs
 
 
 def show_trained(trainer: Trainer, folder: RunFolder) -> None:

@@ -1,12 +1,13 @@
 """On a device: the same episodes, evaluation and training, bit for bit, without a trip to the host.
 
-Here the device is the CPU, on which tensors can be compared with arrays; and "meta", on which they
-have no values, so that whatever asks for one fails.
+Here the device is the GPU, or the CPU where there is none; and "meta", on which tensors have no
+values, so that whatever asks for one fails.
 """
 
 from __future__ import annotations
 
 import dataclasses
+import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -32,6 +33,7 @@ from ram_envs.device_env import DeviceVectorEnv, why_on_host
 from ram_envs.registration import IMAGES
 from ram_envs.wrappers import vector
 
+DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
 SMALL = AgentConfig(hidden_size=32, feature_size=16)
 BRIEF = TrainConfig(episodes=120, batch_size=20, validate_every=60)
 
@@ -45,6 +47,10 @@ def make_envs(env_id: str = "RAMClutteredMNIST-v0", num_envs: int = 5, **keyword
 def make_agent(envs: gym.vector.VectorEnv) -> RAMAgent:
     torch.manual_seed(0)
     return RAMAgent(envs.single_observation_space, envs.single_action_space, SMALL)
+
+
+def nothing_chosen() -> torch.Tensor:
+    return torch.zeros(5, dtype=torch.int64, device=DEVICE)
 
 
 @pytest.fixture(autouse=True)
@@ -61,7 +67,7 @@ def one_thread() -> Iterator[None]:
 def assert_same(tensors: dict[str, Any], arrays: dict[str, Any]) -> None:
     for key, tensor in tensors.items():
         assert isinstance(tensor, torch.Tensor)
-        assert np.array_equal(tensor.numpy(), arrays[key])
+        assert np.array_equal(tensor.cpu().numpy(), arrays[key])
         assert str(tensor.dtype) == f"torch.{arrays[key].dtype}"
 
 
@@ -69,7 +75,7 @@ def assert_same(tensors: dict[str, Any], arrays: dict[str, Any]) -> None:
 @pytest.mark.parametrize("env_id", [*IMAGES])
 def test_the_episodes_of_the_vector_environment(env_id: str, split: str) -> None:
     envs = make_envs(env_id, split=split)
-    on_device = DeviceVectorEnv(envs, "cpu")
+    on_device = DeviceVectorEnv(envs, DEVICE)
     rng = np.random.default_rng(0)
     index = np.array([3, 0, 2, 1, 0])
     for asked in ({"seed": 2**40}, {}, {"options": {"index": index}}, {"seed": 1, "options": {}}):
@@ -78,14 +84,14 @@ def test_the_episodes_of_the_vector_environment(env_id: str, split: str) -> None
         assert observed.keys() == observation.keys()
         assert told.keys() == {"label", "index"}
         assert_same({**observed, **told}, {**observation, **infos})
-        assert np.array_equal(on_device.canvases.numpy(), envs.canvases)
+        assert np.array_equal(on_device.canvases.cpu().numpy(), envs.canvases)
         ended = np.zeros(5, np.bool_)
         while not ended.all():
             locations = rng.uniform(-1.2, 1.2, (5, 2)).astype(np.float32)
             choices = infos["label"] * np.array([1, 0, 1, 0, 1])
             observation, rewards, ended, truncated, infos = envs.step((locations, choices))
             observed, paid, *ends, told = on_device.step(
-                (torch.tensor(locations), torch.tensor(choices))
+                (torch.tensor(locations, device=DEVICE), torch.tensor(choices, device=DEVICE))
             )
             assert_same({**observed, **told}, {**observation, **infos})
             assert_same({"rewards": paid}, {"rewards": rewards})
@@ -98,27 +104,27 @@ def test_images_in_colour_from_a_first_location() -> None:
     dataset = ram_envs.ImageDataset(images, np.arange(6))
     settings = {"dataset": dataset, "canvas_size": (12, 20), "num_clutter": 2, "clutter_size": 3}
     envs = make_envs("RAMClassification-v0", initial_location=(0.25, -1), **settings)
-    on_device = DeviceVectorEnv(envs, "cpu")
+    on_device = DeviceVectorEnv(envs, DEVICE)
     assert_same(on_device.reset(seed=4)[0], envs.reset(seed=4)[0])
     assert on_device.canvases.shape == (5, 12, 20, 3)
-    assert np.array_equal(on_device.canvases.numpy(), envs.canvases)
+    assert np.array_equal(on_device.canvases.cpu().numpy(), envs.canvases)
     assert on_device.num_images == 6
 
 
 def test_what_was_told_stays_as_it_was() -> None:
-    on_device = DeviceVectorEnv(make_envs(), "cpu")
+    on_device = DeviceVectorEnv(make_envs(), DEVICE)
     before, infos = on_device.reset(seed=0, options={"index": np.arange(5)})
     kept = {key: value.clone() for key, value in {**before, **infos}.items()}
-    on_device.step((torch.ones(5, 2), torch.zeros(5, dtype=torch.int64)))
+    on_device.step((torch.ones(5, 2, device=DEVICE), nothing_chosen()))
     on_device.reset(seed=1)
     assert all(torch.equal(value, kept[key]) for key, value in {**before, **infos}.items())
 
 
 def test_locations_that_are_none() -> None:
-    on_device = DeviceVectorEnv(make_envs(), "cpu")
+    on_device = DeviceVectorEnv(make_envs(), DEVICE)
     on_device.reset(seed=0)
     strange = torch.tensor([[torch.nan, 0.5], [torch.inf, -torch.inf], [2, -3], [0, 1], [0.5, 0]])
-    observation = on_device.step((strange, torch.zeros(5, dtype=torch.int64)))[0]
+    observation = on_device.step((strange.to(DEVICE), nothing_chosen()))[0]
     shown = [[0, 0.5], [1, -1], [1, -1], [0, 1], [0.5, 0]]
     assert observation["location"].tolist() == shown
 
@@ -129,13 +135,13 @@ def test_locations_that_are_none() -> None:
 @pytest.mark.parametrize("env_id", ["RAMCatch-v0", "RAMMovingMNIST-v0"])
 def test_what_moves_is_played_on_the_cpu(env_id: str) -> None:
     envs = make_envs(env_id) if env_id == "RAMCatch-v0" else make_envs(env_id, dataset="digits")
-    with pytest.raises(ValueError, match="device='cpu': only the environments of still images"):
-        DeviceVectorEnv(envs, "cpu")
+    with pytest.raises(ValueError, match=f"device='{DEVICE}': only the environments of"):
+        DeviceVectorEnv(envs, DEVICE)
 
 
 def test_wrappers_are_not_left_out() -> None:
     with pytest.raises(ValueError, match="without wrappers, are played on a device"):
-        DeviceVectorEnv(vector.RandomGaze(make_envs()), "cpu")
+        DeviceVectorEnv(vector.RandomGaze(make_envs()), DEVICE)
 
 
 def test_images_that_are_read_by_window_stay_where_they_are(tmp_path: Path) -> None:
@@ -150,12 +156,12 @@ def test_images_that_are_read_by_window_stay_where_they_are(tmp_path: Path) -> N
 
 
 def test_steps_and_options_that_there_are_not() -> None:
-    on_device = DeviceVectorEnv(make_envs(num_glimpses=1), "cpu")
-    action = torch.zeros(5, 2), torch.zeros(5, dtype=torch.int64)
+    on_device = DeviceVectorEnv(make_envs(num_glimpses=1), DEVICE)
+    action = torch.zeros(5, 2, device=DEVICE), nothing_chosen()
     with pytest.raises(gym.error.ResetNeeded, match="before reset"):
         on_device.step(action)
     on_device.reset(seed=0)
-    with pytest.raises(TypeError, match=r"location is a ndarray \(5, 2\): expected a .* on cpu"):
+    with pytest.raises(TypeError, match=r"location is a ndarray \(5, 2\): expected a .* on c"):
         on_device.step((np.zeros((5, 2), np.float32), action[1]))
     with pytest.raises(TypeError, match=r"choice is a Tensor \(4,\): expected a Tensor \(5,\)"):
         on_device.step((action[0], action[1][:4]))
@@ -250,6 +256,15 @@ def test_a_training_is_that_of_the_vector_environment(supervision: Any) -> None:
     assert results[1] == results[0]
 
 
+@pytest.mark.skipif(DEVICE == "cpu", reason="there is no GPU")
+def test_an_evaluation_on_the_gpu() -> None:
+    envs = make_envs(num_envs=500, split="test")
+    agent = make_agent(envs)
+    expected = evaluate(agent, envs, num_episodes=297)
+    on_device = evaluate(agent.to(DEVICE), DeviceVectorEnv(envs, DEVICE), num_episodes=297)
+    assert on_device.errors == pytest.approx(expected.errors, abs=1)  # sums are rounded otherwise
+
+
 # --- the command -----------------------------------------------------------------------------
 
 TINY = ["--dataset", "digits", "--hidden-size", "16", "--feature-size", "8", "--episodes", "40"]
@@ -263,6 +278,22 @@ def test_a_gpu_that_is_not_there_is_named(capsys: pytest.CaptureFixture[str]) ->
         with pytest.raises(SystemExit, match="1"):
             main([*command, "--device", "cuda"])
         assert "ram: device='cuda' cannot be used: " in capsys.readouterr().err
+
+
+@pytest.mark.skipif(DEVICE == "cpu", reason="there is no GPU")
+@pytest.mark.parametrize("env_id", ["RAMTranslatedMNIST-v0", "RAMCatch-v0"])
+def test_a_run_on_the_gpu_goes_on(tmp_path: Path, env_id: str) -> None:
+    small = ["--hidden-size", "16", "--feature-size", "8", "--batch-size", "20"]
+    small += ["--validate-every", "40"]
+    dataset = ["--dataset", "digits"] if env_id in IMAGES else []
+    out = tmp_path / "run"
+    command = ["train", env_id, "--device", "cuda", "--out", str(out), *small, *dataset]
+    main([*command, "--episodes", "80"])
+    machine = json.loads((out / "config.json").read_text())["machine"]
+    assert machine.startswith(torch.cuda.get_device_name())
+    (out / "evaluation.json").unlink()
+    main(["train", "--resume", str(out), "--device", "cuda"])
+    assert (out / "evaluation.json").is_file()
 
 
 def test_training_and_validation_are_on_the_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
