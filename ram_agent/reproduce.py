@@ -201,8 +201,10 @@ def _trained(command: Reproduce, name: str, entry: Ram | Control, seed: int) -> 
 def _trained_ram(command: Reproduce, name: str, entry: Ram, seed: int) -> dict[str, Any]:
     env_id = TABLES[name].env_id
     agent_config, train_config = preset("default", env_id)
-    changes = dict(entry.training, seed=seed)
-    if command.run_episodes is not None:
+    changes: dict[str, Any] = {"seed": seed}
+    if command.run_episodes is None:
+        changes |= TABLES[name].training
+    else:
         changes["episodes"] = command.run_episodes
     if torch.device(command.device).type == GPU:
         changes["parts"] = 1  # which are for the threads of a CPU
@@ -236,7 +238,7 @@ def _trained_control(command: Reproduce, name: str, entry: Control, seed: int) -
     env_id = TABLES[name].env_id
     episodes = command.run_episodes
     if episodes is None:
-        episodes = preset("default", env_id)[1].episodes
+        episodes = TABLES[name].training["episodes"]  # of RAM
     config = ControlConfig(entry.network, seed, math.ceil(entry.share * episodes))
     run = describe_control(env_id, {"dataset": command.run_dataset}, config, command.device)
 

@@ -120,8 +120,12 @@ def show_trained(trainer: Trainer, folder: RunFolder) -> None:
     )
     print(f"Trained for {trainer.seconds:.0f} s; best validation {trainer.best_error:.2f} %.")
     print_results(result, f"{name_env(env_id, keywords)}, test split")
-    save_watched(best, env_id, keywords, folder.path / "fixations.png")
-    print(f"What it looked at: {folder.path / 'fixations.png'}")
+    try:
+        save_watched(best, env_id, keywords, folder.path / "fixations.png")
+    except gym.error.DependencyNotInstalled as error:
+        print(f"What it looked at is not drawn. {error}")
+    else:
+        print(f"What it looked at: {folder.path / 'fixations.png'}")
 
 
 def own_env(facts: dict[str, Any], named: str | None = None) -> tuple[str, dict[str, Any]]:

@@ -36,10 +36,10 @@ def test_paper_preset_is_what_the_paper_says() -> None:
 
 def test_default_preset_of_an_environment() -> None:
     agent, training = preset("default")
-    assert preset("default", "RAMClutteredMNIST100-v0") == (agent, training)
+    assert preset("default", "RAMMovingMNIST-v0") == (agent, training)
     assert preset("default", "RAMMNIST-v0") == (
-        agent,
-        dataclasses.replace(training, episodes=2_300_000, weight_decay=0.1, location_std_end=0.03),
+        dataclasses.replace(agent, core="lstm", hidden_size=224, feature_size=256),
+        dataclasses.replace(training, episodes=2_300_000, weight_decay=0.3, location_std_end=0.03),
     )
     assert preset("paper", "RAMMNIST-v0") == preset("paper")
 

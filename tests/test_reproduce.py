@@ -18,7 +18,7 @@ pytest.importorskip("torch", reason="the extra agent is not installed")
 from ram_agent import reproduce, runs
 from ram_agent.checkpoint import RunFolder
 from ram_agent.cli import main
-from ram_agent.config import AgentConfig, preset
+from ram_agent.config import preset
 from ram_agent.controls import NETWORKS, ControlTrainer, measure_best
 from ram_agent.report import make_markdown, make_row, merge_row
 from ram_agent.reproduce import Reproduce, pick_rows
@@ -521,6 +521,23 @@ def test_markdown_of_a_quick_run_says_so() -> None:
 def test_agents_are_of_the_default_preset(done: Path) -> None:
     config = RunFolder(done / "mnist" / "digits" / "6-glimpses-seed-0").read_config()
     assert config["preset"] == "default"
-    assert config["agent"] == dataclasses.asdict(AgentConfig())
-    assert config["training"]["weight_decay"] == 0.1  # of RAMMNIST-v0
-    assert config["training"]["episodes"] == 600
+    agent, training = preset("default", "RAMMNIST-v0")
+    assert config["agent"] == dataclasses.asdict(agent)
+    assert config["training"] == dataclasses.asdict(dataclasses.replace(training, episodes=600))
+
+
+def test_what_is_published_is_trained_longer(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Trainer, "train_one_update", stop_at_once)
+    arguments = ["--dataset", "digits", "--num-glimpses", "2", "--runs", str(tmp_path)]
+    main(["reproduce", "mnist", *arguments])
+    config = RunFolder(tmp_path / "mnist" / "digits" / "2-glimpses-seed-0").read_config()
+    training = preset("default", "RAMMNIST-v0")[1]
+    assert config["training"] == dataclasses.asdict(
+        dataclasses.replace(training, episodes=7_000_000, batch_size=2048, learning_rate=0.01)
+    )
+
+
+def stop_at_once(_: Trainer) -> None:
+    raise KeyboardInterrupt
