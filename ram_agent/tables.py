@@ -102,7 +102,7 @@ class Table:
 
 
 # More canvases than the presets show, and in batches so large that a GPU has something to do.
-LONG_TRAINING = {"episodes": 7_000_000, "batch_size": 2048, "learning_rate": 0.01}
+LONG_TRAINING = {"episodes": 6_000_000, "batch_size": 2048, "learning_rate": 0.01}
 GAZES = ("random gaze", "centre gaze")  # of the headline's agents, instead of their own
 CONTROL_NAMES = {
     "fc-256": "FC 2 × 256, whole canvas",

@@ -535,7 +535,7 @@ def test_what_is_published_is_trained_longer(
     config = RunFolder(tmp_path / "mnist" / "digits" / "2-glimpses-seed-0").read_config()
     training = preset("default", "RAMMNIST-v0")[1]
     assert config["training"] == dataclasses.asdict(
-        dataclasses.replace(training, episodes=7_000_000, batch_size=2048, learning_rate=0.01)
+        dataclasses.replace(training, episodes=6_000_000, batch_size=2048, learning_rate=0.01)
     )
 
 
