@@ -102,7 +102,7 @@ class RAMAgent(nn.Module):
 
     @classmethod
     def pretrained(cls, name: str) -> RAMAgent:
-        """An agent that comes with the package, for example "cluttered-mnist-6".
+        """An agent that comes with the package, for example "cluttered-mnist-8".
 
         Raises:
             FileNotFoundError: if there is none of that name; the message lists those there are.

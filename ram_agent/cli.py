@@ -119,7 +119,7 @@ class Evaluate:
       ram evaluate runs/four
       ram evaluate runs/four --split validation --save validation.json
       ram evaluate runs/four --stop-when-sure 0.9 0.99
-      ram evaluate pretrained:cluttered-mnist-6 --canvas-size 100 --num-clutter 8
+      ram evaluate pretrained:cluttered-mnist-8 --canvas-size 100 --num-clutter 8
       ram evaluate pretrained:catch
 
     Each image is seen once, on the split's fixed canvases. A game has no images and no labels;
@@ -198,7 +198,7 @@ class Figures:
 
     Examples:
       ram figures runs/four
-      ram figures pretrained:cluttered-mnist-6 --num-images 10000 --out slides
+      ram figures pretrained:cluttered-mnist-8 --num-images 10000 --out slides
 
     paths.png, fixations on canvases; glimpses.png, what the retina shows and what the agent makes
     of it, glimpse by glimpse; heat_maps.png, where the first, second, … fixation lies, seen from

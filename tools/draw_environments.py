@@ -35,9 +35,11 @@ from ram_envs.rendering import (
 )
 
 PRETRAINED = {
-    "RAMTranslatedMNIST-v0": "pretrained:cluttered-mnist-6",
-    "RAMClutteredMNIST-v0": "pretrained:cluttered-mnist-6",
-    "RAMMovingMNIST-v0": "pretrained:cluttered-mnist-6",
+    "RAMMNIST-v0": "pretrained:mnist-6",
+    "RAMTranslatedMNIST-v0": "pretrained:translated-mnist-8",
+    "RAMClutteredMNIST-v0": "pretrained:cluttered-mnist-8",
+    "RAMClutteredMNIST100-v0": "pretrained:cluttered100-mnist-8",
+    "RAMMovingMNIST-v0": "pretrained:cluttered-mnist-8",
     "RAMCatch-v0": "pretrained:catch",
 }
 IMAGES = Path(__file__).parent.parent / "docs" / "images"
