@@ -32,7 +32,7 @@ Row = dict[str, Any]
 
 @dataclass(frozen=True)
 class Change:
-    """What differs from the default preset with the paper's networks.
+    """What differs from `BASE`.
 
     part      of the recipe
     now       how it is usually
@@ -48,8 +48,12 @@ class Change:
     training: dict[str, Any] = field(default_factory=dict)
 
 
-# The paper's networks, in place of the preset's.
+# What each change is made to: the preset with the paper's networks, and two settings as they were.
 BASE = {"core": "rectifier", "hidden_size": 256, "feature_size": 128}
+BASE_TRAINING = {"location_std_end": 0.07, "weight_decay": 0.0}
+PRESETS_NETWORKS = {"core": "lstm", "hidden_size": 224, "feature_size": 256}
+PRESETS_TRAINING = {"location_std_end": 0.03, "weight_decay": 0.05}
+PUBLISHED = {"batch_size": 2048, "learning_rate": 1e-2}  # as `ram reproduce` trains
 DEFAULT = Change("none", "", "")
 CORE = ("core", "rectifiers that begin as 0.9 of the state")
 GAZE = ("location's standard deviation", "0.2 → 0.07")
@@ -57,6 +61,7 @@ PAY = ("pay for a look", "gain in the true label's probability")
 LABELS = ("labels supervised", "after every glimpse")
 WEIGHT = ("weight of REINFORCE", "0.25")
 BATCH = ("batch and rate", "512 and 5e-3")
+PRESET = ("networks, deviation at the end, weight decay", "as above")
 CHANGES = (
     DEFAULT,
     Change(*CORE, "LSTM", {"core": "lstm"}),
@@ -90,8 +95,21 @@ CHANGES = (
     Change(
         "core and glimpse network",
         "both as above",
-        "LSTM, 192 wide, and 256: the preset",
+        "LSTM, 192 wide, and 256",
         {"core": "lstm", "hidden_size": 192, "feature_size": 256},
+    ),
+    Change(
+        "core and glimpse network",
+        "both as above",
+        "LSTM, 224 wide, and 256",
+        PRESETS_NETWORKS,
+    ),
+    Change(*PRESET, "the preset", PRESETS_NETWORKS, PRESETS_TRAINING),
+    Change(
+        *PRESET,
+        "the preset, batch 2,048 and 1e-2",
+        PRESETS_NETWORKS,
+        {**PRESETS_TRAINING, **PUBLISHED},
     ),
 )
 
@@ -162,7 +180,7 @@ def train(change: Change, seed: int, settings: Settings) -> Row:
             episodes=settings.episodes,
             parts=1,
             validate_every=settings.episodes,
-            **change.training,
+            **{**BASE_TRAINING, **change.training},
         ),
     )
     trainer = make_trainer(run, None)

@@ -12,7 +12,7 @@ import pytest
 pytest.importorskip("torch", reason="the extra agent is not installed")
 
 import ablations
-from ablations import BASE, CHANGES, DEFAULT, Change, Settings
+from ablations import BASE, BASE_TRAINING, CHANGES, DEFAULT, Change, Settings
 
 from ram_agent.config import preset
 
@@ -21,7 +21,10 @@ ROOT = Path(__file__).parent.parent
 
 def test_each_change_is_one_and_has_a_name_of_its_own() -> None:
     agent, training = preset("default", Settings().env_id)
-    agent = dataclasses.replace(agent, **BASE)
+    agent, training = (
+        dataclasses.replace(agent, **BASE),
+        dataclasses.replace(training, **BASE_TRAINING),
+    )
     names = set()
     for change in CHANGES:
         names.add((change.part, change.instead))
@@ -32,6 +35,13 @@ def test_each_change_is_one_and_has_a_name_of_its_own() -> None:
         for name, value in change.training.items():
             assert getattr(training, name) != value or name == "batch_size"
     assert len(names) == len(CHANGES)
+
+
+def test_the_preset_is_what_its_row_says() -> None:
+    agent, training = preset("default", Settings().env_id)
+    (row,) = (change for change in CHANGES if change.instead == "the preset")
+    assert dataclasses.replace(agent, **{**BASE, **row.agent}) == agent
+    assert dataclasses.replace(training, **{**BASE_TRAINING, **row.training}) == training
 
 
 def test_ablations_go_on_where_they_stopped(
