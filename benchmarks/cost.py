@@ -21,12 +21,17 @@ from side_by_side import put_table
 from torch.utils.flop_counter import FlopCounterMode
 
 from ram_agent.agent import RAMAgent
+from ram_agent.config import WIDE_LSTM, AgentConfig
 from ram_agent.controls import NETWORKS
 from ram_agent.provenance import provenance
 from ram_agent.tables import CONTROL_NAMES
 from ram_envs.files import write_json
 
 NUM_LABELS = 10
+RAM = "RAM"
+PAPERS_RAM = "RAM as in the paper"
+AGENTS = {RAM: AgentConfig(**WIDE_LSTM), PAPERS_RAM: AgentConfig()}  # as published; smaller
+COLOURS = ("C3", "lightcoral", "C0", "C1", "C2", "C4")
 RETINA = ("glimpse_size", "num_scales", "num_glimpses")
 Row = dict[str, Any]
 
@@ -58,7 +63,8 @@ def main(settings: Settings) -> None:
 
 def count(side: int) -> Iterator[Row]:
     """What each who decides is shown of a canvas, and multiplies."""
-    yield {"side": side, "name": "RAM", **count_ram(side)}
+    for name, config in AGENTS.items():
+        yield {"side": side, "name": name, **count_ram(side, config)}
     for network, make in NETWORKS.items():
         with torch.device("meta"):  # shapes without memory
             module = make((side, side), NUM_LABELS)
@@ -84,7 +90,7 @@ def choose_retina(side: int) -> tuple[int, int, int]:
     return 12, 1 + math.ceil(math.log2(side / 2 / 12)), 8
 
 
-def count_ram(side: int) -> Row:
+def count_ram(side: int, config: AgentConfig) -> Row:
     """One decision of RAM: T glimpses of K patches of G × G."""
     glimpse_size, num_scales, num_glimpses = choose_retina(side)
     shape = (num_scales, glimpse_size, glimpse_size)
@@ -92,6 +98,7 @@ def count_ram(side: int) -> Row:
     agent = RAMAgent(
         spaces.Dict(glimpse=spaces.Box(0, 1, shape), location=locations),
         spaces.Tuple((locations, spaces.Discrete(NUM_LABELS))),
+        config,
     )
     observation = {
         "glimpse": np.zeros((1, *shape), np.float32),
@@ -126,7 +133,7 @@ def make_table(rows: list[Row]) -> str:
     ]
     for side in dict.fromkeys(row["side"] for row in rows):
         of_side = {row["name"]: row for row in rows if row["side"] == side}
-        ram = of_side["RAM"]
+        ram = of_side[RAM]
         size, scales, glimpses = (ram[key] for key in RETINA)
         cells = [
             f"{side:,} × {side:,}",
@@ -152,16 +159,12 @@ def draw(rows: list[Row], path: Path) -> None:
     import matplotlib.pyplot as plt
 
     figure, axes = plt.subplots(1, 2, figsize=(11, 4.5))
-    for name, colour in zip(
-        dict.fromkeys(row["name"] for row in rows), ("C3", "C0", "C1", "C2", "C4"), strict=True
-    ):
+    for name, colour in zip(dict.fromkeys(row["name"] for row in rows), COLOURS, strict=True):
         own = [row for row in rows if row["name"] == name]
         sides = [row["side"] for row in own]
         counts = [row["multiply_adds"] for row in own]
-        axes[0].plot(
-            sides, counts, "o-", label=name, color=colour, linewidth=1 + 2 * (name == "RAM")
-        )
-    ram = [row for row in rows if row["name"] == "RAM"]
+        axes[0].plot(sides, counts, "o-", label=name, color=colour, linewidth=1 + 2 * (name == RAM))
+    ram = [row for row in rows if row["name"] == RAM]
     sides = [row["side"] for row in ram]
     axes[1].plot(sides, [side**2 for side in sides], "o-", color="black", label="the whole canvas")
     axes[1].plot(

@@ -11,6 +11,8 @@ pytest.importorskip("matplotlib", reason="the extra figures is not installed")
 
 import cost
 
+from ram_agent.config import AgentConfig
+
 ROOT = Path(__file__).parent.parent
 
 
@@ -28,8 +30,11 @@ def test_the_retina_grows_by_a_scale_where_the_canvas_is_twice_as_wide() -> None
 def test_the_multiply_adds_of_ram() -> None:
     # what 3 · 144 · 128, where 2 · 128, both 256 · 256, core 512 · 256, heads 256 · (2 + 10 + 1)
     step = 55_296 + 256 + 65_536 + 131_072 + 3_328
-    row = cost.count_ram(60)
+    row = cost.count_ram(60, AgentConfig())
     assert row["multiply_adds"] == 8 * step
+    # LSTM, 224 wide, and 256: where 2 · 256, both 512 · 224, four gates, heads 224 · 13
+    step = 432 * 256 + 512 + 512 * 224 + 4 * 224 * 448 + 224 * 13
+    assert cost.count_ram(60, cost.AGENTS["RAM"])["multiply_adds"] == 8 * step
     assert row["inputs"] == 8 * 3 * 144
     assert row["pixels_read"] == 8 * 48 * 48
 
