@@ -107,6 +107,17 @@ def test_train_says_how_it_goes(tmp_path: Path, capsys: pytest.CaptureFixture[st
     assert load_agent(out)[0].config.location_mean == "linear"
 
 
+def test_train_ends_well_where_nothing_can_be_drawn(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setitem(sys.modules, "pygame", None)
+    main(["train", *BRIEF, "--out", str(tmp_path / "run")])
+    assert (tmp_path / "run" / "evaluation.json").is_file()
+    assert not (tmp_path / "run" / "fixations.png").exists()
+    said = capsys.readouterr().out
+    assert "What it looked at is not drawn. Drawing needs pygame, which is not installed" in said
+
+
 def test_train_the_same_twice(run: Path, tmp_path: Path) -> None:
     out = tmp_path / "again"
     main(["train", *BRIEF, "--seed", "4", "--out", str(out)])
