@@ -21,6 +21,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, TypeVar
 
+import torch
+
 from ram_agent.checkpoint import CheckpointError, RunFolder, load_agent
 from ram_agent.cli import Train, make_run
 from ram_agent.config import AgentConfig, TrainConfig
@@ -97,7 +99,8 @@ def read_run(content: bytes, folder: Path) -> None:
     unpack(content, folder)
     run = RunFolder(folder)
     try:
-        attempt((FileNotFoundError, ValueError), make_run, Train(resume=folder), run, 1)
+        command = Train(resume=folder)
+        attempt((FileNotFoundError, ValueError), make_run, command, run, 1, torch.device("cpu"))
     finally:
         run.unlock()
     for row in attempt(CheckpointError, run.read_metrics):
