@@ -18,6 +18,7 @@ import torch
 from ram_agent.bench import (
     Bench,
     Training,
+    measure_all,
     measure_memory,
     measure_on_device,
     peer_probes,
@@ -69,6 +70,16 @@ def test_every_figure_is_there(tmp_path: Path, capsys: pytest.CaptureFixture[str
     printed = capsys.readouterr().out
     assert all(name in printed for name in measured)
     assert {"command", "commit", "machine", "date"} <= set(json.loads(path.read_text()))
+
+
+def test_the_memory_of_many_environments_is_measured_for_clutter(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("ram_agent.bench.measure_memory", lambda dataset: 12.5)
+    sizes = {"num_envs": (2,), "seconds": 0.001, "repeats": 1}
+    command = Bench(("RAMClutteredMNIST-v0",), train=(), dataset="digits", **sizes)
+    name = "RAMClutteredMNIST-v0, native × 1024: memory beside the data set"
+    assert measure_all(command)[-1] == (name, 12.5, "MB")
 
 
 def test_operations_of_a_forward_pass() -> None:
@@ -174,6 +185,7 @@ def test_a_file_of_something_else_is_named(
         ("--repeats 0", "repeats=0: expected a positive number"),
         ("--num-envs 4 0", "num_envs contains 0: expected numbers of 1 or more"),
         ("--batch-size 7", "batch_size=7: expected an even number, 2 or more"),
+        ("--device meta", "device='meta': expected cpu or cuda."),
         ("--train Pong-v5", "'Pong-v5': expected some of RAMMNIST-v0, "),
     ],
 )

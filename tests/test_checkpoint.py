@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import re
@@ -30,7 +31,7 @@ from ram_agent.checkpoint import (
     save_agent,
 )
 from ram_agent.config import AgentConfig
-from ram_envs.files import tame, write_json, write_whole
+from ram_envs.files import tame, write_bytes, write_json, write_whole
 
 
 def make_agent(**settings: Any) -> RAMAgent:
@@ -362,8 +363,51 @@ def test_a_state_with_two_parts_of_one_name(tmp_path: Path) -> None:
         name = next(name for name in archive.namelist() if name.endswith("data.pkl"))
         with pytest.warns(UserWarning, match="Duplicate name"):
             archive.writestr(name, b"\x80\x02}.")
-    with pytest.raises(CheckpointError, match="two of its parts have one name"):
+    with pytest.raises(CheckpointError, match=r": two of its parts have one name\.$"):
         folder.load_state()
+
+
+def test_a_state_whose_parts_would_be_longer_than_itself(tmp_path: Path) -> None:
+    folder = RunFolder(tmp_path)
+    folder.save_state({"update": 3})
+    content = folder.state_path.read_bytes()
+    first = content.index(b"PK\x01\x02")  # an entry of the zip's list of parts
+    claimed = (10**9).to_bytes(4, "little")  # its length, packed and unpacked
+    folder.state_path.write_bytes(content[: first + 20] + 2 * claimed + content[first + 28 :])
+    with pytest.raises(CheckpointError, match=r": its parts would be longer than itself\.$"):
+        folder.load_state()
+
+
+def test_a_state_that_names_something_by_what_was_made_before(tmp_path: Path) -> None:
+    folder = RunFolder(tmp_path)
+    torch.save({"weights": torch.ones(2)}, folder.state_path, pickle_protocol=4)
+    with pytest.raises(CheckpointError, match=r"it has STACK_GLOBAL, which no state needs"):
+        folder.load_state()
+
+
+def test_what_is_no_tensor_is_not_made_even_where_our_own_check_has_a_hole(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("ram_agent.checkpoint._check_pickle", lambda content: None)
+    folder = RunFolder(tmp_path)
+    torch.save({"folder": Path("here")}, folder.state_path)
+    with pytest.raises(CheckpointError, match=r"resume\.pt is damaged .* Weights only load failed"):
+        folder.load_state()
+
+
+def test_a_state_that_is_shorter_than_the_agent_of_its_config(tmp_path: Path) -> None:
+    folder, config = RunFolder(tmp_path), AgentConfig(hidden_size=8, feature_size=6)
+    folder.check_fits(config)  # nothing was trained yet
+    folder.append_metrics({"update": 1})
+    folder.check_fits(config)  # `load_state` says that there is none
+    folder.state_path.write_bytes(bytes(896))  # 4 bytes · 8 · 2 · (8 + 6) weights
+    folder.check_fits(config)
+    folder.state_path.write_bytes(bytes(895))
+    message = (
+        r"^.*/resume\.pt is too short for hidden_size=8 and feature_size=6, which config\.json"
+    )
+    with pytest.raises(CheckpointError, match=rf"{message} names\.$"):
+        folder.check_fits(config)
 
 
 def test_a_refusal_is_short_and_plain(tmp_path: Path) -> None:
@@ -428,9 +472,21 @@ def test_a_link_out_of_the_folder_is_refused(tmp_path: Path, name: str) -> None:
         folder.append_metrics({"update": 6})
         folder.load_state()
 
-    with pytest.raises(CheckpointError, match=rf"{name} is a link to .*secret, outside"):
+    message = (
+        rf"{name} is a link to .*secret, outside .* if you trust it, put a copy in its place\.$"
+    )
+    with pytest.raises(CheckpointError, match=message):
         use()
     assert secret.read_bytes() == content
+
+
+def test_weights_that_do_not_come_with_the_package() -> None:
+    with pytest.raises(FileNotFoundError) as caught:
+        load_agent("pretrained:mnist-9")
+    assert str(caught.value) == (
+        "there are no pretrained weights 'mnist-9': expected one of catch, cluttered-mnist-8, "
+        "cluttered100-mnist-8, mnist-6, translated-mnist-8."
+    )
 
 
 def test_pretrained_weights_have_no_other_place() -> None:
@@ -539,6 +595,26 @@ def test_a_folder_is_locked_until_its_process_ends(tmp_path: Path) -> None:
     RunFolder(tmp_path).create({"seed": 3})
 
 
+def test_a_file_system_without_locks_is_trained_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(descriptor: int, operation: int) -> None:
+        raise OSError(errno.ENOLCK, "no locks available")
+
+    monkeypatch.setattr(pytest.importorskip("fcntl"), "flock", refuse)
+    folder = RunFolder(tmp_path)
+    folder.create({"seed": 3})
+    assert folder.read_config() == {"seed": 3}
+    assert (tmp_path / ".lock").read_text().startswith(f"process {os.getpid()} on ")
+    assert not (tmp_path / ".lock").stat().st_mode & 0o111
+
+
+def test_a_lock_that_cannot_be_made(tmp_path: Path) -> None:
+    message = r"gone/\.lock cannot be written: No such file or directory\.$"
+    with pytest.raises(OSError, match=message):
+        RunFolder(tmp_path / "gone").lock()
+
+
 def test_what_a_killed_run_left_unfinished_is_removed(tmp_path: Path) -> None:
     (tmp_path / ".config.json.12-345.tmp").write_text("{")  # killed as it began
     folder = RunFolder(tmp_path)
@@ -559,7 +635,8 @@ def test_a_new_run_beside_others(tmp_path: Path) -> None:
 
 
 def test_a_folder_without_a_run(tmp_path: Path) -> None:
-    with pytest.raises(FileNotFoundError, match=r"not the folder of a run: it has no config.json"):
+    message = r"it has no config\.json\. Expected a folder that `ram train` wrote\.$"
+    with pytest.raises(FileNotFoundError, match=message):
         RunFolder(tmp_path).read_config()
     with pytest.raises(FileNotFoundError, match=r"has no resume.pt, .* Put it back"):
         RunFolder(tmp_path).load_state()
@@ -599,6 +676,13 @@ def test_metrics_come_back_but_for_a_row_that_a_crash_cut_short(tmp_path: Path) 
         {"update": 10, "validation_error": 12.5},
         {"update": 20, "validation_error": 11.0},
     ]
+
+
+def test_a_row_of_metrics_that_is_too_long_is_damaged(tmp_path: Path) -> None:
+    folder = RunFolder(tmp_path)
+    for length in (65_000, 65_536):
+        folder.append_metrics({"update": 1, "note": "x" * length})  # type: ignore[dict-item]
+    assert [len(row["note"]) for row in folder.read_metrics()] == [65_000]  # type: ignore[arg-type]
 
 
 def test_metrics_after_the_checkpoint_are_forgotten(tmp_path: Path) -> None:
@@ -653,6 +737,24 @@ def test_a_renamed_file_outlives_a_loss_of_power(
     assert done == ["sync the file", "rename", "sync the folder"]
     RunFolder(tmp_path).append_metrics({"update": 1})
     assert done[3:] == ["sync the file"]
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="a folder cannot be synced there")
+def test_a_file_system_whose_folders_cannot_be_synced(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    codes = {"folder": errno.EINVAL}
+
+    def fsync(descriptor: int) -> None:
+        if stat.S_ISDIR(os.fstat(descriptor).st_mode):
+            raise OSError(codes["folder"], "of a folder")
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    write_bytes(tmp_path / "file", b"whole")
+    assert (tmp_path / "file").read_bytes() == b"whole"
+    codes["folder"] = errno.EIO  # a disk that fails is another matter
+    with pytest.raises(OSError, match="of a folder"):
+        write_bytes(tmp_path / "file", b"new")
 
 
 def test_a_full_disk_is_said_with_what_to_do(tmp_path: Path) -> None:

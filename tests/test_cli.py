@@ -675,6 +675,48 @@ def test_tensorboard_that_is_not_installed(
     assert not (tmp_path / "run").exists()
 
 
+def test_tensorboard_shows_the_metrics(tmp_path: Path) -> None:
+    pytest.importorskip("tensorboard", reason="the extra tensorboard is not installed")
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    main(["train", *BRIEF, "--tensorboard", "--out", str(tmp_path / "run")])
+    (row,) = RunFolder(tmp_path / "run").read_metrics()
+    events = EventAccumulator(str(tmp_path / "run"))
+    events.Reload()
+    assert set(events.Tags()["scalars"]) == set(row)
+    (error,) = events.Scalars("validation_error")
+    assert (error.step, error.value) == (8, pytest.approx(row["validation_error"]))
+
+
+def test_a_run_is_not_lost_where_pygame_is_missing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def refuse(*args: Any) -> None:
+        raise gym.error.DependencyNotInstalled("pygame is not installed.")
+
+    monkeypatch.setattr("ram_agent.runs.save_watched", refuse)
+    main(["train", *BRIEF, "--out", str(tmp_path / "run")])
+    said = capsys.readouterr().out
+    assert said.endswith("What it looked at is not drawn. pygame is not installed.\n")
+    assert json.loads((tmp_path / "run" / "evaluation.json").read_text())["split"] == "test"
+
+
+def test_figures_without_matplotlib(
+    run: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    said = fail(capsys, "figures", run)
+    assert said == 'ram: matplotlib is not installed: pip install "ram-gym[figures]".\n'
+
+
+def test_play_is_the_other_command(capsys: pytest.CaptureFixture[str]) -> None:
+    pytest.importorskip("pygame", reason="the extra play is not installed")
+    with pytest.raises(SystemExit) as exit_info:
+        main(["play", "RAMCatch-v0", "--episodes", "0"])
+    assert exit_info.value.code == 1
+    assert capsys.readouterr().err == "ram play: --episodes 0: expected 1 or more.\n"
+
+
 def test_an_unknown_option_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as exit_info:
         main(["train", "RAMMNIST-v0", "--learning-rat", "1"])

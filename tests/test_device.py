@@ -120,6 +120,15 @@ def test_what_was_told_stays_as_it_was() -> None:
     assert all(torch.equal(value, kept[key]) for key, value in {**before, **infos}.items())
 
 
+def test_without_a_seed_it_goes_on_and_a_seed_begins_anew() -> None:
+    on_device = DeviceVectorEnv(make_envs(), DEVICE)
+    first, second = on_device.reset()[0], on_device.reset()[0]  # a seed of chance
+    assert not torch.equal(first["location"], second["location"])
+    envs = make_envs()
+    assert_same(on_device.reset(seed=3)[0], envs.reset(seed=3)[0])
+    assert_same(on_device.reset()[0], envs.reset()[0])
+
+
 def test_locations_that_are_none() -> None:
     on_device = DeviceVectorEnv(make_envs(), DEVICE)
     on_device.reset(seed=0)

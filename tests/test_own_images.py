@@ -6,6 +6,7 @@ import gzip
 import os
 import pickle
 import struct
+import sys
 import zipfile
 import zlib
 from pathlib import Path
@@ -232,6 +233,14 @@ def test_splits_of_different_sizes_and_colours_become_alike(tmp_path: Path) -> N
     assert {dataset.images.shape for dataset in splits.values()} == {(3, 4, 7, 3)}
     assert splits["train"].images[1, :, 1:6, 2].tolist() == IMAGES[1].tolist()
     assert splits["validation"].images[0, :, 0, 0].tolist() == [0, 9, 9, 0]
+
+
+def test_splits_of_two_and_of_three_channels(tmp_path: Path) -> None:
+    parts = {"val_images": np.zeros((3, 2, 7, 3), np.uint8)}
+    parts["train_images"] = np.zeros((3, 2, 7, 2), np.uint8)
+    np.savez(tmp_path / "a.npz", **SPLITS_OF_ARRAYS | parts)
+    with pytest.raises(ValueError, match=r"a\.npz: there are images of 2 and of 3 channels in its"):
+        read_images(tmp_path / "a.npz")
 
 
 @pytest.mark.parametrize(
@@ -557,6 +566,28 @@ def test_a_data_set_that_cannot_be_read(dataset: Any, message: str) -> None:
 def test_an_empty_data_set() -> None:
     with pytest.raises(ValueError, match="empty: expected at least one image"):
         from_dataset(Listed())
+
+
+def test_an_npy_that_cannot_be_opened(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(path: Path, **keywords: Any) -> None:
+        raise PermissionError(13, "Permission denied", str(path))
+
+    for name, array in (("images", IMAGES), ("labels", LABELS)):
+        np.save(tmp_path / f"{name}.npy", array)
+    monkeypatch.setattr(np, "load", refuse)
+    with pytest.raises(ValueError, match=r"images\.npy cannot be read: .*Permission denied"):
+        read_images(tmp_path)
+
+
+def test_masks_are_black_and_white() -> None:
+    dataset = ImageDataset.from_dataset([(np.array([[True, False]]), 0), (np.eye(1, 2) > 1, 1)])
+    assert dataset.images.tolist() == [[[255, 0]], [[0, 0]]]
+
+
+def test_pictures_without_pillow(animals: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "PIL", None)
+    with pytest.raises(gym.error.DependencyNotInstalled, match=r'pip install "ram-gym\[play\]"'):
+        read_images(animals)
 
 
 def test_stacked_images_of_one_size_are_themselves() -> None:

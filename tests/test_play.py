@@ -17,6 +17,7 @@ pygame = pytest.importorskip("pygame")
 
 from ram_envs.catch import Catch  # noqa: E402
 from ram_envs.classification import ImageClassification  # noqa: E402
+from ram_envs.datasets import ImageDataset  # noqa: E402
 from ram_envs.play import command, main  # noqa: E402
 from ram_envs.play.catch_game import CatchGame  # noqa: E402
 from ram_envs.play.command import make_env  # noqa: E402
@@ -25,8 +26,8 @@ from ram_envs.play.quiz_game import QuizGame  # noqa: E402
 from ram_envs.play.recording import Recording, load_recording, save_recording  # noqa: E402
 from ram_envs.play.screen import FOG, board_view, gaze_at  # noqa: E402
 from ram_envs.play.seat import AgentPilot, Deal, Seat, spread_glimpse  # noqa: E402
-from ram_envs.play.sheet import SHEET_SIZE  # noqa: E402
-from ram_envs.play.window import Stage, run  # noqa: E402
+from ram_envs.play.sheet import SHEET_SIZE, Sheet  # noqa: E402
+from ram_envs.play.window import NoDisplay, Stage, run  # noqa: E402
 from ram_envs.rendering import to_rgb_array  # noqa: E402
 
 ROW = 0.25  # seconds at the usual speed
@@ -1037,3 +1038,218 @@ def test_settings_beyond_the_machine_are_refused_in_a_line(args: list[str], caps
     with pytest.raises(SystemExit):
         run_main("RAMCatch-v0", *args)
     assert capsys.readouterr().err.startswith("ram play: ")
+
+
+# What is said and refused ----------------------------------------------------------------------
+
+
+def words_of(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """All that stands on the sheet."""
+    said: list[str] = []
+    with monkeypatch.context() as patch:
+        patch.setattr(Sheet, "text_at", lambda self, words, *rest, **options: said.append(words))
+        draw(stage)
+    return said
+
+
+def test_the_quiz_says_what_to_do_next_and_what_was_right(monkeypatch: pytest.MonkeyPatch) -> None:
+    stage = begun(quiz())
+    game = stage.game
+    assert isinstance(game, QuizGame)
+    wrong = (game.label + 1) % 10
+    assert "glimpse 1 of 6" in words_of(stage, monkeypatch)
+    press(stage, pygame.K_0 + wrong, str(wrong))
+    said = words_of(stage, monkeypatch)
+    assert f"guess: {wrong}" in said
+    assert any(line.startswith("Click to look.") for line in said)
+    for _ in range(5):
+        click(stage, 300, 300)
+    assert any(line.startswith("No glimpse left:") for line in words_of(stage, monkeypatch))
+    press(stage, pygame.K_RETURN)
+    said = words_of(stage, monkeypatch)
+    assert f"{wrong}; it is {game.label}" in said
+    assert any(line.startswith("Space: next canvas") for line in said)
+    assert {"1", "2", "3", "4", "5", "6"} <= set(said)  # beside the path of the gaze
+    press(stage, pygame.K_SPACE)
+    answer_quiz(stage, game.label)
+    assert f"{game.label} is right" in words_of(stage, monkeypatch)
+
+
+def test_the_numbers_along_the_path_have_a_dark_rim() -> None:
+    darkest = {}
+    for halo in (False, True):
+        surface = pygame.Surface(SHEET_SIZE, depth=32)
+        sheet = Sheet(surface)
+        surface.fill("white")
+        sheet.text_at("1", (300, 300), 20, (86, 180, 233), halo=halo)
+        darkest[halo] = to_rgb_array(surface).max(-1).min()
+    assert darkest[False] >= 233  # from the words' own colour to white
+    assert darkest[True] < 100
+
+
+def test_turn_by_turn_space_stays_and_the_hint_says_the_keys(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    stage = begun(catch(turns=True))
+    put_paddle(stage.game, 10)
+    press(stage, pygame.K_SPACE)
+    assert (row(stage.game), paddle(stage.game)) == (1, 10)
+    said = words_of(stage, monkeypatch)
+    assert "turn by turn" in said
+    assert any(line.startswith("Left, Right, Down (stay): one row") for line in said)
+
+
+def test_the_other_keys_sleep_under_the_help() -> None:
+    stage = begun(catch())
+    press(stage, pygame.K_h)
+    for key in (pygame.K_p, pygame.K_f, pygame.K_t):
+        press(stage, key)
+    press(stage, pygame.K_h)
+    game = stage.game
+    assert isinstance(game, CatchGame)
+    assert (game.paused, game.fog_lifted, game.turns) == (False, False, False)
+
+
+def test_arrows_move_the_gaze_of_a_quiz() -> None:
+    stage = begun(quiz())
+    stage.game.move_gaze_to((30, 30))
+    for key in (pygame.K_LEFT, pygame.K_LEFT, pygame.K_UP):
+        press(stage, key)
+        release(stage, key)
+    assert stage.game.gaze == (26, 28)  # two pixels a tap on a canvas of 60
+
+
+def test_enter_without_a_guess_answers_nothing() -> None:
+    stage = begun(quiz())
+    for _ in range(7):
+        press(stage, pygame.K_RETURN)
+    assert stage.game.phase is Phase.PLAYING
+    press(stage, pygame.K_4, "4")
+    assert stage.game.phase is Phase.SHOWN
+
+
+def test_the_same_ball_again_in_the_middle_of_it_is_a_miss() -> None:
+    stage = begun(catch())
+    stage.tick(ROW)
+    press(stage, pygame.K_r)
+    game = stage.game
+    assert (row(game), game.player.score, game.player.count) == (0, 0, 1)
+    assert game.is_practice
+
+
+def test_what_does_nothing_before_the_game_begins() -> None:
+    stage = Stage(catch())
+    for key in (pygame.K_r, pygame.K_p):
+        press(stage, key)
+    assert (stage.game.phase, stage.game.paused) == (Phase.READY, False)
+
+
+def test_as_many_balls_each_are_a_draw() -> None:
+    opponent = Seat("agent", make_env("RAMCatch-v0", {}), AgentPilot(StillAgent()))
+    env = make_env("RAMCatch-v0", {})
+    game = CatchGame(Seat("you", env, AgentPilot(StillAgent())), [Deal(0)], opponent)
+    game.proceed()
+    while game.phase is not Phase.FINISHED:
+        game.tick(2.0)
+    assert game.verdict_words() == "A draw."
+
+
+def test_a_match_from_the_command_line_ends_with_the_winner(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pytest.importorskip("torch")
+    from ram_agent import RAMAgent
+
+    def play_it(stage: Stage, seconds: float) -> None:
+        press(stage, pygame.K_SPACE)
+        answer_quiz(stage, stage.game.label)  # type: ignore[attr-defined]
+        press(stage, pygame.K_SPACE)
+        stage.closed = True
+
+    env = quiz_env()
+    RAMAgent(env.observation_space, env.action_space).save(tmp_path / "agent")
+    monkeypatch.setattr(Stage, "tick", play_it)
+    path = tmp_path / "me.json"
+    options = ["--dataset", "digits", "--episodes", "1", "--save", str(path)]
+    run_main(QUIZ, *options, "--versus", str(tmp_path / "agent"))
+    saved = json.loads(path.read_text())
+    assert (saved["num_answered"], saved["num_right"]) == (1, 1)
+    words = "A draw." if saved["opponent_num_right"] else "You win."
+    assert capsys.readouterr().out.endswith(f"{words}\nResults in {path}\n")
+
+
+def test_a_quiz_of_many_labels_cannot_be_typed() -> None:
+    images = np.zeros((11, 4, 4), np.uint8)
+    keywords = {"dataset": ImageDataset(images, np.arange(11)), "canvas_size": 8}
+    words = "RAMClassification-v0 has 11 labels: a quiz needs 10 or fewer."
+    with pytest.raises(ValueError, match=words):
+        make_env("RAMClassification-v0", {**keywords, "glimpse_size": 2})
+
+
+def test_a_recording_that_cannot_be_played(
+    recording_path: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def refusal(*options: str) -> str:
+        with pytest.raises(SystemExit):
+            run_main("RAMCatch-v0", "--replay", str(recording_path), *options)
+        return capsys.readouterr().err.removeprefix("ram play: ")
+
+    said = refusal("--seed", "3", "--size", "9")
+    assert said == "--size, --seed: a recording brings its own. Leave it out.\n"
+    assert refusal("--gif", "a.png") == "--gif a.png: expected a name that ends in .gif.\n"
+    content = json.loads(recording_path.read_text())
+    content["episodes"][0]["actions"][0][0] = "left"
+    recording_path.write_text(json.dumps(content))
+    assert refusal().endswith("is damaged: ValueError location ('left', 0.25). Record it again.\n")
+    recording_path.write_text(json.dumps({**content, "episodes": []}))
+    assert "holds no finished game, so there is nothing to play again" in refusal()
+
+
+def test_a_folder_that_is_read_only(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(os, "access", lambda path, mode: path != tmp_path)  # root may write there
+    path = tmp_path / "game.json"
+    with pytest.raises(SystemExit):
+        run_main("RAMCatch-v0", "--record", str(path))
+    said = capsys.readouterr().err
+    assert said == f"ram play: {path} can't be written: its folder is read-only.\n"
+
+
+def test_an_agent_without_pytorch(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setitem(sys.modules, "torch", None)
+    with pytest.raises(SystemExit):
+        run_main("RAMCatch-v0", "--agent", "run")
+    said = capsys.readouterr().err
+    assert 'run `pip install "ram-gym[agent,play]"`' in said
+
+
+def test_a_gif_without_pillow(
+    recording_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setitem(sys.modules, "PIL", None)
+    with pytest.raises(SystemExit):
+        run_main("RAMCatch-v0", "--replay", str(recording_path), "--gif", "a.gif")
+    said = capsys.readouterr().err
+    assert said == 'ram play: Writing a GIF needs Pillow: run `pip install "ram-gym[play]"`.\n'
+
+
+def test_a_screen_that_nobody_sees_is_no_display(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("SDL_VIDEODRIVER")
+    monkeypatch.setattr(pygame.display, "init", lambda: None)
+    monkeypatch.setattr(pygame.display, "get_driver", lambda: "offscreen")
+    with pytest.raises(NoDisplay, match="no display found"):
+        run(Stage(catch()), "test")
+
+
+def test_images_of_two_channels_are_shown_grey() -> None:
+    images = np.zeros((2, 4, 4, 2), np.uint8)
+    images[..., 0] = 100  # and the other channel 0: 50 on the average
+    keywords = {"dataset": ImageDataset(images, np.arange(2)), "glimpse_size": 4, "num_scales": 1}
+    env = make_env("RAMClassification-v0", {**keywords, "initial_location": (0, 0)})
+    stage = begun(QuizGame(Seat("you", env), [Deal(0, 0)]))
+    view = board_view(stage.game, SHEET_SIZE)
+    x, y = view.to_frame(0.6, 0.6)
+    assert draw(stage)[y, x].tolist() == [50, 50, 50]

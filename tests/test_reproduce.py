@@ -258,6 +258,24 @@ def test_only_a_whole_run_is_written_to_results(
 # --- Which rows ------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize(
+    ("settings", "dataset", "expected"),
+    [
+        ({}, "mnist", "ram reproduce mnist --num-glimpses 6 --seeds 0 2"),
+        ({"dataset": "digits"}, "digits", "… 0 2 --dataset digits"),
+        ({"quick": True}, "digits", "… 0 2 --quick"),
+        ({"quick": True, "dataset": "mnist"}, "mnist", "… 0 2 --dataset mnist --quick"),
+        ({"episodes": 600, "device": "cuda"}, "mnist", "… 0 2 --episodes 600 --device cuda"),
+    ],
+)
+def test_the_command_that_repeats_a_row(
+    settings: dict[str, Any], dataset: str, expected: str
+) -> None:
+    command, row = Reproduce("mnist", **settings), TABLES["mnist"].headline
+    said = reproduce._command(command, "mnist", row, (0, 2), dataset)
+    assert said == expected.replace("…", "ram reproduce mnist --num-glimpses 6 --seeds")
+
+
 def test_tables_are_of_the_environments_they_name() -> None:
     assert {name: table.env_id for name, table in TABLES.items()} == {
         "mnist": "RAMMNIST-v0",

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from typing import Any
 
 import gymnasium as gym
@@ -152,3 +154,10 @@ def test_features_are_what_and_where_side_by_side() -> None:
     # 10 · 0.1 + 2 · 10 · 0.2 + 0.5 and 0.5 − 0.25 + 0.25; 0.5, and −1 − 1 + 0.25 cut off at 0
     expected = torch.tensor([[5.5, 0.5], [0.5, 0.0]])
     torch.testing.assert_close(features(seen), expected)
+
+
+def test_without_stable_baselines3_it_is_named() -> None:
+    program = "import sys\nsys.modules['stable_baselines3'] = None\nimport ram_envs.sb3"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert done.returncode == 1
+    assert 'ram_envs.sb3 needs Stable-Baselines3: run `pip install "ram-gym[sb3]"`' in done.stderr
