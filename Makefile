@@ -14,7 +14,7 @@ DEMO_RUN := runs/demo-$(shell date +%Y%m%d-%H%M%S)
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-examples test-rllib docs lint types format clean distclean
+.PHONY: help demo test test-examples test-rllib coverage docs lint types format clean distclean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-13s %s\n", $$1, $$2}' Makefile
@@ -27,6 +27,13 @@ demo: $(VENV)/.installed-demo ## train an agent on embedded data and draw what i
 
 test: $(VENV)/.installed-dev ## run the tests (PYTEST_FLAGS="-k catch" for some of them)
 	@$(PY) -m pytest $(PYTEST_FLAGS)
+
+coverage: $(VENV)/.installed-dev ## list what the tests leave out: lines, branches, errors
+	@$(PY) -m coverage erase
+	@$(PY) -m coverage run -m pytest $(PYTEST_FLAGS)
+	@$(PY) -m coverage combine -q
+	@$(PY) -m coverage report
+	@$(PY) tools/unraised.py
 
 test-examples: $(VENV)/.installed-examples ## train agents of other libraries, as examples/ does
 	@$(PY) -m pytest tests/test_examples.py tests/test_more_examples.py $(PYTEST_FLAGS)
