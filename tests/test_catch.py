@@ -113,6 +113,57 @@ def test_the_next_ball_is_shown_at_the_top_while_the_paddle_moves() -> None:
     assert screen(task, state) == ["..#", "...", ".#."]
 
 
+def test_a_game_that_is_begun_again_is_not_over() -> None:
+    task = Catch(size=2, paddle_width=2)
+    state = begin(task)
+    assert play(task, state, STAY) == (1.0, True)
+    task.begin(state, np.array([0]), Streams(combine_keys(1, np.arange(1))), {})
+    assert (state.caught.tolist(), state.over.tolist()) == ([0], [False])
+
+
+def test_a_game_that_is_played_leaves_the_others_as_they_are() -> None:
+    task = Catch(size=4)
+    state = begin(task, num_games=3)
+    state.x[:], state.v[:], state.paddle[:] = (0, 1, 2), 1, (0, 1, 2)
+    task.advance(state, np.array([1]), np.array([RIGHT]))
+    source, rows = task.images(state)
+    assert (source.dtype, source.shape, rows.tolist()) == (np.uint8, (3, 4, 4), [0, 1, 2])
+    assert (source // 255).tolist() == [
+        [[1, 0, 0, 0], [0, 0, 0, 0], [0, 0, 0, 0], [1, 1, 0, 0]],
+        [[0, 0, 0, 0], [0, 0, 1, 0], [0, 0, 0, 0], [0, 0, 1, 1]],
+        [[0, 0, 1, 0], [0, 0, 0, 0], [0, 0, 0, 0], [0, 0, 1, 1]],
+    ]
+
+
+def test_what_a_task_promises_of_its_arrays() -> None:
+    task = Catch(size=4, paddle_width=4)
+    state = task.allocate(2)
+    assert task.image_shape == (4, 4)
+    kinds = {name: (array.dtype.name, array.shape) for name, array in vars(state).items()}
+    real, whole = ("float64", (2,)), ("int64", (2,))
+    assert kinds == {
+        "columns": ("float64", (2, 1)),
+        "speeds": ("float64", (2, 1)),
+        "ball": whole,
+        "row": whole,
+        "x": real,
+        "v": real,
+        "paddle": whole,
+        "caught": whole,
+        "over": ("bool", (2,)),
+    }
+    state = begin(task)
+    for _ in range(3):
+        outcome = task.advance(state, np.array([0]), np.array([STAY]))
+        assert (outcome.rewards.dtype, outcome.terminations.dtype) == (np.float64, np.bool_)
+
+
+def test_the_fastest_ball_is_as_fast_as_the_game_says() -> None:
+    speeds = begin(Catch(max_speed=0.25), num_games=1000).speeds
+    assert -0.25 <= speeds.min() < -0.24
+    assert 0.24 < speeds.max() <= 0.25
+
+
 def test_games_begin_uniformly_within_their_ranges() -> None:
     state = begin(Catch(), num_games=20_000)
     assert np.array_equal(np.unique(state.columns), np.arange(24))
@@ -163,7 +214,11 @@ def test_a_player_that_follows_the_ball_catches_half_and_a_random_one_few() -> N
         ({"size": 1}, "size=1: expected"),
         ({"paddle_width": 25}, "paddle_width=25: expected 1 to 24"),
         ({"paddle_width": 0}, "paddle_width=0: expected 1 to 24"),
-        ({"max_speed": 24.0}, r"max_speed=24\.0: expected 0 to 23"),
+        (
+            {"max_speed": 24.0},
+            r"^max_speed=24\.0: expected 0 to 23 columns a row, so that a ball meets at most one "
+            r"wall in a step\.$",
+        ),
         ({"max_speed": -1.0}, r"max_speed=-1\.0: expected 0 to 23"),
         ({"num_balls": 0}, "num_balls=0: expected 1"),
     ],
@@ -171,3 +226,9 @@ def test_a_player_that_follows_the_ball_catches_half_and_a_random_one_few() -> N
 def test_a_game_that_cannot_be_played_is_refused(keywords: dict, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         Catch(**keywords)
+
+
+def test_the_smallest_the_slowest_and_the_fastest_game() -> None:
+    assert Catch(size=2).image_shape == (2, 2)
+    assert not begin(Catch(max_speed=0), num_games=9).speeds.any()
+    assert 22 < np.abs(begin(Catch(max_speed=23), num_games=99).speeds).max() <= 23

@@ -45,6 +45,23 @@ def test_gaussian_log_prob_is_of_the_distance_to_the_mean_row_by_row() -> None:
     close(gaussian_log_prob(samples, means, torch.tensor(1.0)), [-1.8378771, -2.3378771])
 
 
+def test_gaussian_log_prob_keeps_time_and_batch_apart() -> None:
+    samples = torch.zeros(3, 4, 2)  # (T, B, 2)
+    samples[2, 1] = torch.tensor([1.0, 1.0])
+    log_probs = gaussian_log_prob(samples, torch.zeros(3, 4, 2), 1.0)
+    expected = torch.full((3, 4), -1.8378771)
+    expected[2, 1] -= 1
+    torch.testing.assert_close(log_probs, expected)
+
+
+def test_gaussian_log_prob_is_as_exact_as_the_means() -> None:
+    samples = torch.tensor([[0.1, 0.0]], dtype=torch.float64)
+    log_prob = gaussian_log_prob(samples, torch.zeros_like(samples), 0.1)
+    assert log_prob.dtype == torch.float64
+    # −½ − 2 log 0.1 − log 2π; in float32 the eighth digit would differ
+    assert log_prob.item() == pytest.approx(2.26729311958, abs=1e-10)
+
+
 def test_gaussian_density_integrates_to_one() -> None:
     side = torch.linspace(-2, 2, 201, dtype=torch.float64)
     samples = torch.cartesian_prod(side, side)
@@ -75,6 +92,17 @@ def test_rewards_on_the_way_count_in_advantages() -> None:
     rewards, baselines = torch.tensor([[2.0], [1.0]]), torch.tensor([[2.5], [0.5]])
     close(generalized_advantages(rewards, baselines, 1.0), [[0.5], [0.5]])
     close(generalized_advantages(rewards, baselines, 0.0), [[0.0], [0.5]])
+
+
+def test_advantages_of_a_single_step() -> None:
+    close(generalized_advantages(torch.tensor([[1.0]]), torch.tensor([[0.25]]), 0.5), [[0.75]])
+
+
+def test_choice_log_probs_of_several_steps_and_episodes() -> None:
+    probs = torch.tensor([[0.25, 0.75], [0.5, 0.5], [0.875, 0.125]])  # of each of three episodes
+    logits = torch.stack([probs, probs.flip(1)]).log()  # (T, B, n) = (2, 3, 2)
+    log_probs = choice_log_probs(logits, torch.tensor([[0, 1, 0], [0, 1, 1]]))
+    close(log_probs.exp(), [[0.25, 0.5, 0.875], [0.75, 0.5, 0.875]])
 
 
 def test_choice_log_probs() -> None:

@@ -183,6 +183,7 @@ def test_tensors_are_looked_at_too() -> None:
     glimpse = glimpse_of([[3, 4], [7, 8]], [[2 + 3, 4], [6 + 7 + 10 + 11, 8 + 12]])
     assert torch.equal(Retina(2, 2)(images, locations)[0], torch.tensor(glimpse))
     assert pixel_edges(torch.tensor([[-1.5, 0.0], [1, 0.5]]), 4, 6).tolist() == [[0, 2], [6, 3]]
+    assert pixel_edges(torch.tensor([[2.5, -9.0]]), 4, 6).tolist() == [[6, 0]]
 
 
 def test_tensors_of_which_rows_are_looked_at() -> None:
@@ -330,6 +331,17 @@ def test_shapes_and_widths() -> None:
     assert Retina(8).patch_widths == (8,)
     assert repr(retina) == "Retina(glimpse_size=12, num_scales=4)"
     assert Retina(np.int64(5), np.uint8(2)).patch_widths == (5, 10)
+    assert Retina(65_536).patch_widths == (65_536,)
+    assert Retina(1, 13).patch_widths[-1] == 4096
+
+
+def test_images_up_to_sixteen_windows_are_laid_out_amid_black() -> None:
+    retina = Retina(12, 3)  # a window of 48 × 48, sixteen of which are 192 × 192
+    assert retina.pads((192, 192))
+    assert retina.pads((96, 384))
+    assert retina.pads((384, 96, 3))
+    assert not retina.pads((192, 193))
+    assert not retina.pads((193, 192))
 
 
 @pytest.mark.parametrize(
