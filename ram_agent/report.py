@@ -170,6 +170,7 @@ def make_markdown(table: Table, rows: Sequence[Row]) -> str:
 
 def _group_parts(table: Table, rows: Sequence[Row], quick: bool, dataset: str | None) -> list[str]:
     """The paragraphs and tables of rows that were measured on one data set."""
+    machines = dict.fromkeys(row["machine"] for row in rows)
     is_game = "catch_rate_mean" in rows[0]
     number = f"{rows[0]['test_episodes']:,}"
     what = f"{number} balls caught" if is_game else f"{number} test images named wrong"
@@ -195,7 +196,7 @@ def _group_parts(table: Table, rows: Sequence[Row], quick: bool, dataset: str | 
             ],
         ),
         "Past the paper: when the validation error fell below the test error that the paper has in "
-        f"its NIPS version. Trained on {_joined(row['machine'] for row in rows)}.",
+        f"its NIPS version. Trained on {' and '.join(machines)}.",
     ]
     if quick:
         parts.insert(1, "It shows that everything works; its figures mean nothing.")
