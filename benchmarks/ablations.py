@@ -22,7 +22,7 @@ import torch
 import tyro
 from side_by_side import put_table, run_side_by_side
 
-from ram_agent.config import preset
+from ram_agent.config import WIDE_LSTM, preset
 from ram_agent.provenance import provenance
 from ram_agent.runs import describe_run, make_trainer
 from ram_envs.files import write_json
@@ -51,7 +51,6 @@ class Change:
 # What each change is made to: the preset with the paper's networks, and two settings as they were.
 BASE = {"core": "rectifier", "hidden_size": 256, "feature_size": 128}
 BASE_TRAINING = {"location_std_end": 0.07, "weight_decay": 0.0}
-PRESETS_NETWORKS = {"core": "lstm", "hidden_size": 224, "feature_size": 256}
 PRESETS_TRAINING = {"location_std_end": 0.03, "weight_decay": 0.05}
 PUBLISHED = {"batch_size": 2048, "learning_rate": 1e-2}  # as `ram reproduce` trains
 DEFAULT = Change("none", "", "")
@@ -102,13 +101,13 @@ CHANGES = (
         "core and glimpse network",
         "both as above",
         "LSTM, 224 wide, and 256",
-        PRESETS_NETWORKS,
+        WIDE_LSTM,
     ),
-    Change(*PRESET, "the preset", PRESETS_NETWORKS, PRESETS_TRAINING),
+    Change(*PRESET, "the preset", WIDE_LSTM, PRESETS_TRAINING),
     Change(
         *PRESET,
         "the preset, batch 2,048 and 1e-2",
-        PRESETS_NETWORKS,
+        WIDE_LSTM,
         {**PRESETS_TRAINING, **PUBLISHED},
     ),
 )

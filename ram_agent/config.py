@@ -224,7 +224,7 @@ PRESETS: dict[str, tuple[AgentConfig, TrainConfig]] = {
 # A wider glimpse network and an LSTM learn more from each canvas than their time costs.
 WIDE_LSTM = {"core": "lstm", "hidden_size": 224, "feature_size": 256}
 # Larger batches cost less time for each canvas, which pays where many are needed.
-LARGE_BATCH = {"batch_size": 512, "learning_rate": 5e-3, "location_std_end": 0.03}
+LARGE_BATCH = {"batch_size": 512, "learning_rate": 5e-3}
 
 # What a preset does otherwise in an environment.
 ENV_SETTINGS: dict[tuple[str, str], tuple[dict[str, Any], dict[str, Any]]] = {
@@ -236,15 +236,30 @@ ENV_SETTINGS: dict[tuple[str, str], tuple[dict[str, Any], dict[str, Any]]] = {
     ),
     ("default", "RAMTranslatedMNIST-v0"): (
         WIDE_LSTM,
-        {**LARGE_BATCH, "episodes": 3_000_000, "weight_decay": 0.1},
+        {
+            **LARGE_BATCH,
+            "episodes": 3_000_000,
+            "weight_decay": 0.1,
+            "location_std_end": 0.03,
+        },
     ),
     ("default", "RAMClutteredMNIST-v0"): (
         WIDE_LSTM,
-        {**LARGE_BATCH, "episodes": 4_000_000, "weight_decay": 0.05},
+        {
+            **LARGE_BATCH,
+            "episodes": 4_000_000,
+            "weight_decay": 0.05,
+            "location_std_end": 0.03,
+        },
     ),
     ("default", "RAMClutteredMNIST100-v0"): (
         WIDE_LSTM,
-        {**LARGE_BATCH, "episodes": 4_000_000, "weight_decay": 0.05},
+        {
+            **LARGE_BATCH,
+            "episodes": 4_000_000,
+            "weight_decay": 0.05,
+            "location_std_end": 0.03,
+        },
     ),
     # The final reward alone teaches slowly, so the network is small and sees each pixel loud and
     # clear. A gaze that is paid before the moves make sense drowns them in its noise; so its weight

@@ -15,6 +15,7 @@ import ablations
 from ablations import BASE, BASE_TRAINING, CHANGES, DEFAULT, Change, Settings
 
 from ram_agent.config import preset
+from ram_agent.tables import LONG_TRAINING
 
 ROOT = Path(__file__).parent.parent
 
@@ -42,6 +43,7 @@ def test_the_preset_is_what_its_row_says() -> None:
     (row,) = (change for change in CHANGES if change.instead == "the preset")
     assert dataclasses.replace(agent, **{**BASE, **row.agent}) == agent
     assert dataclasses.replace(training, **{**BASE_TRAINING, **row.training}) == training
+    assert LONG_TRAINING.items() >= ablations.PUBLISHED.items()
 
 
 def test_ablations_go_on_where_they_stopped(
