@@ -24,8 +24,10 @@ from lazy_images import LazyImages
 import ram_envs
 from ram_agent import rollout, runs
 from ram_agent.agent import RAMAgent
+from ram_agent.checkpoint import RunFolder
 from ram_agent.cli import main
 from ram_agent.config import AgentConfig, TrainConfig
+from ram_agent.controls import ControlTrainer
 from ram_agent.evaluation import evaluate
 from ram_agent.rollout import collect_rollout
 from ram_agent.trainer import Trainer
@@ -283,7 +285,7 @@ TINY += ["--batch-size", "20", "--validate-every", "20", "--num-glimpses", "2"]
 def test_a_gpu_that_is_not_there_is_named(capsys: pytest.CaptureFixture[str]) -> None:
     if torch.cuda.is_available():
         pytest.skip("there is a GPU")
-    for command in (["train", "RAMMNIST-v0", *TINY], ["bench"]):
+    for command in (["train", "RAMMNIST-v0", *TINY], ["bench"], ["reproduce", "mnist"]):
         with pytest.raises(SystemExit, match="1"):
             main([*command, "--device", "cuda"])
         assert "ram: device='cuda' cannot be used: " in capsys.readouterr().err
@@ -305,7 +307,9 @@ def test_a_run_on_the_gpu_goes_on(tmp_path: Path, env_id: str) -> None:
     assert (out / "evaluation.json").is_file()
 
 
-def test_training_and_validation_are_on_the_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_training_and_validation_are_on_the_gpu(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     run = {
         "env_id": "RAMClutteredMNIST-v0",
         "env_kwargs": {"dataset": "digits"},
@@ -320,5 +324,10 @@ def test_training_and_validation_are_on_the_gpu(monkeypatch: pytest.MonkeyPatch)
     for envs in (*trainer.train_envs, trainer.validation_envs):
         assert isinstance(envs, DeviceVectorEnv)
         assert envs.device == torch.device("meta")
+    control = {**run, "training": {"network": "conv", "seed": 0, "episodes": 128}}
+    seeing_all = ControlTrainer(control, RunFolder(tmp_path), "meta")
+    for envs in (seeing_all.train_envs, seeing_all.validation_envs):
+        assert isinstance(envs, DeviceVectorEnv)
+    assert all(one.device.type == "meta" for one in seeing_all.network.parameters())
     run = {**run, "env_id": "RAMCatch-v0", "env_kwargs": {}}
     assert not isinstance(runs.make_trainer(run, None, "meta").train_envs[0], DeviceVectorEnv)
