@@ -688,19 +688,6 @@ def test_tensorboard_shows_the_metrics(tmp_path: Path) -> None:
     assert (error.step, error.value) == (8, pytest.approx(row["validation_error"]))
 
 
-def test_a_run_is_not_lost_where_pygame_is_missing(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    def refuse(*args: Any) -> None:
-        raise gym.error.DependencyNotInstalled("pygame is not installed.")
-
-    monkeypatch.setattr("ram_agent.runs.save_watched", refuse)
-    main(["train", *BRIEF, "--out", str(tmp_path / "run")])
-    said = capsys.readouterr().out
-    assert said.endswith("What it looked at is not drawn. pygame is not installed.\n")
-    assert json.loads((tmp_path / "run" / "evaluation.json").read_text())["split"] == "test"
-
-
 def test_figures_without_matplotlib(
     run: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
