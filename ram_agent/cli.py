@@ -168,6 +168,7 @@ class Watch:
       ram watch runs/four
       ram watch runs/four --save four.gif
       ram watch runs/four --save four.png --episodes 6
+      ram watch pretrained:mnist-6 --dataset digits
     """
 
     run: tyro.conf.Positional[str]
@@ -175,6 +176,9 @@ class Watch:
 
     env_id: str | None = None
     """Another environment than the agent's own, whose glimpses have the same shape."""
+
+    dataset: str | None = None
+    """Another data set than the agent's own: mnist or digits."""
 
     save: Path | None = None
     """Instead of a window: an animation (.gif), or the last frames side by side (.png)."""
@@ -220,6 +224,9 @@ class Figures:
 
     env_id: str | None = None
     """Another environment than the agent's own, whose glimpses have the same shape."""
+
+    dataset: str | None = None
+    """Another data set than the agent's own: mnist or digits."""
 
 
 @dataclass(frozen=True)
@@ -351,6 +358,8 @@ def watch(command: Watch) -> None:
         raise ValueError(f"episodes={command.episodes}: expected 1 or more.")
     agent, facts = load_agent(command.run)
     env_id, keywords = own_env(facts, command.env_id)
+    if command.dataset is not None:
+        keywords["dataset"] = command.dataset
     episodes = range(command.start, command.start + command.episodes)
     if command.save is not None:
         save_watched(
@@ -373,6 +382,8 @@ def draw_figures(command: Figures) -> None:
     torch.set_num_threads(1)
     agent, facts = load_agent(command.run)
     env_id, keywords = own_env(facts, command.env_id)
+    if command.dataset is not None:
+        keywords["dataset"] = command.dataset
     if env_id not in IMAGES:
         path = command.out / "looks.gif"
         save_watched(agent, env_id, keywords, path)

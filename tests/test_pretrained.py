@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import gymnasium as gym
 import pytest
 from gymnasium.vector import AutoresetMode
@@ -58,6 +60,13 @@ def test_it_names_digits_it_was_not_trained_on(capsys: pytest.CaptureFixture[str
     said = capsys.readouterr().out
     learned = next(line for line in said.splitlines() if line.strip().startswith("learned gaze "))
     assert float(learned.split()[2]) < 50  # chance is 90 %
+
+
+def test_it_is_watched_without_mnist(tmp_path: Path) -> None:
+    run = ["pretrained:mnist-6", "--dataset", "digits"]
+    main(["watch", *run, "--save", str(tmp_path / "looks.png"), "--episodes", "1"])
+    main(["figures", *run, "--out", str(tmp_path), "--num-images", "20"])
+    assert {"looks.png", "paths.png"} <= {path.name for path in tmp_path.iterdir()}
 
 
 def test_an_unknown_name_lists_those_there_are() -> None:
