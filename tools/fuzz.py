@@ -23,6 +23,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -38,12 +39,13 @@ ALSO_WATCHED = (  # of which only these modules are: all of torch would take min
 
 
 def main(args: list[str] | None = None) -> None:
-    """Fuzz one target or all, one after another; exit with 1 if any failed."""
+    """Fuzz one target or all; exit with 1 if any failed."""
     names = sorted(folder.name for folder in CORPUS.iterdir())
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("target", choices=[*names, "all"])
     parser.add_argument("--runs", type=int, help="inputs for each target; without end if not given")
     parser.add_argument("--seconds", type=int, default=60, help="for each target; 0 is without end")
+    parser.add_argument("--jobs", type=int, default=1, help="targets that are fuzzed side by side")
     parser.add_argument("--seed", type=int, default=1, help="of the changes")
     parser.add_argument("--corpus", type=Path, help="keep what is found here, and go on from it")
     parser.add_argument("--failures", type=Path, default=Path("runs/fuzz-failures"))
@@ -54,7 +56,9 @@ def main(args: list[str] | None = None) -> None:
         fuzz_inside(settings)
         return
     picked = names if settings.target == "all" else [settings.target]
-    results = {name: fuzz(name, settings) for name in picked}
+    with ThreadPoolExecutor(settings.jobs) as pool:  # of threads that wait for processes
+        found = pool.map(lambda name: fuzz(name, settings), picked)
+        results = dict(zip(picked, found, strict=True))
     inputs = sum(result["inputs"] for result in results.values())
     failed = [result["failure"] for result in results.values() if result["failure"]]
     print(f"{inputs:,} inputs in all; {len(failed)} of {len(results)} targets failed")
