@@ -184,7 +184,9 @@ def _check_header(path: Path, expected: dict[str, Tensor]) -> dict[str, Any]:
         if length > MOST_HEADER_BYTES:
             raise ValueError(f"its header would be {length:,} bytes long.")
         header = json.loads(file.read(length))
-    moment: dict[str, Any] = json.loads(header.pop("__metadata__", {}).get(MOMENT, "{}"))
+    moment: Any = json.loads(header.pop("__metadata__", {}).get(MOMENT, "{}"))
+    if not isinstance(moment, dict):
+        raise ValueError(f"its {MOMENT} is {type(moment).__name__}: expected an object.")
     if header.keys() != expected.keys():
         different = ", ".join(sorted(header.keys() ^ expected.keys()))
         raise ValueError(f"it has other tensors than expected: {different[:200]}.")

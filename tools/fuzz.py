@@ -15,6 +15,7 @@ from __future__ import annotations
 import argparse
 import importlib
 import inspect
+import json
 import math
 import random
 import re
@@ -23,7 +24,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
 from typing import Any
 
@@ -49,30 +50,36 @@ def main(args: list[str] | None = None) -> None:
     parser.add_argument("--seed", type=int, default=1, help="of the changes")
     parser.add_argument("--corpus", type=Path, help="keep what is found here, and go on from it")
     parser.add_argument("--failures", type=Path, default=Path("runs/fuzz-failures"))
-    parser.add_argument("--save", type=Path, help="write the figures to this JSON file")
+    parser.add_argument("--save", type=Path, help="add the figures to this JSON file")
     parser.add_argument("--inside", action="store_true", help=argparse.SUPPRESS)
     settings = parser.parse_args(args)
     if settings.inside:
         fuzz_inside(settings)
         return
     picked = names if settings.target == "all" else [settings.target]
+    runs = []
     with ThreadPoolExecutor(settings.jobs) as pool:  # of threads that wait for processes
-        found = pool.map(lambda name: fuzz(name, settings), picked)
-        results = dict(zip(picked, found, strict=True))
-    inputs = sum(result["inputs"] for result in results.values())
-    failed = [result["failure"] for result in results.values() if result["failure"]]
-    print(f"{inputs:,} inputs in all; {len(failed)} of {len(results)} targets failed")
+        for done in as_completed(pool.submit(fuzz, name, settings) for name in picked):
+            runs.append(done.result())
+            if settings.save is not None:
+                save(settings.save, runs[-1])
+    inputs = sum(run["inputs"] for run in runs)
+    failed = [run["failure"] for run in runs if run["failure"]]
+    print(f"{inputs:,} inputs in all; {len(failed)} of {len(runs)} targets failed")
     for path in failed:
         print(f"  {path}")
-    if settings.save is not None:
-        from ram_agent.provenance import provenance
-        from ram_envs.files import write_json
-
-        limits = {"seed": settings.seed, "most_input_bytes": MOST_INPUT_BYTES}
-        made = {**provenance(), **limits, "inputs": inputs, "targets": results}
-        write_json(settings.save, made)
-        print(f"Written to {settings.save}")
     sys.exit(bool(failed))
+
+
+def save(path: Path, run: dict[str, Any]) -> None:
+    """Add the figures of one target's run to those that the file has."""
+    from ram_agent.provenance import provenance
+    from ram_envs.files import write_json
+
+    runs = json.loads(path.read_text(encoding="utf-8"))["runs"] if path.exists() else []
+    failure = run["failure"] and Path(run["failure"]).name
+    runs.append({**run, "failure": failure, **provenance()})
+    write_json(path, {"inputs": sum(run["inputs"] for run in runs), "runs": runs})
 
 
 def fuzz(name: str, settings: argparse.Namespace) -> dict[str, Any]:
@@ -92,6 +99,8 @@ def fuzz(name: str, settings: argparse.Namespace) -> dict[str, Any]:
     coverage = re.findall(r"cov: (\d+) ft: (\d+) corp: (\d+)/", said) or [(0, 0, 0)]
     failure = re.search(r"Test unit written to (\S+)", said)
     result: dict[str, Any] = {
+        "target": name,
+        "seed": settings.seed,
         "inputs": _number(r"stat::number_of_executed_units: +(\d+)", said),
         "branches": int(coverage[-1][0]),
         "features": int(coverage[-1][1]),
