@@ -26,6 +26,7 @@ IMAGE_ENDINGS = (".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif"
 IMAGE_FORMATS = ("BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")
 GREY_MODES = ("1", "L", "LA", "I", "I;16", "F")  # of Pillow
 IDX_NAMES = tuple(file.name for file in MNIST_FILES)  # training and test images and labels
+MOST_PADDED = 2**24  # pixels of the images of short files
 SPLIT_NAMES: dict[Split, tuple[str, ...]] = {
     "train": ("train", "training"),
     "validation": ("validation", "valid", "val"),
@@ -221,7 +222,9 @@ def _class_names(folder: Path) -> list[str]:
 
 
 def _read_classes(folder: Path, class_names: Sequence[str]) -> Part:
-    images, labels = [], []
+    images: list[Pixels] = []
+    labels: list[int] = []
+    num_bytes = 0
     for label, name in enumerate(class_names):
         paths = [
             path
@@ -234,9 +237,28 @@ def _read_classes(folder: Path, class_names: Sequence[str]) -> Part:
                 f"{folder / name} has no images. Expected files that end in "
                 f"{', '.join(IMAGE_ENDINGS)}; remove the folder if there is no such class."
             )
-        images += [_read_image(path) for path in paths]
+        for path in paths:
+            images.append(_read_image(path))
+            num_bytes += path.stat().st_size
         labels += [label] * len(paths)
+    _check_padded(images, num_bytes, folder)
     return stack_images(images), np.array(labels, np.int64)
+
+
+def _check_padded(images: Sequence[Pixels], num_bytes: int, folder: Path) -> None:
+    """Raise ValueError for files that would fill the memory once all are as large as the largest.
+
+    A blank picture shrinks to a thousandth; what is shorter yet was made to be large, or has a
+    few images among it that are far larger than the others.
+    """
+    height, width = (max(image.shape[axis] for image in images) for axis in (0, 1))
+    padded = len(images) * height * width
+    if padded > MOST_PADDED and padded > 1000 * num_bytes:
+        raise ValueError(
+            f"{folder} has {len(images):,} images of {num_bytes:,} bytes, which would be padded to "
+            f"{height} × {width} pixels each, as large as the largest. Shrink or leave out the "
+            "large ones."
+        )
 
 
 def _read_image(path: Path) -> Pixels:

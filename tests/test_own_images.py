@@ -176,6 +176,15 @@ def test_a_pipe_is_not_waited_for(animals: Path) -> None:
         read_images(animals)
 
 
+def test_two_small_files_do_not_fill_the_memory(tmp_path: Path) -> None:
+    for name, size in {"wide": (9000, 1), "high": (1, 9000)}.items():
+        path = tmp_path / "cat" / f"{name}.png"
+        path.parent.mkdir(exist_ok=True)
+        Image.new("L", size).save(path)
+    with pytest.raises(ValueError, match=r"2 images of .* bytes.* padded to 9000 × 9000"):
+        read_images(tmp_path)
+
+
 def test_padding_beyond_the_memory_is_said() -> None:
     wide, high = (np.broadcast_to(np.uint8(0), shape) for shape in ((1, 2**22), (2**22, 1)))
     with pytest.raises(ValueError, match=r"padded to 4194304 × 4194304.* Shrink or leave"):

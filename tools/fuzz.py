@@ -15,6 +15,7 @@ from __future__ import annotations
 import argparse
 import importlib
 import inspect
+import itertools
 import json
 import math
 import random
@@ -150,12 +151,15 @@ def fuzz_inside(settings: argparse.Namespace) -> None:
         mutated = fuzz_mutations.mutate(content, random.Random(seed), change)
         return mutated if len(mutated) <= max_size else content
 
+    numbers = itertools.count()
+
     def check(content: bytes) -> None:
+        if next(numbers) % 1000 == 0:
+            limit_address_space()
         fuzz_targets.check_input(name, content)
 
     for path in sorted((CORPUS / name).iterdir()):  # whatever is made once is made now
         fuzz_targets.check_input(name, path.read_bytes(), most_seconds=math.inf)
-    limit_address_space()
     settings.corpus.mkdir(parents=True, exist_ok=True)
     found = settings.corpus / name
     found.mkdir(exist_ok=True)
@@ -187,12 +191,16 @@ def watch(instrument: Callable[[Any], Any], module: Any) -> None:
 
 
 def limit_address_space() -> None:
-    """Let a single allocation that is far too large fail, even if nothing is written to it."""
+    """Let a single allocation that is far too large fail, even if nothing is written to it.
+
+    From time to time anew: a process that has read a million inputs, and what its fuzzer notes of
+    them, is larger than at first.
+    """
     import resource
 
     pages = int(Path("/proc/self/statm").read_text().split()[0])
     most = pages * resource.getpagesize() + MOST_MORE_BYTES
-    resource.setrlimit(resource.RLIMIT_AS, (most, most))
+    resource.setrlimit(resource.RLIMIT_AS, (most, resource.getrlimit(resource.RLIMIT_AS)[1]))
 
 
 if __name__ == "__main__":
