@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from ram_agent.config import AgentConfig
-from ram_agent.networks import CORES, GlimpseNetwork, initialise_he
+from ram_agent.networks import CORES, GlimpseNetwork, State, initialise_he
 
 
 class AgentOutput(NamedTuple):
@@ -131,18 +131,18 @@ class RAMAgent(nn.Module):
     def device(self) -> torch.device:
         return self.location_std.device
 
-    def initial_state(self, batch_size: int) -> Tensor:
-        """The state before the first glimpse, (B, D); (B, 2 D) for an LSTM."""
+    def initial_state(self, batch_size: int) -> State:
+        """The state before the first glimpse: h (B, D), and for an LSTM c (B, D)."""
         return self.core.initial_state(batch_size, self.device)
 
     def step(
-        self, observation: Mapping[str, npt.NDArray[np.float32] | Tensor], state: Tensor
-    ) -> tuple[AgentOutput, Tensor]:
+        self, observation: Mapping[str, npt.NDArray[np.float32] | Tensor], state: State
+    ) -> tuple[AgentOutput, State]:
         """See one glimpse each: B observations and states to what the heads say and next states."""
         glimpses = torch.as_tensor(observation["glimpse"], device=self.device)
         locations = torch.as_tensor(observation["location"], device=self.device)
         state = self.core(self.glimpse_network(glimpses, locations), state)
-        hidden = self.core.hidden(state)
+        hidden = state[0]
         mean = self.location_head(hidden)
         watched = hidden if self.config.baseline_shapes_state else hidden.detach()
         output = AgentOutput(
@@ -187,10 +187,10 @@ class RAMAgent(nn.Module):
     def predict(
         self,
         observation: Mapping[str, npt.NDArray[np.float32]],
-        state: npt.NDArray[np.float32] | None = None,
+        state: tuple[npt.NDArray[np.float32], ...] | None = None,
         episode_start: npt.NDArray[np.bool_] | bool | None = None,
         deterministic: bool = False,
-    ) -> tuple[tuple[Any, Any], npt.NDArray[np.float32]]:
+    ) -> tuple[tuple[Any, Any], tuple[npt.NDArray[np.float32], ...]]:
         """The action for one environment's observation, or for a batch, as in Stable-Baselines3.
 
         Args:
@@ -215,19 +215,20 @@ class RAMAgent(nn.Module):
         single = glimpse.ndim == 3
         if single:
             glimpse, location = glimpse[None], location[None]
-        hidden = (
+        parts = (
             self.initial_state(len(glimpse))
             if state is None
-            else torch.from_numpy(np.asarray(state, np.float32)).to(self.device)
+            else tuple(torch.from_numpy(part).to(self.device) for part in state)
         )
         if episode_start is not None:
             begun = np.broadcast_to(np.asarray(episode_start, np.bool_), (len(glimpse),))
-            hidden = hidden * torch.from_numpy(~begun).to(self.device)[:, None]
-        output, hidden = self.step({"glimpse": glimpse, "location": location}, hidden)
+            goes_on = torch.from_numpy(~begun).to(self.device)[:, None]
+            parts = tuple(part * goes_on for part in parts)
+        output, parts = self.step({"glimpse": glimpse, "location": location}, parts)
         action = self.act(output, deterministic, sample_choice=True)
         locations = action.location.clamp(-1, 1).cpu().numpy()
         choices = action.choice.cpu().numpy()
-        next_state = hidden.cpu().numpy()
+        next_state = tuple(part.cpu().numpy() for part in parts)
         if single:
             return (locations[0], int(choices[0])), next_state
         return (locations, choices), next_state

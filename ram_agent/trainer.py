@@ -177,10 +177,11 @@ class Trainer:
             name: sum(part.metrics[name] for part in parts) / len(parts)
             for name in parts[0].metrics
         }
-        gradients = [
-            torch.stack(of_parts).mean(0)
-            for of_parts in zip(*(part.gradients for part in parts), strict=True)
-        ]
+        gradients = parts[0].gradients
+        for part in parts[1:]:
+            torch._foreach_add_(gradients, part.gradients)
+        if len(parts) > 1:
+            torch._foreach_div_(gradients, len(parts))
         self.ranks.average_(gradients)
         metrics = self.ranks.average(metrics)
         for parameter, gradient in zip(self._parameters, gradients, strict=True):

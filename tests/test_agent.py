@@ -107,7 +107,7 @@ def test_shapes_of_a_step() -> None:
     assert output.location_mean.shape == (7, 2)
     assert output.choice_logits.shape == (7, 5)
     assert output.baseline.shape == (7,)
-    assert state.shape == (7, 32)
+    assert [part.shape for part in state] == [(7, 32)]
 
 
 def test_what_was_seen_before_matters() -> None:
@@ -227,7 +227,7 @@ def test_predict_acts_as_step_and_act() -> None:
     output, next_state = agent.step(glimpses(6), agent.initial_state(6))
     assert np.array_equal(locations, output.location_mean.detach().numpy())
     assert np.array_equal(choices, output.choice_logits.argmax(1).numpy())
-    assert np.array_equal(state, next_state.detach().numpy())
+    assert np.array_equal(state, [part.detach().numpy() for part in next_state])
 
 
 def test_predict_draws_unless_told_not_to() -> None:
@@ -238,22 +238,24 @@ def test_predict_draws_unless_told_not_to() -> None:
     assert 0.08 < (drawn - means)[np.abs(means) < 0.5].std() < 0.12  # location_std is 0.1
 
 
-def test_episode_start_forgets_in_its_rows() -> None:
-    agent = make_agent()
+@pytest.mark.parametrize("core", ["rectifier", "lstm"])
+def test_episode_start_forgets_in_its_rows(core: str) -> None:
+    agent = make_agent(core=core)
     _, state = agent.predict(glimpses(3, seed=1))
     now = glimpses(3, seed=2)
     begun = np.array([False, True, False])
     _, partly = agent.predict(now, state, episode_start=begun)
     _, forgotten = agent.predict(now)
     _, remembered = agent.predict(now, state)
-    assert np.array_equal(partly[1], forgotten[1])
-    assert np.array_equal(partly[[0, 2]], remembered[[0, 2]])
-    assert not np.allclose(forgotten, remembered)
     # one bool for one environment, or for all
-    _, alone = agent.predict(row(now, 0), state[:1], episode_start=True)
+    _, alone = agent.predict(row(now, 0), tuple(part[:1] for part in state), episode_start=True)
     _, everywhere = agent.predict(now, state, episode_start=True)
-    assert np.allclose(alone[0], forgotten[0], atol=1e-6)
-    assert np.array_equal(everywhere, forgotten)
+    for part in range(len(state)):
+        assert np.array_equal(partly[part][1], forgotten[part][1])
+        assert np.array_equal(partly[part][[0, 2]], remembered[part][[0, 2]])
+        assert not np.allclose(forgotten[part], remembered[part])
+        assert np.allclose(alone[part][0], forgotten[part][0], atol=1e-6)
+        assert np.array_equal(everywhere[part], forgotten[part])
 
 
 def test_predict_refuses_glimpses_of_another_shape() -> None:
@@ -287,7 +289,7 @@ def test_plays_a_vector_environment() -> None:
     assert action in envs.action_space
     observation, _, _, _, _ = envs.step(action)
     assert np.array_equal(observation["location"], action[0])
-    assert state.shape == (4, 256)
+    assert [part.shape for part in state] == [(4, 256)]
 
 
 def test_scales_of_colour_have_three_channels() -> None:

@@ -72,9 +72,9 @@ def test_a_loaded_agent_plays_as_the_saved_one(tmp_path: Path, ending: str) -> N
         "location": rng.random((5, 2), np.float32),
     }
     outputs = [player.step(observation, player.initial_state(5)) for player in (agent, loaded)]
-    for mine, theirs in zip(outputs[0][0], outputs[1][0], strict=True):
-        assert torch.equal(mine, theirs)
-    assert torch.equal(outputs[0][1], outputs[1][1])
+    (mine, my_state), (theirs, their_state) = outputs
+    for one, other in zip((*mine, *my_state), (*theirs, *their_state), strict=True):
+        assert torch.equal(one, other)
     assert loaded.location_std.item() == 0.0625
     assert loaded.observation_space == agent.observation_space
     assert loaded.action_space == agent.action_space

@@ -14,6 +14,7 @@ import ram_envs
 from ram_agent.agent import AgentOutput, RAMAgent
 from ram_agent.config import AgentConfig
 from ram_agent.evaluation import EarlyAnswers, Evaluation, answer_early, evaluate
+from ram_agent.networks import State
 
 # 12 images, each of one brightness that tells its class; 5 are of class 0.
 LABELS = np.array([0, 1, 2, 0, 1, 2, 0, 1, 2, 0, 1, 0])
@@ -60,12 +61,12 @@ class ScriptedAgent(RAMAgent):
         super().__init__(envs.single_observation_space, envs.single_action_space, config)
         self.awake = awake
 
-    def step(self, observation: Any, state: torch.Tensor) -> tuple[AgentOutput, torch.Tensor]:
+    def step(self, observation: Any, state: State) -> tuple[AgentOutput, State]:
         output, _ = super().step(observation, state)
-        state = state + 1  # glimpses so far
+        num_glimpses = state[0] + 1
         brightness = torch.from_numpy(observation["glimpse"]).amax((1, 2, 3)) * 255
-        said = ((brightness - 40) / 80).round().long() * (state[:, 0] >= self.awake)
-        return output._replace(choice_logits=torch.eye(3)[said]), state
+        said = ((brightness - 40) / 80).round().long() * (num_glimpses[:, 0] >= self.awake)
+        return output._replace(choice_logits=torch.eye(3)[said]), (num_glimpses,)
 
 
 def test_an_agent_that_knows_makes_no_error() -> None:
