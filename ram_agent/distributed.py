@@ -84,24 +84,23 @@ class Ranks:
         value: T = torch.load(io.BytesIO(content[0]), map_location="cpu", weights_only=True)
         return value
 
-    def average_(self, tensors: Sequence[Tensor]) -> None:
-        """Put the mean over all ranks in place of each tensor."""
+    def average_tensors(self, tensors: Sequence[Tensor]) -> Sequence[Tensor]:
+        """The mean over all ranks of each tensor."""
         if self.size == 1:
-            return
+            return tensors
         flat = torch.cat([tensor.flatten() for tensor in tensors]).to(self.device)
         self._call(dist.all_reduce, flat, group=self.group)
         flat /= self.size
-        sizes = [tensor.numel() for tensor in tensors]
-        for tensor, mean in zip(tensors, torch.split(flat, sizes), strict=True):
-            tensor.copy_(mean.view_as(tensor))
+        means = torch.split(flat, [tensor.numel() for tensor in tensors])
+        return [mean.view_as(tensor) for mean, tensor in zip(means, tensors, strict=True)]
 
     def average(self, metrics: dict[str, float]) -> dict[str, float]:
         """The means of all ranks' metrics."""
         if self.size == 1:
             return metrics
         values = torch.tensor(list(metrics.values()), dtype=torch.float64)
-        self.average_([values])
-        return dict(zip(metrics, values.tolist(), strict=True))
+        (means,) = self.average_tensors([values])
+        return dict(zip(metrics, means.tolist(), strict=True))
 
     def any(self, flag: bool) -> bool:
         """Whether any rank says so."""

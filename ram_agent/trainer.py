@@ -177,12 +177,12 @@ class Trainer:
             name: sum(part.metrics[name] for part in parts) / len(parts)
             for name in parts[0].metrics
         }
-        gradients = parts[0].gradients
+        sums = parts[0].gradients
         for part in parts[1:]:
-            torch._foreach_add_(gradients, part.gradients)
+            sums = torch._foreach_add(sums, part.gradients)
         if len(parts) > 1:
-            torch._foreach_div_(gradients, len(parts))
-        self.ranks.average_(gradients)
+            torch._foreach_div_(sums, len(parts))
+        gradients = self.ranks.average_tensors(sums)
         metrics = self.ranks.average(metrics)
         for parameter, gradient in zip(self._parameters, gradients, strict=True):
             parameter.grad = gradient

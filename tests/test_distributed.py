@@ -191,8 +191,7 @@ def test_a_process_alone_tells_nobody() -> None:
     assert ranks.from_first(lambda: "made") == "made"
     assert ranks.average({"loss": 0.1}) == {"loss": 0.1}
     assert [ranks.any(flag) for flag in (False, True)] == [False, True]
-    tensor = torch.ones(2)
-    ranks.average_([tensor])
+    (tensor,) = ranks.average_tensors([torch.ones(2)])
     assert tensor.tolist() == [1, 1]
 
 
@@ -213,9 +212,8 @@ def test_averages_over_ranks(monkeypatch: pytest.MonkeyPatch) -> None:
         flat += 3 * torch.arange(len(flat))
 
     monkeypatch.setattr(dist, "all_reduce", add_others)
-    tensors = [torch.ones(1, 2), torch.ones(2)]
-    Ranks(0, 2).average_(tensors)
-    assert [tensor.tolist() for tensor in tensors] == [[[0.5, 2]], [3.5, 5]]
+    means = Ranks(0, 2).average_tensors([torch.ones(1, 2), torch.ones(2)])
+    assert [mean.tolist() for mean in means] == [[[0.5, 2]], [3.5, 5]]
     assert Ranks(0, 2).average({"loss": 1, "pay": 2}) == {"loss": 0.5, "pay": 2.5}
 
 
