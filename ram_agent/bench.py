@@ -15,6 +15,7 @@ import tracemalloc
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, NamedTuple
 
 import gymnasium as gym
@@ -77,7 +78,7 @@ class Bench:
     """How often each is taken; the best counts."""
 
     peers: bool = False
-    """Measure other projects too, those of ap_gym, envpool and bsuite that are installed."""
+    """Measure other projects too, those of ap_gym, oculr, envpool and bsuite that are installed."""
 
     save: Path | None = None
     """Write the figures to this JSON file."""
@@ -537,11 +538,16 @@ def _device_matmul_rate(device: torch.device, dtype: str, seconds: float) -> flo
 def peer_probes() -> list[Probe]:
     """Those that are installed; says which are not."""
     probes = []
-    for name, make in {"ap_gym": _ap_gym, "envpool": _envpool, "bsuite": _bsuite}.items():
+    for make, how in {
+        _ap_gym: "pip install ap_gym",
+        _oculr: "clone github.com/pkuderov/oculr, since the package of that name is another",
+        _envpool: "pip install envpool",
+        _bsuite: "pip install bsuite",
+    }.items():
         try:
             probes.append(make())
         except ImportError as error:
-            print(f"{name} is not measured ({error}): pip install {name}")
+            print(f"{make.__name__[1:]} is not measured ({error}): {how}")
     return probes
 
 
@@ -551,6 +557,22 @@ def _ap_gym() -> Probe:
     envs = gym.make_vec("CircleSquare-v0", num_envs=128)
     name = "ap_gym CircleSquare-v0, 5 × 5 of 28 × 28, vector × 128"
     return Probe(name, "env-steps/s", lambda seconds: step_many(envs, seconds))
+
+
+def _oculr() -> Probe:
+    from oculr.env import ImageEnvironment
+
+    images = SimpleNamespace(images=np.zeros((10_000, 28 * 28)), targets=np.zeros(10_000, int))
+    dataset = SimpleNamespace(n_classes=10, image_shape=(1, 28, 28), train=images)
+    envs = ImageEnvironment(dataset, num_envs=128, obs_hw_shape=8, max_time_steps=6)
+    envs.reset()
+    actions = np.random.default_rng(0).integers(0, [1, 10, 21, 21], (16, 128, 4))
+    actions[..., 0] = 1  # to look elsewhere
+
+    def rate(seconds: float) -> float:
+        return 128 * calls_per_second(lambda step: envs.step(actions[step % 16]), seconds)
+
+    return Probe("oculr, 8 × 8 of 28 × 28, one scale, vector × 128", "env-steps/s", rate)
 
 
 def _envpool() -> Probe:

@@ -198,17 +198,18 @@ def test_bad_settings(arguments: str, message: str, capsys: pytest.CaptureFixtur
 def test_peers_that_are_missing_are_named(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setitem(sys.modules, "ap_gym", None)
-    monkeypatch.setitem(sys.modules, "envpool", None)
+    for name in ("ap_gym", "oculr", "envpool"):
+        monkeypatch.setitem(sys.modules, name, None)
     for name in ("bsuite", "bsuite.environments", "bsuite.environments.catch"):
         monkeypatch.setitem(sys.modules, name, ModuleType(name))
     sys.modules["bsuite.environments.catch"].Catch = FakeCatch  # type: ignore[attr-defined]
     (probe,) = peer_probes()
     assert probe.name == "bsuite Catch, the whole 10 × 5 screen, single"
     assert probe.measure(0.001) > 0
-    for line, name in zip(capsys.readouterr().out.splitlines(), ("ap_gym", "envpool"), strict=True):
+    ways = {"ap_gym": "pip install ap_gym", "oculr": "clone ", "envpool": "pip install envpool"}
+    for line, (name, way) in zip(capsys.readouterr().out.splitlines(), ways.items(), strict=True):
         assert line.startswith(f"{name} is not measured (")
-        assert line.endswith(f"): pip install {name}")
+        assert f"): {way}" in line
 
 
 class FakeCatch:
