@@ -10,7 +10,8 @@ import numpy.typing as npt
 from gymnasium import spaces
 from gymnasium.error import ResetNeeded
 
-from ram_envs.checks import check_retina_suits, checked_initial_location
+from ram_envs.arrays import arange
+from ram_envs.checks import all_true, check_retina_suits, checked_initial_location
 from ram_envs.random import Streams, UInt64Array, combine_keys, key_from_seed
 from ram_envs.retina import Retina, pixel_edges
 from ram_envs.source import read_rows
@@ -120,9 +121,10 @@ class GlimpseBatch(Generic[State]):
         Returns rewards and terminations, both (n,).
         """
         outcome = self.task.advance(self.state, rows, choices)
-        self.locations[rows] = locations
-        self._steps[rows] += 1
-        self.running[rows] = ~outcome.terminations
+        places = rows if len(rows) < self.num_envs else slice(None)  # quicker, for all
+        self.locations[places] = locations
+        self._steps[places] += 1
+        self.running[places] = ~outcome.terminations
         if self._trails is not None:
             for row, choice, reward in zip(rows, choices, outcome.rewards, strict=True):
                 self._trails[row].act(int(choice), float(reward), bool(self.running[row]))
@@ -157,7 +159,7 @@ class GlimpseBatch(Generic[State]):
         infos: Infos = {}
         for key, (values, present) in self.task.infos(self.state).items():
             present = present.copy() if mask is None else present & mask
-            if present.all():
+            if all_true(present):
                 infos[key], infos[f"_{key}"] = values.copy(), present
             elif present.any():
                 held = np.zeros_like(values)
@@ -191,7 +193,8 @@ class GlimpseBatch(Generic[State]):
 def episode_streams(keys: UInt64Array, episodes: npt.ArrayLike) -> tuple[Streams, Streams]:
     """What an episode's first location, and what its task is drawn from."""
     episode_keys = combine_keys(keys, episodes)
-    return Streams(combine_keys(episode_keys, 0)), Streams(combine_keys(episode_keys, 1))
+    gaze_keys, task_keys = combine_keys(episode_keys, arange(2, episode_keys)[:, None])
+    return Streams(gaze_keys), Streams(task_keys)
 
 
 class _Trail:

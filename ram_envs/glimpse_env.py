@@ -18,6 +18,7 @@ from gymnasium.vector import AutoresetMode
 from gymnasium.vector.utils import batch_space
 
 from ram_envs.checks import (
+    all_true,
     check_render_mode,
     check_running,
     checked_autoreset_mode,
@@ -219,7 +220,7 @@ class GlimpseVectorEnv(gym.vector.VectorEnv[Observation, Any, npt.NDArray[Any]])
         running = self.batch.running
         rows, reset_rows = self._all_rows, self._all_rows[:0]
         told: Rows | slice = slice(None)  # the rows as an index, which copies nothing for all
-        if not running.all():
+        if not all_true(running):
             rows, reset_rows = np.flatnonzero(running), np.flatnonzero(~running)
             told = rows
         locations, choices = checked_pair(actions)

@@ -20,6 +20,7 @@ their device without waiting for it.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -44,9 +45,11 @@ class Padded:
 
     pixels  (B, C, H + w, W + w) uint8, where w is the widest patch's width; an image's top left
             is at (⌊w/2⌋, ⌊w/2⌋), so that the window at the pixel edge (x, y) starts at (y, x).
+    starts  (B, C), where in them each plane begins
     """
 
     pixels: npt.NDArray[np.uint8]
+    starts: npt.NDArray[np.int64]
     image_shape: tuple[int, ...]
 
 
@@ -109,8 +112,9 @@ class Retina:
         """Room for `num_images` images of shape (H, W) or (H, W, C), all black."""
         height, width, channels = (*image_shape, 1)[:3]
         more = self.patch_widths[-1]
-        shape = (num_images, channels, height + more, width + more)
-        return Padded(np.zeros(shape, np.uint8), tuple(image_shape))
+        planes, size = (num_images, channels), (height + more, width + more)
+        starts = math.prod(size) * np.arange(math.prod(planes)).reshape(planes)
+        return Padded(np.zeros((*planes, *size), np.uint8), starts, tuple(image_shape))
 
     def fill(
         self,
@@ -127,10 +131,9 @@ class Retina:
 
     def look(self, padded: Padded, locations: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
         """Glimpses (B, K · C, G, G) of the images laid out in `padded` at `locations` (B, 2)."""
-        batch, channels, height, width = padded.pixels.shape
+        batch, channels, _, width = padded.pixels.shape
         x, y = pixel_edges(locations, *padded.image_shape[:2]).T
-        planes = np.arange(batch * channels).reshape(batch, channels)
-        starts = planes * (height * width) + (y * width + x)[:, None]
+        starts = padded.starts + (y * width + x)[:, None]
         widest = self.patch_widths[-1]
 
         def cut(part: slice) -> npt.NDArray[np.uint8]:
@@ -261,7 +264,7 @@ def pixel_edges(
         np.maximum(scaled, -1, out=scaled)
         np.minimum(scaled, 1, out=scaled)
         scaled += 1
-        scaled *= (width / 2, height / 2)
+        scaled *= width / 2 if width == height else (width / 2, height / 2)
     scaled += 0.5
     # which rounds down, there being nothing negative
     edges: npt.NDArray[np.int64] = cast(scaled, "int64")
