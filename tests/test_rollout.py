@@ -167,7 +167,7 @@ def test_each_glimpse_is_taken_where_the_agent_said_and_seen_once(
     seen, states = [], []
     step = agent.step
 
-    def watched_step(observation: Any, state: torch.Tensor) -> Any:
+    def watched_step(observation: Any, state: Any) -> Any:
         output, next_state = step(observation, state)
         seen.append(observation)
         states.append((state, next_state))
@@ -178,7 +178,7 @@ def test_each_glimpse_is_taken_where_the_agent_said_and_seen_once(
     # The agent sees reset's glimpse and those of all steps but the last.
     assert len(seen) == 3
     assert all(given is shown for given, shown in zip(seen, envs.observations[:3], strict=True))
-    assert not states[0][0].any()
+    assert not any(part.any() for part in states[0][0])
     assert all(states[t + 1][0] is states[t][1] for t in range(2))
     for t, (locations, choices) in enumerate(envs.actions):
         assert np.abs(locations).max() > 1
