@@ -6,6 +6,7 @@ Each is taken, or refused in words, in little memory; `tools/fuzz.py` looks for 
 from __future__ import annotations
 
 import io
+import json
 import math
 import os
 import random
@@ -20,6 +21,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 pytest.importorskip("PIL", reason="Pillow is not installed")
+import fuzz
 import fuzz_mutations
 import fuzz_targets
 from fuzz_targets import MOST_WORDS, TARGETS, Fault, attempt, check_input, pack
@@ -137,6 +139,16 @@ def test_a_changed_file_is_of_the_same_format() -> None:
         except (zipfile.BadZipFile, NotImplementedError):  # an unknown way to compress
             pass  # some are to be damaged; most are counted
     assert read > 60
+
+
+def test_the_figures_of_several_runs_add_up(tmp_path: Path) -> None:
+    path = tmp_path / "fuzz.json"
+    fuzz.save(path, {"target": "idx", "inputs": 300, "failure": None})
+    fuzz.save(path, {"target": "npz", "inputs": 20, "failure": "runs/a/npz-crash-1"})
+    found = json.loads(path.read_text(encoding="utf-8"))
+    assert found["inputs"] == 320
+    assert [run["failure"] for run in found["runs"]] == [None, "npz-crash-1"]  # no path of ours
+    assert all({"command", "commit", "machine"} <= run.keys() for run in found["runs"])
 
 
 def test_the_command(tmp_path: Path) -> None:
