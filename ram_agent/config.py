@@ -155,6 +155,11 @@ class TrainConfig:
     baseline_weight: float = 1.0
     """Weight of the baseline's loss."""
 
+    distortion: float = 0.0
+    """How much training images are turned, stretched, slanted and shifted at random, by the
+    environment's keyword of that name. It helps long trainings where canvases are not drawn afresh;
+    1 is much for digits."""
+
     validate_every: int = 150_000
     """Episodes between two validations; at least one epoch."""
 
@@ -180,6 +185,7 @@ class TrainConfig:
             "head_warmup",
             "entropy_weight",
             "baseline_weight",
+            "distortion",
         )
         for name in ("seed", "warmup_updates", *weights):
             if not 0 <= getattr(self, name) < math.inf:

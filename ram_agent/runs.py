@@ -40,7 +40,9 @@ def describe_run(
     device: torch.device | str = "cpu",
 ) -> dict[str, Any]:
     """config.json of a new run; the data set in it is the one that was really found."""
-    keywords = with_found_dataset(env_id, keywords)
+    in_training = _only_in_training(training)
+    with_found = with_found_dataset(env_id, {**keywords, **in_training})
+    keywords = {key: value for key, value in with_found.items() if key not in in_training}
     return {
         "env_id": env_id,
         "env_kwargs": keywords,
@@ -60,6 +62,11 @@ def with_found_dataset(env_id: str, keywords: dict[str, Any]) -> dict[str, Any]:
     return {**keywords, "dataset": env.dataset_name}  # type: ignore[attr-defined]
 
 
+def _only_in_training(config: TrainConfig) -> dict[str, Any]:
+    """Keywords of the environments that an agent is trained in, beside those of all splits."""
+    return {"distortion": config.distortion} if config.distortion else {}
+
+
 def make_trainer(
     run: dict[str, Any],
     folder: RunFolder | None,
@@ -74,8 +81,9 @@ def make_trainer(
     config = config_from_json(TrainConfig, run["training"])
     env_id, keywords = run["env_id"], run["env_kwargs"]
     part_size, num_parts = config.batch_size // config.parts, config.parts // ranks.size
+    in_training = {**keywords, **_only_in_training(config)}
     train_envs = [
-        place_split(device, env_id, part_size, "train", **keywords) for _ in range(num_parts)
+        place_split(device, env_id, part_size, "train", **in_training) for _ in range(num_parts)
     ]
     validation_envs = place_split(device, env_id, EVALUATION_ENVS, "validation", **keywords)
     torch.manual_seed(config.seed)

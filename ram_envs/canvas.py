@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ram_envs.arrays import arange, is_tensor, minimum, zeros
+from ram_envs.distortion import Distortion
 from ram_envs.lines import window_index
 from ram_envs.random import Streams
 
@@ -32,6 +33,7 @@ class Canvas:
         image_shape: (h, w[, C]) of the images placed on it.
         num_clutter: how many pieces; 0 for none.
         clutter_size: side of a piece in pixels; at most h and w.
+        distortion: bends each image, but not the pieces, before it is placed; None for none.
 
     Raises:
         ValueError: if an image does not fit the canvas, or a piece the image.
@@ -41,6 +43,7 @@ class Canvas:
     image_shape: tuple[int, ...]
     num_clutter: int = 0
     clutter_size: int = 8
+    distortion: Distortion | None = None
 
     def __post_init__(self) -> None:
         if self.shape[0] < self.image_shape[0] or self.shape[1] < self.image_shape[1]:
@@ -62,7 +65,8 @@ class Canvas:
     @property
     def is_image(self) -> bool:
         """Whether every canvas is just its image, so that nothing needs to be drawn."""
-        return self.shape == self.image_shape and self.num_clutter == 0
+        is_bare = self.num_clutter == 0 and self.distortion is None
+        return is_bare and self.shape == self.image_shape
 
     @property
     def key(self) -> str:
@@ -81,7 +85,8 @@ class Canvas:
         Args:
             images: (N, h, w[, C]), all images of the split; clutter is cut from any of them.
             rows: (B,), which of them lies on each canvas.
-            streams: B streams; each canvas takes 5 · num_clutter + 2 draws from its own.
+            streams: B streams; each canvas takes 5 · num_clutter + 2 draws from its own, and 6
+                more where images are distorted.
 
         All three are arrays, or all three tensors.
 
@@ -90,7 +95,10 @@ class Canvas:
         """
         pieces = self.cut_pieces(images, streams)
         places = streams.integers(*(self.rooms + 1).flat)
-        return self.add_up(pieces, images[rows], places.reshape(len(rows), -1, 2))
+        shown = images[rows]
+        if self.distortion is not None:
+            shown = self.distortion.draw(shown, streams)
+        return self.add_up(pieces, shown, places.reshape(len(rows), -1, 2))
 
     @property
     def rooms(self) -> npt.NDArray[np.int64]:

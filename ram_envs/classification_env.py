@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
@@ -13,6 +14,7 @@ from ram_envs.canvas import Canvas
 from ram_envs.checks import call_checked
 from ram_envs.classification import Classification, ImageClassification
 from ram_envs.datasets import ImageDataset, Split, load_dataset
+from ram_envs.distortion import Distortion
 from ram_envs.glimpse_env import GlimpseEnv, GlimpseVectorEnv
 from ram_envs.retina import Retina
 
@@ -28,10 +30,14 @@ def make_classification(
     canvas_size: int | Sequence[int] | None = None,
     num_clutter: int = 0,
     clutter_size: int = 8,
+    distortion: float = 0.0,
 ) -> tuple[ImageClassification, Retina]:
     """The task and the retina that the keywords of `ClassificationEnv` describe."""
     images = load_dataset(dataset, split)
     canvas = make_canvas(images, canvas_size, num_clutter, clutter_size)
+    bent = Distortion(distortion)
+    if bent.strength and split == "train":
+        canvas = dataclasses.replace(canvas, distortion=bent)
     task = ImageClassification(images, canvas, num_glimpses, fixed_canvases=split != "train")
     return task, Retina(glimpse_size, num_scales)
 
@@ -96,6 +102,9 @@ class ClassificationEnv(GlimpseEnv):
     - `glimpse_size=8`, `num_scales=1`: G and K, the retina.
     - `canvas_size=None`: a side or (height, width) in pixels; None for the image's own size.
     - `num_clutter=0`, `clutter_size=8`: how many pieces, and their side in pixels.
+    - `distortion=0.0`: how much training images are turned, stretched, slanted and shifted at
+      random, each time anew; 1 is much for digits, 0 not at all (`ram_envs.distortion`). Images of
+      validation and test never are.
     - `initial_location=None`: (x, y) of the first glimpse; None for uniformly random.
     - `render_mode=None`: "rgb_array" or "human" (needs pygame: `pip install "ram-gym[play]"`).
     - `autoreset_mode` (vector only): as in Gymnasium; NEXT_STEP is the default.

@@ -21,6 +21,8 @@ import ram_agent
 import ram_envs.rendering
 from ram_agent.checkpoint import RunFolder, load_agent
 from ram_agent.cli import main
+from ram_agent.runs import make_trainer
+from ram_envs.distortion import Distortion
 
 # 41 updates are an epoch of the 1,297 training digits; two glimpses.
 TINY = ["RAMMNIST-v0", "--dataset", "digits", "--num-glimpses", "2", "--batch-size", "32"]
@@ -88,6 +90,26 @@ def test_train_leaves_all_that_is_needed(run: Path) -> None:
     with Image.open(run / "fixations.png") as picture:
         assert picture.format == "PNG"
         assert picture.width == 1536
+
+
+def test_only_training_is_distorted(tmp_path: Path) -> None:
+    settings = [*BRIEF, "--distortion", "0.5", "--hidden-size", "8"]
+    main(["train", *settings, "--out", str(tmp_path / "run")])
+    config = RunFolder(tmp_path / "run").read_config()
+    assert config["training"]["distortion"] == 0.5
+    assert config["env_kwargs"] == {"dataset": "digits", "num_glimpses": 2}
+    trainer = make_trainer(config, None)
+    for envs in trainer.train_envs:
+        assert envs.batch.task.canvas.distortion == Distortion(0.5)  # type: ignore[attr-defined]
+    validation = trainer.validation_envs.batch.task  # type: ignore[attr-defined]
+    assert validation.canvas.distortion is None
+
+
+def test_a_game_has_nothing_to_distort(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out = tmp_path / "run"
+    said = fail(capsys, "train", "RAMCatch-v0", "--distortion", "1", "--out", str(out))
+    assert "RAMCatch-v0 cannot be made with {'distortion': 1.0}: " in said
+    assert not out.exists()
 
 
 def test_train_says_how_it_goes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -101,6 +101,13 @@ def test_the_episodes_of_the_vector_environment(env_id: str, split: str) -> None
         assert rewards[[0, 2, 4]].tolist() == [1, 1, 1]
 
 
+def test_distorted_images() -> None:
+    envs = make_envs("RAMMNIST-v0", num_envs=30, distortion=1.0)
+    on_device = DeviceVectorEnv(envs, DEVICE)
+    assert_same(on_device.reset(seed=4)[0], envs.reset(seed=4)[0])
+    assert np.array_equal(on_device.canvases.cpu().numpy(), envs.canvases)
+
+
 def test_images_in_colour_from_a_first_location() -> None:
     images = np.random.default_rng(0).integers(0, 256, (6, 9, 7, 3), np.uint8)[:, :, ::-1]
     dataset = ram_envs.ImageDataset(images, np.arange(6))
