@@ -24,6 +24,7 @@ from ram_agent.provenance import provenance
 from ram_agent.runs import (
     EVALUATION_ENVS,
     name_env,
+    only_in_training,
     place_split,
     print_progress,
     with_found_dataset,
@@ -44,6 +45,7 @@ class ControlConfig:
     weight_decay: float = 1e-4
     validate_every: int = 50_000  # canvases; at least one epoch
     patience: int = 40  # validations without a new best
+    distortion: float = 0.0  # of training images, as RAM's
 
     def __post_init__(self) -> None:
         if self.network not in NETWORKS:
@@ -121,7 +123,8 @@ class ControlTrainer:
         self.config = config = ControlConfig(**run["training"])
         self.folder = folder
         make = functools.partial(place_split, self.device, run["env_id"], **run["env_kwargs"])
-        self.train_envs = make(num_envs=config.batch_size, split="train")
+        in_training = only_in_training(config.distortion)
+        self.train_envs = make(num_envs=config.batch_size, split="train", **in_training)
         self.validation_envs = make(num_envs=EVALUATION_ENVS, split="validation")
         torch.manual_seed(config.seed)
         height, width = self.train_envs.unwrapped.canvases.shape[1:3]  # type: ignore[attr-defined]

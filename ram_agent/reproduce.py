@@ -211,7 +211,7 @@ def _trained_ram(command: Reproduce, name: str, entry: Ram, seed: int) -> dict[s
     train_config = dataclasses.replace(train_config, **changes)
     keywords: dict[str, Any] = {}
     if env_id in CLASSIFICATION:
-        keywords = {"dataset": command.run_dataset, "num_glimpses": entry.num_glimpses}
+        keywords = {"dataset": command.run_dataset, **entry.keywords}
     run = describe_run(env_id, keywords, "default", agent_config, train_config, command.device)
 
     def train(folder: RunFolder) -> None:
@@ -222,6 +222,7 @@ def _trained_ram(command: Reproduce, name: str, entry: Ram, seed: int) -> dict[s
         show_trained(trainer, folder)
 
     kind = f"{entry.num_glimpses}-glimpses-" if entry.num_glimpses else ""
+    kind += "middle-" * entry.begins_in_middle
     path = _folder(command, name, run["dataset"], f"{kind}seed-{seed}")
     evaluation = finish_run(path, run, train)
     passed = _seconds_to_pass(RunFolder(path).read_metrics(), entry.reported.nips_error)
@@ -236,10 +237,15 @@ def _seconds_to_pass(metrics: Sequence[dict[str, Any]], figure: float | None) ->
 
 def _trained_control(command: Reproduce, name: str, entry: Control, seed: int) -> dict[str, Any]:
     env_id = TABLES[name].env_id
-    episodes = command.run_episodes
-    if episodes is None:
-        episodes = TABLES[name].training["episodes"]  # of RAM
-    config = ControlConfig(entry.network, seed, math.ceil(entry.share * episodes))
+    training = dict(TABLES[name].training)  # of RAM
+    if command.run_episodes is not None:
+        training = {"episodes": command.run_episodes}
+    config = ControlConfig(
+        entry.network,
+        seed,
+        math.ceil(entry.share * training["episodes"]),
+        distortion=training.get("distortion", 0.0),
+    )
     run = describe_control(env_id, {"dataset": command.run_dataset}, config, command.device)
 
     def train(folder: RunFolder) -> None:

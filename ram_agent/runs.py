@@ -15,7 +15,7 @@ from tqdm import tqdm
 
 from ram_agent.agent import RAMAgent
 from ram_agent.checkpoint import RunFolder, load_agent
-from ram_agent.config import AgentConfig, TrainConfig, config_from_json
+from ram_agent.config import AgentConfig, TrainConfig, config_from_json, is_a
 from ram_agent.distributed import Ranks
 from ram_agent.evaluation import Evaluation, evaluate
 from ram_agent.provenance import provenance
@@ -40,7 +40,7 @@ def describe_run(
     device: torch.device | str = "cpu",
 ) -> dict[str, Any]:
     """config.json of a new run; the data set in it is the one that was really found."""
-    in_training = _only_in_training(training)
+    in_training = only_in_training(training.distortion)
     with_found = with_found_dataset(env_id, {**keywords, **in_training})
     keywords = {key: value for key, value in with_found.items() if key not in in_training}
     return {
@@ -62,9 +62,9 @@ def with_found_dataset(env_id: str, keywords: dict[str, Any]) -> dict[str, Any]:
     return {**keywords, "dataset": env.dataset_name}  # type: ignore[attr-defined]
 
 
-def _only_in_training(config: TrainConfig) -> dict[str, Any]:
+def only_in_training(distortion: float) -> dict[str, Any]:
     """Keywords of the environments that an agent is trained in, beside those of all splits."""
-    return {"distortion": config.distortion} if config.distortion else {}
+    return {"distortion": distortion} if distortion else {}
 
 
 def make_trainer(
@@ -81,7 +81,7 @@ def make_trainer(
     config = config_from_json(TrainConfig, run["training"])
     env_id, keywords = run["env_id"], run["env_kwargs"]
     part_size, num_parts = config.batch_size // config.parts, config.parts // ranks.size
-    in_training = {**keywords, **_only_in_training(config)}
+    in_training = {**keywords, **only_in_training(config.distortion)}
     train_envs = [
         place_split(device, env_id, part_size, "train", **in_training) for _ in range(num_parts)
     ]
@@ -157,12 +157,17 @@ def check_env(env_id: Any, keywords: Any, named: str | None = None) -> None:
             f"it is of the environment {given}: expected one that is registered, as "
             f"{', '.join(ENVS)} are. If you trust its module, name the id on the command line too."
         )
-    if not isinstance(keywords, dict) or not keywords.keys() <= {"dataset", *SIZES}:
+    known = ("dataset", "initial_location", *SIZES)
+    if not isinstance(keywords, dict) or not keywords.keys() <= {*known}:
         given = tame(repr(keywords), 200)
-        raise ValueError(f"env_kwargs are {given}: expected only dataset, {', '.join(SIZES)}.")
+        raise ValueError(f"env_kwargs are {given}: expected only {', '.join(known)}.")
     if not isinstance(keywords.get("dataset", ""), str):
         given = tame(repr(keywords["dataset"]), 100)
         raise ValueError(f"dataset={given}: expected a name or a path.")
+    location = keywords.get("initial_location", [0, 0])
+    if not (isinstance(location, list) and [is_a(part, float) for part in location] == [True] * 2):
+        given = tame(repr(location), 100)
+        raise ValueError(f"initial_location={given}: expected two numbers from -1 to 1.")
     for name in SIZES:
         size = keywords.get(name, 1)
         if type(size) is not int or not 0 < size <= MOST_PIXELS:

@@ -541,10 +541,17 @@ def change_json(path: Path, **changes: Any) -> None:
     [
         ("hostile:RAMMNIST-v0", {}, "environment 'hostile:RAMMNIST-v0': expected one that is reg"),
         (["RAMMNIST-v0"], {}, "environment ['RAMMNIST-v0']: expected one"),
-        ("RAMMNIST-v0", {"wrappers": []}, "expected only dataset, num_glimpses"),
+        ("RAMMNIST-v0", {"wrappers": []}, "expected only dataset, initial_location"),
         ("RAMMNIST-v0", {"dataset": 3}, "dataset=3: expected a name or a path"),
         ("RAMMNIST-v0", {"canvas_size": 10**9}, "canvas_size=1000000000: expected a whole number"),
         ("RAMMNIST-v0", {"num_scales": True}, "num_scales=True: expected"),
+        ("RAMMNIST-v0", {"initial_location": [0]}, "initial_location=[0]: expected two numbers"),
+        ("RAMMNIST-v0", {"initial_location": "0,0"}, "initial_location='0,0': expected two"),
+        (
+            "RAMMNIST-v0",
+            {"dataset": "digits", "initial_location": [0, 2]},
+            "initial_location=",
+        ),
         ("RAMMNIST-v0", None, "env_kwargs are None"),
     ],
 )

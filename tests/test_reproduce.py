@@ -28,9 +28,9 @@ from ram_envs.registration import CLASSIFICATION
 
 # Three updates of RAM, and as many canvases for the control.
 TINY = ["--quick", "--episodes", "600"]
-BRIEF = ["mnist", *TINY, "--num-glimpses", "2", "6", "--controls", "fc-64"]
+BRIEF = ["mnist", *TINY, "--num-glimpses", "4", "6", "--controls", "fc-64"]
 NAMES = [
-    "RAM, 2 glimpses",
+    "RAM, 4 glimpses",
     "RAM, 6 glimpses",
     "RAM, 6 glimpses, random gaze",
     "RAM, 6 glimpses, centre gaze",
@@ -83,7 +83,7 @@ def test_every_row_says_what_it_is_and_where_it_comes_from(done: Path) -> None:
     rows = read(done / "mnist.json")
     assert [row["name"] for row in rows] == NAMES
     assert [row["kind"] for row in rows] == ["ram", "ram", "control", "control", "control"]
-    assert [row["num_glimpses"] for row in rows] == [2, 6, 6, 6, None]
+    assert [row["num_glimpses"] for row in rows] == [4, 6, 6, 6, None]
     for row in rows:
         assert (row["env"], row["dataset"], row["quick"]) == ("RAMMNIST-v0", "digits", True)
         assert (row["passes"], row["seeds"]) == (1, [0])
@@ -107,11 +107,11 @@ def test_every_row_says_what_it_is_and_where_it_comes_from(done: Path) -> None:
 def test_runs_are_those_of_ram_train(done: Path) -> None:
     folders = done / "mnist" / "digits"
     assert sorted(path.name for path in folders.iterdir()) == [
-        "2-glimpses-seed-0",
+        "4-glimpses-seed-0",
         "6-glimpses-seed-0",
         "fc-64-seed-0",
     ]
-    run = folders / "2-glimpses-seed-0"
+    run = folders / "4-glimpses-seed-0"
     assert {"config.json", "best.safetensors", "evaluation.json"} <= {
         path.name for path in run.iterdir()
     }
@@ -134,7 +134,7 @@ def test_nothing_is_trained_or_measured_twice(
 
 def test_rows_of_other_commands_stay(copied: Path) -> None:
     before = read(copied / "mnist.json")
-    arguments = ["--num-glimpses", "2", "--seeds", "0", "7", "--runs", str(copied)]
+    arguments = ["--num-glimpses", "4", "--seeds", "0", "7", "--runs", str(copied)]
     main(["reproduce", "mnist", *TINY, *arguments])
     rows = read(copied / "mnist.json")
     assert rows[1:] == before[1:]
@@ -144,7 +144,7 @@ def test_rows_of_other_commands_stay(copied: Path) -> None:
     assert rows[0]["error_mean"] == pytest.approx(sum(errors) / 2, abs=1e-4)
     # the standard deviation of two numbers
     assert rows[0]["error_std"] == pytest.approx(abs(errors[0] - errors[1]) / 2**0.5, abs=1e-4)
-    assert rows[0]["command"].startswith("ram reproduce mnist --num-glimpses 2 --seeds 0 7 ")
+    assert rows[0]["command"].startswith("ram reproduce mnist --num-glimpses 4 --seeds 0 7 ")
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no SIGINT for one process")
@@ -162,12 +162,12 @@ def test_a_training_that_was_stopped_goes_on(
             os.kill(os.getpid(), signal.SIGINT)
         return metrics
 
-    arguments = ["reproduce", "mnist", *TINY, "--num-glimpses", "2", "--runs", str(tmp_path)]
+    arguments = ["reproduce", "mnist", *TINY, "--num-glimpses", "4", "--runs", str(tmp_path)]
     with monkeypatch.context() as patch:
         patch.setattr(Trainer, "train_one_update", update_and_interrupt)
         main(arguments)
     assert "Stopped. Go on: " in capsys.readouterr().out
-    path = tmp_path / "mnist" / "digits" / "2-glimpses-seed-0"
+    path = tmp_path / "mnist" / "digits" / "4-glimpses-seed-0"
     assert RunFolder(path).load_state()["update"] == 2
     assert not (path / "evaluation.json").exists()
     assert not (tmp_path / "mnist.json").exists()
@@ -205,11 +205,11 @@ def test_a_run_that_stopped_before_its_first_checkpoint_begins_again(
     copied: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     before = read(copied / "mnist.json")[0]
-    path = copied / "mnist" / "digits" / "2-glimpses-seed-0"
+    path = copied / "mnist" / "digits" / "4-glimpses-seed-0"
     for file in path.iterdir():
         if file.name != "config.json":
             file.unlink()
-    main(["reproduce", "mnist", *TINY, "--num-glimpses", "2", "--runs", str(copied)])
+    main(["reproduce", "mnist", *TINY, "--num-glimpses", "4", "--runs", str(copied)])
     assert f"{path}: begins" in capsys.readouterr().out
     assert read(copied / "mnist.json")[0]["error_mean"] == before["error_mean"]
     assert len(RunFolder(path).read_metrics()) == 1
@@ -348,8 +348,8 @@ def test_a_run_of_other_settings_is_not_taken_for_this_one(
     done: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     arguments = ["mnist", "--quick", "--episodes", "500", "--runs", done]
-    said = fail(capsys, *arguments, "--num-glimpses", "2")
-    assert "2-glimpses-seed-0 has episodes=600, and this command would train it with 500" in said
+    said = fail(capsys, *arguments, "--num-glimpses", "4")
+    assert "4-glimpses-seed-0 has episodes=600, and this command would train it with 500" in said
     said = fail(capsys, *arguments, "--controls", "fc-64")
     assert "fc-64-seed-0 has episodes=600, and this command would train it with 500" in said
 
@@ -544,18 +544,60 @@ def test_agents_are_of_the_default_preset(done: Path) -> None:
     assert config["training"] == dataclasses.asdict(dataclasses.replace(training, episodes=600))
 
 
+@pytest.mark.parametrize(
+    ("name", "settings"),
+    [
+        ("translated", {"batch_size": 2048, "learning_rate": 0.01}),
+        (
+            "mnist",
+            {
+                "batch_size": 512,
+                "learning_rate": 5e-3,
+                "weight_decay": 0.1,
+                "distortion": 1.0,
+            },
+        ),
+    ],
+)
 def test_what_is_published_is_trained_longer(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    name: str, settings: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(Trainer, "train_one_update", stop_at_once)
-    arguments = ["--dataset", "digits", "--num-glimpses", "2", "--runs", str(tmp_path)]
-    main(["reproduce", "mnist", *arguments])
-    config = RunFolder(tmp_path / "mnist" / "digits" / "2-glimpses-seed-0").read_config()
-    training = preset("default", "RAMMNIST-v0")[1]
+    arguments = ["--dataset", "digits", "--num-glimpses", "4", "--runs", str(tmp_path)]
+    main(["reproduce", name, *arguments])
+    config = RunFolder(tmp_path / name / "digits" / "4-glimpses-seed-0").read_config()
+    training = preset("default", TABLES[name].env_id)[1]
     assert config["training"] == dataclasses.asdict(
-        dataclasses.replace(training, episodes=6_000_000, batch_size=2048, learning_rate=0.01)
+        dataclasses.replace(training, episodes=6_000_000, **settings)
     )
 
 
-def stop_at_once(_: Trainer) -> None:
+def test_controls_are_distorted_as_ram_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ControlTrainer, "train_one_update", stop_at_once)
+    arguments = ["--dataset", "digits", "--controls", "cnn", "--runs", str(tmp_path)]
+    for name in ("mnist", "translated"):
+        main(["reproduce", name, *arguments])
+        config = RunFolder(tmp_path / name / "digits" / "cnn-seed-0").read_config()
+        assert config["training"]["episodes"] == 1_500_000
+        assert config["training"]["distortion"] == (1.0 if name == "mnist" else 0.0)
+        assert config["env_kwargs"] == {"dataset": "digits"}
+
+
+def test_rows_that_begin_in_the_middle(tmp_path: Path) -> None:
+    main(["reproduce", "mnist", *TINY, "--num-glimpses", "2", "--runs", str(tmp_path)])
+    rows = read(tmp_path / "mnist.json")
+    names = ["RAM, 2 glimpses", "RAM, 2 glimpses, the first in the middle"]
+    assert [row["name"] for row in rows] == names
+    assert [row["num_glimpses"] for row in rows] == [2, 2]
+    evaluation = RunFolder(tmp_path / "mnist" / "digits" / "2-glimpses-middle-seed-0")
+    keywords = {"dataset": "digits", "num_glimpses": 2, "initial_location": [0.0, 0.0]}
+    assert evaluation.read_config()["env_kwargs"] == keywords
+    for path in (tmp_path / "mnist" / "digits").iterdir():
+        main(["evaluate", str(path), "--save", str(tmp_path / "again.json")])
+        again = json.loads((tmp_path / "again.json").read_text())["results"]["learned gaze"]
+        (row,) = [row for row in rows if ("middle" in row["name"]) == ("middle" in path.name)]
+        assert again["error"] == row["error_mean"]
+
+
+def stop_at_once(_: Trainer | ControlTrainer) -> None:
     raise KeyboardInterrupt
