@@ -40,6 +40,7 @@ from ram_envs.files import appending, tame, unfinished, write_bytes, write_json
 
 FORMAT_VERSION = 1
 MOST_HEADER_BYTES = 2**20  # of a safetensors file; ours are below 2,000
+KINDS = {"F32": 4, "F16": 2}  # of weights, and the bytes of each
 MOST_VALUES = 2**20  # of a glimpse
 MOST_ROW_BYTES = 2**16  # of metrics
 # What the pickle of a state may name, and how it may not name anything.
@@ -91,6 +92,7 @@ def save_agent(
     path: str | Path,
     facts: dict[str, Any] | None = None,
     moment: dict[str, Any] | None = None,
+    half: bool = False,
 ) -> None:
     """Write `path`.safetensors, the weights, and beside it `path`.json, what they belong to.
 
@@ -100,6 +102,10 @@ def save_agent(
         facts: JSON values to keep with them: environment, data set, how they were trained.
         moment: those that change each time a training saves. They are kept in both files, so that
             they are right even where only one of the two was replaced.
+        half: keep 16 bits of each weight in place of 32, which is enough to look and to answer.
+
+    Raises:
+        ValueError: if a weight is too large for 16 bits.
     """
     stem = _stem(path)
     description = {
@@ -110,8 +116,12 @@ def save_agent(
         "num_choices": agent.num_choices,
         "facts": {**(facts or {}), **(moment or {})},
     }
+    dtype = torch.float16 if half else torch.float32
+    state = agent.state_dict()
+    tensors = {name: value.detach().to("cpu", dtype) for name, value in state.items()}
+    if half and not all(tensor.isfinite().all() for tensor in tensors.values()):
+        raise ValueError(f"a weight is above {torch.finfo(dtype).max:,.0f}: expected half=False.")
     write_json(_with_ending(stem, ".json"), description)
-    tensors = {name: value.detach().cpu() for name, value in agent.state_dict().items()}
     content = save_tensors(tensors, {MOMENT: json.dumps(moment)} if moment else None)
     write_bytes(_with_ending(stem, ".safetensors"), content)
 
@@ -190,11 +200,14 @@ def _check_header(path: Path, expected: dict[str, Tensor]) -> dict[str, Any]:
     if header.keys() != expected.keys():
         different = ", ".join(sorted(header.keys() ^ expected.keys()))
         raise ValueError(f"it has other tensors than expected: {different[:200]}.")
+    num_bytes = 8 + length
     for name, tensor in expected.items():
         kind, shape = header[name]["dtype"], header[name]["shape"]
-        if (kind, shape) != ("F32", list(tensor.shape)):
-            raise ValueError(f"{name} is {kind} {shape}: expected F32 {list(tensor.shape)}.")
-    num_bytes = 8 + length + sum(4 * tensor.numel() for tensor in expected.values())
+        if kind not in KINDS or shape != list(tensor.shape):
+            raise ValueError(
+                f"{name} is {kind} {shape}: expected {' or '.join(KINDS)} {list(tensor.shape)}."
+            )
+        num_bytes += KINDS[kind] * tensor.numel()
     if path.stat().st_size != num_bytes:
         raise ValueError(f"it is {path.stat().st_size:,} bytes long: expected {num_bytes:,}.")
     return moment

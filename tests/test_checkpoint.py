@@ -80,6 +80,32 @@ def test_a_loaded_agent_plays_as_the_saved_one(tmp_path: Path, ending: str) -> N
     assert loaded.action_space == agent.action_space
 
 
+def test_weights_of_16_bits_take_half_the_room_and_are_rounded(tmp_path: Path) -> None:
+    agent = make_agent()
+    agent.choice_head.weight.data[0, 0] = 1 + 2**-11 + 2**-20  # between 1 and 1 + 2^-10
+    save_agent(agent, tmp_path / "whole")
+    save_agent(agent, tmp_path / "half", {"seed": 3}, half=True)
+    sizes = [(tmp_path / f"{name}.safetensors").stat().st_size for name in ("whole", "half")]
+    number = sum(value.numel() for value in agent.state_dict().values())
+    assert sizes[0] - sizes[1] == pytest.approx(2 * number, abs=200)  # and a shorter header
+    loaded, facts = load_agent(tmp_path / "half")
+    assert facts == {"seed": 3}
+    assert loaded.choice_head.weight[0, 0].item() == 1 + 2**-10
+    for name, value in loaded.state_dict().items():
+        assert value.dtype == torch.float32
+        assert torch.allclose(value, agent.state_dict()[name], rtol=2**-11, atol=1e-6)
+
+
+def test_weights_too_large_for_16_bits_leave_what_was_there(tmp_path: Path) -> None:
+    agent = make_agent()
+    save_agent(agent, tmp_path / "agent", half=True)
+    before = {path: path.read_bytes() for path in tmp_path.iterdir()}
+    agent.choice_head.weight.data[0, 0] = 1e5
+    with pytest.raises(ValueError, match=r"a weight is above 65,504: expected half=False"):
+        save_agent(agent, tmp_path / "agent", {"seed": 4}, half=True)
+    assert {path: path.read_bytes() for path in tmp_path.iterdir()} == before
+
+
 def test_the_files_are_safetensors_and_json(tmp_path: Path) -> None:
     agent = make_agent()
     save_agent(agent, tmp_path / "agent", {"env_id": "RAMMNIST-v0"})

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import re
+import runpy
 from pathlib import Path
+from typing import Any
 
 import gymnasium as gym
 import pytest
@@ -72,3 +75,21 @@ def test_it_is_watched_without_mnist(tmp_path: Path) -> None:
 def test_an_unknown_name_lists_those_there_are() -> None:
     with pytest.raises(FileNotFoundError, match=r"'clutterd': expected one of .*cluttered-mnist-8"):
         RAMAgent.pretrained("clutterd")
+
+
+def test_a_run_is_packed_to_half_its_size(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = tmp_path / "run"
+    small = ["--dataset", "digits", "--hidden-size", "16", "--feature-size", "8"]
+    main(["train", "RAMMNIST-v0", *small, "--episodes", "512", "--out", str(run)])
+    tool: Any = runpy.run_path(str(Path(__file__).parent.parent / "tools" / "pack_agent.py"))
+    capsys.readouterr()
+    tool["main"]([str(run), "tiny", "--out", str(tmp_path)])
+    assert re.fullmatch(r"tiny: \d+\.\d\d % wrong, packed \d+\.\d\d %\n", capsys.readouterr().out)
+    (_, before), (_, after) = load_agent(run), load_agent(tmp_path / "tiny")
+    assert after == before
+    packed, whole = (
+        path.stat().st_size for path in (tmp_path / "tiny.safetensors", run / "best.safetensors")
+    )
+    assert packed < 0.6 * whole

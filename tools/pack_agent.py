@@ -1,0 +1,40 @@
+"""Put the best weights of a run into the package, to be loaded by name, with 16 bits each.
+
+    python tools/pack_agent.py runs/reproduce/mnist/mnist/7-glimpses-seed-0 mnist-7
+
+Says the error on the validation split before and after. The card is written by hand, in
+`ram_agent/pretrained/README.md`.
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from ram_agent.agent import RAMAgent
+from ram_agent.checkpoint import PRETRAINED, load_agent, save_agent
+from ram_agent.evaluation import evaluate
+from ram_agent.runs import EVALUATION_ENVS, make_split, own_env
+
+
+def main(args: list[str] | None = None) -> None:
+    """Pack one agent."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("run", help="what RAMAgent.load takes: a run's folder, pretrained:NAME, …")
+    parser.add_argument("name")
+    parser.add_argument("--out", type=Path, default=PRETRAINED, help="another folder")
+    options = parser.parse_args(args)
+    agent, facts = load_agent(options.run)
+    save_agent(agent, options.out / options.name, facts, half=True)
+    packed = RAMAgent.load(options.out / options.name)
+    env_id, keywords = own_env(facts)
+    envs = make_split(env_id, EVALUATION_ENVS, "validation", **keywords)
+    before, after = (evaluate(one, envs, num_episodes=None) for one in (agent, packed))
+    if before.errors:
+        print(f"{options.name}: {before.error:.2f} % wrong, packed {after.error:.2f} %")
+    else:
+        print(f"{options.name}: mean return {before.mean_return:.4f}, {after.mean_return:.4f}")
+
+
+if __name__ == "__main__":
+    main()
