@@ -128,6 +128,7 @@ def test_what_is_drawn_needs_an_array() -> None:
     for env_id, keywords in (
         ("RAMClassification-v0", {"canvas_size": 300}),
         ("RAMClassification-v0", {"num_clutter": 1}),
+        ("RAMClassification-v0", {"distortion": 1.0}),
         ("RAMMovingMNIST-v0", {"canvas_size": 300}),
     ):
         with pytest.raises(TypeError, match=r"'tiles' are a LazyImages, .* leave out canvas_size"):
