@@ -203,7 +203,7 @@ def _trained_ram(command: Reproduce, name: str, entry: Ram, seed: int) -> dict[s
     agent_config, train_config = preset("default", env_id)
     changes: dict[str, Any] = {"seed": seed}
     if command.run_episodes is None:
-        changes |= TABLES[name].training
+        changes |= TABLES[name].training if entry.training is None else entry.training
     else:
         changes["episodes"] = command.run_episodes
     if torch.device(command.device).type == GPU:

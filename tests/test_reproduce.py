@@ -545,11 +545,13 @@ def test_agents_are_of_the_default_preset(done: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "settings"),
+    ("name", "num_glimpses", "settings"),
     [
-        ("translated", {"batch_size": 2048, "learning_rate": 0.01}),
+        ("translated", 4, {"batch_size": 2048, "learning_rate": 0.01}),
+        ("mnist", 3, {"batch_size": 2048, "learning_rate": 0.01}),
         (
             "mnist",
+            4,
             {
                 "batch_size": 512,
                 "learning_rate": 5e-3,
@@ -560,12 +562,17 @@ def test_agents_are_of_the_default_preset(done: Path) -> None:
     ],
 )
 def test_what_is_published_is_trained_longer(
-    name: str, settings: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    name: str,
+    num_glimpses: int,
+    settings: dict[str, Any],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(Trainer, "train_one_update", stop_at_once)
-    arguments = ["--dataset", "digits", "--num-glimpses", "4", "--runs", str(tmp_path)]
-    main(["reproduce", name, *arguments])
-    config = RunFolder(tmp_path / name / "digits" / "4-glimpses-seed-0").read_config()
+    arguments = ["--dataset", "digits", "--runs", str(tmp_path)]
+    main(["reproduce", name, "--num-glimpses", str(num_glimpses), *arguments])
+    run = tmp_path / name / "digits" / f"{num_glimpses}-glimpses-seed-0"
+    config = RunFolder(run).read_config()
     training = preset("default", TABLES[name].env_id)[1]
     assert config["training"] == dataclasses.asdict(
         dataclasses.replace(training, episodes=6_000_000, **settings)
