@@ -73,7 +73,7 @@ def make_summary(tables: dict[str, list[Row]]) -> str:
             spread = "" if row["error_std"] is None else f" ± {row['error_std']:.2f}"
             cells = [
                 f"`{row['env']}`" + ", balls caught" * is_game,
-                str(row["num_glimpses"] or NONE),
+                NONE if is_game else row["name"].removeprefix("RAM, ").replace(" glimpses", ""),
                 f"**{ours:.2f}**{spread}",
                 str(len(row["seeds"])),
                 f"{at_random:.1f}",

@@ -159,7 +159,8 @@ TABLES: dict[str, Table] = {
             Control("conv", Reported(nips="1.21")),
             CNN,
         ),
-        note="The 0.67 may be a mean over several passes; its source does not say.",
+        note="The 0.67 may be a mean over several passes; its source does not say. The paper's "
+        "first glimpse is at a random place, unlike that of our rows that begin in the middle.",
     ),
     "translated": Table(
         "RAMTranslatedMNIST-v0",

@@ -38,6 +38,16 @@ def test_the_summary(tmp_path: Path) -> None:
         "commit": "abc",
         "machine": "2 × A",
     }
+    middle = {
+        **shared,
+        "name": "RAM, 2 glimpses, the first in the middle",
+        "env": "RAMMNIST-v0",
+        "num_glimpses": 2,
+        "error_mean": 2.71,
+        "error_std": None,
+        "random_gaze_error": 39.0,
+        "seeds": [0],
+    }
     eight = {
         **shared,
         "name": "RAM, 8 glimpses",
@@ -64,9 +74,12 @@ def test_the_summary(tmp_path: Path) -> None:
         "seeds": [0, 1, 2],
     }
     write_json(tmp_path / "cluttered.json", [one_seed, eight, quick, control])
+    write_json(tmp_path / "mnist.json", [middle])
     write_json(tmp_path / "catch.json", [game])
     lines = publish.make_summary(publish.read_tables(tmp_path)).splitlines()[2:]
     assert lines == [
+        "| `RAMMNIST-v0` | 2, the first in the middle | **2.71** | 1 | 39.0 | 60 min | 6.27 / 3.79 "
+        "| – |",
         "| `RAMClutteredMNIST-v0` | 6 | **2.81** | 1 | 25.0 | 60 min | 5.88* / 4.08 "
         "| 2.75 (DRAM) |",
         "| `RAMClutteredMNIST-v0` | 8 | **2.81** ± 0.10 | 3 | 25.0 | 20 min | 5.23 / 4.04 "
