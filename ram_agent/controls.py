@@ -227,7 +227,7 @@ def describe_control(
     device: torch.device | str = "cpu",
 ) -> dict[str, Any]:
     """config.json of a new run; the data set in it is the one that was really found."""
-    keywords = with_found_dataset(env_id, keywords)
+    keywords = with_found_dataset(env_id, keywords, only_in_training(training.distortion))
     return {
         "env_id": env_id,
         "env_kwargs": keywords,

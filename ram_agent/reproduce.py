@@ -237,7 +237,7 @@ def _seconds_to_pass(metrics: Sequence[dict[str, Any]], figure: float | None) ->
 
 def _trained_control(command: Reproduce, name: str, entry: Control, seed: int) -> dict[str, Any]:
     env_id = TABLES[name].env_id
-    training = dict(TABLES[name].training)  # of RAM
+    training = TABLES[name].training  # of RAM
     if command.run_episodes is not None:
         training = {"episodes": command.run_episodes}
     config = ControlConfig(

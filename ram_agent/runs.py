@@ -40,9 +40,7 @@ def describe_run(
     device: torch.device | str = "cpu",
 ) -> dict[str, Any]:
     """config.json of a new run; the data set in it is the one that was really found."""
-    in_training = only_in_training(training.distortion)
-    with_found = with_found_dataset(env_id, {**keywords, **in_training})
-    keywords = {key: value for key, value in with_found.items() if key not in in_training}
+    keywords = with_found_dataset(env_id, keywords, only_in_training(training.distortion))
     return {
         "env_id": env_id,
         "env_kwargs": keywords,
@@ -54,9 +52,14 @@ def describe_run(
     }
 
 
-def with_found_dataset(env_id: str, keywords: dict[str, Any]) -> dict[str, Any]:
-    """The keywords, checked by making the environment, and the name of its data set."""
-    env = make_split(env_id, 1, "train", **keywords).unwrapped
+def with_found_dataset(
+    env_id: str, keywords: dict[str, Any], in_training: dict[str, Any]
+) -> dict[str, Any]:
+    """The keywords, checked by making the environment, and the name of its data set.
+
+    `in_training` are more keywords, which are checked and left out.
+    """
+    env = make_split(env_id, 1, "train", **keywords, **in_training).unwrapped
     if env_id not in CLASSIFICATION:
         return keywords
     return {**keywords, "dataset": env.dataset_name}  # type: ignore[attr-defined]
