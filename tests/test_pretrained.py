@@ -15,6 +15,7 @@ from ram_agent import RAMAgent
 from ram_agent.checkpoint import PRETRAINED, load_agent, pretrained_names
 from ram_agent.cli import main
 from ram_agent.evaluation import evaluate
+from ram_agent.runs import make_split, own_env
 
 
 def test_the_cluttered_agent_says_how_it_was_trained() -> None:
@@ -41,8 +42,18 @@ def test_the_catch_agent_says_how_it_was_trained_and_keeps_its_eye_on_the_ball()
     assert max(rates["random"], rates["centre"]) < 0.3
 
 
+def test_those_that_begin_in_the_middle_do_so_elsewhere_too() -> None:
+    agent, facts = load_agent("pretrained:mnist-2-middle")
+    env_id, keywords = own_env(facts)
+    envs = make_split(env_id, 300, "test", **{**keywords, "dataset": "digits"})
+    observation, _ = envs.reset(seed=0)
+    assert not observation["location"].any()
+    assert evaluate(agent, envs).error < 50  # chance is 90 %
+
+
 def test_all_are_loaded_by_name_and_light() -> None:
-    names = ["catch", "cluttered-mnist-8", "cluttered100-mnist-8", "mnist-6", "translated-mnist-8"]
+    names = ["catch", "cluttered-mnist-8", "cluttered100-mnist-8", "mnist-2-middle"]
+    names += ["mnist-3-middle", "mnist-4", "mnist-6", "mnist-7", "translated-mnist-8"]
     assert pretrained_names() == names
     for name in names:
         assert isinstance(RAMAgent.pretrained(name), RAMAgent)
