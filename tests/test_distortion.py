@@ -16,11 +16,6 @@ import ram_envs
 from ram_envs.distortion import Distortion
 from ram_envs.random import Streams, combine_keys
 
-try:
-    import torch
-except ImportError:  # the environments need none: test_images_that_are_tensors says so
-    torch = None  # type: ignore[assignment]
-
 SQUARE = np.array([[10, 20, 30], [40, 50, 60], [70, 80, 90]], np.uint8)
 MAP = ("rows by row", "rows by column", "columns by row", "columns by column", "down", "right")
 
@@ -132,8 +127,8 @@ def test_an_image_takes_six_draws_of_its_own_stream() -> None:
     )
 
 
-@pytest.mark.skipif(torch is None, reason="the extra agent is not installed")
 def test_images_that_are_tensors() -> None:
+    torch = pytest.importorskip("torch")
     images = np.random.default_rng(0).integers(0, 256, (5, 8, 11), np.uint8)
     keys = combine_keys(0, np.arange(5))
     bent = Distortion(2.5).draw(images, Streams(keys))
