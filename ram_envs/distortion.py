@@ -28,8 +28,8 @@ class Distortion:
 
     Args:
         strength: with 1 the matrix has 1 ± 0.12 on its diagonal, ± 0.2 beside it, and the shift is
-            ± 4 % of each side, all uniform; so an image is turned by up to 11 degrees. Others in
-            proportion; with 0 images stay as they are.
+            ± 4 % of each side, all uniform; so an image is turned by up to about 11 degrees. Others
+            in proportion; with 0 images stay as they are.
 
     Raises:
         ValueError: if `strength` isn't from 0 to 4.
@@ -45,7 +45,7 @@ class Distortion:
     def draw(self, images: npt.NDArray[np.uint8], streams: Streams) -> npt.NDArray[np.uint8]:
         """Each image (B, h, w[, C]) distorted; takes 6 draws from its own stream."""
         height, width = images.shape[1:3]
-        # Entries of the matrix less the identity's, in halves of a part per half pixel.
+        # Entries of the matrix less the identity's, in parts per half pixel.
         stretch, slant = (round(_PARTS / 2 * self.strength * most) for most in (STRETCH, SLANT))
         shifts = [round(_PARTS * self.strength * SHIFT * side) for side in (height, width)]
         limits = np.array([stretch, slant, slant, stretch, *shifts])
