@@ -40,7 +40,7 @@ from ram_envs.files import appending, tame, unfinished, write_bytes, write_json
 
 FORMAT_VERSION = 1
 MOST_HEADER_BYTES = 2**20  # of a safetensors file; ours are below 2,000
-KINDS = {"F32": 4, "F16": 2}  # of weights, and the bytes of each
+WEIGHT_BYTES = {"F32": 4, "F16": 2}  # of each, for the kinds that are read
 MOST_VALUES = 2**20  # of a glimpse
 MOST_ROW_BYTES = 2**16  # of metrics
 # What the pickle of a state may name, and how it may not name anything.
@@ -203,11 +203,12 @@ def _check_header(path: Path, expected: dict[str, Tensor]) -> dict[str, Any]:
     num_bytes = 8 + length
     for name, tensor in expected.items():
         kind, shape = header[name]["dtype"], header[name]["shape"]
-        if kind not in KINDS or shape != list(tensor.shape):
+        if kind not in WEIGHT_BYTES or shape != list(tensor.shape):
+            expected_kinds = " or ".join(WEIGHT_BYTES)
             raise ValueError(
-                f"{name} is {kind} {shape}: expected {' or '.join(KINDS)} {list(tensor.shape)}."
+                f"{name} is {kind} {shape}: expected {expected_kinds} {list(tensor.shape)}."
             )
-        num_bytes += KINDS[kind] * tensor.numel()
+        num_bytes += WEIGHT_BYTES[kind] * tensor.numel()
     if path.stat().st_size != num_bytes:
         raise ValueError(f"it is {path.stat().st_size:,} bytes long: expected {num_bytes:,}.")
     return moment

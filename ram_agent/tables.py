@@ -60,7 +60,7 @@ class Ram:
 
     @property
     def keywords(self) -> dict[str, Any]:
-        """Of its environment, beside those of the table."""
+        """Of its environment, beside the data set."""
         keywords: dict[str, Any] = {}
         if self.num_glimpses is not None:
             keywords["num_glimpses"] = self.num_glimpses
@@ -124,7 +124,7 @@ LONG_TRAINING = {"episodes": 6_000_000, "batch_size": 2048, "learning_rate": 0.0
 # Then they take longer to learn, which is more updates in smaller batches. Two or three glimpses
 # that begin anywhere see too little of an image to learn it by heart.
 DISTORTED_TRAINING = {
-    "episodes": 6_000_000,
+    **LONG_TRAINING,
     "batch_size": 512,
     "learning_rate": 5e-3,
     "weight_decay": 0.1,
