@@ -40,7 +40,8 @@ from ram_envs.files import appending, tame, unfinished, write_bytes, write_json
 
 FORMAT_VERSION = 1
 MOST_HEADER_BYTES = 2**20  # of a safetensors file; ours are below 2,000
-WEIGHT_BYTES = {"F32": 4, "F16": 2}  # of each, for the kinds that are read
+NUM_BYTES = {"F32": 4, "I8": 1}  # of a value, for the kinds that are read
+SCALE = ".scale"  # ends the name of what the rows of a matrix of 8 bits are multiplied by
 MOST_VALUES = 2**20  # of a glimpse
 MOST_ROW_BYTES = 2**16  # of metrics
 # What the pickle of a state may name, and how it may not name anything.
@@ -92,7 +93,7 @@ def save_agent(
     path: str | Path,
     facts: dict[str, Any] | None = None,
     moment: dict[str, Any] | None = None,
-    half: bool = False,
+    packed: bool = False,
 ) -> None:
     """Write `path`.safetensors, the weights, and beside it `path`.json, what they belong to.
 
@@ -102,10 +103,12 @@ def save_agent(
         facts: JSON values to keep with them: environment, data set, how they were trained.
         moment: those that change each time a training saves. They are kept in both files, so that
             they are right even where only one of the two was replaced.
-        half: keep 16 bits of each weight in place of 32, which is enough to look and to answer.
+        packed: keep 8 bits of each weight of a matrix, and a factor for each of its rows. Such
+            files take little more than a quarter of the room; they are enough to look and to
+            answer, and not to train on.
 
     Raises:
-        ValueError: if a weight is too large for 16 bits.
+        ValueError: if they are to be packed and a weight is NaN or infinite.
     """
     stem = _stem(path)
     description = {
@@ -116,11 +119,9 @@ def save_agent(
         "num_choices": agent.num_choices,
         "facts": {**(facts or {}), **(moment or {})},
     }
-    dtype = torch.float16 if half else torch.float32
-    state = agent.state_dict()
-    tensors = {name: value.detach().to("cpu", dtype) for name, value in state.items()}
-    if half and not all(tensor.isfinite().all() for tensor in tensors.values()):
-        raise ValueError(f"a weight is above {torch.finfo(dtype).max:,.0f}: expected half=False.")
+    tensors = {name: value.detach().cpu() for name, value in agent.state_dict().items()}
+    if packed:
+        tensors = _pack(tensors)
     write_json(_with_ending(stem, ".json"), description)
     content = save_tensors(tensors, {MOMENT: json.dumps(moment)} if moment else None)
     write_bytes(_with_ending(stem, ".safetensors"), content)
@@ -164,10 +165,8 @@ def load_agent(path: str | Path) -> tuple[RAMAgent, dict[str, Any]]:
         raise CheckpointError(f"{description_path} is damaged: {error}") from None
     try:
         moment = _check_header(weights_path, expected)
-        tensors = load_tensors(weights_path.read_bytes())
-        for name, tensor in tensors.items():
-            if not tensor.isfinite().all():
-                raise ValueError(f"{name} has values that are NaN or infinite.")
+        tensors = _unpack(load_tensors(weights_path.read_bytes()))
+        _check_finite(tensors)
         agent = RAMAgent(*spaces, config)
         agent.load_state_dict(tensors)
     except _UNFIT as error:
@@ -176,6 +175,40 @@ def load_agent(path: str | Path) -> tuple[RAMAgent, dict[str, Any]]:
             f"{error}"
         ) from None
     return agent, {**facts, **moment}
+
+
+def _pack(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Matrices (R, C) as whole numbers in [-127, 127], and beside them a factor (R,) for each row.
+
+    Raises:
+        ValueError: if a value is NaN or infinite.
+    """
+    _check_finite(tensors)
+    packed = {}
+    for name, tensor in tensors.items():
+        if tensor.ndim == 2:
+            scale = (tensor.abs().amax(1) / 127).clamp(min=torch.finfo(tensor.dtype).tiny)
+            packed[name + SCALE] = scale
+            tensor = (tensor / scale.unsqueeze(1)).round().to(torch.int8)
+        packed[name] = tensor
+    return packed
+
+
+def _unpack(packed: dict[str, Tensor]) -> dict[str, Tensor]:
+    """The matrices of `_pack`, as near as 8 bits come; what is not packed stays as it is."""
+    tensors = {}
+    for name, tensor in packed.items():
+        if name + SCALE in packed:
+            tensor = tensor * packed[name + SCALE].unsqueeze(1)
+        if not name.endswith(SCALE):
+            tensors[name] = tensor
+    return tensors
+
+
+def _check_finite(tensors: dict[str, Tensor]) -> None:
+    for name, tensor in tensors.items():
+        if not tensor.isfinite().all():
+            raise ValueError(f"{name} has values that are NaN or infinite.")
 
 
 def _check_size(size: Any) -> None:
@@ -197,18 +230,21 @@ def _check_header(path: Path, expected: dict[str, Tensor]) -> dict[str, Any]:
     moment: Any = json.loads(header.pop("__metadata__", {}).get(MOMENT, "{}"))
     if not isinstance(moment, dict):
         raise ValueError(f"its {MOMENT} is {type(moment).__name__}: expected an object.")
-    if header.keys() != expected.keys():
-        different = ", ".join(sorted(header.keys() ^ expected.keys()))
+    wanted: dict[str, tuple[str, list[int]]] = {}  # kind and shape of each
+    for name, tensor in expected.items():
+        wanted[name] = "F32", list(tensor.shape)
+        if tensor.ndim == 2 and name + SCALE in header:
+            wanted[name] = "I8", list(tensor.shape)
+            wanted[name + SCALE] = "F32", [len(tensor)]
+    if header.keys() != wanted.keys():
+        different = ", ".join(sorted(header.keys() ^ wanted.keys()))
         raise ValueError(f"it has other tensors than expected: {different[:200]}.")
     num_bytes = 8 + length
-    for name, tensor in expected.items():
-        kind, shape = header[name]["dtype"], header[name]["shape"]
-        if kind not in WEIGHT_BYTES or shape != list(tensor.shape):
-            expected_kinds = " or ".join(WEIGHT_BYTES)
-            raise ValueError(
-                f"{name} is {kind} {shape}: expected {expected_kinds} {list(tensor.shape)}."
-            )
-        num_bytes += WEIGHT_BYTES[kind] * tensor.numel()
+    for name, (kind, shape) in wanted.items():
+        found = header[name]["dtype"], header[name]["shape"]
+        if found != (kind, shape):
+            raise ValueError(f"{name} is {found[0]} {found[1]}: expected {kind} {shape}.")
+        num_bytes += NUM_BYTES[kind] * math.prod(shape)
     if path.stat().st_size != num_bytes:
         raise ValueError(f"it is {path.stat().st_size:,} bytes long: expected {num_bytes:,}.")
     return moment

@@ -80,29 +80,54 @@ def test_a_loaded_agent_plays_as_the_saved_one(tmp_path: Path, ending: str) -> N
     assert loaded.action_space == agent.action_space
 
 
-def test_weights_of_16_bits_take_half_the_room_and_are_rounded(tmp_path: Path) -> None:
-    agent = make_agent()
-    agent.choice_head.weight.data[0, 0] = 1 + 2**-11 + 2**-20  # between 1 and 1 + 2^-10
+def test_packed_weights_have_8_bits_and_a_factor_for_each_row(tmp_path: Path) -> None:
+    agent = make_agent(core="lstm", hidden_size=64, feature_size=64)
+    row = torch.full((64,), 0.0)
+    row[:3] = torch.tensor([-1.27, 0.504, 0.506])
+    agent.choice_head.weight.data = torch.stack([row, 100 * row, 0 * row, 1e-40 * row])
+    agent.choice_head.bias.data[0] = 1 / 3
     save_agent(agent, tmp_path / "whole")
-    save_agent(agent, tmp_path / "half", {"seed": 3}, half=True)
-    sizes = [(tmp_path / f"{name}.safetensors").stat().st_size for name in ("whole", "half")]
-    number = sum(value.numel() for value in agent.state_dict().values())
-    assert sizes[0] - sizes[1] == pytest.approx(2 * number, abs=200)  # and a shorter header
-    loaded, facts = load_agent(tmp_path / "half")
+    save_agent(agent, tmp_path / "packed", {"seed": 3}, packed=True)
+
+    tensors = safetensors.torch.load_file(tmp_path / "packed.safetensors")
+    assert tensors["choice_head.weight"].dtype == torch.int8
+    assert tensors["choice_head.weight"][:, :4].tolist() == [
+        [-127, 50, 51, 0],
+        [-127, 50, 51, 0],
+        [0, 0, 0, 0],
+        [0, 0, 0, 0],  # too small for a factor
+    ]
+    assert tensors["choice_head.weight.scale"][:2].tolist() == pytest.approx([0.01, 1.0])
+    sizes = [(tmp_path / f"{name}.safetensors").stat().st_size for name in ("whole", "packed")]
+    assert sizes[1] < 0.3 * sizes[0]
+
+    loaded, facts = load_agent(tmp_path / "packed")
     assert facts == {"seed": 3}
-    assert loaded.choice_head.weight[0, 0].item() == 1 + 2**-10
+    assert loaded.choice_head.weight[:2, 1].tolist() == pytest.approx([0.5, 50])
+    assert loaded.choice_head.bias[0] == agent.choice_head.bias[0]  # vectors are as they were
     for name, value in loaded.state_dict().items():
         assert value.dtype == torch.float32
-        assert torch.allclose(value, agent.state_dict()[name], rtol=2**-11, atol=1e-6)
+        exact = agent.state_dict()[name]
+        half_a_step = exact.abs().amax(-1, keepdim=True) / 254 if exact.ndim == 2 else 0
+        assert ((value - exact).abs() <= 1.001 * half_a_step + 1e-38).all()
 
 
-def test_weights_too_large_for_16_bits_leave_what_was_there(tmp_path: Path) -> None:
+def test_weights_that_are_packed_twice_stay_as_they_were(tmp_path: Path) -> None:
+    agent, path = make_agent(), tmp_path / "agent.safetensors"
+    save_agent(agent, path, packed=True)
+    before = load_agent(path)[0].state_dict()
+    save_agent(load_agent(path)[0], path, packed=True)
+    for name, value in load_agent(path)[0].state_dict().items():
+        torch.testing.assert_close(value, before[name], rtol=1e-6, atol=0)
+
+
+def test_what_cannot_be_packed_leaves_what_was_there(tmp_path: Path) -> None:
     agent = make_agent()
-    save_agent(agent, tmp_path / "agent", half=True)
+    save_agent(agent, tmp_path / "agent", packed=True)
     before = {path: path.read_bytes() for path in tmp_path.iterdir()}
-    agent.choice_head.weight.data[0, 0] = 1e5
-    with pytest.raises(ValueError, match=r"a weight is above 65,504: expected half=False"):
-        save_agent(agent, tmp_path / "agent", {"seed": 4}, half=True)
+    agent.choice_head.weight.data[0, 0] = float("inf")
+    with pytest.raises(ValueError, match=r"choice_head\.weight has values that are NaN or infin"):
+        save_agent(agent, tmp_path / "agent", {"seed": 4}, packed=True)
     assert {path: path.read_bytes() for path in tmp_path.iterdir()} == before
 
 
@@ -266,6 +291,30 @@ def test_weights_of_other_names_and_kinds(tmp_path: Path) -> None:
         RAMAgent.load(path)
     write_weights(path, {name: tensor.double() for name, tensor in tensors.items()})
     with pytest.raises(CheckpointError, match=r"is F64 .*: expected F32"):
+        RAMAgent.load(path)
+    write_weights(path, {name: tensor.to(torch.int8) for name, tensor in tensors.items()})
+    with pytest.raises(CheckpointError, match=r"is I8 .*: expected F32"):
+        RAMAgent.load(path)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"choice_head.weight": torch.ones(4, 8)}, "weight is F32 [4, 8]: expected I8 [4, 8]"),
+        ({"choice_head.weight.scale": torch.ones(3)}, "scale is F32 [3]: expected F32 [4]"),
+        ({"choice_head.weight.scale": torch.ones(4).half()}, "is F16 [4]: expected F32 [4]"),
+        ({"choice_head.weight.scale": torch.full((4,), torch.inf)}, "are NaN or infinite"),
+        ({"choice_head.bias.scale": torch.ones(4)}, "than expected: choice_head.bias.scale"),
+        ({"more.scale": torch.ones(4)}, "other tensors than expected: more.scale"),
+    ],
+)
+def test_packed_weights_that_do_not_fit(
+    tmp_path: Path, changes: dict[str, torch.Tensor], message: str
+) -> None:
+    path = tmp_path / "agent.safetensors"
+    save_agent(make_agent(), path, packed=True)
+    write_weights(path, {**safetensors.torch.load_file(path), **changes})
+    with pytest.raises(CheckpointError, match=re.escape(message)):
         RAMAgent.load(path)
 
 

@@ -88,11 +88,11 @@ def test_an_unknown_name_lists_those_there_are() -> None:
         RAMAgent.pretrained("clutterd")
 
 
-def test_a_run_is_packed_to_half_its_size(
+def test_a_run_is_packed_to_a_third_of_its_size(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     run = tmp_path / "run"
-    small = ["--dataset", "digits", "--hidden-size", "16", "--feature-size", "8"]
+    small = ["--dataset", "digits", "--hidden-size", "64", "--feature-size", "64"]
     main(["train", "RAMMNIST-v0", *small, "--episodes", "512", "--out", str(run)])
     tool: Any = runpy.run_path(str(Path(__file__).parent.parent / "tools" / "pack_agent.py"))
     capsys.readouterr()
@@ -103,4 +103,4 @@ def test_a_run_is_packed_to_half_its_size(
     packed, whole = (
         path.stat().st_size for path in (tmp_path / "tiny.safetensors", run / "best.safetensors")
     )
-    assert packed < 0.6 * whole
+    assert packed < whole / 3

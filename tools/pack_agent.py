@@ -1,4 +1,4 @@
-"""Put the best weights of a run into the package, to be loaded by name, with 16 bits each.
+"""Put the best weights of a run into the package, to be loaded by name, with 8 bits each.
 
     python tools/pack_agent.py runs/reproduce/mnist/mnist/7-glimpses-seed-0 mnist-7
 
@@ -25,7 +25,7 @@ def main(args: list[str] | None = None) -> None:
     parser.add_argument("--out", type=Path, default=PRETRAINED, help="another folder")
     options = parser.parse_args(args)
     agent, facts = load_agent(options.run)
-    save_agent(agent, options.out / options.name, facts, half=True)
+    save_agent(agent, options.out / options.name, facts, packed=True)
     packed = RAMAgent.load(options.out / options.name)
     env_id, keywords = own_env(facts)
     envs = make_split(env_id, EVALUATION_ENVS, "validation", **keywords)
