@@ -27,6 +27,7 @@ from ram_agent.checkpoint import (
     CheckpointError,
     RunFolder,
     load_agent,
+    pretrained_names,
     read_json,
     save_agent,
 )
@@ -560,9 +561,8 @@ def test_weights_that_do_not_come_with_the_package() -> None:
     with pytest.raises(FileNotFoundError) as caught:
         load_agent("pretrained:mnist-9")
     assert str(caught.value) == (
-        "there are no pretrained weights 'mnist-9': expected one of catch, cluttered-mnist-8, "
-        "cluttered100-mnist-8, mnist-2-middle, mnist-3-middle, mnist-4, mnist-5, mnist-6, mnist-7, "
-        "translated-mnist-8."
+        "there are no pretrained weights 'mnist-9': expected one of "
+        f"{', '.join(pretrained_names())}."
     )
 
 

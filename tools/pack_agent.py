@@ -2,13 +2,14 @@
 
     python tools/pack_agent.py runs/reproduce/mnist/mnist/7-glimpses-seed-0 mnist-7
 
-Says the error on the validation split before and after. The card is written by hand, in
-`ram_agent/pretrained/README.md`.
+Says the error on the validation split before and after. Where the run lay is dropped from its
+command. The card is written by hand, in `ram_agent/pretrained/README.md`.
 """
 
 from __future__ import annotations
 
 import argparse
+import re
 from pathlib import Path
 
 from ram_agent.agent import RAMAgent
@@ -25,6 +26,7 @@ def main(args: list[str] | None = None) -> None:
     parser.add_argument("--out", type=Path, default=PRETRAINED, help="another folder")
     options = parser.parse_args(args)
     agent, facts = load_agent(options.run)
+    facts["command"] = re.sub(r" --(out|runs)[ =]\S+", "", facts["command"])
     save_agent(agent, options.out / options.name, facts, packed=True)
     packed = RAMAgent.load(options.out / options.name)
     env_id, keywords = own_env(facts)
