@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import runpy
 import sys
@@ -17,6 +18,8 @@ from ram_agent.checkpoint import PRETRAINED, load_agent, pretrained_names
 from ram_agent.cli import main
 from ram_agent.evaluation import evaluate
 from ram_agent.runs import make_split, own_env
+
+ROOT = Path(__file__).parent.parent
 
 
 def test_the_cluttered_agent_says_how_it_was_trained() -> None:
@@ -65,12 +68,30 @@ def test_all_are_loaded_by_name_and_light() -> None:
     assert sum(path.stat().st_size for path in PRETRAINED.iterdir()) < 12_000_000
 
 
-def test_each_has_a_card() -> None:
+def read_cards() -> dict[str, str]:
     cards = (PRETRAINED / "README.md").read_text(encoding="utf-8").split("\n## ")[1:]
-    assert sorted(card.partition("\n")[0] for card in cards) == sorted(pretrained_names())
-    for card in cards:
+    return {name: text for name, _, text in (card.partition("\n") for card in cards)}
+
+
+def test_each_has_a_card() -> None:
+    assert sorted(read_cards()) == pretrained_names()
+    for text in read_cards().values():
         for part in ("Does", "Data", "Recipe", "Error", "Limits"):
-            assert f"- **{part}:** " in card
+            assert f"- **{part}:** " in text
+
+
+@pytest.mark.parametrize("name", pretrained_names())
+def test_a_card_says_what_was_measured(name: str) -> None:
+    file = f"results/pretrained/{name}.json"
+    measured = json.loads((ROOT / file).read_text(encoding="utf-8"))
+    assert measured["command"] == f"ram evaluate pretrained:{name} --save {file}"
+    learned, random = (measured["results"][f"{gaze} gaze"] for gaze in ("learned", "random"))
+    if name == "catch":
+        caught, randomly = (100 * gaze["mean_return"] for gaze in (learned, random))
+        said = f"catches {caught:.1f} % of 10,000 balls; {randomly:.1f} % with"
+    else:
+        said = f"{learned['error']:.2f} %; {random['error']:.1f} % with"
+    assert f"{said} random gaze ([file](../../{file}))" in read_cards()[name]
 
 
 def test_it_names_digits_it_was_not_trained_on(capsys: pytest.CaptureFixture[str]) -> None:
@@ -100,7 +121,7 @@ def test_a_run_is_packed_to_a_third_of_its_size(
     command = ["train", "RAMMNIST-v0", *small, "--episodes", "512", "--out", str(run)]
     monkeypatch.setattr(sys, "argv", ["ram", *command])
     main(command)
-    tool: Any = runpy.run_path(str(Path(__file__).parent.parent / "tools" / "pack_agent.py"))
+    tool: Any = runpy.run_path(str(ROOT / "tools" / "pack_agent.py"))
     capsys.readouterr()
     tool["main"]([str(run), "tiny", "--out", str(tmp_path)])
     assert re.fullmatch(r"tiny: \d+\.\d\d % wrong, packed \d+\.\d\d %\n", capsys.readouterr().out)
