@@ -60,7 +60,7 @@ def test_all_are_loaded_by_name_and_light() -> None:
     names += [f"cluttered-mnist-{number}" for number in (4, 6, 8)]
     names += [f"cluttered100-mnist-{number}" for number in (6, 8)]
     names += ["mnist-2-middle", "mnist-3-middle", "mnist-4", "mnist-5", "mnist-6", "mnist-7"]
-    names += [f"translated-mnist-{number}" for number in (6, 8)]
+    names += [f"translated-mnist-{number}" for number in (4, 6, 8)]
     assert pretrained_names() == names
     for name in names:
         agent, facts = load_agent(f"pretrained:{name}")
