@@ -59,7 +59,8 @@ def test_all_are_loaded_by_name_and_light() -> None:
     names = ["catch"]
     names += [f"cluttered-mnist-{number}" for number in (4, 6, 8)]
     names += [f"cluttered100-mnist-{number}" for number in (4, 6, 8)]
-    names += ["mnist-2-middle", "mnist-3-middle", "mnist-4", "mnist-5", "mnist-6", "mnist-7"]
+    names += ["mnist-2", "mnist-2-middle", "mnist-3", "mnist-3-middle"]
+    names += [f"mnist-{number}" for number in (4, 5, 6, 7)]
     names += [f"translated-mnist-{number}" for number in (4, 6, 8)]
     assert pretrained_names() == names
     for name in names:
