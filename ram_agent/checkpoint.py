@@ -119,7 +119,8 @@ def save_agent(
         "num_choices": agent.num_choices,
         "facts": {**(facts or {}), **(moment or {})},
     }
-    tensors = {name: value.detach().cpu() for name, value in agent.state_dict().items()}
+    state = agent.state_dict()
+    tensors = {name: value.detach().to("cpu", torch.float32) for name, value in state.items()}
     if packed:
         tensors = _pack(tensors)
     write_json(_with_ending(stem, ".json"), description)

@@ -113,6 +113,13 @@ def test_packed_weights_have_8_bits_and_a_factor_for_each_row(tmp_path: Path) ->
         assert ((value - exact).abs() <= 1.001 * half_a_step + 1e-38).all()
 
 
+@pytest.mark.parametrize("packed", [False, True])
+def test_weights_of_other_kinds_are_saved_with_32_bits(tmp_path: Path, packed: bool) -> None:
+    save_agent(make_agent().double(), tmp_path / "agent", packed=packed)
+    for value in load_agent(tmp_path / "agent")[0].state_dict().values():
+        assert value.dtype == torch.float32
+
+
 def test_weights_that_are_packed_twice_stay_as_they_were(tmp_path: Path) -> None:
     agent, path = make_agent(), tmp_path / "agent.safetensors"
     save_agent(agent, path, packed=True)
