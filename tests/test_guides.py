@@ -405,4 +405,13 @@ def test_every_guide_is_run() -> None:
         "own_agent.md",
         "own_task.md",
         "own_images.md",
+        "results.md",
     }
+
+
+@pytest.mark.usefixtures("real_mnist")
+def test_as_many_first_glimpses_are_empty_as_the_results_say(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    run_blocks((DOCS / "results.md").read_text(encoding="utf-8"), "first_glimpses")
+    assert capsys.readouterr().out == "0.3843\n"
