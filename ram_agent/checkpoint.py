@@ -40,7 +40,7 @@ from ram_envs.files import appending, tame, unfinished, write_bytes, write_json
 
 FORMAT_VERSION = 1
 MOST_HEADER_BYTES = 2**20  # of a safetensors file; ours are below 2,000
-NUM_BYTES = {"F32": 4, "I8": 1}  # of a value, for the kinds that are read
+VALUE_BYTES = {"F32": 4, "I8": 1}  # of each, for the kinds that are read
 SCALE = ".scale"  # ends the name of what the rows of a matrix of 8 bits are multiplied by
 MOST_VALUES = 2**20  # of a glimpse
 MOST_ROW_BYTES = 2**16  # of metrics
@@ -103,9 +103,8 @@ def save_agent(
         facts: JSON values to keep with them: environment, data set, how they were trained.
         moment: those that change each time a training saves. They are kept in both files, so that
             they are right even where only one of the two was replaced.
-        packed: keep 8 bits of each weight of a matrix, and a factor for each of its rows. Such
-            files take little more than a quarter of the room; they are enough to look and to
-            answer, and not to train on.
+        packed: keep 8 bits of each weight of a matrix, and a factor for each of its rows: little
+            more than a quarter of the room, and enough to look and to answer.
 
     Raises:
         ValueError: if they are to be packed and a weight is NaN or infinite.
@@ -245,7 +244,7 @@ def _check_header(path: Path, expected: dict[str, Tensor]) -> dict[str, Any]:
         found = header[name]["dtype"], header[name]["shape"]
         if found != (kind, shape):
             raise ValueError(f"{name} is {found[0]} {found[1]}: expected {kind} {shape}.")
-        num_bytes += NUM_BYTES[kind] * math.prod(shape)
+        num_bytes += VALUE_BYTES[kind] * math.prod(shape)
     if path.stat().st_size != num_bytes:
         raise ValueError(f"it is {path.stat().st_size:,} bytes long: expected {num_bytes:,}.")
     return moment
