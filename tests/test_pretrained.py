@@ -88,6 +88,7 @@ def test_a_card_says_what_was_measured(name: str) -> None:
     file = f"results/pretrained/{name}.json"
     measured = json.loads((ROOT / file).read_text(encoding="utf-8"))
     assert measured["command"] == f"ram evaluate pretrained:{name} --save {file}"
+    assert measured["trained_by"] == load_agent(f"pretrained:{name}")[1]  # not by one before it
     learned, random = (measured["results"][f"{gaze} gaze"] for gaze in ("learned", "random"))
     if name == "catch":
         caught, randomly = (100 * gaze["mean_return"] for gaze in (learned, random))
