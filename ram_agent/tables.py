@@ -164,7 +164,7 @@ TABLES: dict[str, Table] = {
     ),
     "translated": Table(
         "RAMTranslatedMNIST-v0",
-        training=LONG_TRAINING,
+        training=DISTORTED_TRAINING,
         rows=(
             Ram(4, Reported("2.29", "1.54")),
             Ram(6, Reported("1.86", "1.22")),
