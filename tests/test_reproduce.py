@@ -29,6 +29,12 @@ from ram_envs.registration import CLASSIFICATION
 # Three updates of RAM, and as many canvases for the control.
 TINY = ["--quick", "--episodes", "600"]
 BRIEF = ["mnist", *TINY, "--num-glimpses", "4", "6", "--controls", "fc-64"]
+DISTORTED = {
+    "batch_size": 512,
+    "learning_rate": 5e-3,
+    "weight_decay": 0.1,
+    "distortion": 1.0,
+}
 NAMES = [
     "RAM, 4 glimpses",
     "RAM, 6 glimpses",
@@ -547,18 +553,9 @@ def test_agents_are_of_the_default_preset(done: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "num_glimpses", "settings"),
     [
-        ("translated", 4, {"batch_size": 2048, "learning_rate": 0.01}),
+        ("cluttered", 4, {"batch_size": 2048, "learning_rate": 0.01}),
         ("mnist", 3, {"batch_size": 2048, "learning_rate": 0.01}),
-        (
-            "mnist",
-            4,
-            {
-                "batch_size": 512,
-                "learning_rate": 5e-3,
-                "weight_decay": 0.1,
-                "distortion": 1.0,
-            },
-        ),
+        *((name, 4, DISTORTED) for name in ("mnist", "translated")),
     ],
 )
 def test_what_is_published_is_trained_longer(
@@ -582,11 +579,11 @@ def test_what_is_published_is_trained_longer(
 def test_controls_are_distorted_as_ram_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ControlTrainer, "train_one_update", stop_at_once)
     arguments = ["--dataset", "digits", "--controls", "cnn", "--runs", str(tmp_path)]
-    for name in ("mnist", "translated"):
+    for name, distortion in (("mnist", 1.0), ("translated", 1.0), ("cluttered", 0.0)):
         main(["reproduce", name, *arguments])
         config = RunFolder(tmp_path / name / "digits" / "cnn-seed-0").read_config()
         assert config["training"]["episodes"] == 1_500_000
-        assert config["training"]["distortion"] == (1.0 if name == "mnist" else 0.0)
+        assert config["training"]["distortion"] == distortion
         assert config["env_kwargs"] == {"dataset": "digits"}
 
 
