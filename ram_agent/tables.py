@@ -120,9 +120,9 @@ class Table:
 
 # More canvases than the presets show, and in batches so large that a GPU has something to do.
 LONG_TRAINING = {"episodes": 6_000_000, "batch_size": 2048, "learning_rate": 0.01}
-# The canvases of RAMMNIST-v0 are the images themselves, learned by heart unless they are distorted.
-# Then they take longer to learn, which is more updates in smaller batches. Two glimpses
-# that begin anywhere were worse so, on validation; three, like them, are trained without.
+# Where there is no clutter digits are learned by heart, unless they are distorted. Then they take
+# longer to learn, which is more updates in smaller batches. Two glimpses of RAMMNIST-v0 that begin
+# anywhere were worse so, on validation; three, like them, are trained without.
 DISTORTED_TRAINING = {
     **LONG_TRAINING,
     "batch_size": 512,
