@@ -1,10 +1,8 @@
 r"""Draw each environment, as an agent looks at it, for its manual page: docs/images/ID.gif.
 
-    ram train RAMMNIST-v0 --episodes 300000 --out runs/mnist
-    ram train RAMClutteredMNIST100-v0 --episodes 400000 --out runs/cluttered100
     ram train RAMClassification-v0 --dataset shapes/ --num-scales 2 --episodes 30000 \
         --out runs/shapes
-    python tools/draw_environments.py --runs runs/mnist runs/cluttered100 runs/shapes
+    python tools/draw_environments.py --runs runs/shapes
 
 The folder shapes/ is that of docs/own_images.md. The other environments are looked at by the agents
 that come with the package.
