@@ -146,7 +146,7 @@ TABLES: dict[str, Table] = {
         rows=(
             Ram(2, Reported("6.27", "3.79"), training=LONG_TRAINING),
             Ram(2, Reported("6.27", "3.79"), begins_in_middle=True),
-            Ram(3, Reported("2.7*", "1.51"), training=LONG_TRAINING),
+            Ram(3, Reported("2.7*", "1.51")),
             Ram(3, Reported("2.7*", "1.51"), begins_in_middle=True),
             Ram(4, Reported("1.73", "1.54")),
             Ram(5, Reported("1.55", "1.34")),
