@@ -122,7 +122,7 @@ class Table:
 LONG_TRAINING = {"episodes": 6_000_000, "batch_size": 2048, "learning_rate": 0.01}
 # Where there is no clutter digits are learned by heart, unless they are distorted. Then they take
 # longer to learn, which is more updates in smaller batches. Two glimpses of RAMMNIST-v0 that begin
-# anywhere were worse so, on validation; three, like them, are trained without.
+# anywhere were worse so, on validation.
 DISTORTED_TRAINING = {
     **LONG_TRAINING,
     "batch_size": 512,

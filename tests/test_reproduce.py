@@ -554,8 +554,9 @@ def test_agents_are_of_the_default_preset(done: Path) -> None:
     ("name", "num_glimpses", "settings"),
     [
         ("cluttered", 4, {"batch_size": 2048, "learning_rate": 0.01}),
-        ("mnist", 3, {"batch_size": 2048, "learning_rate": 0.01}),
-        *((name, 4, DISTORTED) for name in ("mnist", "translated")),
+        ("mnist", 2, {"batch_size": 2048, "learning_rate": 0.01}),
+        ("mnist", 3, DISTORTED),
+        ("translated", 4, DISTORTED),
     ],
 )
 def test_what_is_published_is_trained_longer(
