@@ -52,7 +52,7 @@ class Change:
 BASE = {"core": "rectifier", "hidden_size": 256, "feature_size": 128}
 BASE_TRAINING = {"location_std_end": 0.07, "weight_decay": 0.0}
 PRESETS_TRAINING = {"location_std_end": 0.03, "weight_decay": 0.05}
-PUBLISHED = {"batch_size": 2048, "learning_rate": 1e-2}  # as `ram reproduce` trains
+PUBLISHED = {"batch_size": 2048, "learning_rate": 1e-2}  # as `ram reproduce cluttered100` trains
 DEFAULT = Change("none", "", "")
 CORE = ("core", "rectifiers that begin as 0.9 of the state")
 GAZE = ("location's standard deviation", "0.2 → 0.07")
