@@ -160,6 +160,10 @@ class TrainConfig:
     environment's keyword of that name. It helps long trainings where canvases are not drawn afresh;
     1 is much for digits."""
 
+    elastic: float = 0.0
+    """How much they are pulled here and there as well, as if on rubber: the keyword of that name.
+    Takes longer to learn, and is harder to learn by heart."""
+
     validate_every: int = 150_000
     """Episodes between two validations; at least one epoch."""
 
@@ -186,6 +190,7 @@ class TrainConfig:
             "entropy_weight",
             "baseline_weight",
             "distortion",
+            "elastic",
         )
         for name in ("seed", "warmup_updates", *weights):
             if not 0 <= getattr(self, name) < math.inf:

@@ -46,6 +46,7 @@ class ControlConfig:
     validate_every: int = 50_000  # canvases; at least one epoch
     patience: int = 40  # validations without a new best
     distortion: float = 0.0  # of training images, as RAM's
+    elastic: float = 0.0  # the same
 
     def __post_init__(self) -> None:
         if self.network not in NETWORKS:
@@ -123,7 +124,7 @@ class ControlTrainer:
         self.config = config = ControlConfig(**run["training"])
         self.folder = folder
         make = functools.partial(place_split, self.device, run["env_id"], **run["env_kwargs"])
-        in_training = only_in_training(config.distortion)
+        in_training = only_in_training(config.distortion, config.elastic)
         self.train_envs = make(num_envs=config.batch_size, split="train", **in_training)
         self.validation_envs = make(num_envs=EVALUATION_ENVS, split="validation")
         torch.manual_seed(config.seed)
@@ -229,7 +230,9 @@ def describe_control(
     device: torch.device | str = "cpu",
 ) -> dict[str, Any]:
     """config.json of a new run; the data set in it is the one that was really found."""
-    keywords = with_found_dataset(env_id, keywords, only_in_training(training.distortion))
+    keywords = with_found_dataset(
+        env_id, keywords, only_in_training(training.distortion, training.elastic)
+    )
     return {
         "env_id": env_id,
         "env_kwargs": keywords,

@@ -245,6 +245,7 @@ def _trained_control(command: Reproduce, name: str, entry: Control, seed: int) -
         seed,
         math.ceil(entry.share * training["episodes"]),
         distortion=training.get("distortion", 0.0),
+        elastic=training.get("elastic", 0.0),
     )
     run = describe_control(env_id, {"dataset": command.run_dataset}, config, command.device)
 

@@ -40,7 +40,9 @@ def describe_run(
     device: torch.device | str = "cpu",
 ) -> dict[str, Any]:
     """config.json of a new run; the data set in it is the one that was really found."""
-    keywords = with_found_dataset(env_id, keywords, only_in_training(training.distortion))
+    keywords = with_found_dataset(
+        env_id, keywords, only_in_training(training.distortion, training.elastic)
+    )
     return {
         "env_id": env_id,
         "env_kwargs": keywords,
@@ -65,9 +67,10 @@ def with_found_dataset(
     return {**keywords, "dataset": env.dataset_name}  # type: ignore[attr-defined]
 
 
-def only_in_training(distortion: float) -> dict[str, Any]:
+def only_in_training(distortion: float, elastic: float) -> dict[str, Any]:
     """Keywords of the environments that an agent is trained in, beside those of all splits."""
-    return {"distortion": distortion} if distortion else {}
+    keywords = {"distortion": distortion, "elastic": elastic}
+    return {name: strength for name, strength in keywords.items() if strength}
 
 
 def make_trainer(
@@ -84,7 +87,7 @@ def make_trainer(
     config = config_from_json(TrainConfig, run["training"])
     env_id, keywords = run["env_id"], run["env_kwargs"]
     part_size, num_parts = config.batch_size // config.parts, config.parts // ranks.size
-    in_training = {**keywords, **only_in_training(config.distortion)}
+    in_training = {**keywords, **only_in_training(config.distortion, config.elastic)}
     train_envs = [
         place_split(device, env_id, part_size, "train", **in_training) for _ in range(num_parts)
     ]

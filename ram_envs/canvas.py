@@ -85,8 +85,8 @@ class Canvas:
         Args:
             images: (N, h, w[, C]), all images of the split; clutter is cut from any of them.
             rows: (B,), which of them lies on each canvas.
-            streams: B streams; each canvas takes 5 · num_clutter + 2 draws from its own, and 6
-                more where images are distorted.
+            streams: B streams; each canvas takes 5 · num_clutter + 2 draws from its own, and more
+                where images are distorted.
 
         All three are arrays, or all three tensors.
 

@@ -31,12 +31,13 @@ def make_classification(
     num_clutter: int = 0,
     clutter_size: int = 8,
     distortion: float = 0.0,
+    elastic: float = 0.0,
 ) -> tuple[ImageClassification, Retina]:
     """The task and the retina that the keywords of `ClassificationEnv` describe."""
     images = load_dataset(dataset, split)
     canvas = make_canvas(images, canvas_size, num_clutter, clutter_size)
-    bent = Distortion(distortion)
-    if bent.strength and split == "train":
+    bent = Distortion(distortion, elastic)
+    if bent and split == "train":
         canvas = dataclasses.replace(canvas, distortion=bent)
     task = ImageClassification(images, canvas, num_glimpses, fixed_canvases=split != "train")
     return task, Retina(glimpse_size, num_scales)
@@ -105,6 +106,7 @@ class ClassificationEnv(GlimpseEnv):
     - `distortion=0.0`: how much training images are turned, stretched, slanted and shifted at
       random, each time anew; 1 is much for digits, 0 not at all (`ram_envs.distortion`). Images of
       validation and test never are.
+    - `elastic=0.0`: the same for how much they are pulled here and there, as if on rubber.
     - `initial_location=None`: (x, y) of the first glimpse; None for uniformly random.
     - `render_mode=None`: "rgb_array" or "human" (needs pygame: `pip install "ram-gym[play]"`).
     - `autoreset_mode` (vector only): as in Gymnasium; NEXT_STEP is the default.

@@ -1,9 +1,11 @@
 """Distortion: training images bent a little at random, so that none is learned by heart.
 
-A random affine map, as is usual in experiments on MNIST (Simard, Steinkraus & Platt 2003, "Best
-practices for convolutional neural networks"); the paper itself has none. Every image is mapped by
-a matrix of its own about its middle, shifted, and read off between its pixels (bilinear), black
-beyond its border. All is calculated in whole numbers, so that every device draws the same.
+A random affine map and an elastic one, as is usual in experiments on MNIST (Simard, Steinkraus &
+Platt 2003, "Best practices for convolutional neural networks"); the paper itself has none. Every
+image is mapped by a matrix of its own about its middle and shifted; a grid of knots over it, each
+pulled its own way, takes what lies between along; and the image is read off between its pixels
+(bilinear), black beyond its border. All is calculated in whole numbers, so that every device draws
+the same.
 """
 
 from __future__ import annotations
@@ -17,7 +19,8 @@ import numpy.typing as npt
 from ram_envs.arrays import arange, beside, cast, zeros
 from ram_envs.random import Streams
 
-STRETCH, SLANT, SHIFT = 0.12, 0.2, 0.04
+STRETCH, SLANT, SHIFT, PULL = 0.12, 0.2, 0.04, 0.05
+KNOTS = 5  # along each side, the outer ones on the border
 _BITS = 9
 _PARTS = 2**_BITS  # places are whole numbers of such parts of a pixel
 
@@ -29,21 +32,32 @@ class Distortion:
     Args:
         strength: with 1 the matrix has 1 ± 0.12 on its diagonal, ± 0.2 beside it, and the shift is
             ± 4 % of each side, all uniform; so an image is turned by up to about 11 degrees. Others
-            in proportion; with 0 images stay as they are.
+            in proportion; with 0 the map is the identity.
+        elastic: with 1 each of 5 × 5 knots is pulled by ± 5 % of each side, uniform; in between it
+            is interpolated (bilinear). Others in proportion; with 0 there is none.
 
     Raises:
-        ValueError: if `strength` isn't from 0 to 4.
+        ValueError: if one of them isn't from 0 to 4.
     """
 
     strength: float
+    elastic: float = 0.0
 
     def __post_init__(self) -> None:
-        is_number = isinstance(self.strength, (int, float, np.integer, np.floating))
-        if not (is_number and 0 <= self.strength <= 4):
-            raise ValueError(f"distortion={self.strength!r}: expected a number from 0 to 4.")
+        for name, value in (("distortion", self.strength), ("elastic", self.elastic)):
+            is_number = isinstance(value, (int, float, np.integer, np.floating))
+            if not (is_number and 0 <= value <= 4):
+                raise ValueError(f"{name}={value!r}: expected a number from 0 to 4.")
+
+    def __bool__(self) -> bool:
+        """Whether it changes images at all."""
+        return self.strength > 0 or self.elastic > 0
 
     def draw(self, images: npt.NDArray[np.uint8], streams: Streams) -> npt.NDArray[np.uint8]:
-        """Each image (B, h, w[, C]) distorted; takes 6 draws from its own stream."""
+        """Each image (B, h, w[, C]) distorted.
+
+        Takes 6 draws from its own stream, and 50 more where it is elastic.
+        """
         height, width = images.shape[1:3]
         # Entries of the matrix less the identity's, in parts per half pixel.
         stretch, slant = (round(_PARTS / 2 * self.strength * most) for most in (STRETCH, SLANT))
@@ -57,7 +71,25 @@ class Distortion:
         tops = by_row[:, :, None] + (entries[1] * from_middle[1])[:, None]
         by_column = entries[3] * from_middle[1] + entries[5] + _PARTS * columns
         lefts = (entries[2] * from_middle[0])[:, :, None] + by_column[:, None]
+        if self.elastic > 0:
+            tops = tops + self._draw_pulls(height, images, streams)
+            lefts = lefts + self._draw_pulls(width, images, streams)
         return _read_between(images, tops, lefts)
+
+    def _draw_pulls(self, side: int, images: Any, streams: Streams) -> Any:
+        """How far knots pull every pixel (B, h, w) along a side, in parts of a pixel."""
+        limit = round(_PARTS * self.elastic * PULL * side)
+        draws = cast(streams.integers(*[2 * limit + 1] * KNOTS**2) - limit, "int32")
+        by_column = _between_knots(draws.reshape(-1, KNOTS, KNOTS), images.shape[2])
+        return _between_knots(by_column.swapaxes(1, 2), images.shape[1]).swapaxes(1, 2)
+
+
+def _between_knots(pulls: Any, side: int) -> Any:
+    """What knots (…, KNOTS) along a side are at the middle of each of its pixels, (…, side)."""
+    place = (2 * arange(side, pulls) + 1) * (_PARTS * (KNOTS - 1)) // (2 * side)
+    knot, rest = place >> _BITS, cast(place & _PARTS - 1, "int32")
+    total = pulls[..., knot] * (_PARTS - rest) + pulls[..., knot + 1] * rest
+    return total + _PARTS // 2 >> _BITS
 
 
 def _read_between(images: Any, tops: Any, lefts: Any) -> npt.NDArray[np.uint8]:

@@ -131,17 +131,72 @@ def test_images_that_are_tensors() -> None:
     torch = pytest.importorskip("torch")
     images = np.random.default_rng(0).integers(0, 256, (5, 8, 11), np.uint8)
     keys = combine_keys(0, np.arange(5))
-    bent = Distortion(2.5).draw(images, Streams(keys))
+    bent = Distortion(2.5, 1.5).draw(images, Streams(keys))
     as_tensors = torch.from_numpy(images), Streams(torch.from_numpy(keys.view(np.int64)))
-    tensor: Any = Distortion(2.5).draw(*as_tensors)
+    tensor: Any = Distortion(2.5, 1.5).draw(*as_tensors)
     assert tensor.dtype == torch.uint8
     assert np.array_equal(tensor.numpy(), bent)
 
 
+@pytest.mark.parametrize("name", ["distortion", "elastic"])
 @pytest.mark.parametrize("strength", [-0.1, 4.1, math.nan, "much", None])
-def test_a_strength_that_is_none(strength: Any) -> None:
-    with pytest.raises(ValueError, match=r"distortion=.*: expected a number from 0 to 4\."):
-        gym.make("RAMMNIST-v0", dataset="digits", distortion=strength)
+def test_a_strength_that_is_none(strength: Any, name: str) -> None:
+    with pytest.raises(ValueError, match=rf"^{name}=.*: expected a number from 0 to 4\."):
+        gym.make("RAMMNIST-v0", dataset="digits", **{name: strength})
+
+
+# --- as if on rubber -------------------------------------------------------------------------
+
+
+class Pulled(Chosen):
+    """Streams that pull some of the knots along rows or along columns, (row, column): parts."""
+
+    def __init__(self, down: dict[tuple[int, int], int], right: dict[tuple[int, int], int]) -> None:
+        super().__init__()
+        self.pulls = iter((down, right))
+
+    def integers(self, *ranges: int) -> np.ndarray:
+        if len(ranges) == len(MAP):
+            return super().integers(*ranges)
+        assert len(set(ranges)) == 1
+        draws = np.full((5, 5), ranges[0] // 2)
+        for knot, parts in next(self.pulls).items():
+            draws[knot] += parts
+        return draws.reshape(1, 25)
+
+
+def test_a_knot_pulls_what_lies_around_it() -> None:
+    # A side of 8 has knots at its borders and every two pixels between: a pixel's middle is a
+    # quarter of the way from one to the next, or three quarters.
+    ramp = np.repeat(np.arange(0, 160, 20, dtype=np.uint8)[None], 8, 0)
+    pulled = Distortion(0, 4).draw(ramp[None], Pulled({}, {(2, 2): 256}))[0]  # type: ignore[arg-type]
+    change = [
+        [0, 0, 0, 0, 0, 0, 0, 0],
+        [0, 0, 0, 0, 0, 0, 0, 0],
+        [0, 0, 1, 2, 2, 1, 0, 0],
+        [0, 0, 2, 6, 6, 2, 0, 0],
+    ]
+    assert (pulled.astype(int) - ramp).tolist() == [*change, *change[::-1]]
+    down = Distortion(0, 4).draw(ramp.T[None], Pulled({(2, 2): 256}, {}))[0]  # type: ignore[arg-type]
+    assert np.array_equal(down, pulled.T)
+
+
+def test_all_knots_pulled_alike_shift_the_image() -> None:
+    image = np.random.default_rng(0).integers(0, 256, (28, 20), np.uint8)
+    everywhere = {(row, column): 512 for row in range(5) for column in range(5)}
+    shifted = Distortion(0, 4).draw(image[None], Pulled(everywhere, everywhere))[0]  # type: ignore[arg-type]
+    assert np.array_equal(shifted[:-1, :-1], image[1:, 1:])
+    assert not shifted[-1].any()
+    assert not shifted[:, -1].any()
+
+
+def test_an_elastic_image_takes_fifty_draws_more() -> None:
+    images = np.random.default_rng(0).integers(0, 256, (5, 8, 8), np.uint8)
+    drawn, ahead = streams(5), streams(5)
+    bent = Distortion(1.0, 1.0).draw(images, drawn)
+    ahead.bits(56)
+    assert np.array_equal(drawn.bits(1), ahead.bits(1))
+    assert not np.array_equal(bent, Distortion(1.0).draw(images, streams(5)))
 
 
 # --- in an environment -----------------------------------------------------------------------

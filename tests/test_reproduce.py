@@ -557,6 +557,7 @@ def test_agents_are_of_the_default_preset(done: Path) -> None:
         ("cluttered100", 4, {"batch_size": 2048, "learning_rate": 0.01}),
         ("mnist", 2, {"batch_size": 2048, "learning_rate": 0.01}),
         ("mnist", 3, DISTORTED),
+        ("mnist", 7, {**DISTORTED, "elastic": 1.0, "episodes": 12_000_000}),
         ("translated", 4, DISTORTED),
     ],
 )
@@ -574,7 +575,7 @@ def test_what_is_published_is_trained_longer(
     config = RunFolder(run).read_config()
     training = preset("default", TABLES[name].env_id)[1]
     assert config["training"] == dataclasses.asdict(
-        dataclasses.replace(training, episodes=6_000_000, **settings)
+        dataclasses.replace(training, **{"episodes": 6_000_000, **settings})
     )
 
 
