@@ -93,14 +93,15 @@ def test_train_leaves_all_that_is_needed(run: Path) -> None:
 
 
 def test_only_training_is_distorted(tmp_path: Path) -> None:
-    settings = [*BRIEF, "--distortion", "0.5", "--hidden-size", "8"]
+    settings = [*BRIEF, "--distortion", "0.5", "--elastic", "2", "--hidden-size", "8"]
     main(["train", *settings, "--out", str(tmp_path / "run")])
     config = RunFolder(tmp_path / "run").read_config()
     assert config["training"]["distortion"] == 0.5
+    assert config["training"]["elastic"] == 2.0
     assert config["env_kwargs"] == {"dataset": "digits", "num_glimpses": 2}
     trainer = make_trainer(config, None)
     for envs in trainer.train_envs:
-        assert envs.batch.task.canvas.distortion == Distortion(0.5)  # type: ignore[attr-defined]
+        assert envs.batch.task.canvas.distortion == Distortion(0.5, 2.0)  # type: ignore[attr-defined]
     validation = trainer.validation_envs.batch.task  # type: ignore[attr-defined]
     assert validation.canvas.distortion is None
 

@@ -102,7 +102,7 @@ def test_the_episodes_of_the_vector_environment(env_id: str, split: str) -> None
 
 
 def test_distorted_images() -> None:
-    envs = make_envs("RAMMNIST-v0", num_envs=30, distortion=1.0)
+    envs = make_envs("RAMMNIST-v0", num_envs=30, distortion=1.0, elastic=1.0)
     on_device = DeviceVectorEnv(envs, DEVICE)
     assert_same(on_device.reset(seed=4)[0], envs.reset(seed=4)[0])
     assert np.array_equal(on_device.canvases.cpu().numpy(), envs.canvases)

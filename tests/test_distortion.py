@@ -209,12 +209,13 @@ def canvases(split: str, env_id: str = "RAMMNIST-v0", **keywords: Any) -> np.nda
 
 
 @pytest.mark.parametrize("env_id", ["RAMMNIST-v0", "RAMClutteredMNIST-v0"])
-def test_only_training_is_distorted(env_id: str) -> None:
+@pytest.mark.parametrize("name", ["distortion", "elastic"])
+def test_only_training_is_distorted(env_id: str, name: str) -> None:
     for split in ("validation", "test"):
-        bent = canvases(split, env_id, distortion=1.0)
+        bent = canvases(split, env_id, **{name: 1.0})
         assert np.array_equal(bent, canvases(split, env_id))
-    assert np.array_equal(canvases("train", env_id, distortion=0), canvases("train", env_id))
-    differ = canvases("train", env_id, distortion=1.0) != canvases("train", env_id)
+    assert np.array_equal(canvases("train", env_id, **{name: 0}), canvases("train", env_id))
+    differ = canvases("train", env_id, **{name: 1.0}) != canvases("train", env_id)
     assert differ.any(axis=(1, 2)).all()
 
 
