@@ -130,7 +130,8 @@ SMALL_BATCH_TRAINING = {
 # Where there is no clutter digits are learned by heart, unless they are distorted. Two glimpses of
 # RAMMNIST-v0 that begin anywhere were worse so, on validation.
 DISTORTED_TRAINING = {**SMALL_BATCH_TRAINING, "distortion": 1.0}
-# Many glimpses of RAMMNIST-v0 see enough to learn even those by heart. Elastic ones take longer.
+# Elastic digits are harder still to learn by heart, and take longer: so far for seven glimpses of
+# RAMMNIST-v0 alone.
 ELASTIC_TRAINING = {**DISTORTED_TRAINING, "elastic": 1.0, "episodes": 12_000_000}
 GAZES = ("random gaze", "centre gaze")  # of the headline's agents, instead of their own
 CONTROL_NAMES = {

@@ -190,6 +190,40 @@ def test_all_knots_pulled_alike_shift_the_image() -> None:
     assert not shifted[:, -1].any()
 
 
+@given(
+    seed=st.integers(0, 2**32),
+    elastic=st.floats(0.1, 4),
+    shape=st.sampled_from([(5, 9), (28, 28)]),
+)
+def test_what_lies_between_knots_is_interpolated(
+    seed: int, elastic: float, shape: tuple[int, int]
+) -> None:
+    # On a slope of 2 grey levels a pixel, wide enough that none is read beyond it, a pull shows.
+    height, width = shape
+    slope = np.tile(np.arange(0, 2 * width, 2, dtype=np.uint8), (height, 1))
+    bent = Distortion(0, elastic).draw(slope[None], streams(1, seed))[0]
+    limits = [round(512 * elastic * 0.05 * side) for side in shape]
+    drawn = streams(1, seed)
+    drawn.bits(6)  # the affine map's
+    down, right = (drawn.integers(*[2 * limit + 1] * 25)[0] - limit for limit in limits)
+    for row in range(height):
+        for column in range(width):
+            y, x = 4 * (row + 0.5) / height, 4 * (column + 0.5) / width
+            by, bx = (
+                sum(
+                    pull.reshape(5, 5)[i, j] * max(0, 1 - abs(y - i)) * max(0, 1 - abs(x - j)) / 512
+                    for i in range(5)
+                    for j in range(5)
+                )
+                for pull in (down, right)
+            )
+            if 0 <= row + by <= height - 1 and 0 <= column + bx <= width - 1:
+                assert (
+                    abs(bent[row, column] - 2 * (column + bx))
+                    <= 0.5 + 2 * limits[1] / 512 / 256 + 0.02
+                )
+
+
 def test_an_elastic_image_takes_fifty_draws_more() -> None:
     images = np.random.default_rng(0).integers(0, 256, (5, 8, 8), np.uint8)
     drawn, ahead = streams(5), streams(5)
