@@ -144,8 +144,8 @@ class ImageDataset:
         if not isinstance(self.images, np.ndarray):
             raise TypeError(
                 f"the images of {self.name!r} are a {type(self.images).__name__}, which is read by "
-                "window, so they are shown as they are: leave out canvas_size, num_clutter and "
-                "distortion, or read them first, ImageDataset(images[:], labels)."
+                "window, so they are shown as they are: leave out canvas_size, num_clutter, "
+                "distortion and elastic, or read them first, ImageDataset(images[:], labels)."
             )
         return self.images
 

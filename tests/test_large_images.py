@@ -129,6 +129,7 @@ def test_what_is_drawn_needs_an_array() -> None:
         ("RAMClassification-v0", {"canvas_size": 300}),
         ("RAMClassification-v0", {"num_clutter": 1}),
         ("RAMClassification-v0", {"distortion": 1.0}),
+        ("RAMClassification-v0", {"elastic": 1.0}),
         ("RAMMovingMNIST-v0", {"canvas_size": 300}),
     ):
         with pytest.raises(TypeError, match=r"'tiles' are a LazyImages, .* leave out canvas_size"):
