@@ -161,8 +161,8 @@ class TrainConfig:
     1 is much for digits."""
 
     elastic: float = 0.0
-    """How much they are pulled here and there as well, as if on rubber: the keyword of that name.
-    Takes longer to learn, and is harder to learn by heart."""
+    """How much they are pulled here and there as well, as if on rubber, by the environment's
+    keyword of that name. Such images are harder still to learn by heart, and take longer."""
 
     validate_every: int = 150_000
     """Episodes between two validations; at least one epoch."""

@@ -2,10 +2,9 @@
 
 A random affine map and an elastic one, as is usual in experiments on MNIST (Simard, Steinkraus &
 Platt 2003, "Best practices for convolutional neural networks"); the paper itself has none. Every
-image is mapped by a matrix of its own about its middle and shifted; a grid of knots over it, each
-pulled its own way, takes what lies between along; and the image is read off between its pixels
-(bilinear), black beyond its border. All is calculated in whole numbers, so that every device draws
-the same.
+image is mapped by a matrix of its own about its middle and shifted; knots over it are pulled, each
+its own way, and take along what lies between; and it is read off between its pixels (bilinear),
+black beyond its border. All is calculated in whole numbers, so that every device draws the same.
 """
 
 from __future__ import annotations

@@ -198,7 +198,7 @@ def test_all_knots_pulled_alike_shift_the_image() -> None:
 def test_what_lies_between_knots_is_interpolated(
     seed: int, elastic: float, shape: tuple[int, int]
 ) -> None:
-    # On a slope of 2 grey levels a pixel, wide enough that none is read beyond it, a pull shows.
+    # On a slope of 2 grey levels a pixel a pull shows, but where it reads beyond the border.
     height, width = shape
     slope = np.tile(np.arange(0, 2 * width, 2, dtype=np.uint8), (height, 1))
     bent = Distortion(0, elastic).draw(slope[None], streams(1, seed))[0]
