@@ -557,6 +557,7 @@ def test_agents_are_of_the_default_preset(done: Path) -> None:
         ("cluttered100", 4, {"batch_size": 2048, "learning_rate": 0.01}),
         ("mnist", 2, {"batch_size": 2048, "learning_rate": 0.01}),
         ("mnist", 3, DISTORTED),
+        ("mnist", 6, {**DISTORTED, "elastic": 1.0, "episodes": 12_000_000}),
         ("mnist", 7, {**DISTORTED, "elastic": 1.0, "episodes": 12_000_000}),
         ("translated", 4, DISTORTED),
     ],
