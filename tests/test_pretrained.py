@@ -120,7 +120,7 @@ def test_an_unknown_name_lists_those_there_are() -> None:
 def test_a_run_is_packed_to_a_third_of_its_size(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    run = tmp_path / "run"
+    run = tmp_path / "my run"
     small = ["--dataset", "digits", "--hidden-size", "64", "--feature-size", "64"]
     command = ["train", "RAMMNIST-v0", *small, "--episodes", "512", "--out", str(run)]
     monkeypatch.setattr(sys, "argv", ["ram", *command])
@@ -130,8 +130,8 @@ def test_a_run_is_packed_to_a_third_of_its_size(
     tool["main"]([str(run), "tiny", "--out", str(tmp_path)])
     assert re.fullmatch(r"tiny: \d+\.\d\d % wrong, packed \d+\.\d\d %\n", capsys.readouterr().out)
     (_, before), (_, after) = load_agent(run), load_agent(tmp_path / "tiny")
-    assert before["command"].endswith(f" --episodes 512 --out {run}")
-    assert after == {**before, "command": before["command"].removesuffix(f" --out {run}")}
+    assert before["command"].endswith(f" --episodes 512 --out '{run}'")
+    assert after == {**before, "command": before["command"].removesuffix(f" --out '{run}'")}
     packed, whole = (
         path.stat().st_size for path in (tmp_path / "tiny.safetensors", run / "best.safetensors")
     )

@@ -9,7 +9,7 @@ command. The card is written by hand, in `ram_agent/pretrained/README.md`.
 from __future__ import annotations
 
 import argparse
-import re
+import shlex
 from pathlib import Path
 
 from ram_agent.agent import RAMAgent
@@ -26,7 +26,7 @@ def main(args: list[str] | None = None) -> None:
     parser.add_argument("--out", type=Path, default=PRETRAINED, help="another folder")
     options = parser.parse_args(args)
     agent, facts = load_agent(options.run)
-    facts["command"] = re.sub(r" --(out|runs)[ =]\S+", "", facts["command"])
+    facts["command"] = without_folders(facts["command"])
     save_agent(agent, options.out / options.name, facts, packed=True)
     packed = RAMAgent.load(options.out / options.name)
     env_id, keywords = own_env(facts)
@@ -36,6 +36,18 @@ def main(args: list[str] | None = None) -> None:
         print(f"{options.name}: {before.error:.2f} % wrong, packed {after.error:.2f} %")
     else:
         print(f"{options.name}: mean return {before.mean_return:.4f}, {after.mean_return:.4f}")
+
+
+def without_folders(command: str) -> str:
+    """The command without --out and --runs, which say where a run lay."""
+    words = iter(shlex.split(command))
+    kept = []
+    for word in words:
+        if word in ("--out", "--runs"):
+            next(words)
+        elif not word.startswith(("--out=", "--runs=")):
+            kept.append(word)
+    return shlex.join(kept)
 
 
 if __name__ == "__main__":
