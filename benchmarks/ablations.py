@@ -25,7 +25,7 @@ from side_by_side import put_table, run_side_by_side
 from ram_agent.config import WIDE_LSTM, preset
 from ram_agent.provenance import provenance
 from ram_agent.runs import describe_run, make_trainer
-from ram_envs.files import write_json
+from ram_envs.atomic_files import write_json
 
 Row = dict[str, Any]
 

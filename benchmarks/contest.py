@@ -25,7 +25,7 @@ from contestants import Contestant, contestants
 from side_by_side import put_table, run_side_by_side
 
 from ram_agent.provenance import provenance
-from ram_envs.files import write_bytes, write_json
+from ram_envs.atomic_files import write_bytes, write_json
 from ram_envs.registration import CLASSIFICATION
 
 VALIDATION_EPISODES = 2_000  # for each point of a curve

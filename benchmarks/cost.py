@@ -22,10 +22,10 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from ram_agent.agent import RAMAgent
 from ram_agent.config import WIDE_LSTM, AgentConfig
-from ram_agent.controls import NETWORKS
+from ram_agent.paper.controls import NETWORKS
+from ram_agent.paper.tables import CONTROL_NAMES
 from ram_agent.provenance import provenance
-from ram_agent.tables import CONTROL_NAMES
-from ram_envs.files import write_json
+from ram_envs.atomic_files import write_json
 
 NUM_LABELS = 10
 RAM = "RAM"

@@ -18,7 +18,7 @@ import tyro
 
 from ram_agent.checkpoint import RunFolder
 from ram_agent.provenance import provenance
-from ram_envs.files import write_json
+from ram_envs.atomic_files import write_json
 
 # How many ranks, and parts in all.
 WAYS = {

@@ -14,7 +14,7 @@ from pathlib import Path
 import tyro
 
 from ram_agent.provenance import provenance
-from ram_envs.files import write_json
+from ram_envs.atomic_files import write_json
 
 CODE = """
 import time, gymnasium

@@ -24,7 +24,7 @@ from torch import nn
 
 from ram_agent.provenance import provenance
 from ram_envs import ImageDataset
-from ram_envs.files import write_json
+from ram_envs.atomic_files import write_json
 
 
 @dataclass(frozen=True)

@@ -17,8 +17,8 @@ from typing import Any
 import tyro
 from side_by_side import put_table
 
-from ram_agent.report import Row, make_markdown, read_rows
-from ram_agent.tables import NONE, TABLES
+from ram_agent.paper.report import Row, make_markdown, read_rows
+from ram_agent.paper.tables import NONE, TABLES
 
 ROOT = Path(__file__).parent.parent
 

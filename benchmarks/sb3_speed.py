@@ -17,7 +17,7 @@ from gymnasium.vector import AutoresetMode
 
 from ram_agent.bench import calls_per_second
 from ram_agent.provenance import provenance
-from ram_envs.files import write_json
+from ram_envs.atomic_files import write_json
 from ram_envs.registration import CLASSIFICATION
 from ram_envs.sb3 import SB3VecEnv
 from ram_envs.wrappers.vector import GridAction

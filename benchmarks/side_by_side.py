@@ -8,7 +8,7 @@ from concurrent.futures import ProcessPoolExecutor, as_completed
 from pathlib import Path
 from typing import Any
 
-from ram_envs.files import write_bytes
+from ram_envs.atomic_files import write_bytes
 
 MARK = "<!-- table -->"
 

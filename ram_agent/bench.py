@@ -30,8 +30,8 @@ from ram_agent.distributed import checked_device
 from ram_agent.provenance import provenance
 from ram_agent.rollout import collect_rollout
 from ram_agent.trainer import Trainer
+from ram_envs.atomic_files import write_json
 from ram_envs.device_env import DeviceVectorEnv, place_envs, why_on_host
-from ram_envs.files import write_json
 from ram_envs.registration import CLASSIFICATION, ENVS
 from ram_envs.retina import Retina
 

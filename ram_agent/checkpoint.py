@@ -35,8 +35,8 @@ from torch import Tensor
 
 from ram_agent.agent import RAMAgent
 from ram_agent.config import AgentConfig, config_from_json
-from ram_envs import files
-from ram_envs.files import appending, tame, unfinished, write_bytes, write_json
+from ram_envs import atomic_files as files
+from ram_envs.atomic_files import appending, tame, unfinished, write_bytes, write_json
 
 FORMAT_VERSION = 1
 MOST_HEADER_BYTES = 2**20  # of a safetensors file; ours are below 2,000

@@ -24,8 +24,8 @@ from ram_agent.config import (
 )
 from ram_agent.distributed import Ranks, checked_device, join_ranks, local_device
 from ram_agent.evaluation import evaluate
+from ram_agent.paper.reproduce import Reproduce, reproduce
 from ram_agent.provenance import provenance
-from ram_agent.reproduce import Reproduce, reproduce
 from ram_agent.rollout import Gaze
 from ram_agent.runs import (
     EVALUATION_ENVS,
@@ -44,8 +44,8 @@ from ram_agent.runs import (
     show_trained,
 )
 from ram_agent.trainer import Trainer
+from ram_envs.atomic_files import write_json
 from ram_envs.device_env import DeviceVectorEnv, why_on_host
-from ram_envs.files import write_json
 from ram_envs.registration import CLASSIFICATION, ENVS, IMAGES
 
 

@@ -16,9 +16,9 @@ import torch
 
 from ram_agent.agent import RAMAgent
 from ram_agent.rollout import collect_rollout
-from ram_envs.files import write_whole
+from ram_envs.atomic_files import write_whole
+from ram_envs.datasets.source import read_rows
 from ram_envs.retina import pixel_edges
-from ram_envs.source import read_rows
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

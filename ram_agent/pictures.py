@@ -15,7 +15,7 @@ from PIL import Image
 
 from ram_agent.agent import RAMAgent
 from ram_agent.rollout import collect_rollout
-from ram_envs.files import write_whole
+from ram_envs.atomic_files import write_whole
 
 Frame = npt.NDArray[np.uint8]
 

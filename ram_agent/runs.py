@@ -21,8 +21,8 @@ from ram_agent.evaluation import Evaluation, evaluate
 from ram_agent.provenance import provenance
 from ram_agent.rollout import Gaze
 from ram_agent.trainer import Trainer
+from ram_envs.atomic_files import tame, write_json
 from ram_envs.device_env import place_envs
-from ram_envs.files import tame, write_json
 from ram_envs.registration import CLASSIFICATION, ENVS
 
 EVALUATION_ENVS = 500  # sub-environments: divides every split of MNIST

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ram_envs.random import Streams, UInt64Array
+from ram_envs.streams import Streams, UInt64Array
 from ram_envs.task import Outcome, Rows, Task
 
 VERBS = ("allocate", "begin", "advance", "images", "infos")

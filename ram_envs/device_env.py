@@ -20,12 +20,12 @@ from gymnasium.vector import AutoresetMode
 from torch import Tensor
 
 from ram_envs.checks import checked_pair
-from ram_envs.classification import ImageClassification
 from ram_envs.datasets import ImageDataset
+from ram_envs.datasets.sharing import find_mapped
 from ram_envs.glimpse_batch import episode_streams
 from ram_envs.glimpse_env import GlimpseVectorEnv
-from ram_envs.random import as_signed
-from ram_envs.sharing import find_mapped
+from ram_envs.streams import as_signed
+from ram_envs.tasks.classification import ImageClassification
 
 Observation = dict[str, Tensor]
 Infos = dict[str, Tensor]

@@ -12,9 +12,9 @@ from gymnasium.error import ResetNeeded
 
 from ram_envs.arrays import arange
 from ram_envs.checks import all_true, check_retina_suits, checked_initial_location
-from ram_envs.random import Streams, UInt64Array, combine_keys, key_from_seed
+from ram_envs.datasets.source import read_rows
 from ram_envs.retina import Retina, pixel_edges
-from ram_envs.source import read_rows
+from ram_envs.streams import Streams, UInt64Array, combine_keys, key_from_seed
 from ram_envs.task import Rows, State, Task
 
 if TYPE_CHECKING:

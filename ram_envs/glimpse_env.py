@@ -28,9 +28,9 @@ from ram_envs.checks import (
     checked_reset_mask,
     checked_seeds,
 )
+from ram_envs.datasets.source import ImageSource, read_rows
 from ram_envs.glimpse_batch import GlimpseBatch, Infos, Observation
 from ram_envs.retina import Retina
-from ram_envs.source import ImageSource, read_rows
 from ram_envs.task import Rows, Task
 
 if TYPE_CHECKING:

@@ -30,9 +30,9 @@ CLASSIFICATION = {**IMAGES, **MOVING}  # those with a data set in splits
 ENVS = {**CLASSIFICATION, **CATCH}
 
 _KINDS = {
-    "classification_env:Classification": IMAGES,
-    "moving_env:Moving": MOVING,
-    "catch_env:Catch": CATCH,
+    "classification:Classification": IMAGES,
+    "moving:Moving": MOVING,
+    "catch:Catch": CATCH,
 }
 
 
@@ -42,7 +42,7 @@ def register_envs() -> None:
         for env_id, keywords in envs.items():
             gym.register(
                 id=env_id,
-                entry_point=f"ram_envs.{kind}Env",
-                vector_entry_point=f"ram_envs.{kind}VectorEnv",
+                entry_point=f"ram_envs.envs.{kind}Env",
+                vector_entry_point=f"ram_envs.envs.{kind}VectorEnv",
                 kwargs=keywords,
             )

@@ -29,8 +29,8 @@ import numpy as np
 import numpy.typing as npt
 
 from ram_envs.arrays import arange, cast, empty, is_tensor
-from ram_envs.lines import as_items, read_windows, window_index
-from ram_envs.source import ImageSource
+from ram_envs.datasets.source import ImageSource
+from ram_envs.windows import as_items, read_windows, window_index
 
 # Windows are cut and pooled together up to this many bytes: few enough for the cache, enough to
 # make numpy's overhead small.

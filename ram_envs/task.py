@@ -14,8 +14,8 @@ from typing import Any, Generic, Protocol, TypeVar
 import numpy as np
 import numpy.typing as npt
 
-from ram_envs.random import Streams
-from ram_envs.source import ImageSource
+from ram_envs.datasets.source import ImageSource
+from ram_envs.streams import Streams
 
 State = TypeVar("State")
 Rows = npt.NDArray[np.intp]

@@ -25,7 +25,7 @@ from ram_envs.checked_task import (
     check_attributes,
     require,
 )
-from ram_envs.random import UInt64Array, combine_keys
+from ram_envs.streams import UInt64Array, combine_keys
 from ram_envs.task import Rows, Task
 
 __all__ = ["TaskError", "check_task"]

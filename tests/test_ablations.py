@@ -15,7 +15,7 @@ import ablations
 from ablations import BASE, BASE_TRAINING, CHANGES, DEFAULT, Change, Settings
 
 from ram_agent.config import preset
-from ram_agent.tables import LONG_TRAINING
+from ram_agent.paper.tables import LONG_TRAINING
 
 ROOT = Path(__file__).parent.parent
 

@@ -13,8 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import ram_envs  # noqa: F401  (registers the ids)
-from ram_envs.canvas import Canvas
-from ram_envs.random import Streams, combine_keys
+from ram_envs.streams import Streams, combine_keys
+from ram_envs.tasks.canvas import Canvas
 
 try:
     import torch

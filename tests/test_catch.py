@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from ram_envs.catch import Catch, CatchState, ball_columns
-from ram_envs.random import Streams, combine_keys
+from ram_envs.streams import Streams, combine_keys
+from ram_envs.tasks.catch import Catch, CatchState, ball_columns
 
 LEFT, STAY, RIGHT = 0, 1, 2
 

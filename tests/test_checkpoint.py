@@ -32,7 +32,7 @@ from ram_agent.checkpoint import (
     save_agent,
 )
 from ram_agent.config import AgentConfig
-from ram_envs.files import tame, write_bytes, write_json, write_whole
+from ram_envs.atomic_files import tame, write_bytes, write_json, write_whole
 
 
 def make_agent(**settings: Any) -> RAMAgent:

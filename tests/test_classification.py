@@ -12,7 +12,7 @@ from gymnasium.vector import AutoresetMode
 
 import ram_envs  # noqa: F401  (registers the ids)
 from ram_envs import ImageDataset
-from ram_envs.classification_env import ClassificationEnv, ClassificationVectorEnv
+from ram_envs.envs.classification import ClassificationEnv, ClassificationVectorEnv
 
 # Three images of 4 × 4, each of one brightness, of the classes 0, 1 and 2.
 IMAGES = np.repeat(np.array([51, 102, 255], np.uint8), 16).reshape(3, 4, 4)

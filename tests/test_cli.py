@@ -22,7 +22,7 @@ import ram_envs.rendering
 from ram_agent.checkpoint import RunFolder, load_agent
 from ram_agent.cli import main
 from ram_agent.runs import make_trainer
-from ram_envs.distortion import Distortion
+from ram_envs.tasks.distortion import Distortion
 
 # 41 updates are an epoch of the 1,297 training digits; two glimpses.
 TINY = ["RAMMNIST-v0", "--dataset", "digits", "--num-glimpses", "2", "--batch-size", "32"]
@@ -584,7 +584,7 @@ def test_an_environment_of_ones_own_module(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / "own_module.py").write_text(
-        "import gymnasium, ram_envs.classification_env as made\n"
+        "import gymnasium, ram_envs.envs.classification as made\n"
         "env, vector = made.ClassificationEnv, made.ClassificationVectorEnv\n"
         "gymnasium.register('Own-v0', env, vector_entry_point=vector)\n"
     )

@@ -15,7 +15,7 @@ from gymnasium.vector import AutoresetMode  # noqa: E402
 
 import ram_envs  # noqa: E402
 from ram_agent.checkpoint import RunFolder  # noqa: E402
-from ram_agent.controls import (  # noqa: E402
+from ram_agent.paper.controls import (  # noqa: E402
     NETWORKS,
     ControlConfig,
     ControlTrainer,
@@ -110,7 +110,7 @@ def test_canvases_are_drawn_afresh_and_every_epoch_shows_every_image(
         shown.append((index, canvases))
         return canvases, labels
 
-    monkeypatch.setattr("ram_agent.controls.see_canvases", watch)
+    monkeypatch.setattr("ram_agent.paper.controls.see_canvases", watch)
     trainer = make_trainer(tmp_path / "run", "RAMTranslatedMNIST-v0")
     for _ in range(21):
         trainer.train_one_update()
@@ -134,7 +134,7 @@ def test_it_learns_and_keeps_the_best_weights(tmp_path: Path) -> None:
 
 
 def test_it_stops_when_patience_is_over(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("ram_agent.controls.measure_error", lambda network, envs: 50.0)
+    monkeypatch.setattr("ram_agent.paper.controls.measure_error", lambda network, envs: 50.0)
     trainer = make_trainer(tmp_path / "run", episodes=128 * 100, patience=2)
     trainer.train()
     assert trainer.update == 33  # one validation that was the best, and two that were not

@@ -25,7 +25,6 @@ import numpy as np
 import pooch
 import pytest
 
-from ram_envs import datasets
 from ram_envs.datasets import (
     CorruptDatasetError,
     DatasetFallbackWarning,
@@ -33,7 +32,8 @@ from ram_envs.datasets import (
     ImageDataset,
     load_dataset,
 )
-from ram_envs.idx import parse_idx
+from ram_envs.datasets import loading as datasets
+from ram_envs.datasets.idx import parse_idx
 
 TRAIN_IMAGES, TRAIN_LABELS, TEST_IMAGES, TEST_LABELS = (
     "train-images-idx3-ubyte",
@@ -694,7 +694,7 @@ def test_interrupted_write_leaves_nothing(
 LOAD_IN_A_NEW_PROCESS = """
 import json, pathlib, sys
 import pooch
-from ram_envs import datasets
+from ram_envs.datasets import loading as datasets
 
 told = json.loads(sys.argv[1])
 pooch.os_cache = lambda project: pathlib.Path(told["cache"]) / project

@@ -13,8 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import ram_envs
-from ram_envs.distortion import Distortion
-from ram_envs.random import Streams, combine_keys
+from ram_envs.streams import Streams, combine_keys
+from ram_envs.tasks.distortion import Distortion
 
 SQUARE = np.array([[10, 20, 30], [40, 50, 60], [70, 80, 90]], np.uint8)
 MAP = ("rows by row", "rows by column", "columns by row", "columns by column", "down", "right")

@@ -22,8 +22,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import ram_envs
-from ram_envs.canvas import Canvas
-from ram_envs.classification_env import ClassificationEnv
+from ram_envs.envs.classification import ClassificationEnv
+from ram_envs.tasks.canvas import Canvas
 
 ENV_IDS = sorted(
     spec.id for spec in gym.registry.values() if str(spec.entry_point).startswith("ram_envs.")

@@ -11,11 +11,11 @@ import pytest
 
 import ram_envs  # noqa: F401  (registers the ids)
 from ram_envs import ImageDataset
-from ram_envs.canvas import Canvas
-from ram_envs.motion import drift, nearest_pixels
-from ram_envs.moving import MovingClassification, MovingState
-from ram_envs.moving_env import MovingEnv, MovingVectorEnv, make_moving
-from ram_envs.random import Streams, combine_keys
+from ram_envs.envs.moving import MovingEnv, MovingVectorEnv, make_moving
+from ram_envs.streams import Streams, combine_keys
+from ram_envs.tasks.canvas import Canvas
+from ram_envs.tasks.motion import drift, nearest_pixels
+from ram_envs.tasks.moving import MovingClassification, MovingState
 
 # Two images of 2 × 2, of the classes 0 and 1; no two of all their pixels are alike.
 IMAGES = np.array([[[10, 20], [30, 40]], [[110, 120], [130, 140]]], np.uint8)

@@ -18,7 +18,7 @@ import pytest
 
 import ram_envs
 from ram_envs.datasets import ImageDataset, load_dataset
-from ram_envs.own_images import from_dataset, read_images, stack_images
+from ram_envs.datasets.pictures import from_dataset, read_images, stack_images
 
 Image = pytest.importorskip("PIL.Image", reason="Pillow is not installed")
 

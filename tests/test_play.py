@@ -15,8 +15,6 @@ import pytest
 
 pygame = pytest.importorskip("pygame")
 
-from ram_envs.catch import Catch  # noqa: E402
-from ram_envs.classification import ImageClassification  # noqa: E402
 from ram_envs.datasets import ImageDataset  # noqa: E402
 from ram_envs.play import command, main  # noqa: E402
 from ram_envs.play.catch_game import CatchGame  # noqa: E402
@@ -29,6 +27,8 @@ from ram_envs.play.seat import AgentPilot, Deal, Seat, spread_glimpse  # noqa: E
 from ram_envs.play.sheet import SHEET_SIZE, Sheet  # noqa: E402
 from ram_envs.play.window import NoDisplay, Stage, run  # noqa: E402
 from ram_envs.rendering import to_rgb_array  # noqa: E402
+from ram_envs.tasks.catch import Catch  # noqa: E402
+from ram_envs.tasks.classification import ImageClassification  # noqa: E402
 
 ROW = 0.25  # seconds at the usual speed
 QUIZ = "RAMClutteredMNIST-v0"

@@ -10,7 +10,7 @@ pytest.importorskip("torch", reason="the extra agent is not installed")
 
 import publish
 
-from ram_envs.files import write_json
+from ram_envs.atomic_files import write_json
 
 ROOT = Path(__file__).parent.parent
 

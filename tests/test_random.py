@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ram_envs.random import Streams, combine_keys, key_from_seed, key_from_text
+from ram_envs.streams import Streams, combine_keys, key_from_seed, key_from_text
 
 words = st.integers(0, 2**64 - 1)
 

@@ -16,7 +16,7 @@ import pytest
 from gymnasium.vector.utils import CloudpickleWrapper
 
 from ram_envs.datasets import ImageDataset
-from ram_envs.sharing import SharedArray
+from ram_envs.datasets.sharing import SharedArray
 
 
 def make_dataset() -> ImageDataset:

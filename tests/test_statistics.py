@@ -35,9 +35,9 @@ from ram_agent.losses import choice_log_probs, gaussian_log_prob
 from ram_agent.rollout import collect_rollout
 from ram_agent.trainer import Trainer
 from ram_envs import ImageDataset
-from ram_envs.catch import Catch
-from ram_envs.moving_env import make_moving
-from ram_envs.random import Streams, combine_keys
+from ram_envs.envs.moving import make_moving
+from ram_envs.streams import Streams, combine_keys
+from ram_envs.tasks.catch import Catch
 from ram_envs.wrappers import vector
 
 RARE = 1e-9

@@ -8,11 +8,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from ram_envs.catch import Catch
-from ram_envs.classification_env import make_classification
-from ram_envs.moving_env import make_moving
-from ram_envs.random import Streams
+from ram_envs.envs.classification import make_classification
+from ram_envs.envs.moving import make_moving
+from ram_envs.streams import Streams
 from ram_envs.task import Outcome
+from ram_envs.tasks.catch import Catch
 from ram_envs.testing import TaskError, check_task
 
 

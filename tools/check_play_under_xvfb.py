@@ -200,7 +200,7 @@ def _report(figures: dict[str, float], save: Path | None) -> None:
     if save is None:
         return
     from ram_agent.provenance import provenance
-    from ram_envs.files import write_json
+    from ram_envs.atomic_files import write_json
 
     assert figures["frames_per_second"] >= FEWEST_FRAMES, "too slow"
     assert figures["median_delay_ms"] < 1000 * LONGEST_DELAY, "keys take too long"

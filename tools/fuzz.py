@@ -75,7 +75,7 @@ def main(args: list[str] | None = None) -> None:
 def save(path: Path, run: dict[str, Any]) -> None:
     """Add the figures of one target's run to those that the file has."""
     from ram_agent.provenance import provenance
-    from ram_envs.files import write_json
+    from ram_envs.atomic_files import write_json
 
     runs = json.loads(path.read_text(encoding="utf-8"))["runs"] if path.exists() else []
     failure = run["failure"] and Path(run["failure"]).name

@@ -26,12 +26,12 @@ import torch
 from ram_agent.checkpoint import CheckpointError, RunFolder, load_agent
 from ram_agent.cli import Train, make_run
 from ram_agent.config import AgentConfig, TrainConfig
-from ram_agent.report import make_markdown, merge_row, read_rows
+from ram_agent.paper.report import make_markdown, merge_row, read_rows
+from ram_agent.paper.tables import TABLES
 from ram_agent.runs import describe_run, make_trainer, own_env
-from ram_agent.tables import TABLES
 from ram_agent.trainer import Trainer
-from ram_envs.idx import CorruptDatasetError, read_idx
-from ram_envs.own_images import read_images
+from ram_envs.datasets.idx import CorruptDatasetError, read_idx
+from ram_envs.datasets.pictures import read_images
 from ram_envs.play.command import check_replay
 from ram_envs.play.recording import RecordingError, load_recording
 
@@ -55,21 +55,21 @@ class Fault(AssertionError):
 
 
 def read_idx_file(content: bytes, folder: Path) -> None:
-    """An IDX file, packed or not: `ram_envs.idx.read_idx`."""
+    """An IDX file, packed or not: `ram_envs.datasets.idx.read_idx`."""
     path = folder / "images-idx3-ubyte"
     path.write_bytes(content)
     attempt(CorruptDatasetError, read_idx, path)
 
 
 def read_npz(content: bytes, folder: Path) -> None:
-    """Images of your own in an .npz: `ram_envs.own_images.read_images`."""
+    """Images of your own in an .npz: `ram_envs.datasets.pictures.read_images`."""
     path = folder / "a.npz"
     path.write_bytes(content)
     attempt((FileNotFoundError, ValueError), read_images, path)
 
 
 def read_folder(content: bytes, folder: Path) -> None:
-    """A folder of pictures, .npy or IDX files: `ram_envs.own_images.read_images`."""
+    """A folder of pictures, .npy or IDX files: `ram_envs.datasets.pictures.read_images`."""
     unpack(content, folder)
     attempt((FileNotFoundError, ValueError), read_images, folder)
 

@@ -25,7 +25,7 @@ import torch
 import ram_agent
 from ram_agent.checkpoint import RunFolder, load_agent
 from ram_agent.provenance import provenance
-from ram_envs.files import write_json
+from ram_envs.atomic_files import write_json
 
 ROOT = Path(ram_agent.__file__).parent.parent
 # An epoch of the digits, 41 updates, is followed by a validation, which writes all files.

@@ -26,14 +26,14 @@ from pathlib import Path
 from typing import Any
 
 from ram_agent.provenance import provenance
-from ram_envs.files import write_json
+from ram_envs.atomic_files import write_json
 
 ROOT = Path(__file__).resolve().parent.parent
 COPIED = ("ram_envs", "ram_agent", "tests", "tools", "benchmarks")
 MODULES = {  # and the tests that are about it
     "ram_envs/retina.py": ("test_retina",),
-    "ram_envs/canvas.py": ("test_canvas",),
-    "ram_envs/catch.py": ("test_catch",),
+    "ram_envs/tasks/canvas.py": ("test_canvas",),
+    "ram_envs/tasks/catch.py": ("test_catch",),
     "ram_agent/losses.py": ("test_losses",),
     "ram_agent/checkpoint.py": ("test_checkpoint",),
 }

@@ -26,7 +26,7 @@ import numpy as np
 from gymnasium.vector import AsyncVectorEnv, AutoresetMode
 
 import ram_envs  # noqa: F401  (registers the ids)
-from ram_envs.files import write_json
+from ram_envs.atomic_files import write_json
 from ram_envs.registration import CLASSIFICATION
 
 IDS = ("RAMMNIST-v0", "RAMClutteredMNIST-v0", "RAMMovingMNIST-v0", "RAMCatch-v0")

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from ram_envs.catch import Catch
 from ram_envs.play.game import Game, Phase
 from ram_envs.play.seat import Action, Deal, Seat
+from ram_envs.tasks.catch import Catch
 
 LEFT, STAY, RIGHT = 0, 1, 2
 MOST_ROWS = 2  # in a tick: a computer that can't keep up makes the game slower, not jumpy

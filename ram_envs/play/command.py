@@ -17,9 +17,7 @@ import gymnasium as gym
 import numpy as np
 
 import ram_envs
-from ram_envs.catch import Catch
-from ram_envs.classification import ImageClassification
-from ram_envs.files import write_json
+from ram_envs.atomic_files import write_json
 from ram_envs.glimpse_env import GlimpseEnv
 from ram_envs.play.catch_game import CatchGame
 from ram_envs.play.game import PILOT_REST, SPEEDS, Game, Phase
@@ -32,6 +30,8 @@ from ram_envs.play.recording import (
     save_recording,
 )
 from ram_envs.play.seat import AgentPilot, Deal, Pilot, RecordedPilot, Seat
+from ram_envs.tasks.catch import Catch
+from ram_envs.tasks.classification import ImageClassification
 
 MATCH_EPISODES = 10  # of a quiz, and of a match against an agent
 GIF_EPISODES = 3

@@ -7,7 +7,7 @@ from pathlib import Path
 import pygame
 from gymnasium.error import DependencyNotInstalled
 
-from ram_envs.files import write_whole
+from ram_envs.atomic_files import write_whole
 from ram_envs.play.game import PILOT_REST, Game, Phase
 from ram_envs.play.screen import draw_game
 from ram_envs.rendering import to_rgb_array

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from ram_envs.classification import ImageClassification
 from ram_envs.play.game import Game, Phase
 from ram_envs.play.seat import Action, Deal, Edge, Seat, location_of
+from ram_envs.tasks.classification import ImageClassification
 
 
 @dataclass(frozen=True)

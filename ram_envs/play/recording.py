@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ram_envs.files import read_json, tame, write_json
+from ram_envs.atomic_files import read_json, tame, write_json
 from ram_envs.play.seat import Action, Deal
 
 FORMAT, FORMAT_VERSION = "ram-play", 1

@@ -9,9 +9,9 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from ram_envs.catch import Catch, ball_columns
 from ram_envs.glimpse_env import GlimpseEnv
 from ram_envs.retina import pixel_edges
+from ram_envs.tasks.catch import Catch, ball_columns
 
 Edge = tuple[int, int]  # a pixel edge (x, y) of the canvas; see the top of `ram_envs.retina`
 Action = tuple[tuple[float, float], int]  # a location and a choice

@@ -7,10 +7,10 @@ from typing import Any
 
 from gymnasium.vector import AutoresetMode
 
-from ram_envs.catch import Catch
 from ram_envs.checks import call_checked
 from ram_envs.glimpse_env import GlimpseEnv, GlimpseVectorEnv
 from ram_envs.retina import Retina
+from ram_envs.tasks.catch import Catch
 
 
 def make_catch(
@@ -33,8 +33,8 @@ class CatchEnv(GlimpseEnv):
     The game of "Recurrent Models of Visual Attention" (Mnih et al. 2014, section 4.2). A one-pixel
     ball falls on a screen of 24 × 24 binary pixels and bounces off the side walls; a two-pixel
     paddle moves on the bottom row. The agent sees the screen only through a retina of three
-    scales, so it knows the ball's exact place only where it looks. `ram_envs.catch` states the
-    rules exactly enough to write the game again.
+    scales, so it knows the ball's exact place only where it looks. `ram_envs.tasks.catch` states
+    the rules exactly enough to write the game again.
 
     ## Action space
 

@@ -10,13 +10,13 @@ from typing import Any, ClassVar
 import numpy as np
 from gymnasium.vector import AutoresetMode
 
-from ram_envs.canvas import Canvas
 from ram_envs.checks import call_checked
-from ram_envs.classification import Classification, ImageClassification
 from ram_envs.datasets import ImageDataset, Split, load_dataset
-from ram_envs.distortion import Distortion
 from ram_envs.glimpse_env import GlimpseEnv, GlimpseVectorEnv
 from ram_envs.retina import Retina
+from ram_envs.tasks.canvas import Canvas
+from ram_envs.tasks.classification import Classification, ImageClassification
+from ram_envs.tasks.distortion import Distortion
 
 MakeTask = Callable[..., tuple[Classification[Any], Retina]]
 
@@ -96,7 +96,7 @@ class ClassificationEnv(GlimpseEnv):
     ## Arguments
 
     - `dataset="auto"`: "mnist", "digits" (embedded), "auto" (MNIST if it can be had, else the
-      digits with a warning), the path of a folder or an .npz (see `ram_envs.own_images`), an
+      digits with a warning), the path of a folder or an .npz (see `ram_envs.datasets.pictures`), an
       `ImageDataset` (serves every split whole), or three of them (train, validation, test).
     - `split="train"`, "validation" or "test".
     - `num_glimpses=6`: T.
@@ -104,8 +104,8 @@ class ClassificationEnv(GlimpseEnv):
     - `canvas_size=None`: a side or (height, width) in pixels; None for the image's own size.
     - `num_clutter=0`, `clutter_size=8`: how many pieces, and their side in pixels.
     - `distortion=0.0`: how much training images are turned, stretched, slanted and shifted at
-      random, each time anew; 1 is much for digits, 0 not at all (`ram_envs.distortion`). Images of
-      validation and test never are.
+      random, each time anew; 1 is much for digits, 0 not at all (`ram_envs.tasks.distortion`).
+      Images of validation and test never are.
     - `elastic=0.0`: the same for how much they are pulled here and there, as if on rubber.
     - `initial_location=None`: (x, y) of the first glimpse; None for uniformly random.
     - `render_mode=None`: "rgb_array" or "human" (needs pygame: `pip install "ram-gym[play]"`).

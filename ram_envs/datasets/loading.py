@@ -30,11 +30,11 @@ from urllib.parse import urljoin
 import numpy as np
 import numpy.typing as npt
 
-from ram_envs.files import write_bytes
-from ram_envs.idx import CorruptDatasetError as CorruptDatasetError
-from ram_envs.idx import find_idx, gunzip, is_gzip, parse_idx
-from ram_envs.sharing import SharedArray, can_share, find_mapped
-from ram_envs.source import ImageSource, is_lazy
+from ram_envs.atomic_files import write_bytes
+from ram_envs.datasets.idx import CorruptDatasetError as CorruptDatasetError
+from ram_envs.datasets.idx import find_idx, gunzip, is_gzip, parse_idx
+from ram_envs.datasets.sharing import SharedArray, can_share, find_mapped
+from ram_envs.datasets.source import ImageSource, is_lazy
 
 Split = Literal["train", "validation", "test"]
 SPLITS: tuple[Split, ...] = ("train", "validation", "test")
@@ -66,7 +66,7 @@ class ImageDataset:
 
     The arrays are read-only views of those given, without a copy, so images may be memory-mapped.
     Where the canvas is the image itself, a large image is read by window, so images may also be
-    lazy, such as a `zarr.Array` (see `ram_envs.source`), and larger than memory.
+    lazy, such as a `zarr.Array` (see `ram_envs.datasets.source`), and larger than memory.
     Worker processes share one copy, whether they are forked or started anew (on Windows each gets
     its own), or map the same file.
     A data set that is not one of the package's own serves every split whole.
@@ -125,8 +125,8 @@ class ImageDataset:
 
     @classmethod
     def from_dataset(cls, dataset: Any, name: str = "custom") -> ImageDataset:
-        """Read a data set of PyTorch or Hugging Face; see `ram_envs.own_images.from_dataset`."""
-        from ram_envs.own_images import from_dataset
+        """Read a PyTorch or Hugging Face data set; see `datasets.pictures.from_dataset`."""
+        from ram_envs.datasets.pictures import from_dataset
 
         return from_dataset(dataset, name)
 
@@ -178,8 +178,8 @@ def load_dataset(
     Args:
         dataset: "mnist"; "digits"; "auto", which is MNIST if it can be had, else the digits with
             a `DatasetFallbackWarning`; the path of a folder or of an .npz, see
-            `ram_envs.own_images.read_images`; an `ImageDataset`, which serves every split whole;
-            or three of them, for train, validation and test.
+            `ram_envs.datasets.pictures.read_images`; an `ImageDataset`, which serves every split
+            whole; or three of them, for train, validation and test.
         split: "train", "validation" or "test".
 
     Raises:
@@ -365,7 +365,7 @@ def _load_known(name: str) -> _Splits:
 
 @functools.lru_cache(maxsize=8)
 def _load_path(path: str, given: str) -> _Splits:
-    from ram_envs.own_images import read_images
+    from ram_envs.datasets.pictures import read_images
 
     return read_images(given)
 

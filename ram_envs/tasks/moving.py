@@ -1,7 +1,7 @@
 """Moving digits: a digit drifts among drifting clutter; look T times, then name it.
 
-The rules, exactly. `ram_envs.classification` says what the labels do: one at every step, of which
-the T-th is the decision. Here the canvas moves while it is looked at. Row 0 is the top.
+The rules, exactly. `ram_envs.tasks.classification` says what the labels do: one at every step, of
+which the T-th is the decision. Here the canvas moves while it is looked at. Row 0 is the top.
 
     begin   the digit is image i of the split; each piece of clutter is a square of clutter_size ×
             clutter_size pixels, cut whole at a uniformly random offset from a uniformly random
@@ -33,12 +33,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ram_envs.canvas import Canvas
-from ram_envs.classification import Classification, ClassificationState
 from ram_envs.datasets import ImageDataset
-from ram_envs.motion import drift, nearest_pixels
-from ram_envs.random import Streams
+from ram_envs.streams import Streams
 from ram_envs.task import Outcome, Rows
+from ram_envs.tasks.canvas import Canvas
+from ram_envs.tasks.classification import Classification, ClassificationState
+from ram_envs.tasks.motion import drift, nearest_pixels
 
 
 @dataclass

@@ -15,9 +15,9 @@ import numpy as np
 import numpy.typing as npt
 
 from ram_envs.arrays import arange, is_tensor, minimum, zeros
-from ram_envs.distortion import Distortion
-from ram_envs.lines import window_index
-from ram_envs.random import Streams
+from ram_envs.streams import Streams
+from ram_envs.tasks.distortion import Distortion
+from ram_envs.windows import window_index
 
 
 @dataclass(frozen=True)

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from ram_agent.config import is_a
-from ram_agent.tables import CONTROL_NAMES, GAZES, NONE, TABLES, Reported, Table
-from ram_envs.files import read_json
+from ram_agent.paper.tables import CONTROL_NAMES, GAZES, NONE, TABLES, Reported, Table
+from ram_envs.atomic_files import read_json
 from ram_envs.registration import CLASSIFICATION
 
 Row = dict[str, Any]

@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ram_envs.arrays import arange, beside, cast, zeros
-from ram_envs.random import Streams
+from ram_envs.streams import Streams
 
 STRETCH, SLANT, SHIFT, PULL = 0.12, 0.2, 0.04, 0.05
 KNOTS = 5  # along each side, the outer ones on the border

@@ -14,11 +14,11 @@ import numpy as np
 import numpy.typing as npt
 
 from ram_envs.arrays import arange, beside, cast
-from ram_envs.canvas import Canvas
 from ram_envs.datasets import ImageDataset
-from ram_envs.random import Streams, combine_keys, key_from_text
-from ram_envs.source import ImageSource
+from ram_envs.datasets.source import ImageSource
+from ram_envs.streams import Streams, combine_keys, key_from_text
 from ram_envs.task import Outcome, Rows, Task
+from ram_envs.tasks.canvas import Canvas
 
 
 @dataclass

@@ -6,15 +6,15 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import ClassVar
 
-from ram_envs.classification_env import (
+from ram_envs.datasets import ImageDataset, Split, load_dataset
+from ram_envs.envs.classification import (
     ClassificationEnv,
     ClassificationVectorEnv,
     MakeTask,
     make_canvas,
 )
-from ram_envs.datasets import ImageDataset, Split, load_dataset
-from ram_envs.moving import MovingClassification
 from ram_envs.retina import Retina
+from ram_envs.tasks.moving import MovingClassification
 
 
 def make_moving(
@@ -46,7 +46,7 @@ class MovingEnv(ClassificationEnv):
     set in motion; it is ours, not the paper's. A digit and four pieces cut from other digits drift
     over a screen of 60 × 60 pixels and bounce off its walls. Every glimpse is of the next frame, so
     the digit has moved on by the time the agent looks again. After T glimpses it must have decided.
-    `ram_envs.moving` states the rules exactly enough to write the task again.
+    `ram_envs.tasks.moving` states the rules exactly enough to write the task again.
 
     ## Action space
 

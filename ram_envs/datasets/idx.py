@@ -13,7 +13,7 @@ from typing import IO
 import numpy as np
 import numpy.typing as npt
 
-from ram_envs.files import most_unpacked, tame
+from ram_envs.atomic_files import most_unpacked, tame
 
 MOST_AXES = 4
 PIECE_BYTES = 2**20

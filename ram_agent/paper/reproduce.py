@@ -19,19 +19,19 @@ import tyro
 
 from ram_agent.checkpoint import RunFolder, read_json
 from ram_agent.config import preset
-from ram_agent.controls import (
+from ram_agent.distributed import checked_device
+from ram_agent.paper.controls import (
     NETWORKS,
     ControlConfig,
     ControlTrainer,
     describe_control,
     measure_best,
 )
-from ram_agent.distributed import checked_device
+from ram_agent.paper.report import Row, make_markdown, make_row, merge_row, read_rows
+from ram_agent.paper.tables import GAZES, TABLES, Control, Ram
 from ram_agent.provenance import provenance
-from ram_agent.report import Row, make_markdown, make_row, merge_row, read_rows
 from ram_agent.runs import GPU, describe_run, make_trainer, print_progress, show_trained
-from ram_agent.tables import GAZES, TABLES, Control, Ram
-from ram_envs.files import write_bytes, write_json
+from ram_envs.atomic_files import write_bytes, write_json
 from ram_envs.registration import CLASSIFICATION
 
 QUICK_EPISODES = 50_000

@@ -30,7 +30,7 @@ from ram_agent.runs import (
     with_found_dataset,
 )
 from ram_agent.trainer import draw_index
-from ram_envs.files import write_json
+from ram_envs.atomic_files import write_json
 
 
 @dataclass(frozen=True)

@@ -17,9 +17,9 @@ import numpy as np
 import numpy.typing as npt
 from gymnasium.error import DependencyNotInstalled
 
+from ram_envs.atomic_files import MOST_UNPACKED, most_unpacked, tame
 from ram_envs.datasets import MNIST_FILES, SPLITS, ImageDataset, Split
-from ram_envs.files import MOST_UNPACKED, most_unpacked, tame
-from ram_envs.idx import CorruptDatasetError, find_idx, read_idx
+from ram_envs.datasets.idx import CorruptDatasetError, find_idx, read_idx
 
 IMAGE_ENDINGS = (".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp")
 # Whatever a file's name says, no others: Pillow hands PostScript to another program, for one.

@@ -27,9 +27,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ram_envs.motion import drift, nearest_pixels
-from ram_envs.random import Streams
+from ram_envs.streams import Streams
 from ram_envs.task import Outcome, Rows
+from ram_envs.tasks.motion import drift, nearest_pixels
 
 MOVES = ("left", "stay", "right")
 

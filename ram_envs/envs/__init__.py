@@ -1,0 +1,1 @@
+"""The environments of the registered ids: their manual pages and their keywords."""
