@@ -190,7 +190,7 @@ def draw_curves(results: dict[str, list[Row]], path: Path) -> None:
 
     env_ids = [env_id for env_id, rows in results.items() if rows]
     names = list(dict.fromkeys(name for env_id in env_ids for name in contestants(env_id)))
-    colours = dict(zip(names, plt.get_cmap("tab10").colors, strict=True))
+    colors = dict(zip(names, plt.get_cmap("tab10").colors, strict=True))
     figure, axes = plt.subplots(
         2, len(env_ids), figsize=(5 * len(env_ids), 8), sharey="col", squeeze=False
     )
@@ -207,9 +207,9 @@ def draw_curves(results: dict[str, list[Row]], path: Path) -> None:
             for axis, key in zip(axes[:, column], ("steps", "cpu_seconds"), strict=True):
                 x = np.mean([[point[key] for point in curve] for curve in curves], axis=0)
                 is_control = "gaze" in name or "canvas" in name
-                style = {"color": colours[name], "linestyle": "--" if is_control else "-"}
+                style = {"color": colors[name], "linestyle": "--" if is_control else "-"}
                 axis.plot(x, errors.mean(0), label=name, **style)
-                axis.fill_between(x, errors.min(0), errors.max(0), color=colours[name], alpha=0.15)
+                axis.fill_between(x, errors.min(0), errors.max(0), color=colors[name], alpha=0.15)
         axes[0, column].set(title=env_id, xlabel="env-steps", ylim=(0, 100))
         axes[1, column].set(xlabel="CPU seconds of learning, one core", xscale="log")
     for axis in axes[:, 0]:

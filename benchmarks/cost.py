@@ -31,7 +31,7 @@ NUM_LABELS = 10
 RAM = "RAM"
 PAPERS_RAM = "RAM as in the paper"
 AGENTS = {RAM: AgentConfig(**WIDE_LSTM), PAPERS_RAM: AgentConfig()}  # as published; smaller
-COLOURS = ("C3", "lightcoral", "C0", "C1", "C2", "C4")
+COLORS = ("C3", "lightcoral", "C0", "C1", "C2", "C4")
 RETINA = ("glimpse_size", "num_scales", "num_glimpses")
 Row = dict[str, Any]
 
@@ -159,11 +159,11 @@ def draw(rows: list[Row], path: Path) -> None:
     import matplotlib.pyplot as plt
 
     figure, axes = plt.subplots(1, 2, figsize=(11, 4.5))
-    for name, colour in zip(dict.fromkeys(row["name"] for row in rows), COLOURS, strict=True):
+    for name, color in zip(dict.fromkeys(row["name"] for row in rows), COLORS, strict=True):
         own = [row for row in rows if row["name"] == name]
         sides = [row["side"] for row in own]
         counts = [row["multiply_adds"] for row in own]
-        axes[0].plot(sides, counts, "o-", label=name, color=colour, linewidth=1 + 2 * (name == RAM))
+        axes[0].plot(sides, counts, "o-", label=name, color=color, linewidth=1 + 2 * (name == RAM))
     ram = [row for row in rows if row["name"] == RAM]
     sides = [row["side"] for row in ram]
     axes[1].plot(sides, [side**2 for side in sides], "o-", color="black", label="the whole canvas")

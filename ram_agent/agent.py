@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from ram_agent.config import AgentConfig
-from ram_agent.networks import CORES, GlimpseNetwork, State, initialise_he
+from ram_agent.networks import CORES, GlimpseNetwork, State, initialize_he
 
 
 class AgentOutput(NamedTuple):
@@ -82,9 +82,9 @@ class RAMAgent(nn.Module):
         self.choice_head = nn.Linear(config.hidden_size, self.num_choices)
         self.baseline_head = nn.Linear(config.hidden_size, 1)
         self.register_buffer("location_std", torch.tensor(0.1))
-        if config.initialisation == "he":
+        if config.initialization == "he":
             heads = [self.location_head, self.choice_head, self.baseline_head]
-            initialise_he(self.glimpse_network, self.core, heads)
+            initialize_he(self.glimpse_network, self.core, heads)
             with torch.no_grad():
                 self.location_head.weight *= config.location_start
 

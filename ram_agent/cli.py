@@ -113,7 +113,7 @@ class Train:
 
 @dataclass(frozen=True)
 class Evaluate:
-    """Measure a trained agent beside random gaze and centre gaze: its error after each glimpse.
+    """Measure a trained agent beside random gaze and center gaze: its error after each glimpse.
 
     Examples:
       ram evaluate runs/four

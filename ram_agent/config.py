@@ -32,7 +32,7 @@ class AgentConfig:
     """How the location head's output becomes the mean location. With "linear" (the paper) it may
     leave [−1, 1] and get stuck where the environment clips it; tanh cannot."""
 
-    initialisation: Literal["he", "torch"] = "he"
+    initialization: Literal["he", "torch"] = "he"
     """"he": He-normal weights, zero biases and a core that remembers from the start; "torch":
     PyTorch's defaults."""
 
@@ -46,11 +46,11 @@ class AgentConfig:
     scale_factor: float = 1.0
     """Further factor on each scale of the glimpse, relative to the finer one before it. With 4 a
     coarse cell is the sum of its pixels, no longer their mean: what is one pixel small stays in
-    sight. In colour it needs `num_channels`."""
+    sight. In color it needs `num_channels`."""
 
     num_channels: int = 1
-    """Channels of each scale of the glimpse, where `scale_factor` isn't 1: 1 for grey images, 3 for
-    colour."""
+    """Channels of each scale of the glimpse, where `scale_factor` isn't 1: 1 for gray images, 3 for
+    color."""
 
     baseline_shapes_state: bool = False
     """Whether the baseline's loss teaches the core too, or only reads its state. It should where
@@ -209,7 +209,7 @@ PRESETS: dict[str, tuple[AgentConfig, TrainConfig]] = {
     "default": (AgentConfig(), TrainConfig()),
     # As the paper says; what it leaves open (rate, spread of locations) was found by trying.
     "paper": (
-        AgentConfig(location_mean="linear", initialisation="torch", pixel_scale=1.0),
+        AgentConfig(location_mean="linear", initialization="torch", pixel_scale=1.0),
         TrainConfig(
             batch_size=20,
             parts=1,

@@ -37,7 +37,7 @@ class GlimpseNetwork(nn.Module):
         if glimpse_shape[0] % num_channels:
             raise ValueError(
                 f"num_channels={num_channels}: a glimpse {glimpse_shape} has no whole number of "
-                "such scales. Expected 1 for grey images, 3 for colour."
+                "such scales. Expected 1 for gray images, 3 for color."
             )
         scales = pixel_scale * scale_factor ** (torch.arange(glimpse_shape[0]) // num_channels)
         self.register_buffer("pixel_scales", scales.view(-1, 1, 1), persistent=False)
@@ -78,7 +78,7 @@ class Core(nn.Module, ABC):
         return (zeros,) * self.state_parts
 
     @abstractmethod
-    def initialise_he(self) -> None:
+    def initialize_he(self) -> None:
         """Weights with which a new core already remembers; zero biases."""
 
 
@@ -95,7 +95,7 @@ class RectifierCore(Core):
         """Features (B, D') and state to the next state."""
         return (torch.relu(self.state_and_input(torch.cat([*state, features], dim=1))),)
 
-    def initialise_he(self) -> None:
+    def initialize_he(self) -> None:
         """0.9 · I from state to state (Le, Jaitly & Hinton 2015, arXiv 1504.00941)."""
         recurrent = self.state_and_input.weight[:, : self.hidden_size]
         from_input = self.state_and_input.weight[:, self.hidden_size :]
@@ -129,7 +129,7 @@ class LSTMCore(Core):
         cell = forget_gate.sigmoid() * cell + input_gate.sigmoid() * tanh(candidate)
         return output_gate.sigmoid() * tanh(cell), cell
 
-    def initialise_he(self) -> None:
+    def initialize_he(self) -> None:
         """He-normal too, since states that hardly differ teach nothing, and open forget gates."""
         nn.init.kaiming_normal_(self.gates.weight, nonlinearity="relu")
         nn.init.zeros_(self.gates.bias)
@@ -145,13 +145,13 @@ def tanh(values: Tensor) -> Tensor:
 CORES: dict[str, type[RectifierCore | LSTMCore]] = {"rectifier": RectifierCore, "lstm": LSTMCore}
 
 
-def initialise_he(glimpse_network: GlimpseNetwork, core: Core, heads: list[nn.Linear]) -> None:
+def initialize_he(glimpse_network: GlimpseNetwork, core: Core, heads: list[nn.Linear]) -> None:
     """He-normal weights before rectifiers, zero biases, and a core that remembers."""
     for layer in glimpse_network.children():
         assert isinstance(layer, nn.Linear)
         nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")
         nn.init.zeros_(layer.bias)
-    core.initialise_he()
+    core.initialize_he()
     for head in heads:
         nn.init.normal_(head.weight, 0, head.in_features**-0.5)
         nn.init.zeros_(head.bias)

@@ -13,7 +13,7 @@ from torch import Tensor
 from ram_agent.agent import RAMAgent
 from ram_agent.losses import gaussian_log_prob
 
-Gaze = Literal["learned", "random", "centre"]
+Gaze = Literal["learned", "random", "center"]
 
 
 @dataclass(frozen=True)
@@ -61,7 +61,7 @@ def collect_rollout(
         deterministic: mean locations and likeliest choices, or drawn ones.
         sample_choice: whether choices are drawn too; if None, where nobody tells the label: one
             that supervision teaches is not drawn at random, the likeliest is the decision.
-        gaze: where to look: where the agent says; uniformly at random; always at the centre.
+        gaze: where to look: where the agent says; uniformly at random; always at the center.
         generator: source of all noise of the agent; PyTorch's global one if None. See
             `noise_source`.
         on_step: called after reset and after every step, to draw a frame, say.
@@ -91,7 +91,7 @@ def collect_rollout(
         if gaze == "random":
             source = None if generator is None else generator.device
             location = 2 * torch.rand(location.shape, generator=generator, device=source) - 1
-        elif gaze == "centre":
+        elif gaze == "center":
             location = torch.zeros_like(location)
         observation, reward, terminated, truncated, _ = envs.step(
             (location.to(agent.device), choice)

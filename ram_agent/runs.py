@@ -196,7 +196,7 @@ def evaluate_all(
         "learned gaze": ("learned", True),
         "learned gaze, sampled": ("learned", False),
         "random gaze": ("random", True),
-        "centre gaze": ("centre", True),
+        "center gaze": ("center", True),
     }
     results = {}
     for name, (gaze, deterministic) in runs.items():

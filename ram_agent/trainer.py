@@ -510,7 +510,7 @@ class Trainer:
 
 @dataclass(frozen=True)
 class _Part:
-    """What was learnt from one part of a batch."""
+    """What was learned from one part of a batch."""
 
     gradients: tuple[Tensor, ...]
     metrics: dict[str, float]

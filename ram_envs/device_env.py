@@ -108,7 +108,7 @@ class DeviceVectorEnv(gym.vector.VectorEnv[Any, Any, Any]):
     def step(self, actions: Any) -> tuple[Observation, Tensor, Any, Any, Infos]:
         """Step every sub-environment; `actions` is a pair of tensors, (B, 2) and (B,), there.
 
-        A location that is NaN counts as the centre, since finding it would mean to wait.
+        A location that is NaN counts as the center, since finding it would mean to wait.
         """
         num_glimpses = self.task.num_glimpses
         if not 0 <= self._steps < num_glimpses:

@@ -25,27 +25,27 @@ if TYPE_CHECKING:
     import pygame
 
 UInt8Array = npt.NDArray[np.uint8]
-Colour = tuple[int, int, int]
+Color = tuple[int, int, int]
 
 FRAME_SIZE = (768, 560)  # (width, height); both even, as video codecs want
 MINIMUM_SIZE = (480, 320)
 
-# Colours that colour-blind people tell apart (Okabe & Ito 2008), on a dark ground.
-BACKGROUND: Colour = (22, 24, 29)
-PANEL: Colour = (36, 39, 47)
-BORDER: Colour = (92, 97, 110)
-TEXT: Colour = (232, 234, 238)
-FAINT_TEXT: Colour = (160, 165, 176)
-SCALE_COLOURS: tuple[Colour, ...] = (
+# Colors that color-blind people tell apart (Okabe & Ito 2008), on a dark ground.
+BACKGROUND: Color = (22, 24, 29)
+PANEL: Color = (36, 39, 47)
+BORDER: Color = (92, 97, 110)
+TEXT: Color = (232, 234, 238)
+FAINT_TEXT: Color = (160, 165, 176)
+SCALE_COLORS: tuple[Color, ...] = (
     (86, 180, 233),  # sky blue
     (230, 159, 0),  # orange
     (0, 158, 115),  # bluish green
     (204, 121, 167),  # reddish purple
     (213, 94, 0),  # vermillion
 )
-PATH: Colour = (240, 228, 66)  # yellow
-RIGHT: Colour = (0, 158, 115)  # bluish green
-WRONG: Colour = (213, 94, 0)  # vermillion
+PATH: Color = (240, 228, 66)  # yellow
+RIGHT: Color = (0, 158, 115)  # bluish green
+WRONG: Color = (213, 94, 0)  # vermillion
 
 _GAP = 16  # between the parts of a frame
 _COLUMN = 176  # width of the column of patches
@@ -59,7 +59,7 @@ _NUMBERED = 8  # of a longer path only the newest fixations carry their number
 class Scene:
     """One moment of one episode, all that a frame shows.
 
-    canvas: (H, W) or (H, W, C) uint8. Three channels are a colour image; of other numbers of
+    canvas: (H, W) or (H, W, C) uint8. Three channels are a color image; of other numbers of
         channels the mean is shown.
     fixations: (n, 2) int, n ≥ 1, the pixel edges (x, y) where the retina looked so far, oldest
         first; the last is where it looks now.
@@ -116,7 +116,7 @@ def draw_frame(scene: Scene, size: tuple[int, int] = FRAME_SIZE) -> pygame.Surfa
     """Draw a scene as a new surface of ``size`` = (width, height), whatever the canvas's size.
 
     Left, the canvas with the path of fixations and the retina's squares; right, what each square
-    sees, framed in its colour; below, what was said and what came of it.
+    sees, framed in its color; below, what was said and what came of it.
     """
     width, height = size
     if width % 2 or height % 2 or width < MINIMUM_SIZE[0] or height < MINIMUM_SIZE[1]:
@@ -213,7 +213,7 @@ def _draw_canvas(frame: _Frame, scene: Scene, view: CanvasView) -> None:
     for k, width in reversed(list(enumerate(_patch_widths(scene)))):
         x, y = now_x - width // 2, now_y - width // 2
         corners = (*view.to_frame(x, y), *view.to_frame(x + width, y + width))
-        frame.square(corners, _scale_colour(k))
+        frame.square(corners, _scale_color(k))
     _draw_path(frame, [view.to_frame(int(x), int(y)) for x, y in scene.fixations])
     frame.surface.set_clip(None)
 
@@ -222,27 +222,27 @@ def _draw_path(frame: _Frame, points: list[tuple[int, int]]) -> None:
     """A line through the fixations, older ones fainter; the first is a square, the last a ring."""
     last = len(points) - 1
     # 1 for the newest, falling to 0.35 for those six or more fixations ago.
-    colours = [_mix(PANEL, PATH, max(0.35, 1 - 0.11 * (last - i))) for i in range(len(points))]
+    colors = [_mix(PANEL, PATH, max(0.35, 1 - 0.11 * (last - i))) for i in range(len(points))]
     for i in range(last):
-        frame.line(points[i], points[i + 1], colours[i + 1])
+        frame.line(points[i], points[i + 1], colors[i + 1])
     for i, point in enumerate(points):
         if i == last:
-            frame.ring(point, colours[i])
+            frame.ring(point, colors[i])
         elif i == 0:
-            frame.small_square(point, colours[i])
+            frame.small_square(point, colors[i])
         else:
-            frame.dot(point, colours[i])
+            frame.dot(point, colors[i])
     for i, (x, y) in enumerate(points):
         if i == 0 or i > last - _NUMBERED:
             distance = 10 if i == last else 7
             # Above the point, or below it where the path goes up from here.
             side = 1 if points[i + 1 if i < last else i - 1][1] < y else -1
             beside = (x + distance, y + side * distance)
-            frame.text(str(i + 1), beside, colours[i], "tiny", halo=True)
+            frame.text(str(i + 1), beside, colors[i], "tiny", halo=True)
 
 
 def _draw_patches(frame: _Frame, scene: Scene) -> None:
-    """What each scale sees, finest on top, enlarged and labelled with its width on the canvas."""
+    """What each scale sees, finest on top, enlarged and labeled with its width on the canvas."""
     frame_width, frame_height = frame.surface.get_size()
     label_height, space = 16, 8  # above and below a patch
     cell_height = (frame_height - _FOOTER - 3 * _GAP + space) // scene.num_scales
@@ -253,11 +253,11 @@ def _draw_patches(frame: _Frame, scene: Scene) -> None:
 
     for k, width in enumerate(_patch_widths(scene)):
         top = _GAP + k * cell_height
-        colour = _scale_colour(k)
-        frame.text(f"{width} × {width} px", (left, top + label_height // 2 - 3), colour, "small")
+        color = _scale_color(k)
+        frame.text(f"{width} × {width} px", (left, top + label_height // 2 - 3), color, "small")
         top += label_height
         frame.image(_glimpse_patch(scene, k), (left, top, side, side))
-        frame.outline((left - 2, top - 2, left + side + 2, top + side + 2), colour, width=2)
+        frame.outline((left - 2, top - 2, left + side + 2, top + side + 2), color, width=2)
 
 
 def _draw_footer(frame: _Frame, scene: Scene) -> None:
@@ -310,39 +310,39 @@ class _Frame:
         stretch = transform.scale if enlarged else transform.smoothscale
         self.surface.blit(stretch(source, rect[2:]), rect[:2])
 
-    def outline(self, corners: tuple[int, int, int, int], colour: Colour, width: int) -> None:
+    def outline(self, corners: tuple[int, int, int, int], color: Color, width: int) -> None:
         """The rim inside the rectangle from (left, top) to (right, bottom)."""
         left, top, right, bottom = corners
         rect = (left, top, right - left, bottom - top)
-        self._pg.draw.rect(self.surface, colour, rect, width)
+        self._pg.draw.rect(self.surface, color, rect, width)
 
-    def square(self, corners: tuple[int, int, int, int], colour: Colour) -> None:
+    def square(self, corners: tuple[int, int, int, int], color: Color) -> None:
         """A line of two pixels on the edges, one on each side, with a dark rim to stand out."""
         # Brought nearer, where it is still out of sight: pygame takes seconds for vast squares.
         reach = max(self.surface.get_size()) + 8
         left, top, right, bottom = (min(max(corner, -8), reach) for corner in corners)
         self.outline((left - 2, top - 2, right + 2, bottom + 2), BACKGROUND, width=4)
-        self.outline((left - 1, top - 1, right + 1, bottom + 1), colour, width=2)
+        self.outline((left - 1, top - 1, right + 1, bottom + 1), color, width=2)
 
-    def line(self, start: tuple[int, int], end: tuple[int, int], colour: Colour) -> None:
+    def line(self, start: tuple[int, int], end: tuple[int, int], color: Color) -> None:
         self._pg.draw.line(self.surface, BACKGROUND, start, end, 4)
-        self._pg.draw.aaline(self.surface, colour, start, end, 2)
+        self._pg.draw.aaline(self.surface, color, start, end, 2)
 
-    def dot(self, centre: tuple[int, int], colour: Colour) -> None:
-        self._pg.draw.aacircle(self.surface, BACKGROUND, centre, 5)
-        self._pg.draw.aacircle(self.surface, colour, centre, 4)
+    def dot(self, center: tuple[int, int], color: Color) -> None:
+        self._pg.draw.aacircle(self.surface, BACKGROUND, center, 5)
+        self._pg.draw.aacircle(self.surface, color, center, 4)
 
-    def ring(self, centre: tuple[int, int], colour: Colour) -> None:
-        self._pg.draw.aacircle(self.surface, BACKGROUND, centre, 8, 5)
-        self._pg.draw.aacircle(self.surface, colour, centre, 7, 3)
+    def ring(self, center: tuple[int, int], color: Color) -> None:
+        self._pg.draw.aacircle(self.surface, BACKGROUND, center, 8, 5)
+        self._pg.draw.aacircle(self.surface, color, center, 7, 3)
 
-    def small_square(self, centre: tuple[int, int], colour: Colour) -> None:
-        self._pg.draw.rect(self.surface, BACKGROUND, (centre[0] - 5, centre[1] - 5, 10, 10))
-        self._pg.draw.rect(self.surface, colour, (centre[0] - 4, centre[1] - 4, 8, 8))
+    def small_square(self, center: tuple[int, int], color: Color) -> None:
+        self._pg.draw.rect(self.surface, BACKGROUND, (center[0] - 5, center[1] - 5, 10, 10))
+        self._pg.draw.rect(self.surface, color, (center[0] - 4, center[1] - 4, 8, 8))
 
-    def mark(self, good: bool, centre: tuple[int, int]) -> None:
+    def mark(self, good: bool, center: tuple[int, int]) -> None:
         """A tick or a cross, drawn because the font has neither."""
-        x, y = centre
+        x, y = center
         if good:
             strokes = [[(x - 8, y), (x - 3, y + 6), (x + 8, y - 7)]]
         else:
@@ -355,7 +355,7 @@ class _Frame:
         self,
         words: str,
         middle_left: tuple[int, int],
-        colour: Colour,
+        color: Color,
         font_name: str,
         *,
         until: int | None = None,
@@ -378,7 +378,7 @@ class _Frame:
             shadow = font.render(words, True, BACKGROUND)
             for shift_x, shift_y in ((-1, 0), (1, 0), (0, -1), (0, 1)):
                 self.surface.blit(shadow, (x + shift_x, top + shift_y))
-        written = font.render(words, True, colour)
+        written = font.render(words, True, color)
         self.surface.blit(written, (x, top))
         return x + int(written.get_width())
 
@@ -413,7 +413,7 @@ def _load_fonts() -> dict[str, pygame.font.Font]:
     return _fonts
 
 
-# Geometry and colours ---------------------------------------------------------------------------
+# Geometry and colors ---------------------------------------------------------------------------
 
 
 def _panel(size: tuple[int, int]) -> tuple[int, int, int, int]:
@@ -453,11 +453,11 @@ def _to_rgb(image: np.ndarray) -> UInt8Array:
     return np.broadcast_to(pixels, (*image.shape[:2], 3))
 
 
-def _scale_colour(k: int) -> Colour:
-    return SCALE_COLOURS[k % len(SCALE_COLOURS)]
+def _scale_color(k: int) -> Color:
+    return SCALE_COLORS[k % len(SCALE_COLORS)]
 
 
-def _mix(ground: Colour, colour: Colour, strength: float) -> Colour:
-    """The colour at a strength from 0 (the ground alone) to 1."""
-    red, green, blue = (round(g + (c - g) * strength) for g, c in zip(ground, colour, strict=True))
+def _mix(ground: Color, color: Color, strength: float) -> Color:
+    """The color at a strength from 0 (the ground alone) to 1."""
+    red, green, blue = (round(g + (c - g) * strength) for g, c in zip(ground, color, strict=True))
     return red, green, blue

@@ -4,13 +4,13 @@ A glimpse is K square patches around one point. The first is G × G pixels, each
 wide; all are brought to G × G by average pooling, so the middle is sharp and the surround coarse.
 
 Coordinates, here and everywhere
-    location    (x, y) in [−1, 1]²; (−1, −1) is the image's top-left corner, (0, 0) its centre
+    location    (x, y) in [−1, 1]²; (−1, −1) is the image's top-left corner, (0, 0) its center
     pixel edge  c = (⌊(x + 1)/2 · W + ½⌋, ⌊(y + 1)/2 · H + ½⌋) on a W × H image, from 0 to W or H
     patch       of width w = G · 2^k starts at pixel c − ⌊w/2⌋ in both directions
     outside     the image every pixel is 0
 
 How it is quick: only the window of the widest patch is read, whatever the image's size. The
-windows of a whole batch are gathered line by line; then neighbours are added up, two by two, across
+windows of a whole batch are gathered line by line; then neighbors are added up, two by two, across
 and down, from scale to scale, each patch being the middle of the next. Being integer, it is exact.
 Small images are laid out amid black before, so that every window lies inside.
 
@@ -299,7 +299,7 @@ def _halve(cells: npt.NDArray[np.unsignedinteger], scale: int) -> npt.NDArray[np
         cells = cast(cells, "int64")
         pairs = cells[::2] + cells[1::2]
         return pairs[..., ::2] + pairs[..., 1::2]
-    # Two neighbours as one word twice as wide: its halves add up many times quicker than every
+    # Two neighbors as one word twice as wide: its halves add up many times quicker than every
     # other cell does.
     bits = 8 * cells.itemsize
     words = cells.view(f"u{2 * cells.itemsize}")

@@ -55,7 +55,7 @@ _OF_TENSORS = _Arithmetic(
 
 
 def _mix(words: Any, use: _Arithmetic) -> Any:
-    """SplitMix64's finaliser: a bijection of 64-bit words in which every input bit matters."""
+    """SplitMix64's finalizer: a bijection of 64-bit words in which every input bit matters."""
     words = words ^ use.shift_right(words, 30)
     words = words * use.mix_1
     words ^= use.shift_right(words, 27)

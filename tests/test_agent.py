@@ -292,7 +292,7 @@ def test_plays_a_vector_environment() -> None:
     assert [part.shape for part in state] == [(4, 256)]
 
 
-def test_scales_of_colour_have_three_channels() -> None:
+def test_scales_of_color_have_three_channels() -> None:
     agent = make_agent(pixel_scale=1.0, scale_factor=4.0, num_channels=3)
     assert agent.glimpse_network.pixel_scales.flatten().tolist() == [1, 1, 1]
     with pytest.raises(ValueError, match=r"num_channels=2: a glimpse \(3, 4, 4\)"):

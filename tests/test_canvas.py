@@ -30,7 +30,7 @@ def draw(canvas: Canvas, images: np.ndarray, rows: Any, seed: int = 0) -> np.nda
     return canvas.draw(images, np.asarray(rows), streams(len(rows), seed))
 
 
-def grey(*values: int) -> np.ndarray:
+def gray(*values: int) -> np.ndarray:
     """Images (N, 1, 1) of one pixel."""
     return np.array(values, np.uint8).reshape(-1, 1, 1)
 
@@ -88,7 +88,7 @@ def test_pieces_are_cut_whole_from_any_image_at_any_offset_and_lie_at_any_place(
 
 def test_pieces_are_drawn_independently() -> None:
     # Two pieces of 1 × 1 from the values 1 and 16, on a black image: both, or one of them twice.
-    images = np.concatenate([grey(0), grey(1), grey(16)])
+    images = np.concatenate([gray(0), gray(1), gray(16)])
     canvas = Canvas((1, 1), (1, 1), num_clutter=2, clutter_size=1)
     values, counts = np.unique(draw(canvas, images, np.zeros(9000, int)), return_counts=True)
     assert values.tolist() == [0, 1, 2, 16, 17, 32]
@@ -106,7 +106,7 @@ def test_overlapping_pixels_are_added_and_clipped_at_white(
     value: int, num_clutter: int, sum_: int
 ) -> None:
     canvas = Canvas((1, 1), (1, 1), num_clutter, clutter_size=1)
-    assert draw(canvas, grey(value), [0]).tolist() == [[[sum_]]]
+    assert draw(canvas, gray(value), [0]).tolist() == [[[sum_]]]
 
 
 def test_image_is_added_to_the_clutter() -> None:

@@ -153,7 +153,7 @@ def test_the_files_are_safetensors_and_json(tmp_path: Path) -> None:
             "hidden_size": 8,
             "feature_size": 6,
             "location_mean": "tanh",
-            "initialisation": "he",
+            "initialization": "he",
             "location_start": 1.0,
             "pixel_scale": 3.0,
             "scale_factor": 1.0,

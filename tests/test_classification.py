@@ -134,7 +134,7 @@ def test_location_outside_the_box_is_clipped(given: Any, clipped: tuple[float, f
     assert np.array_equal(observation["glimpse"], expected["glimpse"])
 
 
-def test_colour_images() -> None:
+def test_color_images() -> None:
     images = np.zeros((2, 4, 4, 3), np.uint8)
     images[1] = (51, 102, 255)
     env = make(dataset=ImageDataset(images, np.array([0, 1])), initial_location=MIDDLE)

@@ -85,7 +85,7 @@ def test_train_leaves_all_that_is_needed(run: Path) -> None:
         "learned gaze",
         "learned gaze, sampled",
         "random gaze",
-        "centre gaze",
+        "center gaze",
     }
     with Image.open(run / "fixations.png") as picture:
         assert picture.format == "PNG"
@@ -190,7 +190,7 @@ def test_interrupted_training_saves_says_how_to_go_on_and_does(
     assert RunFolder(out).load_state()["update"] == 400
     rows = RunFolder(out).read_metrics()
     assert [row["update"] for row in rows] == [*range(41, 400, 41), 400]
-    assert rows[-1]["label_loss"] < rows[0]["label_loss"]  # it learnt something
+    assert rows[-1]["label_loss"] < rows[0]["label_loss"]  # it learned something
     assert (out / "evaluation.json").is_file()
 
 
@@ -380,7 +380,7 @@ def test_a_game_is_trained_measured_and_watched(
     assert (config["env_kwargs"], config["dataset"]) == ({}, None)
     assert config["agent"]["core"] == "lstm"
     results = json.loads((out / "evaluation.json").read_text())["results"]
-    assert list(results) == ["learned gaze", "learned gaze, sampled", "random gaze", "centre gaze"]
+    assert list(results) == ["learned gaze", "learned gaze, sampled", "random gaze", "center gaze"]
     assert results["learned gaze"].keys() == {"mean_return", "standard_error", "episodes"}
     assert 0 < results["learned gaze"]["mean_return"] < 0.4  # chance is 0.08
     assert len(RunFolder(out).read_metrics()) == 2

@@ -20,7 +20,7 @@ def test_default_preset_is_the_defaults() -> None:
 def test_paper_preset_is_what_the_paper_says() -> None:
     agent, training = preset("paper")
     assert (agent.hidden_size, agent.feature_size) == (256, 128)
-    assert (agent.location_mean, agent.initialisation, agent.pixel_scale) == ("linear", "torch", 1)
+    assert (agent.location_mean, agent.initialization, agent.pixel_scale) == ("linear", "torch", 1)
     assert (training.optimizer, training.batch_size, training.schedule) == ("sgd", 20, "linear")
     assert (training.pay, training.supervision) == ("reward", "last_step")
     assert training.location_std == training.location_std_end

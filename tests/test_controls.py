@@ -53,7 +53,7 @@ def make_trainer(path: Path, env_id: str = "RAMMNIST-v0", **settings: Any) -> Co
 
 # Weights and biases, worked out by hand: fc-256 on 28 × 28 has 784 · 256 + 256, 256 · 256 + 256 and
 # 256 · 10 + 10; conv has 8 · 100 + 8, then 256 rectifiers on 8 maps of 4 × 4, 11 × 11 or 19 × 19;
-# cnn has 25 · 16 + 9 · (16 · 32 + 32 · 64 + 64 · 128) weights, 2 · 240 to normalise, 128 · 10 + 10.
+# cnn has 25 · 16 + 9 · (16 · 32 + 32 · 64 + 64 · 128) weights, 2 · 240 to normalize, 128 · 10 + 10.
 @pytest.mark.parametrize(
     ("network", "side", "num_parameters"),
     [

@@ -108,7 +108,7 @@ def test_distorted_images() -> None:
     assert np.array_equal(on_device.canvases.cpu().numpy(), envs.canvases)
 
 
-def test_images_in_colour_from_a_first_location() -> None:
+def test_images_in_color_from_a_first_location() -> None:
     images = np.random.default_rng(0).integers(0, 256, (6, 9, 7, 3), np.uint8)[:, :, ::-1]
     dataset = ram_envs.ImageDataset(images, np.arange(6))
     settings = {"dataset": dataset, "canvas_size": (12, 20), "num_clutter": 2, "clutter_size": 3}
@@ -195,7 +195,7 @@ def test_steps_and_options_that_there_are_not() -> None:
 # --- the loop --------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("gaze", ["learned", "random", "centre"])
+@pytest.mark.parametrize("gaze", ["learned", "random", "center"])
 def test_a_rollout_is_that_of_the_vector_environment(gaze: rollout.Gaze) -> None:
     envs = make_envs()
     played = [
@@ -213,7 +213,7 @@ def test_a_rollout_is_that_of_the_vector_environment(gaze: rollout.Gaze) -> None
         assert torch.equal(getattr(played[1], name), values)
 
 
-@pytest.mark.parametrize("gaze", ["learned", "random", "centre"])
+@pytest.mark.parametrize("gaze", ["learned", "random", "center"])
 def test_a_rollout_asks_for_no_value(monkeypatch: pytest.MonkeyPatch, gaze: rollout.Gaze) -> None:
     on_device = DeviceVectorEnv(make_envs(), "meta")
     agent = make_agent(on_device).to("meta")

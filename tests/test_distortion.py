@@ -198,7 +198,7 @@ def test_all_knots_pulled_alike_shift_the_image() -> None:
 def test_what_lies_between_knots_is_interpolated(
     seed: int, elastic: float, shape: tuple[int, int]
 ) -> None:
-    # On a slope of 2 grey levels a pixel a pull shows, but where it reads beyond the border.
+    # On a slope of 2 gray levels a pixel a pull shows, but where it reads beyond the border.
     height, width = shape
     slope = np.tile(np.arange(0, 2 * width, 2, dtype=np.uint8), (height, 1))
     bent = Distortion(0, elastic).draw(slope[None], streams(1, seed))[0]
@@ -265,7 +265,7 @@ def test_every_episode_is_distorted_anew() -> None:
 
 
 def test_places_and_clutter_are_those_without_distortion() -> None:
-    # Pieces and images are grey throughout, so that what is lit shows where they lie.
+    # Pieces and images are gray throughout, so that what is lit shows where they lie.
     images = np.full((6, 5, 5), 100, np.uint8)
     dataset = ram_envs.ImageDataset(images, np.arange(6))
     settings = {"dataset": dataset, "canvas_size": 12, "num_clutter": 2, "clutter_size": 2}

@@ -157,7 +157,7 @@ def test_mean_locations_unless_told_to_draw() -> None:
     assert 0.1 < (mean.locations[1] - drawn.locations[1]).std() < 0.5
 
 
-@pytest.mark.parametrize("gaze", ["learned", "random", "centre"])
+@pytest.mark.parametrize("gaze", ["learned", "random", "center"])
 def test_same_seed_same_episodes(gaze: Any) -> None:
     runs = []
     for seed in (7, 7, 8):
@@ -168,7 +168,7 @@ def test_same_seed_same_episodes(gaze: Any) -> None:
         runs.append(np.array(envs.locations))
     assert np.array_equal(runs[0], runs[1])
     assert (runs[0][0] != runs[2][0]).all()  # first locations
-    if gaze != "centre":
+    if gaze != "center":
         assert (runs[0][1] != runs[2][1]).all()  # noise
 
 

@@ -69,9 +69,9 @@ def test_a_view_is_coarse_around_and_sharp_in_the_middle() -> None:
     glimpses = np.array([[[[1, 2], [3, 4]], [[5, 6], [7, 8]]]], np.float32) / 10
     view = [[5, 5, 6, 6], [5, 1, 2, 6], [7, 3, 4, 8], [7, 7, 8, 8]]
     assert compose_views(glimpses, 2)[0] == pytest.approx(np.array(view) / 10)
-    colour = compose_views(np.repeat(glimpses, 3, axis=1), 2)
-    assert colour.shape == (1, 4, 4, 3)
-    assert colour[0, ..., 2] == pytest.approx(np.array(view) / 10)
+    color = compose_views(np.repeat(glimpses, 3, axis=1), 2)
+    assert color.shape == (1, 4, 4, 3)
+    assert color[0, ..., 2] == pytest.approx(np.array(view) / 10)
 
 
 def test_more_images_than_there_are() -> None:

@@ -261,7 +261,7 @@ def test_an_index_array_gives_each_sub_environment_its_image() -> None:
     assert not np.array_equal(canvases[0], canvases[1])
 
 
-def test_colour_images() -> None:
+def test_color_images() -> None:
     images = np.zeros((1, 3, 3, 3), np.uint8)
     images[..., 2] = 200
     env = MovingEnv(

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch.nn.functional import linear
 
-from ram_agent.networks import GlimpseNetwork, LSTMCore, RectifierCore, initialise_he
+from ram_agent.networks import GlimpseNetwork, LSTMCore, RectifierCore, initialize_he
 
 
 @pytest.fixture(autouse=True)
@@ -54,7 +54,7 @@ def test_scale_factor_takes_the_channels_of_a_scale_together() -> None:
     glimpses, locations = torch.rand(5, 6, 4, 4), torch.rand(5, 2)
     sums = glimpses * torch.tensor([1.0, 1.0, 1.0, 4.0, 4.0, 4.0]).view(6, 1, 1)
     torch.testing.assert_close(summed(glimpses, locations), plain(sums, locations))
-    with pytest.raises(ValueError, match=r"num_channels=3: a glimpse \(4, 4, 4\).*3 for colour"):
+    with pytest.raises(ValueError, match=r"num_channels=3: a glimpse \(4, 4, 4\).*3 for color"):
         GlimpseNetwork((4, 4, 4), 8, 16, 1.0, num_channels=3)
 
 
@@ -86,11 +86,11 @@ def test_state_begins_at_zero() -> None:
         assert [part.tolist() for part in state] == [[[0.0] * 4] * 3] * parts
 
 
-def test_he_initialisation() -> None:
+def test_he_initialization() -> None:
     network = GlimpseNetwork((2, 10, 10), feature_size=100, output_size=200, pixel_scale=1.0)
     core = RectifierCore(input_size=200, hidden_size=300)
     head = torch.nn.Linear(400, 1000)
-    initialise_he(network, core, [head])
+    initialize_he(network, core, [head])
 
     layers = [network.what, network.where, network.what_and_where, core.state_and_input, head]
     assert all(not layer.bias.any() for layer in layers)
@@ -107,7 +107,7 @@ def test_he_initialisation() -> None:
 
 def test_a_new_core_remembers() -> None:
     network, core = glimpse_network(), RectifierCore(input_size=16, hidden_size=4)
-    initialise_he(network, core, [])
+    initialize_he(network, core, [])
     state = torch.tensor([[1.0, 0.5, 0.0, 2.0]])
     with torch.no_grad():
         (seen_nothing,) = core(torch.zeros(1, 16), (state,))
@@ -116,7 +116,7 @@ def test_a_new_core_remembers() -> None:
 
 def test_a_new_lstm_keeps_most_of_what_it_knows() -> None:
     core = LSTMCore(input_size=100, hidden_size=100)
-    initialise_he(glimpse_network(), core, [])
+    initialize_he(glimpse_network(), core, [])
     assert core.gates.weight.std().item() == pytest.approx(0.1, rel=0.05)  # √(2 / 200)
     with torch.no_grad():
         hidden, cell = core(torch.zeros(1, 100), (torch.zeros(1, 100), torch.ones(1, 100)))

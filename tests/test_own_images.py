@@ -30,7 +30,7 @@ def save(path: Path, pixels: Any) -> None:
 
 @pytest.fixture
 def animals(tmp_path: Path) -> Path:
-    """Two cats and a dog, grey, of different sizes."""
+    """Two cats and a dog, gray, of different sizes."""
     folder = tmp_path / "animals"
     save(folder / "dog" / "a.png", [[9, 9], [9, 9]])
     save(folder / "cat" / "b.png", [[1, 2, 3, 4]])
@@ -47,14 +47,14 @@ def test_a_folder_of_classes(animals: Path) -> None:
     assert dataset.labels.tolist() == [0, 0, 1]  # cat before dog, a before b
     assert dataset.name == str(animals)
     assert dataset.images.tolist() == [
-        # centred on black, as high as the highest and as wide as the widest
+        # centered on black, as high as the highest and as wide as the widest
         [[0, 5, 0, 0], [0, 6, 0, 0], [0, 7, 0, 0], [0, 8, 0, 0]],
         [[0, 0, 0, 0], [1, 2, 3, 4], [0, 0, 0, 0], [0, 0, 0, 0]],
         [[0, 0, 0, 0], [0, 9, 9, 0], [0, 9, 9, 0], [0, 0, 0, 0]],
     ]
 
 
-def test_a_colour_image_makes_all_of_them_colour(tmp_path: Path) -> None:
+def test_a_color_image_makes_all_of_them_color(tmp_path: Path) -> None:
     save(tmp_path / "one" / "a.png", np.full((2, 2, 3), [10, 20, 30]))
     save(tmp_path / "two" / "b.png", [[7, 7], [7, 7]])
     images = read_images(tmp_path)["test"].images
@@ -131,7 +131,7 @@ def test_splits_have_the_same_classes(tmp_path: Path) -> None:
 
 
 def png_of_nothing(width: int, height: int) -> bytes:
-    """A PNG, grey, of two colours, all black: its pixels shrink to a thousandth."""
+    """A PNG, gray, of two colors, all black: its pixels shrink to a thousandth."""
 
     def chunk(kind: bytes, content: bytes) -> bytes:
         body = kind + content
@@ -235,9 +235,9 @@ SPLITS_OF_ARRAYS = {
 }
 
 
-def test_splits_of_different_sizes_and_colours_become_alike(tmp_path: Path) -> None:
-    colour = np.full((3, 2, 7, 3), 9, np.uint8)
-    np.savez(tmp_path / "a.npz", **SPLITS_OF_ARRAYS | {"val_images": colour})
+def test_splits_of_different_sizes_and_colors_become_alike(tmp_path: Path) -> None:
+    color = np.full((3, 2, 7, 3), 9, np.uint8)
+    np.savez(tmp_path / "a.npz", **SPLITS_OF_ARRAYS | {"val_images": color})
     splits = read_images(tmp_path / "a.npz")
     assert {dataset.images.shape for dataset in splits.values()} == {(3, 4, 7, 3)}
     assert splits["train"].images[1, :, 1:6, 2].tolist() == IMAGES[1].tolist()
@@ -497,13 +497,13 @@ def test_mappings_of_pil_images() -> None:
 
 def test_tensors_are_channels_first() -> None:
     torch = pytest.importorskip("torch")
-    grey = torch.from_numpy(IMAGES).float()[:, None] / 255  # (N, 1, H, W) in [0, 1]
-    dataset = from_dataset(torch.utils.data.TensorDataset(grey, torch.from_numpy(LABELS)))
+    gray = torch.from_numpy(IMAGES).float()[:, None] / 255  # (N, 1, H, W) in [0, 1]
+    dataset = from_dataset(torch.utils.data.TensorDataset(gray, torch.from_numpy(LABELS)))
     assert np.array_equal(
         dataset.images[..., 0] if dataset.images.ndim == 4 else dataset.images, IMAGES
     )
-    colour = torch.from_numpy(np.arange(2 * 3 * 4 * 5, dtype=np.uint8).reshape(2, 3, 4, 5))
-    dataset = from_dataset(torch.utils.data.TensorDataset(colour, torch.tensor([0, 1])))
+    color = torch.from_numpy(np.arange(2 * 3 * 4 * 5, dtype=np.uint8).reshape(2, 3, 4, 5))
+    dataset = from_dataset(torch.utils.data.TensorDataset(color, torch.tensor([0, 1])))
     assert dataset.images.shape == (2, 4, 5, 3)
     assert dataset.images[0, 0, 0].tolist() == [0, 20, 40]
 
@@ -519,7 +519,7 @@ GOOD = (np.zeros((2, 2), np.uint8), 0)
         (GOOD[0][0], "entry 1|image 1"),
         ("ab", "entry 1 of the data set is a str"),
         ((np.full((2, 2), np.nan), 0), "image 1 contains NaN: expected floats in"),
-        ((np.full((2, 2), -1.5), 0), "image 1 has values from -1.5 to -1.5.* normalises"),
+        ((np.full((2, 2), -1.5), 0), "image 1 has values from -1.5 to -1.5.* normalizes"),
         ((np.full((2, 2), 300), 0), "image 1 is int64, 300 to 300"),
         ((np.zeros(4), 0), r"image 1 has shape \(4,\)"),
         ((np.zeros((5, 6, 2), np.uint8), 0), r"image 1 has shape \(5, 6, 2\).* 1, 3 or 4 channels"),

@@ -35,7 +35,7 @@ QUIZ = "RAMClutteredMNIST-v0"
 
 
 class StillAgent:
-    """Looks at the centre, stays, says 0."""
+    """Looks at the center, stays, says 0."""
 
     def predict(self, observation: Any, **keywords: Any) -> tuple[Any, None]:
         return (np.zeros(2, np.float32), 1), None
@@ -334,9 +334,9 @@ def test_several_balls_an_episode_are_shown_one_by_one() -> None:
 
 def test_a_glimpse_is_spread_over_the_pixels_it_is_the_mean_of() -> None:
     glimpse = np.array([[[0.0, 0.2], [0.4, 0.6]], [[1.0, 0.8], [0.6, 0.4]]], np.float32)
-    greys, is_seen = spread_glimpse(glimpse, 2, (2, 1), (4, 5))
+    grays, is_seen = spread_glimpse(glimpse, 2, (2, 1), (4, 5))
     # The fine patch covers columns 1–2 of rows 0–1, the coarse one columns 0–3 of rows −1 to 2.
-    assert greys[..., 0].tolist() == [
+    assert grays[..., 0].tolist() == [
         [255, 0, 51, 204, 0],
         [153, 102, 153, 102, 0],
         [153, 153, 102, 102, 0],
@@ -368,7 +368,7 @@ def test_the_board_shows_exactly_the_glimpse_and_fog_elsewhere() -> None:
     assert pixel(10, 2) == pixel(18, 1) == (0, 0, 0)
 
 
-def test_contrast_brightens_faint_greys_only_on_the_screen() -> None:
+def test_contrast_brightens_faint_grays_only_on_the_screen() -> None:
     stage = begun(catch(keywords={"initial_location": (-0.5, -0.75)}))
     state = stage.game.player.env.batch.state
     state.x[:], state.v[:] = 11.0, 0.0
@@ -580,7 +580,7 @@ def test_the_agent_answers_the_same_canvas_and_both_are_saved(tmp_path: Path) ->
 
 @pytest.fixture
 def recording_path(tmp_path: Path) -> Path:
-    """Three balls: one followed well, one practised and left, one missed or not."""
+    """Three balls: one followed well, one practiced and left, one missed or not."""
     stage = begun(catch(map(Deal, range(7, 10))))
     keys = [pygame.K_LEFT, pygame.K_DOWN, pygame.K_RIGHT]
     while stage.game.phase is Phase.PLAYING:
@@ -1083,7 +1083,7 @@ def test_the_numbers_along_the_path_have_a_dark_rim() -> None:
         surface.fill("white")
         sheet.text_at("1", (300, 300), 20, (86, 180, 233), halo=halo)
         darkest[halo] = to_rgb_array(surface).max(-1).min()
-    assert darkest[False] >= 233  # from the words' own colour to white
+    assert darkest[False] >= 233  # from the words' own color to white
     assert darkest[True] < 100
 
 
@@ -1244,7 +1244,7 @@ def test_a_screen_that_nobody_sees_is_no_display(monkeypatch: pytest.MonkeyPatch
         run(Stage(catch()), "test")
 
 
-def test_images_of_two_channels_are_shown_grey() -> None:
+def test_images_of_two_channels_are_shown_gray() -> None:
     images = np.zeros((2, 4, 4, 2), np.uint8)
     images[..., 0] = 100  # and the other channel 0: 50 on the average
     keywords = {"dataset": ImageDataset(images, np.arange(2)), "glimpse_size": 4, "num_scales": 1}

@@ -40,10 +40,10 @@ def test_the_catch_agent_says_how_it_was_trained_and_keeps_its_eye_on_the_ball()
     envs = gym.make_vec("RAMCatch-v0", num_envs=500, autoreset_mode=AutoresetMode.DISABLED)
     rates = {
         gaze: evaluate(agent, envs, num_episodes=500, gaze=gaze).mean_return
-        for gaze in ("learned", "random", "centre")
+        for gaze in ("learned", "random", "center")
     }
     assert rates["learned"] > 0.98
-    assert max(rates["random"], rates["centre"]) < 0.3
+    assert max(rates["random"], rates["center"]) < 0.3
 
 
 def test_those_that_begin_in_the_middle_do_so_elsewhere_too() -> None:

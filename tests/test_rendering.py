@@ -16,7 +16,7 @@ from ram_envs.rendering import (
     PANEL,
     PATH,
     RIGHT,
-    SCALE_COLOURS,
+    SCALE_COLORS,
     WRONG,
     Scene,
     Window,
@@ -51,12 +51,12 @@ def draw(**changes: Any) -> np.ndarray:
     return to_rgb_array(draw_frame(make_scene(**changes)))
 
 
-def colour_at(frame: np.ndarray, x: int, y: int) -> tuple[int, ...]:
+def color_at(frame: np.ndarray, x: int, y: int) -> tuple[int, ...]:
     return tuple(int(value) for value in frame[y, x])
 
 
-def shows(part: np.ndarray, colour: tuple[int, ...]) -> bool:
-    return bool((part == colour).all(axis=-1).any())
+def shows(part: np.ndarray, color: tuple[int, ...]) -> bool:
+    return bool((part == color).all(axis=-1).any())
 
 
 def test_frame_is_an_rgb_array_of_its_own() -> None:
@@ -66,7 +66,7 @@ def test_frame_is_an_rgb_array_of_its_own() -> None:
     assert frame.dtype == np.uint8
     assert frame.flags.c_contiguous
     surface.fill(WHITE)
-    assert colour_at(frame, 0, 0) == BACKGROUND
+    assert color_at(frame, 0, 0) == BACKGROUND
 
 
 def test_size_stays_the_same_over_an_episode() -> None:
@@ -104,41 +104,41 @@ def test_canvas_pixels_are_crisp_blocks() -> None:
     frame = draw(canvas=canvas)
     assert (frame[392:399, 99:106] == 200).all()
     for x, y in [(98, 395), (106, 395), (102, 391), (102, 399)]:
-        assert colour_at(frame, x, y) == (0, 0, 0)
+        assert color_at(frame, x, y) == (0, 0, 0)
 
 
 def test_squares_lie_where_the_retina_looks() -> None:
     frame = draw(fixations=np.array([[20, 30]]))
     # Scale 0 covers canvas x from 14 to 26, scale 1 from 8 to 32, scale 2 from −4 to 44; with 7
-    # frame pixels each, the lines of two pixels are centred on these frame positions.
+    # frame pixels each, the lines of two pixels are centered on these frame positions.
     for k, (left, right) in enumerate([(176, 260), (134, 302), (50, 386)]):
         for x in (left - 1, left, right - 1, right):
-            assert colour_at(frame, x, 240) == SCALE_COLOURS[k]
+            assert color_at(frame, x, 240) == SCALE_COLORS[k]
         for x in (left - 2, left + 1, right - 2, right + 1):
-            assert colour_at(frame, x, 240) == BACKGROUND  # the dark rim
+            assert color_at(frame, x, 240) == BACKGROUND  # the dark rim
     for k, (top, bottom) in enumerate([(210, 294), (168, 336), (84, 420)]):
         for y in (top - 1, top, bottom - 1, bottom):
-            assert colour_at(frame, 200, y) == SCALE_COLOURS[k]
+            assert color_at(frame, 200, y) == SCALE_COLORS[k]
 
 
 def test_patch_of_odd_width_starts_at_the_edge_less_half_its_width_rounded_down() -> None:
     frame = draw(glimpse=np.zeros((1, 5, 5), np.float32), num_scales=1)
     # From canvas pixel 30 − 2 = 28 to 33.
-    assert colour_at(frame, 78 + 28 * 7, 252) == SCALE_COLOURS[0]
-    assert colour_at(frame, 78 + 33 * 7, 252) == SCALE_COLOURS[0]
+    assert color_at(frame, 78 + 28 * 7, 252) == SCALE_COLORS[0]
+    assert color_at(frame, 78 + 33 * 7, 252) == SCALE_COLORS[0]
 
 
 def test_square_beyond_the_canvas_is_cut_off_at_the_panel() -> None:
     frame = draw(fixations=np.array([[0, 60]]))
     # The finest square begins at canvas x = −6: frame position 36, in the panel's margin.
-    assert colour_at(frame, 36, 450) == SCALE_COLOURS[0]
+    assert color_at(frame, 36, 450) == SCALE_COLORS[0]
     # The coarsest would begin at −24, left of the panel; below the panel nothing is drawn.
-    assert colour_at(frame, 40, 400) == PANEL
-    assert shows(frame[487:488], SCALE_COLOURS[2])
+    assert color_at(frame, 40, 400) == PANEL
+    assert shows(frame[487:488], SCALE_COLORS[2])
     assert (frame[488:495] == BACKGROUND).all()
 
 
-def test_patches_show_what_each_scale_sees_framed_in_its_colour() -> None:
+def test_patches_show_what_each_scale_sees_framed_in_its_color() -> None:
     glimpse = np.zeros((3, 12, 12), np.float32)
     glimpse[0, 0, 0] = 1.0
     glimpse[1, 11, 11] = 0.5
@@ -146,21 +146,21 @@ def test_patches_show_what_each_scale_sees_framed_in_its_colour() -> None:
     frame = draw(glimpse=glimpse)
     # The patches start at x = 576 and y = 32, 192, 352 and are 12 · 11 frame pixels wide.
     assert (frame[32:43, 576:587] == 255).all()
-    assert colour_at(frame, 587, 32) == (0, 0, 0)
-    assert colour_at(frame, 700, 316) == (128, 128, 128)
-    assert colour_at(frame, 600, 450) == WHITE
+    assert color_at(frame, 587, 32) == (0, 0, 0)
+    assert color_at(frame, 700, 316) == (128, 128, 128)
+    assert color_at(frame, 600, 450) == WHITE
     for k, top in enumerate([32, 192, 352]):
         for x in (574, 575, 708, 709):
-            assert colour_at(frame, x, top + 60) == SCALE_COLOURS[k]
+            assert color_at(frame, x, top + 60) == SCALE_COLORS[k]
 
 
-def test_colour_canvas_and_glimpse_keep_their_colours() -> None:
+def test_color_canvas_and_glimpse_keep_their_colors() -> None:
     canvas = np.zeros((60, 60, 3), np.uint8)
     canvas[50, 3] = (10, 20, 200)
     glimpse = np.zeros((6, 12, 12), np.float32)  # 2 scales of 3 channels, scale-major
     glimpse[4] = 1.0  # the green of scale 1
     frame = draw(canvas=canvas, glimpse=glimpse, num_scales=2)
-    assert colour_at(frame, 102, 395) == (10, 20, 200)
+    assert color_at(frame, 102, 395) == (10, 20, 200)
     assert shows(frame[:, 576:], (0, 255, 0))
     assert not shows(frame[:, 576:], (255, 0, 0))
 
@@ -169,21 +169,21 @@ def test_other_numbers_of_channels_are_shown_as_their_mean() -> None:
     canvas = np.zeros((60, 60, 2), np.uint8)
     canvas[50, 3] = (100, 200)
     frame = draw(canvas=canvas, glimpse=np.zeros((6, 12, 12), np.float32))
-    assert colour_at(frame, 102, 395) == (150, 150, 150)
+    assert color_at(frame, 102, 395) == (150, 150, 150)
 
 
 def test_path_leads_from_the_first_fixation_to_the_last() -> None:
     frame = draw(fixations=np.array([[10, 10], [50, 10], [50, 50]]))
     # At the last a ring that leaves the middle open, at the others a dot; newer ones are brighter.
-    assert colour_at(frame, 428 + 6, 392) == PATH
-    assert colour_at(frame, 428 + 2, 392) != PATH
-    first, second = colour_at(frame, 148, 112), colour_at(frame, 428, 112)
+    assert color_at(frame, 428 + 6, 392) == PATH
+    assert color_at(frame, 428 + 2, 392) != PATH
+    first, second = color_at(frame, 148, 112), color_at(frame, 428, 112)
     assert sum(first) < sum(second) < sum(PATH)
     assert shows(frame[112:114, 250:251], second)  # the line between the two
 
 
 @pytest.mark.parametrize(
-    ("truth", "choice", "reward", "colour"),
+    ("truth", "choice", "reward", "color"),
     [
         ("3", "3", 1.0, RIGHT),
         ("3", "8", 0.0, WRONG),
@@ -193,11 +193,11 @@ def test_path_leads_from_the_first_fixation_to_the_last() -> None:
     ],
 )
 def test_verdict_is_given_at_the_end(
-    truth: str | None, choice: str | None, reward: float | None, colour: tuple[int, int, int]
+    truth: str | None, choice: str | None, reward: float | None, color: tuple[int, int, int]
 ) -> None:
     said: dict[str, Any] = {"truth": truth, "choice": choice, "reward": reward}
     during, after = draw(**said)[VERDICT], draw(**said, over=True)[VERDICT]
-    assert shows(after, colour)
+    assert shows(after, color)
     assert not shows(during, RIGHT)
     assert not shows(during, WRONG)
 

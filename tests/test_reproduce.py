@@ -40,7 +40,7 @@ NAMES = [
     "RAM, 4 glimpses",
     "RAM, 6 glimpses",
     "RAM, 6 glimpses, random gaze",
-    "RAM, 6 glimpses, centre gaze",
+    "RAM, 6 glimpses, center gaze",
     "FC 2 × 64, whole canvas",
 ]
 
@@ -232,9 +232,9 @@ def test_the_game(
 
     monkeypatch.setattr(reproduce, "preset", tiny_preset)
     main(["reproduce", "catch", "--quick", "--episodes", "128", "--runs", str(tmp_path)])
-    ram, at_random, centre = read(tmp_path / "catch.json")
+    ram, at_random, center = read(tmp_path / "catch.json")
     assert (ram["name"], ram["num_glimpses"], ram["dataset"]) == ("RAM", None, None)
-    assert (at_random["name"], centre["name"]) == ("RAM, random gaze", "RAM, centre gaze")
+    assert (at_random["name"], center["name"]) == ("RAM, random gaze", "RAM, center gaze")
     assert ram["test_episodes"] == 10_000
     assert 0 < ram["catch_rate_mean"] < 40  # chance is 8
     assert ram["catch_rate_mean"] == round(100 - ram["error_mean"], 4)
@@ -505,7 +505,7 @@ def test_markdown_shows_ours_beside_the_papers_and_the_best_since() -> None:
 ## `RAMClutteredMNIST-v0`, mnist
 
 Percent of 10,000 test images named wrong, one pass, mean gaze; ± is the standard deviation over \
-the seeds. Random and centre gaze: the agents of the row in bold, made to look elsewhere.
+the seeds. Random and center gaze: the agents of the row in bold, made to look elsewhere.
 
 |  | ours | seeds | random gaze | the paper, arXiv v1 | NIPS | best since |
 | --- | --- | --- | --- | --- | --- | --- |

@@ -234,10 +234,10 @@ def glimpse_pixel_by_pixel(
 
 
 special = [-1.0, 0.0, 1.0, -0.5, 0.25]
-neighbours = [
+neighbors = [
     float(np.nextafter(np.float32(value), np.float32(way))) for value in special for way in (-1, 1)
 ]
-coordinates = st.one_of(st.floats(-1, 1, width=32), st.sampled_from(special + neighbours))
+coordinates = st.one_of(st.floats(-1, 1, width=32), st.sampled_from(special + neighbors))
 
 
 @st.composite

@@ -48,7 +48,7 @@ class RecordingEnvs(gym.vector.VectorWrapper):
         return observation, *rest
 
 
-class UnlabelledEnvs(gym.vector.VectorEnv):
+class UnlabeledEnvs(gym.vector.VectorEnv):
     """Black glimpses without labels; row i ends after lengths[i] steps and is paid 1, 2, 3 …"""
 
     def __init__(self, *lengths: int) -> None:
@@ -127,7 +127,7 @@ def test_labels_and_rewards_are_the_environments() -> None:
 
 
 def test_rewards_of_every_step_are_kept() -> None:
-    assert play(UnlabelledEnvs(3, 3)).rewards.tolist() == [[1, 1], [2, 2], [3, 3]]
+    assert play(UnlabeledEnvs(3, 3)).rewards.tolist() == [[1, 1], [2, 2], [3, 3]]
 
 
 def test_the_graph_is_kept_unless_gradients_are_off() -> None:
@@ -198,10 +198,10 @@ def test_deterministic_looks_at_the_mean() -> None:
 def test_a_supervised_label_is_the_likeliest_and_another_choice_is_drawn() -> None:
     rollout = play(RecordingEnvs(200))
     assert torch.equal(rollout.choices, rollout.choice_logits.argmax(2))
-    rollout = play(UnlabelledEnvs(*[1] * 200))
+    rollout = play(UnlabeledEnvs(*[1] * 200))
     assert rollout.labels is None
     assert rollout.choices.unique().tolist() == [0, 1, 2]
-    assert play(UnlabelledEnvs(*[1] * 200), deterministic=True).choices.unique().numel() == 1
+    assert play(UnlabeledEnvs(*[1] * 200), deterministic=True).choices.unique().numel() == 1
 
 
 def test_random_gaze_is_uniform() -> None:
@@ -215,9 +215,9 @@ def test_random_gaze_is_uniform() -> None:
     assert (locations**2).mean(0) == pytest.approx([1 / 3, 1 / 3], abs=0.04)
 
 
-def test_centre_gaze_is_the_centre() -> None:
+def test_center_gaze_is_the_center() -> None:
     envs = RecordingEnvs()
-    play(envs, gaze="centre")
+    play(envs, gaze="center")
     assert all(not locations.any() for locations, _ in envs.actions)
 
 
@@ -263,4 +263,4 @@ def test_an_agent_that_has_diverged() -> None:
 
 def test_episodes_of_unequal_length() -> None:
     with pytest.raises(ValueError, match=r"\[1, 2\] ended after 2 steps .* equal length"):
-        play(UnlabelledEnvs(3, 2, 2))
+        play(UnlabeledEnvs(3, 2, 2))

@@ -20,7 +20,7 @@ from ram_envs.datasets.sharing import SharedArray
 
 
 def make_dataset() -> ImageDataset:
-    """Four colour images 6 × 5, of which image i is all i, not contiguous in memory."""
+    """Four color images 6 × 5, of which image i is all i, not contiguous in memory."""
     channels_first = np.repeat(np.arange(4, dtype=np.uint8), 3 * 6 * 5).reshape(4, 3, 6, 5)
     return ImageDataset(np.moveaxis(channels_first, 1, -1), np.array([0, 1, 0, 1]))
 

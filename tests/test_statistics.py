@@ -162,7 +162,7 @@ def test_the_digit_lies_everywhere_equally_often_in_the_test() -> None:
 
 
 def test_clutter_is_cut_from_every_image_at_every_offset_and_lies_everywhere() -> None:
-    # In colour, so that a pixel says where it is from: its row + 1, its column + 1 and its image.
+    # In color, so that a pixel says where it is from: its row + 1, its column + 1 and its image.
     # The image on the canvas, image 0, is black: what is seen is the piece.
     images = np.zeros((5, 7, 6, 3), np.uint8)
     images[1:, ..., 0] = np.arange(1, 8)[:, None]

@@ -42,7 +42,7 @@ def three_patterns() -> ram_envs.ImageDataset:
 def striped_squares() -> ram_envs.ImageDataset:
     """A 4 × 4 square at one of four places on 24 × 24; its stripes, down or across, are the class.
 
-    The squares lie on a 4 × 4 grid. So from the centre an agent sees in its coarse cells where the
+    The squares lie on a 4 × 4 grid. So from the center an agent sees in its coarse cells where the
     square is, and in none of its cells which way the stripes run.
     """
     square = np.zeros((2, 4, 4), np.uint8)
@@ -956,7 +956,7 @@ def test_learns_to_look_where_the_answer_is() -> None:
     trainer.train()
     agent, envs = trainer.averaged_agent, trainer.validation_envs
     learned = evaluate(agent, envs).errors
-    assert learned[0] == 50  # from the centre nobody can tell
+    assert learned[0] == 50  # from the center nobody can tell
     assert learned[1] < 20
-    assert evaluate(agent, envs, gaze="centre").errors == (50, 50)
+    assert evaluate(agent, envs, gaze="center").errors == (50, 50)
     assert evaluate(agent, envs, gaze="random").error > 25

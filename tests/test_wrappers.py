@@ -249,7 +249,7 @@ def test_whole_canvas_is_the_canvas() -> None:
     assert observation.max() > 100
 
 
-def test_whole_canvas_in_colour() -> None:
+def test_whole_canvas_in_color() -> None:
     dataset = ram_envs.ImageDataset(np.full((4, 9, 7, 3), 8, np.uint8), np.arange(4))
     env = wrappers.WholeCanvas(gym.make("RAMClassification-v0", dataset=dataset, glimpse_size=3))
     assert env.reset(seed=0)[0].shape == (9, 7, 3)

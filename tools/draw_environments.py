@@ -27,7 +27,7 @@ from ram_envs.rendering import (
     FAINT_TEXT,
     PATH,
     RIGHT,
-    SCALE_COLOURS,
+    SCALE_COLORS,
     TEXT,
     WRONG,
 )
@@ -42,7 +42,7 @@ PRETRAINED = {
 }
 IMAGES = Path(__file__).parent.parent / "docs" / "images"
 SIZE = (480, 350)
-COLOURS = 24
+COLORS = 24
 MOST_BYTES = 150_000
 
 
@@ -67,18 +67,18 @@ def draw(agent: RAMAgent, env_id: str, keywords: dict[str, Any]) -> Path:
 
 
 def with_one_palette(frames: list[Image.Image]) -> list[Image.Image]:
-    """The same colours in all frames, so that a GIF need only keep where they differ."""
+    """The same colors in all frames, so that a GIF need only keep where they differ."""
     sheet = Image.new("RGB", (SIZE[0], SIZE[1] * len(frames)))
     for place, frame in enumerate(frames):
         sheet.paste(frame, (0, SIZE[1] * place))
-    # Its own colours a picture keeps, bright and dim, though few pixels have them.
-    found = sheet.quantize(COLOURS).getpalette()[: 3 * COLOURS]
-    named = (*SCALE_COLOURS, PATH, RIGHT, WRONG, TEXT, FAINT_TEXT)
+    # Its own colors a picture keeps, bright and dim, though few pixels have them.
+    found = sheet.quantize(COLORS).getpalette()[: 3 * COLORS]
+    named = (*SCALE_COLORS, PATH, RIGHT, WRONG, TEXT, FAINT_TEXT)
     own = [
         round(b + (c - b) * share)
         for share in (1, 0.6, 0.3)
-        for colour in named
-        for c, b in zip(colour, BACKGROUND, strict=True)
+        for color in named
+        for c, b in zip(color, BACKGROUND, strict=True)
     ]
     palette = Image.new("P", (1, 1))
     palette.putpalette([*found, *own])

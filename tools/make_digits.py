@@ -3,7 +3,7 @@
     pip install scikit-learn && python tools/make_digits.py
 
 The scans stay as they are, 8 × 8 pixels of 0 … 16 in scikit-learn's order; `ram_envs.datasets`
-enlarges and splits them on loading. Running this again writes the same bytes. Source and licence
+enlarges and splits them on loading. Running this again writes the same bytes. Source and license
 of the scans are in `ram_envs/data/DIGITS_LICENSE.md`.
 """
 

@@ -81,19 +81,19 @@ def papers_convolutional(height_and_width: tuple[int, int], num_labels: int) -> 
 
 
 def small_cnn(height_and_width: tuple[int, int], num_labels: int) -> nn.Module:
-    """Four convolutions with batch normalisation, and a maximum over the canvas.
+    """Four convolutions with batch normalization, and a maximum over the canvas.
 
-    The maximum asks whether a digit is anywhere, so that its place need not be learnt. The first
+    The maximum asks whether a digit is anywhere, so that its place need not be learned. The first
     convolution has stride 2: at full size it would take most of the time.
     """
-    layers = _normalised(nn.Conv2d(1, 16, 5, stride=2, padding=2, bias=False))
+    layers = _normalized(nn.Conv2d(1, 16, 5, stride=2, padding=2, bias=False))
     for before, width in pairwise((16, 32, 64, 128)):
         layers.append(nn.MaxPool2d(2, ceil_mode=True))
-        layers += _normalised(nn.Conv2d(before, width, 3, padding=1, bias=False))
+        layers += _normalized(nn.Conv2d(before, width, 3, padding=1, bias=False))
     return nn.Sequential(*layers, nn.AdaptiveMaxPool2d(1), nn.Flatten(), nn.Linear(128, num_labels))
 
 
-def _normalised(layer: nn.Conv2d) -> list[nn.Module]:
+def _normalized(layer: nn.Conv2d) -> list[nn.Module]:
     return [layer, nn.BatchNorm2d(layer.out_channels), nn.ReLU()]
 
 

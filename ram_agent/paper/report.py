@@ -179,7 +179,7 @@ def _group_parts(table: Table, rows: Sequence[Row], quick: bool, dataset: str | 
     parts = [
         title + ", a quick run" * quick,
         f"Percent of {what}, one pass, mean gaze; ± is the standard deviation over the seeds. "
-        "Random and centre gaze: the agents of the row in bold, made to look elsewhere.",
+        "Random and center gaze: the agents of the row in bold, made to look elsewhere.",
         _table(columns, [_cells(table, row, is_game) for row in rows]),
         *_accuracy_parts(rows),
         _table(

@@ -133,7 +133,7 @@ DISTORTED_TRAINING = {**SMALL_BATCH_TRAINING, "distortion": 1.0}
 # Elastic digits are harder still to learn by heart, and take longer: so far for six and
 # seven glimpses of RAMMNIST-v0 alone.
 ELASTIC_TRAINING = {**DISTORTED_TRAINING, "elastic": 1.0, "episodes": 12_000_000}
-GAZES = ("random gaze", "centre gaze")  # of the headline's agents, instead of their own
+GAZES = ("random gaze", "center gaze")  # of the headline's agents, instead of their own
 CONTROL_NAMES = {
     "fc-256": "FC 2 × 256, whole canvas",
     "fc-64": "FC 2 × 64, whole canvas",

@@ -1,7 +1,7 @@
 """Images of your own: from a folder, from arrays in files, or from a data set of another library.
 
 All become an `ImageDataset`, which environments share without copying. Images of different sizes
-are centred on black, as large as the highest and the widest of them.
+are centered on black, as large as the highest and the widest of them.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from ram_envs.datasets.idx import CorruptDatasetError, find_idx, read_idx
 IMAGE_ENDINGS = (".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp")
 # Whatever a file's name says, no others: Pillow hands PostScript to another program, for one.
 IMAGE_FORMATS = ("BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")
-GREY_MODES = ("1", "L", "LA", "I", "I;16", "F")  # of Pillow
+GRAY_MODES = ("1", "L", "LA", "I", "I;16", "F")  # of Pillow
 IDX_NAMES = tuple(file.name for file in MNIST_FILES)  # training and test images and labels
 MOST_PADDED = 2**24  # pixels of the images of short files
 SPLIT_NAMES: dict[Split, tuple[str, ...]] = {
@@ -107,12 +107,12 @@ def from_dataset(dataset: Any, name: str = "custom") -> ImageDataset:
 
 
 def stack_images(images: Sequence[Pixels]) -> Pixels:
-    """Images (H, W) or (H, W, C) of any sizes, centred on black, to (N, H, W[, C]).
+    """Images (H, W) or (H, W, C) of any sizes, centered on black, to (N, H, W[, C]).
 
-    Grey images among colour ones become colour.
+    Gray images among color ones become color.
 
     Raises:
-        ValueError: if colours differ in their number of channels.
+        ValueError: if colors differ in their number of channels.
     """
     height = max(image.shape[0] for image in images)
     width = max(image.shape[1] for image in images)
@@ -166,7 +166,7 @@ def _checked(parts: dict[Split, Part], path: Path) -> dict[Split, ImageDataset]:
 
 
 def _with_one_shape(datasets: dict[Split, ImageDataset]) -> dict[Split, ImageDataset]:
-    """Each as large as the largest image of any, and in colour if one is."""
+    """Each as large as the largest image of any, and in color if one is."""
     shapes = {(*dataset.images.shape[1:], 1)[:3] for dataset in datasets.values()}
     if len(shapes) == 1:
         return datasets
@@ -284,7 +284,7 @@ def _read_image(path: Path) -> Pixels:
 def _check_unpacked(image: Any, num_bytes: int) -> None:
     """Raise ValueError for a picture of few bytes that would fill the memory; a photo is longer."""
     pixels = image.width * image.height
-    each = 4 if image.mode in GREY_MODES[:2] else 16  # bytes, while it is read
+    each = 4 if image.mode in GRAY_MODES[:2] else 16  # bytes, while it is read
     if pixels * each > MOST_UNPACKED and pixels > 100 * num_bytes:
         raise ValueError(
             f"it would have {image.width} × {image.height} pixels, too many for a file of "
@@ -293,8 +293,8 @@ def _check_unpacked(image: Any, num_bytes: int) -> None:
 
 
 def _from_pil(image: Any) -> Pixels:
-    """Grey images (H, W), others (H, W, 3)."""
-    mode = "L" if image.mode in GREY_MODES else "RGB"
+    """Gray images (H, W), others (H, W, 3)."""
+    mode = "L" if image.mode in GRAY_MODES else "RGB"
     if image.mode.startswith("I;16"):  # 16 bits; PIL would clip them
         return (np.asarray(image) >> 8).astype(np.uint8)
     return np.asarray(image.convert(mode), np.uint8)
@@ -540,12 +540,12 @@ def _pixels(image: Any, index: int) -> Pixels:
     what = f"image {index} has shape {pixels.shape}, dtype {pixels.dtype}, {type(image).__name__}"
     if pixels.dtype.kind not in "biuf":
         raise TypeError(f"{what}: expected uint8, or floats in [0, 1]. If it is a path, open it.")
-    colours = (1, 3, 4)
-    if pixels.ndim == 3 and (is_tensor or pixels.shape[2] not in colours):
+    colors = (1, 3, 4)
+    if pixels.ndim == 3 and (is_tensor or pixels.shape[2] not in colors):
         pixels = np.moveaxis(pixels, 0, -1)  # (C, H, W), as PyTorch has it
     if pixels.ndim not in (2, 3) or pixels.size == 0:
         raise ValueError(f"{what}: expected (H, W), (H, W, C), or a tensor (C, H, W).")
-    if pixels.ndim == 3 and not is_tensor and pixels.shape[2] not in colours:
+    if pixels.ndim == 3 and not is_tensor and pixels.shape[2] not in colors:
         raise ValueError(f"{what}: expected 1, 3 or 4 channels, (H, W, C). Or give a tensor.")
     if pixels.dtype.kind == "f":
         lowest, highest = float(pixels.min()), float(pixels.max())
@@ -554,7 +554,7 @@ def _pixels(image: Any, index: int) -> Pixels:
         if lowest < 0 or highest > 1:
             raise ValueError(
                 f"image {index} has values from {lowest:g} to {highest:g}: expected floats in "
-                "[0, 1], or uint8. Leave out a transform that normalises."
+                "[0, 1], or uint8. Leave out a transform that normalizes."
             )
         return np.round(pixels * 255).astype(np.uint8)
     if pixels.dtype == np.bool_:

@@ -39,7 +39,7 @@ class CatchEnv(GlimpseEnv):
     ## Action space
 
     `Tuple(Box(-1, 1, (2,), float32), Discrete(3))`: the next location (x, y), where (−1, −1) is
-    the screen's top-left corner and (0, 0) its centre, and a move: 0 left, 1 stay, 2 right.
+    the screen's top-left corner and (0, 0) its center, and a move: 0 left, 1 stay, 2 right.
     Locations outside the box are clipped.
 
     ## Observation space

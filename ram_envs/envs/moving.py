@@ -51,7 +51,7 @@ class MovingEnv(ClassificationEnv):
     ## Action space
 
     `Tuple(Box(-1, 1, (2,), float32), Discrete(n))`: the next location (x, y), where (−1, −1) is
-    the screen's top-left corner and (0, 0) its centre, and a label. Locations outside the box are
+    the screen's top-left corner and (0, 0) its center, and a label. Locations outside the box are
     clipped.
 
     ## Observation space

@@ -37,7 +37,7 @@ class Game(ABC):
         phase: where the game is.
         paused, help_shown: either stops time.
         fog_lifted: whether the player sees all.
-        brightened: whether faint greys are drawn brighter than they are.
+        brightened: whether faint grays are drawn brighter than they are.
         peeked: how many counted verdicts were reached with the fog lifted.
         gaze: the pixel edge at which the player will look next.
         episodes: what was played to its end.

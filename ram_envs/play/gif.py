@@ -13,7 +13,7 @@ from ram_envs.play.screen import draw_game
 from ram_envs.rendering import to_rgb_array
 
 SIZE = (720, 480)
-COLOURS = 64
+COLORS = 64
 
 
 def save_gif(game: Game, path: Path) -> None:
@@ -38,7 +38,7 @@ def save_gif(game: Game, path: Path) -> None:
     game.proceed()
     while True:
         draw_game(game, surface, with_keys=False)
-        frames.append(Image.fromarray(to_rgb_array(surface)).quantize(COLOURS))
+        frames.append(Image.fromarray(to_rgb_array(surface)).quantize(COLORS))
         rests = game.phase is not Phase.PLAYING
         durations.append(int(1000 * (PILOT_REST if rests else step)))
         if game.phase is Phase.FINISHED:

@@ -21,15 +21,15 @@ from ram_envs.rendering import (
     BORDER,
     FAINT_TEXT,
     PATH,
-    SCALE_COLOURS,
+    SCALE_COLORS,
     TEXT,
     CanvasView,
-    Colour,
+    Color,
 )
 
-FOG: Colour = (56, 63, 82)
-BALL_PATH: Colour = (230, 159, 0)  # orange, and round; the gaze is sky blue, and square
-GAZE_PATH: Colour = (86, 180, 233)
+FOG: Color = (56, 63, 82)
+BALL_PATH: Color = (230, 159, 0)  # orange, and round; the gaze is sky blue, and square
+GAZE_PATH: Color = (86, 180, 233)
 TITLE, BODY, SMALL = 40, 26, 21  # heights of letters
 
 BRIGHTER = np.round(255 * np.sqrt(np.arange(256) / 255)).astype(np.uint8)  # by what it was
@@ -46,7 +46,7 @@ CATCH_KEYS = (
     ("+, −", "faster, slower"),
     ("T", "turn by turn: the ball waits for your move (Down: stay)"),
     ("F", "lift the fog"),
-    ("C", "contrast: draw faint greys brighter, or as they are"),
+    ("C", "contrast: draw faint grays brighter, or as they are"),
     ("P", "pause"),
     ("H or ?", "this help"),
     ("Esc", "stop, and see how it went"),
@@ -58,7 +58,7 @@ QUIZ_KEYS = (
     ("Enter", "after the last glimpse: stand by your guess"),
     ("N, Enter or Space", "next canvas"),
     ("F", "after the answer: your last glimpse, or all"),
-    ("C", "contrast: draw faint greys brighter, or as they are"),
+    ("C", "contrast: draw faint grays brighter, or as they are"),
     ("P", "pause"),
     ("H or ?", "this help"),
     ("Esc", "stop, and see how it went"),
@@ -151,16 +151,16 @@ def _picture(seat: Seat, lifted: bool, brightened: bool) -> pygame.Surface:
     """The canvas, or what the retina delivers of it and fog elsewhere, a pixel for each pixel."""
     if lifted:
         canvas = seat.env.canvas
-        pixels = _in_colour(canvas if canvas.ndim == 3 else canvas[..., None])
+        pixels = _in_color(canvas if canvas.ndim == 3 else canvas[..., None])
     else:
-        greys, is_seen = seat.seen()
-        greys = BRIGHTER[greys] if brightened else greys
-        pixels = np.where(is_seen[..., None], _in_colour(greys), np.array(FOG, np.uint8))
+        grays, is_seen = seat.seen()
+        grays = BRIGHTER[grays] if brightened else grays
+        pixels = np.where(is_seen[..., None], _in_color(grays), np.array(FOG, np.uint8))
     surface: pygame.Surface = pygame.surfarray.make_surface(pixels.transpose(1, 0, 2))
     return surface
 
 
-def _in_colour(image: np.ndarray) -> np.ndarray:
+def _in_color(image: np.ndarray) -> np.ndarray:
     """(H, W, C) in three channels: its own, or its brightness three times."""
     if image.shape[-1] not in (1, 3):
         image = image.mean(axis=-1, keepdims=True).astype(np.uint8)
@@ -179,7 +179,7 @@ def _draw_retina(sheet: Sheet, seat: Seat, view: CanvasView) -> None:
         rect = pygame.Rect(corner, (end[0] - corner[0], end[1] - corner[1]))
         # Cut to what can be seen: pygame takes seconds for vast squares.
         rect = rect.clip(sheet.surface.get_rect().inflate(16, 16))
-        pygame.draw.rect(sheet.surface, SCALE_COLOURS[scale % len(SCALE_COLOURS)], rect, 1)
+        pygame.draw.rect(sheet.surface, SCALE_COLORS[scale % len(SCALE_COLORS)], rect, 1)
 
 
 def _draw_cross(sheet: Sheet, point: tuple[int, int]) -> None:
@@ -204,9 +204,9 @@ def _draw_paths(sheet: Sheet, seat: Seat, view: CanvasView) -> None:
         if not seat.ball_path:
             sheet.text_at(str(number + 1), (x + 2 * radius, y), SMALL, GAZE_PATH, halo=True)
     for column, row in seat.ball_path:
-        centre = view.to_frame(column + 0.5, row + 0.5)
-        pygame.draw.circle(sheet.surface, BACKGROUND, centre, sheet.pixels(7))
-        pygame.draw.circle(sheet.surface, BALL_PATH, centre, sheet.pixels(6))
+        center = view.to_frame(column + 0.5, row + 0.5)
+        pygame.draw.circle(sheet.surface, BACKGROUND, center, sheet.pixels(7))
+        pygame.draw.circle(sheet.surface, BALL_PATH, center, sheet.pixels(6))
 
 
 # Words ------------------------------------------------------------------------------------------

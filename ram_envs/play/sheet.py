@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import pygame
 
-from ram_envs.rendering import BACKGROUND, BORDER, PANEL, RIGHT, WRONG, Colour
+from ram_envs.rendering import BACKGROUND, BORDER, PANEL, RIGHT, WRONG, Color
 
 SHEET_SIZE = (960, 640)
 
@@ -52,12 +52,12 @@ class Sheet:
         return max(1, round(units * self.fit.scale))
 
     def line(
-        self, start: tuple[int, int], end: tuple[int, int], colour: Colour, thin: bool = False
+        self, start: tuple[int, int], end: tuple[int, int], color: Color, thin: bool = False
     ) -> None:
         """Between two window pixels, with a dark rim unless thin."""
         if not thin:
             pygame.draw.line(self.surface, BACKGROUND, start, end, self.pixels(5))
-        pygame.draw.line(self.surface, colour, start, end, self.pixels(2))
+        pygame.draw.line(self.surface, color, start, end, self.pixels(2))
 
     def card(self, box: Box) -> None:
         """A panel for words, above everything."""
@@ -66,9 +66,9 @@ class Sheet:
         pygame.draw.rect(self.surface, PANEL, rect, border_radius=self.pixels(10))
         pygame.draw.rect(self.surface, BORDER, rect, 1, border_radius=self.pixels(10))
 
-    def mark(self, good: bool, centre: tuple[int, int]) -> None:
+    def mark(self, good: bool, center: tuple[int, int]) -> None:
         """A tick or a cross."""
-        x, y = centre
+        x, y = center
         tick = [[(x - 12, y), (x - 4, y + 9), (x + 12, y - 11)]]
         cross = [[(x - 10, y - 10), (x + 10, y + 10)], [(x - 10, y + 10), (x + 10, y - 10)]]
         for stroke in tick if good else cross:
@@ -80,18 +80,18 @@ class Sheet:
         words: str,
         middle_left: tuple[int, int],
         size: int,
-        colour: Colour,
+        color: Color,
         align_right: bool = False,
     ) -> None:
         """Words from a point of the sheet to the right, or to the left."""
-        self.text_at(words, self.fit(*middle_left), size, colour, align_right=align_right)
+        self.text_at(words, self.fit(*middle_left), size, color, align_right=align_right)
 
     def text_at(
         self,
         words: str,
         middle_left: tuple[int, int],
         size: int,
-        colour: Colour,
+        color: Color,
         *,
         align_right: bool = False,
         halo: bool = False,
@@ -100,7 +100,7 @@ class Sheet:
         font = self._font(self.pixels(size))
         if font is None or not words:
             return
-        written = font.render(words, True, colour)
+        written = font.render(words, True, color)
         x = middle_left[0] - (written.get_width() if align_right else 0)
         y = middle_left[1] - written.get_height() // 2
         if halo:

@@ -125,7 +125,7 @@ class FixedGaze(_CodedAction):
 
     Args:
         env: an environment of ram_envs.
-        location: (x, y) in [−1, 1]²; (0, 0) is the canvas's centre.
+        location: (x, y) in [−1, 1]²; (0, 0) is the canvas's center.
 
     Raises:
         TypeError: if the environment's actions are not pairs (location, choice).
