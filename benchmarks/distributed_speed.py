@@ -16,8 +16,8 @@ from pathlib import Path
 
 import tyro
 
-from ram_agent.checkpoint import RunFolder
 from ram_agent.provenance import provenance
+from ram_agent.run_folder import RunFolder
 from ram_envs.atomic_files import write_json
 
 # How many ranks, and parts in all.

@@ -53,7 +53,7 @@ def train(settings: Settings, learning_rate: float, seed: int) -> None:
     folder = task_folder(settings, learning_rate, seed)
     if (folder / "evaluation.json").exists():
         print(f"{folder} is done")
-    elif (folder / "resume.pt").exists():
+    elif (folder / "resume.safetensors").exists():
         ram(["train", "--resume", str(folder)])
     else:
         given = {

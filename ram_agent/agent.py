@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import dataclasses
+import math
+import reprlib
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -12,8 +16,18 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
-from ram_agent.config import AgentConfig
+from ram_agent.config import AgentConfig, config_from_json
 from ram_agent.networks import CORES, GlimpseNetwork, State, initialize_he
+from ram_agent.weights import (
+    DAMAGE,
+    CheckpointError,
+    check_tensors,
+    find_weights,
+    load_weights,
+    save_weights,
+)
+
+MAX_GLIMPSE_VALUES = 2**20  # of an agent in a file, so that its spaces fit into memory
 
 
 class AgentOutput(NamedTuple):
@@ -51,6 +65,8 @@ class RAMAgent(nn.Module):
 
     Attributes:
         location_std: standard deviation of a sampled location; a training sets and stores it.
+        info: the facts that were saved with the weights, such as "env_id", "dataset", "training"
+            and "validation_error"; empty for a new agent.
     """
 
     location_std: Tensor
@@ -69,6 +85,12 @@ class RAMAgent(nn.Module):
         self.glimpse_shape: tuple[int, ...] = observation_space["glimpse"].shape  # type: ignore
         self.num_choices = int(action_space[1].n)  # type: ignore[index]
 
+        self.info: dict[str, Any] = {}
+
+        with _default_dtype(torch.float32):
+            self._make_networks(config)
+
+    def _make_networks(self, config: AgentConfig) -> None:
         self.glimpse_network = GlimpseNetwork(
             self.glimpse_shape,
             config.feature_size,
@@ -90,30 +112,70 @@ class RAMAgent(nn.Module):
 
     @classmethod
     def load(cls, path: str | Path) -> RAMAgent:
-        """The agent saved at `path`: a run's folder, what was given to `save`, pretrained:NAME.
+        """Return a saved agent; its `info` holds the facts that were saved with it.
+
+        Args:
+            path: a run folder (its best weights, or else its last), what was given to `save`, or
+                "pretrained:NAME".
 
         Raises:
             FileNotFoundError: if there are no weights.
-            CheckpointError: if a file is damaged or does not fit.
+            CheckpointError: if the file is damaged or has another format or version.
         """
-        from ram_agent.checkpoint import load_agent
-
-        return load_agent(path)[0]
+        path = find_weights(path)
+        tensors, description = load_weights(path)
+        try:
+            spaces = _make_spaces(description["glimpse_shape"], description["num_choices"])
+            config = config_from_json(AgentConfig, description["agent"])
+            info = dict(description["info"])
+            with torch.device("meta"):  # compare the sizes before memory is allocated
+                expected = cls(*spaces, config).state_dict()
+            check_tensors(tensors, expected)
+        except DAMAGE as error:
+            raise CheckpointError(
+                f"{path} is damaged, or of another version: {error} Restore it, or train again."
+            ) from None
+        agent = cls(*spaces, config)
+        agent.load_state_dict(tensors)
+        agent.info = info
+        return agent
 
     @classmethod
     def pretrained(cls, name: str) -> RAMAgent:
-        """An agent that comes with the package, for example "cluttered-mnist-8".
+        """Return an agent that comes with the package, for example "cluttered-mnist-8".
 
         Raises:
-            FileNotFoundError: if there is none of that name; the message lists those there are.
+            FileNotFoundError: if there is none of that name; the message lists all names.
         """
         return cls.load(f"pretrained:{name}")
 
-    def save(self, path: str | Path) -> None:
-        """Write `path`.safetensors, the weights, and `path`.json, what they belong to."""
-        from ram_agent.checkpoint import save_agent
+    def save(
+        self, path: str | Path, info: dict[str, Any] | None = None, packed: bool = False
+    ) -> Path:
+        """Write one safetensors file: the weights, and their description in its header.
 
-        save_agent(self, path)
+        A file of that name is replaced, once the new one is complete. Missing folders are made.
+
+        Args:
+            path: the file; the ending .safetensors is appended unless it is there.
+            info: JSON values to store as `info`; the agent's own if None.
+            packed: store matrices as 8-bit integers: a quarter of the size, rounded weights.
+
+        Returns:
+            The path that was written.
+
+        Raises:
+            IsADirectoryError: if the path is a folder.
+            OSError: if the file cannot be written; an older one stays as it is.
+            TypeError: if `info` contains values that JSON does not have.
+        """
+        description = {
+            "agent": dataclasses.asdict(self.config),
+            "glimpse_shape": list(self.glimpse_shape),
+            "num_choices": self.num_choices,
+            "info": self.info if info is None else info,
+        }
+        return save_weights(path, self.state_dict(), description, packed)
 
     def check_fits(self, observation_space: gym.Space[Any], action_space: gym.Space[Any]) -> None:
         """Raise ValueError unless this agent can play an environment with these spaces."""
@@ -258,3 +320,30 @@ def _check_spaces(observation_space: gym.Space[Any], action_space: gym.Space[Any
             "environments of ram_envs have it. Leave out GridAction, FlatBoxAction, DictAction, "
             "FixedGaze and RandomGaze; for a vector environment pass single_action_space."
         )
+
+
+def _make_spaces(glimpse_shape: Any, num_choices: Any) -> tuple[gym.Space[Any], gym.Space[Any]]:
+    """Return the spaces of an agent that a file describes.
+
+    Raises:
+        ValueError: if a size is not an integer, or too large.
+    """
+    sizes = [*glimpse_shape, num_choices]
+    if not all(type(size) is int and 0 < size <= MAX_GLIMPSE_VALUES for size in sizes):
+        raise ValueError(f"sizes {reprlib.repr(sizes)} are not integers from 1 to 1,048,576.")
+    if len(glimpse_shape) != 3 or math.prod(glimpse_shape) > MAX_GLIMPSE_VALUES:
+        raise ValueError(f"glimpse_shape={glimpse_shape} is not (K·C, G, G), or too large.")
+    location = gym.spaces.Box(-1, 1, (2,), np.float32)
+    glimpse = gym.spaces.Box(0, 1, tuple(glimpse_shape), np.float32)
+    action_space = gym.spaces.Tuple((location, gym.spaces.Discrete(num_choices)))
+    return gym.spaces.Dict(glimpse=glimpse, location=location), action_space
+
+
+@contextmanager
+def _default_dtype(dtype: torch.dtype) -> Iterator[None]:
+    before = torch.get_default_dtype()
+    torch.set_default_dtype(dtype)
+    try:
+        yield
+    finally:
+        torch.set_default_dtype(before)

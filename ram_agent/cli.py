@@ -14,8 +14,8 @@ import gymnasium as gym
 import torch
 import tyro
 
+from ram_agent.agent import RAMAgent
 from ram_agent.bench import Bench, bench
-from ram_agent.checkpoint import CheckpointError, RunFolder, load_agent
 from ram_agent.config import (
     AgentConfig,
     TrainConfig,
@@ -27,6 +27,7 @@ from ram_agent.evaluation import evaluate
 from ram_agent.paper.reproduce import Reproduce, reproduce
 from ram_agent.provenance import provenance
 from ram_agent.rollout import Gaze
+from ram_agent.run_folder import RunFolder
 from ram_agent.runs import (
     EVALUATION_ENVS,
     GPU,
@@ -44,6 +45,7 @@ from ram_agent.runs import (
     show_trained,
 )
 from ram_agent.trainer import Trainer
+from ram_agent.weights import CheckpointError
 from ram_envs.atomic_files import write_json
 from ram_envs.device_env import DeviceVectorEnv, why_on_host
 from ram_envs.registration import CLASSIFICATION, ENVS, IMAGES
@@ -62,8 +64,8 @@ class Train:
       torchrun --standalone --nproc-per-node 2 -m ram_agent train RAMMNIST-v0
 
     The folder gets config.json, metrics.jsonl (a row for each validation), best.safetensors and
-    last.safetensors, resume.pt (all that --resume needs) and, at the end, evaluation.json and
-    fixations.png. Ctrl-C saves and says how to go on.
+    last.safetensors, resume.safetensors (all that --resume needs) and, at the end,
+    evaluation.json and fixations.png. Ctrl-C saves and says how to go on.
     """
 
     env_id: tyro.conf.Positional[str | None] = None
@@ -320,15 +322,15 @@ def _train(command: Train, device: torch.device, ranks: Ranks, new_folder: RunFo
     if device.type == GPU and not isinstance(envs, DeviceVectorEnv):
         print(f"The networks are on {device}, the environments on the CPU: {why_on_host(envs)}.")
     if not trainer.train(report=print_progress):
-        print(f"Stopped after {trainer.update} updates. Go on: ram train --resume {folder.path}")
+        print(f"Stopped after {trainer.update} updates. Go on: {folder.resume_command}")
     return trainer
 
 
 def evaluate_run(command: Evaluate) -> None:
     """`ram evaluate`."""
     torch.set_num_threads(1)
-    agent, facts = load_agent(command.run)
-    env_id, keywords = own_env(facts, command.env_id)
+    agent = RAMAgent.load(command.run)
+    env_id, keywords = own_env(agent.info, command.env_id)
     for name in ("dataset", "num_glimpses", "canvas_size", "num_clutter"):
         if (value := getattr(command, name)) is not None:
             keywords[name] = value
@@ -344,7 +346,7 @@ def evaluate_run(command: Evaluate) -> None:
     print_results(result, f"{name_env(env_id, keywords)}, {command.split} split")
     if command.save is not None:
         how = {"env_id": env_id, "env_kwargs": keywords, "split": command.split}
-        made = {**provenance(), "seed": command.seed, "trained_by": facts}
+        made = {**provenance(), "seed": command.seed, "trained_by": agent.info}
         write_json(command.save, {**how, **made, "results": result})
         print(f"Written to {command.save}")
 
@@ -356,8 +358,8 @@ def watch(command: Watch) -> None:
 
     if command.episodes < 1:
         raise ValueError(f"episodes={command.episodes}: expected 1 or more.")
-    agent, facts = load_agent(command.run)
-    env_id, keywords = own_env(facts, command.env_id)
+    agent = RAMAgent.load(command.run)
+    env_id, keywords = own_env(agent.info, command.env_id)
     if command.dataset is not None:
         keywords["dataset"] = command.dataset
     episodes = range(command.start, command.start + command.episodes)
@@ -380,8 +382,8 @@ def watch(command: Watch) -> None:
 def draw_figures(command: Figures) -> None:
     """`ram figures`."""
     torch.set_num_threads(1)
-    agent, facts = load_agent(command.run)
-    env_id, keywords = own_env(facts, command.env_id)
+    agent = RAMAgent.load(command.run)
+    env_id, keywords = own_env(agent.info, command.env_id)
     if command.dataset is not None:
         keywords["dataset"] = command.dataset
     if env_id not in IMAGES:

@@ -14,12 +14,12 @@ from gymnasium.vector import AutoresetMode
 from tqdm import tqdm
 
 from ram_agent.agent import RAMAgent
-from ram_agent.checkpoint import RunFolder, load_agent
 from ram_agent.config import AgentConfig, TrainConfig, config_from_json, is_a
 from ram_agent.distributed import Ranks
 from ram_agent.evaluation import Evaluation, evaluate
 from ram_agent.provenance import provenance
 from ram_agent.rollout import Gaze
+from ram_agent.run_folder import RunFolder
 from ram_agent.trainer import Trainer
 from ram_envs.atomic_files import tame, write_json
 from ram_envs.device_env import place_envs
@@ -125,12 +125,17 @@ def place_split(
 
 def show_trained(trainer: Trainer, folder: RunFolder) -> None:
     """Measure the best weights of a finished run, and draw what they look at."""
-    best, facts = load_agent(folder.path)
-    env_id, keywords = own_env(facts)
+    best = RAMAgent.load(folder.path)
+    env_id, keywords = own_env(best.info)
     result = evaluate_all(best, env_id, "test", None, 0, keywords)  # as `ram evaluate` does
     write_json(
         folder.path / "evaluation.json",
-        {**facts, "train_seconds": round(trainer.seconds, 1), "split": "test", "results": result},
+        {
+            **best.info,
+            "train_seconds": round(trainer.seconds, 1),
+            "split": "test",
+            "results": result,
+        },
     )
     print(f"Trained for {trainer.seconds:.0f} s; best validation {trainer.best_error:.2f} %.")
     print_results(result, f"{name_env(env_id, keywords)}, test split")

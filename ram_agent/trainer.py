@@ -24,7 +24,6 @@ from torch.optim.swa_utils import AveragedModel
 from tqdm import tqdm
 
 from ram_agent.agent import RAMAgent
-from ram_agent.checkpoint import CheckpointError, RunFolder
 from ram_agent.config import TrainConfig
 from ram_agent.distributed import Ranks
 from ram_agent.evaluation import evaluate
@@ -41,6 +40,9 @@ from ram_agent.losses import (
     supervision_weights,
 )
 from ram_agent.rollout import Rollout, collect_rollout, noise_source
+from ram_agent.run_folder import RunFolder
+from ram_agent.training_state import TrainingState, collect_state, restore_state
+from ram_agent.weights import CheckpointError
 
 SCALE_DECAY = 0.99  # of the running mean square of advantages
 
@@ -140,7 +142,8 @@ class Trainer:
         """
         self._stop_requested = False  # by an earlier call
         if self.ranks.size > 1:
-            self.load_state_dict(self.ranks.from_first(self.state_dict))
+            state = self.ranks.from_first(lambda: tuple(self.state_dict()))
+            self.load_state_dict(TrainingState(*state))
         if self.folder is not None:
             self.folder.lock()
             if not self.folder.has_begun:  # so that there is always one to go on from
@@ -419,12 +422,11 @@ class Trainer:
             return
         state = self.folder.load_state()
         try:
-            self._check_state(state)
             self.load_state_dict(state)
-        except (AttributeError, LookupError, RuntimeError, TypeError, ValueError) as error:
+        except ValueError as error:
             raise CheckpointError(
                 f"{self.folder.state_path} does not fit the settings in "
-                f"{self.folder.config_path.name}: {error}"
+                f"{self.folder.config_path.name}: {error} Restore both files from one copy."
             ) from None
         self.folder.forget_metrics_after(self.update)
 
@@ -435,49 +437,27 @@ class Trainer:
         assert self.folder is not None
         self._tensorboard = SummaryWriter(str(self.folder.path), purge_step=self.update)
 
-    def state_dict(self) -> dict[str, Any]:
-        """All that is needed to go on."""
-        return {
-            "agent": self.agent.state_dict(),
-            "averaged": self.averaged.state_dict(),
-            "optimizer": self.optimizer.state_dict(),
-            **{name: getattr(self, name) for name in _COUNTERS},
-        }
+    def state_dict(self) -> TrainingState:
+        """Return all that is needed to continue."""
+        return collect_state(self._modules, self.optimizer, self._counters)
 
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on from what `state_dict` returned."""
-        self.agent.load_state_dict(state["agent"])
-        self.averaged.load_state_dict(state["averaged"])
-        self.optimizer.load_state_dict(state["optimizer"])
-        for name in _COUNTERS:
-            setattr(self, name, state[name])
+    def load_state_dict(self, state: TrainingState) -> None:
+        """Continue from what `state_dict` returned.
 
-    def _check_state(self, state: dict[str, Any]) -> None:
-        """Raise ValueError unless a state that was read has what `state_dict` returns.
-
-        A tensor of a file may claim any shape, and an optimizer would take it as it is.
+        Raises:
+            ValueError: if it is the state of a trainer with other settings.
         """
-        expected = self.state_dict()
-        if state.keys() != expected.keys():
-            names = sorted(state.keys() ^ expected.keys())
-            raise ValueError(f"{', '.join(map(repr, names))}: expected {', '.join(expected)}.")
-        for name in _COUNTERS:
-            if type(state[name]) is not type(expected[name]):
-                raise ValueError(f"{name} is {state[name]!r}.")
-        for name, value in state["_sums"].items():
-            if type(value) is not float:
-                raise ValueError(f"the sum of {name} is {value!r}.")
-        for name in ("agent", "averaged"):
-            if state[name].keys() != expected[name].keys():
-                raise ValueError(f"{name} has other weights.")
-            for key, tensor in expected[name].items():
-                _check_tensor(f"{name}.{key}", state[name][key], tensor)
-        parameters = [one for group in self.optimizer.param_groups for one in group["params"]]
-        for number, buffers in state["optimizer"]["state"].items():
-            parameter = parameters[number]
-            for key, buffer in buffers.items():
-                like = torch.zeros(()) if key == "step" else parameter
-                _check_tensor(f"optimizer.{number}.{key}", buffer, like)
+        restore_state(state, self._modules, self.optimizer, self._counters)
+        for name, value in state.counters.items():
+            setattr(self, name, value)
+
+    @property
+    def _modules(self) -> dict[str, torch.nn.Module]:
+        return {"agent": self.agent, "averaged": self.averaged}
+
+    @property
+    def _counters(self) -> dict[str, Any]:
+        return {name: getattr(self, name) for name in _COUNTERS}
 
     def _is_stopped(self) -> bool:
         """Whether any rank was asked to stop: all do so after the same update."""
@@ -514,13 +494,6 @@ class _Part:
 
     gradients: tuple[Tensor, ...]
     metrics: dict[str, float]
-
-
-def _check_tensor(name: str, tensor: Any, like: Tensor) -> None:
-    if not isinstance(tensor, Tensor) or tensor.shape != like.shape or tensor.dtype != like.dtype:
-        raise ValueError(f"{name} is no {like.dtype} of shape {tuple(like.shape)}.")
-    if not tensor.isfinite().all():
-        raise ValueError(f"{name} has values that are NaN or infinite.")
 
 
 # Beside weights and optimizer, the state of a training.

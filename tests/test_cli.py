@@ -19,8 +19,9 @@ from PIL import Image
 
 import ram_agent
 import ram_envs.rendering
-from ram_agent.checkpoint import RunFolder, load_agent
+from ram_agent.agent import RAMAgent
 from ram_agent.cli import main
+from ram_agent.run_folder import RunFolder
 from ram_agent.runs import make_trainer
 from ram_envs.tasks.distortion import Distortion
 
@@ -62,7 +63,7 @@ def test_train_leaves_all_that_is_needed(run: Path) -> None:
         "last.json",
         "last.safetensors",
         "metrics.jsonl",
-        "resume.pt",
+        "resume.safetensors",
     ]
     config = json.loads((run / "config.json").read_text())
     assert config["env_id"] == "RAMMNIST-v0"
@@ -128,7 +129,7 @@ def test_train_says_how_it_goes(tmp_path: Path, capsys: pytest.CaptureFixture[st
     assert config["preset"] == "paper"
     assert config["training"]["optimizer"] == "sgd"  # the preset's
     assert config["training"]["batch_size"] == 32  # but for what was given
-    assert load_agent(out)[0].config.location_mean == "linear"
+    assert RAMAgent.load(out).config.location_mean == "linear"
 
 
 def test_train_ends_well_where_nothing_can_be_drawn(
@@ -359,9 +360,9 @@ def test_a_folder_of_images_is_trained_and_measured(
     assert (
         f"RAMClassification-v0, {photos}, num_glimpses=2, glimpse_size=" in capsys.readouterr().out
     )
-    agent, facts = load_agent(out)
+    agent = RAMAgent.load(out)
     assert (agent.glimpse_shape, agent.num_choices) == ((2, 4, 4), 2)
-    assert facts["env_kwargs"]["canvas_size"] == 16
+    assert agent.info["env_kwargs"]["canvas_size"] == 16
     main(["evaluate", out, "--num-episodes", "10"])
     assert "percent wrong of 10 images" in capsys.readouterr().out
 
@@ -520,11 +521,11 @@ def test_resume_takes_no_other_settings(
 
 
 def test_resume_without_a_checkpoint(copied_run: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    (copied_run / "resume.pt").unlink()
-    assert "has no resume.pt" in fail(capsys, "train", "--resume", copied_run)
+    (copied_run / "resume.safetensors").unlink()
+    assert "has no resume.safetensors" in fail(capsys, "train", "--resume", copied_run)
 
 
-@pytest.mark.parametrize("name", ["config.json", "resume.pt"])
+@pytest.mark.parametrize("name", ["config.json", "resume.safetensors"])
 def test_resume_from_a_damaged_file(
     copied_run: Path, name: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -620,7 +621,7 @@ def test_settings_that_do_not_fit_the_checkpoint_are_refused_before_a_network_is
     agent = json.loads((copied_run / "config.json").read_text())["agent"]
     change_json(copied_run / "config.json", agent={**agent, "hidden_size": 10**9})
     said = fail(capsys, "train", "--resume", copied_run)
-    assert "resume.pt is too short for hidden_size=1000000000" in said
+    assert "resume.safetensors is too short for hidden_size=1000000000" in said
 
 
 def test_a_run_that_is_going_on_is_not_written_by_another(
@@ -679,7 +680,7 @@ def test_evaluate_elsewhere(run: Path, capsys: pytest.CaptureFixture[str]) -> No
 def test_evaluate_weights_that_do_not_say_what_they_are_for(
     run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    load_agent(run)[0].save(tmp_path / "agent")
+    RAMAgent.load(run).save(tmp_path / "agent")
     assert "don't say which environment" in fail(capsys, "evaluate", tmp_path / "agent")
 
 

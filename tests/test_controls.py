@@ -14,7 +14,6 @@ torch = pytest.importorskip("torch", reason="the extra agent is not installed")
 from gymnasium.vector import AutoresetMode  # noqa: E402
 
 import ram_envs  # noqa: E402
-from ram_agent.checkpoint import RunFolder  # noqa: E402
 from ram_agent.paper.controls import (  # noqa: E402
     NETWORKS,
     ControlConfig,
@@ -23,6 +22,7 @@ from ram_agent.paper.controls import (  # noqa: E402
     measure_error,
     see_canvases,
 )
+from ram_agent.run_folder import RunFolder  # noqa: E402
 
 # 12 images, each of one brightness that tells its class; 5 are of class 0.
 LABELS = np.array([0, 1, 2, 0, 1, 2, 0, 1, 2, 0, 1, 0])
@@ -179,7 +179,7 @@ def test_bad_settings_are_named(settings: dict[str, Any], message: str) -> None:
 
 def test_one_that_was_killed_before_its_first_checkpoint_begins(tmp_path: Path) -> None:
     make_trainer(tmp_path / "run").train()
-    (tmp_path / "run" / "resume.pt").unlink()  # the metrics are written before it
+    (tmp_path / "run" / "resume.safetensors").unlink()  # the metrics are written before it
     begun = make_trainer(tmp_path / "run")
     begun.resume()
     assert begun.update == 0

@@ -24,12 +24,12 @@ from lazy_images import LazyImages
 import ram_envs
 from ram_agent import rollout, runs
 from ram_agent.agent import RAMAgent
-from ram_agent.checkpoint import RunFolder
 from ram_agent.cli import main
 from ram_agent.config import AgentConfig, TrainConfig
 from ram_agent.evaluation import evaluate
 from ram_agent.paper.controls import ControlTrainer
 from ram_agent.rollout import collect_rollout
+from ram_agent.run_folder import RunFolder
 from ram_agent.trainer import Trainer
 from ram_envs.device_env import DeviceVectorEnv, why_on_host
 from ram_envs.registration import IMAGES

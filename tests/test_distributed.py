@@ -18,9 +18,9 @@ import torch.distributed as dist
 from safetensors.torch import load_file
 
 import ram_agent
-from ram_agent.checkpoint import RunFolder
 from ram_agent.cli import main
 from ram_agent.distributed import Ranks
+from ram_agent.run_folder import RunFolder
 
 ROOT = Path(ram_agent.__file__).parent.parent
 TINY_AGENT = ["--hidden-size", "16", "--feature-size", "8"]
@@ -80,7 +80,7 @@ def assert_same_run(path: Path, expected: Path) -> None:
     assert without_seconds(path) == without_seconds(expected)
     states = [RunFolder(folder).load_state() for folder in (path, expected)]
     for state in states:
-        assert state.pop("seconds") > 0
+        assert state.counters.pop("seconds") > 0
     torch.testing.assert_close(*states, rtol=0, atol=0)
     texts = [(folder / "evaluation.json").read_text() for folder in (path, expected)]
     results = [json.loads(text)["results"] for text in texts]
@@ -143,7 +143,7 @@ def test_a_signal_to_one_rank_stops_both_and_one_process_goes_on(
     done = train_by_two(*DIGITS, "--out", out, program=program)
     assert done.returncode == 0, done.stderr
     assert f"Stopped after 50 updates. Go on: ram train --resume {out}" in done.stdout
-    assert RunFolder(out).load_state()["update"] == 50
+    assert RunFolder(out).load_state().counters["update"] == 50
     main(["train", "--resume", str(out)])
     assert_same_run(out, alone)
 
@@ -161,7 +161,7 @@ def test_a_rank_that_dies_stops_the_other_and_two_go_on(
     assert len(said) == 1, done.stderr
     assert said[0].startswith(f"ram: rank {1 - lost} of 2 stops, since another was lost: ")
     assert said[0].endswith("The last checkpoint is intact; go on from it with --resume.")
-    assert RunFolder(out).load_state()["update"] == 41
+    assert RunFolder(out).load_state().counters["update"] == 41
     done = train_by_two("--resume", out)
     assert done.returncode == 0, done.stderr
     assert_same_run(out, alone)

@@ -379,7 +379,7 @@ def test_every_command_is_one_that_there_is(
 def check_is_read(words: list[str]) -> None:
     """What it asks for is what `ram` then does."""
     pytest.importorskip("torch", reason="the extra agent is not installed")
-    from ram_agent import checkpoint, cli
+    from ram_agent import RAMAgent, cli
 
     asked: list[Any] = []
     names = {"train": "train", "evaluate": "evaluate_run", "watch": "watch", "bench": "bench"}
@@ -394,7 +394,7 @@ def check_is_read(words: list[str]) -> None:
     assert type(asked[0]).__name__.lower() == words[0]
     run = getattr(asked[0], "run", "")
     if run.startswith("pretrained:"):
-        checkpoint.load_agent(run)
+        RAMAgent.load(run)
 
 
 def test_every_guide_is_run() -> None:

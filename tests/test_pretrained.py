@@ -14,16 +14,17 @@ import pytest
 from gymnasium.vector import AutoresetMode
 
 from ram_agent import RAMAgent
-from ram_agent.checkpoint import PRETRAINED, load_agent, pretrained_names
 from ram_agent.cli import main
 from ram_agent.evaluation import evaluate
 from ram_agent.runs import make_split, own_env
+from ram_agent.weights import PRETRAINED, pretrained_names
 
 ROOT = Path(__file__).parent.parent
 
 
 def test_the_cluttered_agent_says_how_it_was_trained() -> None:
-    agent, facts = load_agent("pretrained:cluttered-mnist-8")
+    agent = RAMAgent.pretrained("cluttered-mnist-8")
+    facts = agent.info
     assert agent.glimpse_shape == (3, 12, 12)
     assert agent.num_choices == 10
     assert (facts["env_id"], facts["dataset"]) == ("RAMClutteredMNIST-v0", "mnist")
@@ -33,7 +34,8 @@ def test_the_cluttered_agent_says_how_it_was_trained() -> None:
 
 
 def test_the_catch_agent_says_how_it_was_trained_and_keeps_its_eye_on_the_ball() -> None:
-    agent, facts = load_agent("pretrained:catch")
+    agent = RAMAgent.pretrained("catch")
+    facts = agent.info
     assert agent.config.core == "lstm"
     assert facts["command"].startswith("ram train RAMCatch-v0")
     assert facts["commit"]
@@ -47,8 +49,8 @@ def test_the_catch_agent_says_how_it_was_trained_and_keeps_its_eye_on_the_ball()
 
 
 def test_those_that_begin_in_the_middle_do_so_elsewhere_too() -> None:
-    agent, facts = load_agent("pretrained:mnist-2-middle")
-    env_id, keywords = own_env(facts)
+    agent = RAMAgent.pretrained("mnist-2-middle")
+    env_id, keywords = own_env(agent.info)
     envs = make_split(env_id, 300, "test", **{**keywords, "dataset": "digits"})
     observation, _ = envs.reset(seed=0)
     assert not observation["location"].any()
@@ -64,8 +66,7 @@ def test_all_are_loaded_by_name_and_light() -> None:
     names += [f"translated-mnist-{number}" for number in (4, 6, 8)]
     assert pretrained_names() == names
     for name in names:
-        agent, facts = load_agent(f"pretrained:{name}")
-        assert isinstance(agent, RAMAgent)
+        facts = RAMAgent.pretrained(name).info
         assert re.fullmatch(r"ram (reproduce|train) [\w -]+", facts["command"])  # and no folder
         assert (PRETRAINED / f"{name}.safetensors").stat().st_size < 3_000_000
     assert sum(path.stat().st_size for path in PRETRAINED.iterdir()) < 12_000_000
@@ -88,7 +89,7 @@ def test_a_card_says_what_was_measured(name: str) -> None:
     file = f"results/pretrained/{name}.json"
     measured = json.loads((ROOT / file).read_text(encoding="utf-8"))
     assert measured["command"] == f"ram evaluate pretrained:{name} --save {file}"
-    assert measured["trained_by"] == load_agent(f"pretrained:{name}")[1]  # not by one before it
+    assert measured["trained_by"] == RAMAgent.pretrained(name).info  # not by one before it
     learned, random = (measured["results"][f"{gaze} gaze"] for gaze in ("learned", "random"))
     if name == "catch":
         caught, randomly = (100 * gaze["mean_return"] for gaze in (learned, random))
@@ -113,7 +114,7 @@ def test_it_is_watched_without_mnist(tmp_path: Path) -> None:
 
 
 def test_an_unknown_name_lists_those_there_are() -> None:
-    with pytest.raises(FileNotFoundError, match=r"'clutterd': expected one of .*cluttered-mnist-8"):
+    with pytest.raises(FileNotFoundError, match="cluttered-mnist-8"):
         RAMAgent.pretrained("clutterd")
 
 
@@ -129,7 +130,7 @@ def test_a_run_is_packed_to_a_third_of_its_size(
     capsys.readouterr()
     tool["main"]([str(run), "tiny", "--out", str(tmp_path)])
     assert re.fullmatch(r"tiny: \d+\.\d\d % wrong, packed \d+\.\d\d %\n", capsys.readouterr().out)
-    (_, before), (_, after) = load_agent(run), load_agent(tmp_path / "tiny")
+    before, after = (RAMAgent.load(path).info for path in (run, tmp_path / "tiny"))
     assert before["command"].endswith(f" --episodes 512 --out '{run}'")
     assert after == {**before, "command": before["command"].removesuffix(f" --out '{run}'")}
     packed, whole = (

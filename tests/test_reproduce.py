@@ -16,7 +16,6 @@ import pytest
 pytest.importorskip("torch", reason="the extra agent is not installed")
 
 from ram_agent import runs
-from ram_agent.checkpoint import RunFolder
 from ram_agent.cli import main
 from ram_agent.config import preset
 from ram_agent.paper import reproduce
@@ -24,6 +23,7 @@ from ram_agent.paper.controls import NETWORKS, ControlTrainer, measure_best
 from ram_agent.paper.report import make_markdown, make_row, merge_row
 from ram_agent.paper.reproduce import Reproduce, pick_rows
 from ram_agent.paper.tables import TABLES
+from ram_agent.run_folder import RunFolder
 from ram_agent.trainer import Trainer
 from ram_envs.registration import CLASSIFICATION
 
@@ -175,7 +175,7 @@ def test_a_training_that_was_stopped_goes_on(
         main(arguments)
     assert "Stopped. Go on: " in capsys.readouterr().out
     path = tmp_path / "mnist" / "digits" / "4-glimpses-seed-0"
-    assert RunFolder(path).load_state()["update"] == 2
+    assert RunFolder(path).load_state().counters["update"] == 2
     assert not (path / "evaluation.json").exists()
     assert not (tmp_path / "mnist.json").exists()
 

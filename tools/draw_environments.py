@@ -18,7 +18,6 @@ import torch
 from PIL import Image
 
 from ram_agent.agent import RAMAgent
-from ram_agent.checkpoint import load_agent
 from ram_agent.pictures import play_frames
 from ram_agent.runs import make_split
 from ram_envs.registration import CATCH, MOVING
@@ -93,10 +92,10 @@ def main() -> None:
     torch.set_num_threads(1)
     for env_id, run in PRETRAINED.items():
         keywords = {} if env_id in CATCH else {"dataset": options.dataset}
-        print(draw(load_agent(run)[0], env_id, keywords))
+        print(draw(RAMAgent.load(run), env_id, keywords))
     for run in options.runs:
-        agent, facts = load_agent(run)
-        print(draw(agent, facts["env_id"], facts["env_kwargs"]))
+        agent = RAMAgent.load(run)
+        print(draw(agent, agent.info["env_id"], agent.info["env_kwargs"]))
 
 
 if __name__ == "__main__":

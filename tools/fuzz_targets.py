@@ -23,13 +23,15 @@ from typing import Any, TypeVar
 
 import torch
 
-from ram_agent.checkpoint import CheckpointError, RunFolder, load_agent
+from ram_agent.agent import RAMAgent
 from ram_agent.cli import Train, make_run
 from ram_agent.config import AgentConfig, TrainConfig
 from ram_agent.paper.report import make_markdown, merge_row, read_rows
 from ram_agent.paper.tables import TABLES
+from ram_agent.run_folder import RunFolder
 from ram_agent.runs import describe_run, make_trainer, own_env
 from ram_agent.trainer import Trainer
+from ram_agent.weights import CheckpointError
 from ram_envs.datasets.idx import CorruptDatasetError, read_idx
 from ram_envs.datasets.pictures import read_images
 from ram_envs.play.command import check_replay
@@ -75,14 +77,15 @@ def read_folder(content: bytes, folder: Path) -> None:
 
 
 def read_agent(content: bytes, folder: Path) -> None:
-    """Weights and what they belong to: `load_agent`, then `own_env`, as `ram evaluate` does."""
-    unpack(content, folder)
-    _, facts = attempt((CheckpointError, FileNotFoundError), load_agent, folder / "agent")
-    attempt(ValueError, own_env, facts)
+    """Weights: `RAMAgent.load`, then `own_env`, as `ram evaluate` does."""
+    path = folder / "agent.safetensors"
+    path.write_bytes(content)
+    agent = attempt(CheckpointError, RAMAgent.load, path)
+    attempt(ValueError, own_env, agent.info)
 
 
 def read_state(content: bytes, folder: Path) -> None:
-    """resume.pt: `RunFolder.load_state`, then `Trainer.resume`."""
+    """resume.safetensors: `RunFolder.load_state`, then `Trainer.resume`."""
     run = RunFolder(folder)
     run.state_path.write_bytes(content)
     attempt(CheckpointError, run.load_state)

@@ -23,8 +23,9 @@ from typing import Any
 import torch
 
 import ram_agent
-from ram_agent.checkpoint import RunFolder, load_agent
+from ram_agent.agent import RAMAgent
 from ram_agent.provenance import provenance
+from ram_agent.run_folder import RunFolder
 from ram_envs.atomic_files import write_json
 
 ROOT = Path(ram_agent.__file__).parent.parent
@@ -89,7 +90,7 @@ def kill_and_resume(command: list[str], run: Path, moments: list[float]) -> list
         if train(command, run, moment) == 0:
             break  # it was faster than the kill
         state = RunFolder(run).state_path
-        update = RunFolder(run).load_state()["update"] if state.exists() else None
+        update = RunFolder(run).load_state().counters["update"] if state.exists() else None
         left = sorted(path.name for path in run.glob(".*.tmp")) if run.exists() else []
         killed.append({"seconds": round(moment, 3), "update": update, "unfinished": left})
         check_usable(run)
@@ -116,7 +117,7 @@ def check_usable(run: Path) -> None:
     """Fail unless the weights that a kill left can be loaded."""
     for name in ("best", "last"):
         if (run / f"{name}.safetensors").exists():
-            load_agent(run / name)
+            RAMAgent.load(run / name)
 
 
 def compare(run: Path, whole: Path) -> list[str]:
@@ -129,11 +130,13 @@ def compare(run: Path, whole: Path) -> list[str]:
     ]
     if rows[0] != rows[1]:
         differences.append("metrics.jsonl")
-    states = [RunFolder(path).load_state() | {"seconds": 0} for path in (run, whole)]
+    states = [RunFolder(path).load_state() for path in (run, whole)]
+    for state in states:
+        state.counters["seconds"] = 0
     try:
         torch.testing.assert_close(*states, rtol=0, atol=0)
     except AssertionError:
-        differences.append("resume.pt")
+        differences.append("resume.safetensors")
     left = sorted(path.name for path in run.glob(".*.tmp"))
     return differences + left
 

@@ -13,9 +13,9 @@ import shlex
 from pathlib import Path
 
 from ram_agent.agent import RAMAgent
-from ram_agent.checkpoint import PRETRAINED, load_agent, save_agent
 from ram_agent.evaluation import evaluate
 from ram_agent.runs import EVALUATION_ENVS, make_split, own_env
+from ram_agent.weights import PRETRAINED
 
 
 def main(args: list[str] | None = None) -> None:
@@ -25,11 +25,10 @@ def main(args: list[str] | None = None) -> None:
     parser.add_argument("name")
     parser.add_argument("--out", type=Path, default=PRETRAINED, help="another folder")
     options = parser.parse_args(args)
-    agent, facts = load_agent(options.run)
-    facts["command"] = without_folders(facts["command"])
-    save_agent(agent, options.out / options.name, facts, packed=True)
-    packed = RAMAgent.load(options.out / options.name)
-    env_id, keywords = own_env(facts)
+    agent = RAMAgent.load(options.run)
+    info = {**agent.info, "command": without_folders(agent.info["command"])}
+    packed = RAMAgent.load(agent.save(options.out / options.name, info, packed=True))
+    env_id, keywords = own_env(info)
     envs = make_split(env_id, EVALUATION_ENVS, "validation", **keywords)
     before, after = (evaluate(one, envs, num_episodes=None) for one in (agent, packed))
     if before.errors:

@@ -19,8 +19,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from ram_agent.checkpoint import RunFolder
 from ram_agent.provenance import provenance
+from ram_agent.run_folder import RunFolder
 from ram_agent.runs import (
     EVALUATION_ENVS,
     name_env,
@@ -30,6 +30,7 @@ from ram_agent.runs import (
     with_found_dataset,
 )
 from ram_agent.trainer import draw_index
+from ram_agent.training_state import TrainingState, collect_state, restore_state
 from ram_envs.atomic_files import write_json
 
 
@@ -201,9 +202,10 @@ class ControlTrainer:
             "validation_error": error,
         }
         self.folder.append_metrics(row)
-        state = {name: getattr(self, name) for name in _COUNTERS}
-        state |= {"network": self.network.state_dict(), "optimizer": self.optimizer.state_dict()}
-        self.folder.save_state(state)
+        counters = {name: getattr(self, name) for name in _COUNTERS}
+        state = collect_state({"network": self.network}, self.optimizer, counters)
+        best = {f"best.{name}": value for name, value in self.best.items()}
+        self.folder.save_state(TrainingState({**state.tensors, **best}, counters))
         print_progress(row)
 
     def resume(self) -> None:
@@ -211,16 +213,19 @@ class ControlTrainer:
         if not self.folder.state_path.is_file():
             self.folder.metrics_path.unlink(missing_ok=True)
             return
-        state = self.folder.load_state()
-        self.network.load_state_dict(state["network"])
-        self.optimizer.load_state_dict(state["optimizer"])
-        for name in _COUNTERS:
-            setattr(self, name, state[name])
+        tensors, counters = self.folder.load_state()
+        names = [name for name in tensors if name.startswith("best.")]
+        self.best = {name.removeprefix("best."): tensors.pop(name) for name in names}
+        expected = {name: getattr(self, name) for name in _COUNTERS}
+        state = TrainingState(tensors, counters)
+        restore_state(state, {"network": self.network}, self.optimizer, expected)
+        for name, value in counters.items():
+            setattr(self, name, value)
         self.folder.forget_metrics_after(self.update)
 
 
 # Beside weights and optimizer, the state of a training.
-_COUNTERS = ("update", "seconds", "best_error", "best", "validations_since_best")
+_COUNTERS = ("update", "seconds", "best_error", "validations_since_best")
 
 
 def describe_control(

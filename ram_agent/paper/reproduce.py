@@ -17,7 +17,6 @@ from typing import Any, Literal
 import torch
 import tyro
 
-from ram_agent.checkpoint import RunFolder, read_json
 from ram_agent.config import preset
 from ram_agent.distributed import checked_device
 from ram_agent.paper.controls import (
@@ -30,6 +29,7 @@ from ram_agent.paper.controls import (
 from ram_agent.paper.report import Row, make_markdown, make_row, merge_row, read_rows
 from ram_agent.paper.tables import GAZES, TABLES, Control, Ram
 from ram_agent.provenance import provenance
+from ram_agent.run_folder import RunFolder, read_json
 from ram_agent.runs import GPU, describe_run, make_trainer, print_progress, show_trained
 from ram_envs.atomic_files import write_bytes, write_json
 from ram_envs.registration import CLASSIFICATION

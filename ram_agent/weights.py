@@ -1,0 +1,244 @@
+"""Weights: one safetensors file with an agent's tensors, and their description in its header.
+
+Reading a file runs no code. It takes as much memory as the file is long, and four times as much
+for packed weights.
+"""
+
+from __future__ import annotations
+
+import json
+import reprlib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load, save
+from torch import Tensor
+
+from ram_envs.atomic_files import write_bytes
+
+ENDING = ".safetensors"
+VERSION = "2"
+SCALE = ".scale"  # suffix of the factors that belong to a packed matrix
+PRETRAINED = Path(__file__).parent / "pretrained"
+RUN_WEIGHTS = ("best", "last")  # in a run folder, in order of preference
+
+# What Python, PyTorch and safetensors raise for a damaged file.
+DAMAGE = (
+    AttributeError,
+    LookupError,
+    OverflowError,
+    RuntimeError,
+    SafetensorError,
+    TypeError,
+    ValueError,
+)
+
+
+class CheckpointError(ValueError):
+    """A file is damaged, has another format, or belongs to another agent or run."""
+
+
+def save_weights(
+    path: str | Path,
+    tensors: Mapping[str, Tensor],
+    description: dict[str, Any],
+    packed: bool = False,
+) -> Path:
+    """Write tensors as float32, with their description, atomically.
+
+    Args:
+        path: the file; the ending .safetensors is appended if it is missing.
+        tensors: weights and buffers by name.
+        description: a JSON object.
+        packed: store each matrix as 8-bit integers with a float32 factor per row. The file is
+            about a quarter as long, and the weights are rounded.
+
+    Returns:
+        The path that was written.
+
+    Raises:
+        IsADirectoryError: if the path is a folder.
+        OSError: if the file cannot be written.
+        TypeError: if the description is not JSON.
+        ValueError: if a packed weight is NaN or infinite.
+    """
+    path = Path(path)
+    if path.is_dir():
+        raise IsADirectoryError(f"{path} is a folder. Give the name of a file in it.")
+    path = _with_ending(path)
+    stored = {name: value.detach().to("cpu", torch.float32) for name, value in tensors.items()}
+    if packed:
+        stored = _pack(stored)
+    write_tensors(path, stored, "ram-agent", description)
+    return path
+
+
+def load_weights(path: str | Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """Return the float32 tensors and the description that `save_weights` wrote.
+
+    Args:
+        path: what `find_weights` accepts.
+
+    Raises:
+        FileNotFoundError: if there are no weights.
+        CheckpointError: if the file is damaged or has another format or version.
+    """
+    path = find_weights(path)
+    tensors, description = read_tensors(path, "ram-agent")
+    try:
+        return _unpack(tensors), description
+    except ValueError as error:
+        raise CheckpointError(f"{path} is damaged: {error}") from None
+
+
+def find_weights(path: str | Path) -> Path:
+    """Return the weights file that a path or name stands for.
+
+    Args:
+        path: a weights file, with or without its ending; a run folder, for its best weights, or
+            its last ones if it has no best; or "pretrained:NAME".
+
+    Raises:
+        FileNotFoundError: if there are no weights.
+    """
+    if isinstance(path, str) and path.startswith("pretrained:"):
+        name = path.removeprefix("pretrained:")
+        if name not in pretrained_names():
+            raise FileNotFoundError(
+                f"There are no pretrained weights {name!r}. Choose one of "
+                f"{', '.join(pretrained_names())}."
+            )
+        return PRETRAINED / f"{name}{ENDING}"
+    path = Path(path)
+    if path.is_dir():
+        for name in RUN_WEIGHTS:
+            if (path / f"{name}{ENDING}").is_file():
+                return path / f"{name}{ENDING}"
+        raise FileNotFoundError(
+            f"{path} contains no best.safetensors or last.safetensors. A run writes them at its "
+            "first validation: continue it with ram train --resume."
+        )
+    hint = f" Did you mean pretrained:{path}?" if str(path) in pretrained_names() else ""
+    path = _with_ending(path)
+    if not path.is_file():
+        raise FileNotFoundError(
+            f"{path} does not exist. Give a run folder, a .safetensors file, or "
+            f"pretrained:NAME.{hint}"
+        )
+    return path
+
+
+def pretrained_names() -> list[str]:
+    """Return the names of the weights that come with the package."""
+    return sorted(path.stem for path in PRETRAINED.glob(f"*{ENDING}"))
+
+
+def write_tensors(
+    path: Path, tensors: Mapping[str, Tensor], kind: str, facts: dict[str, Any]
+) -> None:
+    """Write a safetensors file of this project: tensors, and a JSON object in the header."""
+    metadata = {"format": kind, "version": VERSION, "description": json.dumps(facts)}
+    content = save({name: tensor.contiguous() for name, tensor in tensors.items()}, metadata)
+    # safetensors orders the metadata at random; equal weights are to be equal files.
+    header, data = _split(content)
+    text = json.dumps(json.loads(header), sort_keys=True, separators=(",", ":")).encode()
+    text = text.ljust(-(-len(text) // 8) * 8)  # tensors are aligned
+    write_bytes(path, len(text).to_bytes(8, "little") + text + data)
+
+
+def read_tensors(path: Path, kind: str) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """Return what `write_tensors` wrote.
+
+    Raises:
+        FileNotFoundError: if there is no such file.
+        CheckpointError: if the file is damaged or has another format or version.
+    """
+    content = path.read_bytes()
+    try:
+        tensors = load(content)  # refuses sizes that do not add up to the file's length
+        metadata = json.loads(_split(content)[0]).get("__metadata__", {})
+        found, version = metadata.get("format"), metadata.get("version")
+        facts = json.loads(metadata.get("description", "{}"))
+    except DAMAGE as error:
+        raise CheckpointError(
+            f"{path} is damaged: {reprlib.repr(str(error))}. Restore it, or train again."
+        ) from None
+    if found is None and path.with_suffix(".json").is_file():
+        raise CheckpointError(
+            f"{path} has the older format of two files, which this version of ram-gym does not "
+            "read. Load it with the version that wrote it, or train again."
+        )
+    if found != kind:
+        raise CheckpointError(
+            f"{path} has the format {reprlib.repr(found)}, not {kind!r}. Give a file that ram-gym "
+            "wrote."
+        )
+    if version != VERSION:
+        raise CheckpointError(
+            f"{path} has version {reprlib.repr(version)}; this ram-gym reads version {VERSION}. "
+            "Upgrade ram-gym to read it."
+        )
+    if not isinstance(facts, dict):
+        raise CheckpointError(f"{path} is damaged: its description is not a JSON object.")
+    return tensors, facts
+
+
+def check_tensors(tensors: Mapping[str, Tensor], expected: Mapping[str, Tensor]) -> None:
+    """Raise ValueError unless names, shapes and types are as expected and all values are finite."""
+    if tensors.keys() != expected.keys():
+        names = reprlib.repr(sorted(tensors.keys() ^ expected.keys()))
+        raise ValueError(f"the tensors {names} are missing or unknown.")
+    for name, like in expected.items():
+        tensor = tensors[name]
+        if (tensor.dtype, tensor.shape) != (like.dtype, like.shape):
+            raise ValueError(
+                f"{name} is {tensor.dtype} of shape {tuple(tensor.shape)}, not {like.dtype} of "
+                f"shape {tuple(like.shape)}."
+            )
+    check_finite(tensors)
+
+
+def check_finite(tensors: Mapping[str, Tensor]) -> None:
+    """Raise ValueError if a value is NaN or infinite."""
+    for name, tensor in tensors.items():
+        if not tensor.isfinite().all():
+            raise ValueError(f"{reprlib.repr(name)} contains NaN or infinite values.")
+
+
+def _split(content: bytes) -> tuple[bytes, bytes]:
+    """Return the header and the data of a safetensors file."""
+    end = 8 + int.from_bytes(content[:8], "little")
+    return content[8:end], content[end:]
+
+
+def _with_ending(path: Path) -> Path:
+    return path if path.suffix == ENDING else path.with_name(path.name + ENDING)
+
+
+def _pack(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Round matrices (R, C) to integers in [−127, 127], and add a factor (R,) for their rows."""
+    check_finite(tensors)
+    packed = {}
+    for name, tensor in tensors.items():
+        if tensor.ndim == 2:
+            scale = (tensor.abs().amax(1) / 127).clamp(min=torch.finfo(tensor.dtype).tiny)
+            packed[name + SCALE] = scale
+            tensor = (tensor / scale.unsqueeze(1)).round().to(torch.int8)
+        packed[name] = tensor
+    return packed
+
+
+def _unpack(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Return the tensors with the matrices of `_pack` as float32."""
+    unpacked = dict(tensors)
+    for name, tensor in tensors.items():
+        if tensor.dtype != torch.int8:
+            continue
+        scale = unpacked.pop(name + SCALE, None)
+        if tensor.ndim != 2 or scale is None or scale.shape != tensor.shape[:1]:
+            raise ValueError(f"{reprlib.repr(name)} has no factor for each of its rows.")
+        unpacked[name] = tensor * scale.unsqueeze(1)
+    return unpacked
