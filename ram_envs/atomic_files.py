@@ -1,7 +1,4 @@
-"""Files: written wholly or not at all, so that a crash leaves the old one; read to a size.
-
-What a stranger's file says is shown with `tame`.
-"""
+"""Files that are replaced at once or not at all, so that a crash leaves the old one intact."""
 
 from __future__ import annotations
 
@@ -15,31 +12,30 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import IO, Any
 
-# No JSON of ram-gym's comes near it, but for a recording of months of play.
-MOST_JSON_BYTES = 2**24
-MOST_UNPACKED = 2**26  # of a short file that is compressed
+MAX_JSON_BYTES = 2**24  # far more than any file of ram-gym has, but for months of recorded play
+MAX_UNPACKED_BYTES = 2**26  # of a short file that is compressed
 
 
 def write_whole(path: Path, write: Callable[[IO[bytes]], None]) -> None:
-    """Call `write` with a new file and put it in the place of `path`, wholly or not at all.
+    """Call `write` with a new file and then replace `path` by it, wholly or not at all.
 
-    Once this returns the file outlives a loss of power.
+    After the return the file survives a loss of power.
 
     Raises:
-        OSError: if there is no room, say, or no permission; the old file is still there.
+        OSError: There is no room or no permission, for example; the old file is still there.
     """
     temporary = path.with_name(f".{path.name}.{os.getpid()}-{threading.get_ident()}.tmp")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         temporary.unlink(missing_ok=True)
         try:
-            with temporary.open("xb") as file:  # never through a link that lies in wait
+            with temporary.open("xb") as file:  # never through an existing link
                 write(file)
                 file.flush()
                 os.fsync(file.fileno())
             os.replace(temporary, path)
         finally:
-            with contextlib.suppress(OSError):  # the first error is the one to tell
+            with contextlib.suppress(OSError):  # keep the first error
                 temporary.unlink(missing_ok=True)
         _sync_folder(path.parent)
     except OSError as error:
@@ -48,7 +44,7 @@ def write_whole(path: Path, write: Callable[[IO[bytes]], None]) -> None:
 
 @contextlib.contextmanager
 def appending(path: Path) -> Iterator[IO[bytes]]:
-    """A file to add to; what was added outlives a loss of power, but may be cut short by it."""
+    """Open a file to append to; afterwards the addition survives a loss of power."""
     try:
         with path.open("ab") as file:
             yield file
@@ -60,27 +56,27 @@ def appending(path: Path) -> Iterator[IO[bytes]]:
 
 def _unwritten(path: Path, error: OSError) -> OSError:
     return OSError(
-        f"{path} cannot be written: {error.strerror or error}. What was there before is intact. "
-        "Make room, or choose a place that can be written."
+        f"{path} cannot be written: {error.strerror or error}. Its previous contents are intact. "
+        "Make room, or choose another place."
     )
 
 
 def _sync_folder(folder: Path) -> None:
-    """Make a renaming last: it is a change of the folder, not of the file."""
-    if sys.platform == "win32":  # where a folder cannot be opened
+    """Make a rename durable: it changes the folder, not the file."""
+    if sys.platform == "win32":  # which cannot open a folder
         return
     descriptor = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(descriptor)
     except OSError as error:
-        if error.errno != errno.EINVAL:  # a file system that has no such thing
+        if error.errno != errno.EINVAL:  # a file system that cannot sync a folder
             raise
     finally:
         os.close(descriptor)
 
 
 def unfinished(folder: Path) -> list[Path]:
-    """What `write_whole` is writing in a folder, or was writing when it was killed."""
+    """Return the temporary files of `write_whole` in a folder, as a killed process leaves them."""
     return list(folder.glob(".*.*-*.tmp"))
 
 
@@ -99,25 +95,25 @@ def write_json(path: Path, value: Any) -> None:
 
 
 def read_json(path: Path) -> Any:
-    """The value in a JSON file, which may be a stranger's.
+    """Return the value in a JSON file, which may come from an untrusted source.
 
     Raises:
-        FileNotFoundError: if there is no such file.
-        ValueError: if it is no JSON, too long, or nested too deeply.
+        FileNotFoundError: There is no such file.
+        ValueError: It is not JSON, too long, or nested too deeply.
     """
     with path.open("rb") as file:
-        content = file.read(MOST_JSON_BYTES + 1)
-    if len(content) > MOST_JSON_BYTES:
-        raise ValueError(f"it is longer than {MOST_JSON_BYTES:,} bytes")
+        content = file.read(MAX_JSON_BYTES + 1)
+    if len(content) > MAX_JSON_BYTES:
+        raise ValueError(f"it is longer than {MAX_JSON_BYTES:,} bytes")
     try:
         return json.loads(content.decode())
     except RecursionError:
         raise ValueError("it is nested too deeply") from None
 
 
-def most_unpacked(num_bytes: int) -> int:
-    """How long a compressed file's content may be: images shrink, but seldom to a hundredth."""
-    return max(MOST_UNPACKED, 100 * num_bytes)
+def max_unpacked(num_bytes: int) -> int:
+    """Return how long a compressed file's content may be: images seldom shrink to a hundredth."""
+    return max(MAX_UNPACKED_BYTES, 100 * num_bytes)
 
 
 def tame(words: object, most: int = 1000) -> str:

@@ -18,7 +18,8 @@ import pytest
 
 import ram_envs
 from ram_envs.datasets import ImageDataset, load_dataset
-from ram_envs.datasets.pictures import from_dataset, read_images, stack_images
+from ram_envs.datasets.own_images import read_images
+from ram_envs.datasets.pixels import stack_images
 
 Image = pytest.importorskip("PIL.Image", reason="Pillow is not installed")
 
@@ -87,30 +88,28 @@ def test_a_folder_of_splits(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("spoil", "message"),
+    ("spoil", "culprit"),
     [
-        (lambda folder: (folder / "bird").mkdir(), r"bird has no images.*\.png"),
-        (lambda folder: (folder / "cat" / "c.png").write_bytes(b"PNG?"), r"c\.png cannot be read"),
-        (lambda folder: (folder / "cat" / "c.png").symlink_to("gone"), r"c\.png cannot be read"),
-        (lambda folder: (folder / "train").mkdir(), "train has no folders"),
+        (lambda folder: (folder / "bird").mkdir(), "bird"),
+        (lambda folder: (folder / "cat" / "c.png").write_bytes(b"PNG?"), r"c\.png"),
+        (lambda folder: (folder / "cat" / "c.png").symlink_to("gone"), r"c\.png"),
+        (lambda folder: (folder / "train").mkdir(), "train"),
     ],
 )
-def test_a_spoilt_folder_is_named(animals: Path, spoil: Any, message: str) -> None:
+def test_what_spoils_a_folder_is_named(animals: Path, spoil: Any, culprit: str) -> None:
     spoil(animals)
-    with pytest.raises((FileNotFoundError, ValueError), match=message):
+    with pytest.raises((FileNotFoundError, ValueError), match=culprit):
         read_images(animals)
 
 
 def test_a_folder_without_classes_or_with_a_split_missing(tmp_path: Path) -> None:
-    with pytest.raises(FileNotFoundError, match="Expected one for each class"):
+    with pytest.raises(FileNotFoundError, match=tmp_path.name):
         read_images(tmp_path)
     for split in ("train", "test"):
         save(tmp_path / split / "a" / "a.png", [[1]])
-    with pytest.raises(
-        FileNotFoundError, match=r"no validation\. Expected all three, images and labels, or none"
-    ):
+    with pytest.raises(FileNotFoundError, match=r"train, test .*validation"):
         read_images(tmp_path)
-    with pytest.raises(FileNotFoundError, match="nowhere does not exist"):
+    with pytest.raises(FileNotFoundError, match="nowhere"):
         read_images(tmp_path / "nowhere")
 
 
@@ -126,7 +125,7 @@ def test_splits_have_the_same_classes(tmp_path: Path) -> None:
         for name in ("a", "b"):
             save(tmp_path / split / name / "1.png", [[1]])
     save(tmp_path / "test" / "c" / "1.png", [[1]])
-    with pytest.raises(ValueError, match=r"test/c: there is no such class in train"):
+    with pytest.raises(ValueError, match=r"test/c: .* train"):
         read_images(tmp_path)
 
 
@@ -147,14 +146,14 @@ def test_a_picture_that_unpacks_to_much_more_than_a_photo_is_refused(animals: Pa
     bomb = animals / "cat" / "c.png"
     bomb.write_bytes(png_of_nothing(10_000, 10_000))
     assert bomb.stat().st_size < 20_000
-    with pytest.raises(ValueError, match=r"c\.png cannot be read .*100000000 pixels"):
+    with pytest.raises(ValueError, match=r"c\.png .*100000000"):
         read_images(animals)
 
 
 def test_a_short_file_is_no_large_picture(animals: Path) -> None:
     picture = animals / "cat" / "c.png"
     picture.write_bytes(png_of_nothing(5_000, 5_000))
-    with pytest.raises(ValueError, match=r"5000 × 5000 pixels, too many for a file of \S+ bytes"):
+    with pytest.raises(ValueError, match=r"5000 × 5000 .* \S+ bytes"):
         read_images(animals)
     picture.write_bytes(png_of_nothing(2_000, 2_000))  # no more than a large screen
     assert read_images(animals)["train"].images.shape == (4, 2_000, 2_000)
@@ -165,14 +164,14 @@ def test_a_picture_is_not_handed_to_another_program(animals: Path) -> None:
     (animals / "cat" / "c.png").write_bytes(
         b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n%%EndComments\nshowpage\n%%EOF\n"
     )
-    with pytest.raises(ValueError, match=r"c\.png cannot be read .*cannot identify"):
+    with pytest.raises(ValueError, match=r"c\.png .*identify"):
         read_images(animals)
 
 
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="Windows has no such files")
 def test_a_pipe_is_not_waited_for(animals: Path) -> None:
     os.mkfifo(animals / "cat" / "c.png")
-    with pytest.raises(ValueError, match=r"c\.png cannot be read .*it is no file"):
+    with pytest.raises(ValueError, match=r"c\.png"):
         read_images(animals)
 
 
@@ -181,13 +180,13 @@ def test_two_small_files_do_not_fill_the_memory(tmp_path: Path) -> None:
         path = tmp_path / "cat" / f"{name}.png"
         path.parent.mkdir(exist_ok=True)
         Image.new("L", size).save(path)
-    with pytest.raises(ValueError, match=r"2 images of .* bytes.* padded to 9000 × 9000"):
+    with pytest.raises(ValueError, match=r" 2 images .* 9000 × 9000"):
         read_images(tmp_path)
 
 
 def test_padding_beyond_the_memory_is_said() -> None:
     wide, high = (np.broadcast_to(np.uint8(0), shape) for shape in ((1, 2**22), (2**22, 1)))
-    with pytest.raises(ValueError, match=r"padded to 4194304 × 4194304.* Shrink or leave"):
+    with pytest.raises(ValueError, match="4194304 × 4194304"):
         stack_images([wide, high])
 
 
@@ -218,13 +217,13 @@ def test_an_npz_of_splits_with_labels_in_a_column(tmp_path: Path) -> None:
 
 def test_an_npz_that_is_none(tmp_path: Path) -> None:
     (tmp_path / "text.npz").write_text("hello")
-    with pytest.raises(ValueError, match=r"text\.npz is no \.npz of arrays"):
+    with pytest.raises(ValueError, match=r"text\.npz"):
         read_images(tmp_path / "text.npz")
     np.savez(tmp_path / "others.npz", x=IMAGES, y=LABELS)
-    with pytest.raises(ValueError, match=r"holds x, y\. Expected arrays images and labels"):
+    with pytest.raises(ValueError, match="'x', 'y'"):
         read_images(tmp_path / "others.npz")
     np.savez(tmp_path / "objects.npz", images=np.array([{}, {}]), labels=LABELS)
-    with pytest.raises(ValueError, match="Expected arrays of numbers"):
+    with pytest.raises(ValueError, match=r"objects\.npz"):
         read_images(tmp_path / "objects.npz")
 
 
@@ -248,27 +247,27 @@ def test_splits_of_two_and_of_three_channels(tmp_path: Path) -> None:
     parts = {"val_images": np.zeros((3, 2, 7, 3), np.uint8)}
     parts["train_images"] = np.zeros((3, 2, 7, 2), np.uint8)
     np.savez(tmp_path / "a.npz", **SPLITS_OF_ARRAYS | parts)
-    with pytest.raises(ValueError, match=r"a\.npz: there are images of 2 and of 3 channels in its"):
+    with pytest.raises(ValueError, match=r"a\.npz: .* 2 and of 3 channels"):
         read_images(tmp_path / "a.npz")
 
 
 @pytest.mark.parametrize(
-    ("arrays", "message"),
+    ("arrays", "value"),
     [
-        ({"images": IMAGES, "labels": LABELS[:2]}, r"a\.npz: there are 3 images but 2 labels"),
-        ({"images": IMAGES, "labels": LABELS + 1}, r"a\.npz: labels go up to 2 .* has class 0"),
-        ({"images": IMAGES / 255, "labels": LABELS}, r"a\.npz: images are float64"),
-        ({"images": IMAGES * np.nan, "labels": LABELS}, r"a\.npz: image 0 contains NaN"),
-        (SPLITS_OF_ARRAYS | {"val_labels": LABELS[1:]}, r"a\.npz, validation: there are 3 images"),
-        (SPLITS_OF_ARRAYS | {"val_labels": 0 * LABELS}, r"a\.npz: train, .* have 2, 1 and 2 clas"),
-        ({"images": IMAGES}, r"a\.npz holds images\. Expected arrays images and labels"),
+        ({"images": IMAGES, "labels": LABELS[:2]}, "3 images but 2"),
+        ({"images": IMAGES, "labels": LABELS + 1}, r" 2 .* 0"),
+        ({"images": IMAGES / 255, "labels": LABELS}, "float64"),
+        ({"images": IMAGES * np.nan, "labels": LABELS}, "image 0 .*NaN"),
+        (SPLITS_OF_ARRAYS | {"val_labels": LABELS[1:]}, "validation: .* 3 images"),
+        (SPLITS_OF_ARRAYS | {"val_labels": 0 * LABELS}, "2, 1 and 2"),
+        ({"images": IMAGES}, "'images'"),
     ],
 )
-def test_what_is_wrong_in_an_npz_is_said_with_its_path(
-    arrays: dict[str, Any], message: str, tmp_path: Path
+def test_an_unfit_npz_is_named_with_what_is_wrong(
+    arrays: dict[str, Any], value: str, tmp_path: Path
 ) -> None:
     np.savez(tmp_path / "a.npz", **arrays)
-    with pytest.raises(ValueError, match=message):
+    with pytest.raises(ValueError, match=rf"a\.npz.*{value}"):
         read_images(tmp_path / "a.npz")
 
 
@@ -276,10 +275,10 @@ def test_a_damaged_npz_is_named(tmp_path: Path) -> None:
     np.savez(tmp_path / "a.npz", images=IMAGES, labels=LABELS)
     content = (tmp_path / "a.npz").read_bytes()
     (tmp_path / "cut.npz").write_bytes(content[: len(content) // 2])
-    with pytest.raises(ValueError, match=r"cut\.npz is no \.npz of arrays, or cut short"):
+    with pytest.raises(ValueError, match=r"cut\.npz"):
         read_images(tmp_path / "cut.npz")
     (tmp_path / "changed.npz").write_bytes(content.replace(IMAGES[1].tobytes(), bytes(20)))
-    with pytest.raises(ValueError, match=r"changed\.npz is damaged: Bad CRC"):
+    with pytest.raises(ValueError, match=r"changed\.npz.*CRC"):
         read_images(tmp_path / "changed.npz")
 
 
@@ -308,11 +307,11 @@ def test_npy_files_of_splits(tmp_path: Path) -> None:
     splits = read_images(tmp_path)
     assert [splits[split].array[0, 0, 0] for split in ("train", "validation", "test")] == [0, 1, 2]
     save_npy(tmp_path / "val", IMAGES[:, 1:])
-    with pytest.raises(ValueError, match=r"hold images of \[\(3, 5\), \(4, 5\)\]\. Expected one"):
+    with pytest.raises(ValueError, match=r"\[\(3, 5\), \(4, 5\)\]"):
         read_images(tmp_path)
     (tmp_path / "test" / "images.npy").unlink()
     save_npy(tmp_path / "val")
-    with pytest.raises(FileNotFoundError, match="train, validation but no test"):
+    with pytest.raises(FileNotFoundError, match="train, validation .*test"):
         read_images(tmp_path)
 
 
@@ -321,18 +320,14 @@ def test_an_npy_that_is_cut_short_or_none_is_named(tmp_path: Path) -> None:
     path = tmp_path / "images.npy"
     content = path.read_bytes()  # a header of 128 bytes, and 3 · 4 · 5
     path.write_bytes(content[:-1])
-    with pytest.raises(
-        ValueError, match=r"images\.npy cannot .*: it is cut short\. Its header says u"
-    ):
-        read_images(tmp_path)
-    with pytest.raises(ValueError, match="so 188 bytes are expected, but 187 are there"):
+    with pytest.raises(ValueError, match=r"images\.npy .*187 .*188"):
         read_images(tmp_path)
     for wrong in (content[:50], b"", b"hello, this is no array"):
         path.write_bytes(wrong)
-        with pytest.raises(ValueError, match=r"images\.npy cannot be read: "):
+        with pytest.raises(ValueError, match=r"images\.npy"):
             read_images(tmp_path)
     (tmp_path / "labels.npy").unlink()
-    with pytest.raises(FileNotFoundError, match=r"has images\.npy but no labels\.npy"):
+    with pytest.raises(FileNotFoundError, match=r"labels\.npy"):
         read_images(tmp_path)
 
 
@@ -353,7 +348,7 @@ def test_a_header_that_is_no_python(shape: str, tmp_path: Path) -> None:
     save_npy(tmp_path / "folder")
     (tmp_path / "folder" / "images.npy").write_bytes(npy(shape))
     for name in ("a.npz", "folder"):
-        with pytest.raises(ValueError, match=rf"{name}.*images\.npy") as caught:
+        with pytest.raises(ValueError, match=name) as caught:
             read_images(tmp_path / name)
         assert len(str(caught.value)) < 1_100
         assert str(caught.value).replace("\n", "").isprintable()
@@ -371,7 +366,7 @@ def test_an_npz_that_zipfile_cannot_read(tmp_path: Path) -> None:
         spoilt = bytearray(content)
         spoilt[directory + place] = value
         (tmp_path / "a.npz").write_bytes(spoilt)
-        with pytest.raises(ValueError, match=rf"a\.npz is damaged: .*{message}"):
+        with pytest.raises(ValueError, match=rf"a\.npz.*{message}"):
             read_images(tmp_path / "a.npz")
 
 
@@ -379,7 +374,7 @@ def test_labels_that_are_no_array(tmp_path: Path) -> None:
     with zipfile.ZipFile(tmp_path / "a.npz", "w") as archive:
         archive.writestr("images.npy", npy("(4, 1, 1)"))
         archive.writestr("labels", b"0101")
-    with pytest.raises(ValueError, match=r"a\.npz: labels is a bytes, but a numpy array"):
+    with pytest.raises(ValueError, match=r"a\.npz.* bytes"):
         read_images(tmp_path / "a.npz")
 
 
@@ -388,9 +383,7 @@ def test_an_npz_whose_arrays_are_larger_than_it_is(tmp_path: Path) -> None:
         with zipfile.ZipFile(tmp_path / f"{name}.npz", "w") as archive:
             archive.writestr("images.npy", npy(shape))
             archive.writestr("labels.npy", npy("(4,)"))
-        with pytest.raises(
-            ValueError, match=rf"{name}\.npz is damaged: images.npy says .* 4 bytes"
-        ):
+        with pytest.raises(ValueError, match=rf"{name}\.npz.*images\.npy.* 4 bytes"):
             read_images(tmp_path / f"{name}.npz")
     with zipfile.ZipFile(tmp_path / "bomb.npz", "w", zipfile.ZIP_DEFLATED) as archive:
         with archive.open("images.npy", "w", force_zip64=True) as file:
@@ -398,8 +391,7 @@ def test_an_npz_whose_arrays_are_larger_than_it_is(tmp_path: Path) -> None:
                 file.write(bytes(2**20))
         archive.writestr("labels.npy", npy("(4,)"))
     assert (tmp_path / "bomb.npz").stat().st_size < 400_000
-    message = r"bomb\.npz: images\.npy would have 314,572,800 bytes, too many .* np\.savez"
-    with pytest.raises(ValueError, match=message):
+    with pytest.raises(ValueError, match=r"bomb\.npz: .*images\.npy.* 314,572,800 bytes"):
         read_images(tmp_path / "bomb.npz")
 
 
@@ -440,16 +432,16 @@ def test_the_files_of_fashion_mnist(fashion: Path) -> None:
 def test_files_that_are_not_as_fashion_mnists_are_named(fashion: Path) -> None:
     labels = fashion / "train-labels-idx1-ubyte.gz"
     write_idx(labels, [0, 1])
-    with pytest.raises(ValueError, match=r"train-images\S+ has 12 images, but \S+-labels\S+ 2 lab"):
+    with pytest.raises(ValueError, match=r"train-images\S+ .*12 .*-labels\S+ 2"):
         read_images(fashion)
     labels.write_bytes(gzip.compress(b"\x00\x00\x08\x01\x00\x00\x00\x0cabc"))
-    with pytest.raises(ValueError, match=r"train-labels\S+ cannot be read: its header says \[12\]"):
+    with pytest.raises(ValueError, match=r"train-labels\S+ .*\[12\]"):
         read_images(fashion)
     labels.write_bytes(labels.read_bytes()[:-4])
-    with pytest.raises(ValueError, match=r"train-labels\S+ cannot be read: it is damaged or cut"):
+    with pytest.raises(ValueError, match=r"train-labels\S+ .*damaged"):
         read_images(fashion)
     labels.unlink()
-    with pytest.raises(FileNotFoundError, match=r"fashion .* lacks train-labels-idx1-ubyte\."):
+    with pytest.raises(FileNotFoundError, match=r"fashion .*train-labels-idx1-ubyte"):
         read_images(fashion)
 
 
@@ -460,20 +452,20 @@ def test_an_idx_file_is_measured_before_it_is_read(
     sizes = (2**31 - 1).to_bytes(4, "big")
     header = b"\x00\x00\x08\x03" + 3 * sizes
     images.write_bytes(gzip.compress(header + bytes(1000)))
-    with pytest.raises(ValueError, match=r"images\S+ cannot be read: .* too much for a file of"):
+    with pytest.raises(ValueError, match=r"images\S+ .*2147483647"):
         read_images(fashion)
     images.write_bytes(header + bytes(1000))
-    with pytest.raises(ValueError, match=r"images\S+ cannot be read: .*1,016 bytes are there"):
+    with pytest.raises(ValueError, match=r"images\S+ .*1,016"):
         read_images(fashion)
 
     # No values, though two of the sizes are beyond what numpy can multiply.
     images.write_bytes(b"\x00\x00\x08\x03" + bytes(4) + 2 * b"\xff\xff\xff\xff")
-    with pytest.raises(ValueError, match=r"images\S+ cannot be read: its header says \[0, 4294967"):
+    with pytest.raises(ValueError, match=r"images\S+ .*\[0, 4294967"):
         read_images(fashion)
 
     # A packed file that goes on and on is read no further than its header says.
     images.write_bytes(gzip.compress(b"\x00\x00\x08\x01\x00\x00\x00\x0c" + bytes(10**7)))
-    with pytest.raises(ValueError, match=r"its header says \[12\], but 21 bytes are there"):
+    with pytest.raises(ValueError, match=r"\[12\].* 21 "):
         read_images(fashion)
 
 
@@ -485,7 +477,7 @@ class Listed(list):  # type: ignore[type-arg]
 
 
 def test_pairs_of_arrays_and_integers() -> None:
-    dataset = from_dataset(Listed(zip(IMAGES, LABELS, strict=True)), "mine")
+    dataset = ImageDataset.from_dataset(Listed(zip(IMAGES, LABELS, strict=True)), "mine")
     assert np.array_equal(dataset.images, IMAGES)
     assert (dataset.labels.tolist(), dataset.name) == ([0, 1, 0], "mine")
 
@@ -498,12 +490,14 @@ def test_mappings_of_pil_images() -> None:
 def test_tensors_are_channels_first() -> None:
     torch = pytest.importorskip("torch")
     gray = torch.from_numpy(IMAGES).float()[:, None] / 255  # (N, 1, H, W) in [0, 1]
-    dataset = from_dataset(torch.utils.data.TensorDataset(gray, torch.from_numpy(LABELS)))
+    dataset = ImageDataset.from_dataset(
+        torch.utils.data.TensorDataset(gray, torch.from_numpy(LABELS))
+    )
     assert np.array_equal(
         dataset.images[..., 0] if dataset.images.ndim == 4 else dataset.images, IMAGES
     )
     color = torch.from_numpy(np.arange(2 * 3 * 4 * 5, dtype=np.uint8).reshape(2, 3, 4, 5))
-    dataset = from_dataset(torch.utils.data.TensorDataset(color, torch.tensor([0, 1])))
+    dataset = ImageDataset.from_dataset(torch.utils.data.TensorDataset(color, torch.tensor([0, 1])))
     assert dataset.images.shape == (2, 4, 5, 3)
     assert dataset.images[0, 0, 0].tolist() == [0, 20, 40]
 
@@ -512,28 +506,28 @@ GOOD = (np.zeros((2, 2), np.uint8), 0)
 
 
 @pytest.mark.parametrize(
-    ("entry", "message"),
+    ("entry", "value"),
     [
-        ({"img": GOOD[0], "fine_label": 0}, r"entry 1 .* dict of img, fine_label: .*rename_column"),
-        ((GOOD[0], 0, 0), r"entry 1 .* tuple of length 3: expected a pair \(image, label\)"),
+        ({"img": GOOD[0], "fine_label": 0}, "entry 1 .*img, fine_label"),
+        ((GOOD[0], 0, 0), "entry 1 .*length 3"),
         (GOOD[0][0], "entry 1|image 1"),
-        ("ab", "entry 1 of the data set is a str"),
-        ((np.full((2, 2), np.nan), 0), "image 1 contains NaN: expected floats in"),
-        ((np.full((2, 2), -1.5), 0), "image 1 has values from -1.5 to -1.5.* normalizes"),
-        ((np.full((2, 2), 300), 0), "image 1 is int64, 300 to 300"),
-        ((np.zeros(4), 0), r"image 1 has shape \(4,\)"),
-        ((np.zeros((5, 6, 2), np.uint8), 0), r"image 1 has shape \(5, 6, 2\).* 1, 3 or 4 channels"),
-        (("a.png", 0), "image 1 .* str: expected uint8.* If it is a path, open it"),
-        ((None, 0), "image 1 .* NoneType: expected uint8"),
-        ((GOOD[0], None), "label 1 is None: expected an integer"),
-        ((GOOD[0], "cat"), "label 1 is 'cat': expected an integer"),
-        ((GOOD[0], 0.5), r"label 1 is 0\.5: expected an integer"),
-        ((GOOD[0], -1), "label 1 is -1: expected a class from 0"),
+        ("ab", "entry 1 .*str"),
+        ((np.full((2, 2), np.nan), 0), "image 1 .*NaN"),
+        ((np.full((2, 2), -1.5), 0), "image 1 .*-1.5"),
+        ((np.full((2, 2), 300), 0), "image 1 .*300"),
+        ((np.zeros(4), 0), r"image 1 .*\(4,\)"),
+        ((np.zeros((5, 6, 2), np.uint8), 0), r"image 1 .*\(5, 6, 2\)"),
+        (("a.png", 0), "image 1 .*str"),
+        ((None, 0), "image 1 .*NoneType"),
+        ((GOOD[0], None), "label 1 .*None"),
+        ((GOOD[0], "cat"), "label 1 .*'cat'"),
+        ((GOOD[0], 0.5), r"label 1 .*0\.5"),
+        ((GOOD[0], -1), "label 1 .*-1"),
     ],
 )
-def test_an_entry_that_is_none_is_named_with_its_index(entry: Any, message: str) -> None:
-    with pytest.raises((TypeError, ValueError), match=message):
-        from_dataset(Listed([GOOD, entry]))
+def test_an_unfit_entry_is_named_with_its_index(entry: Any, value: str) -> None:
+    with pytest.raises((TypeError, ValueError), match=value):
+        ImageDataset.from_dataset(Listed([GOOD, entry]))
 
 
 class Damaged(Listed):
@@ -551,30 +545,27 @@ class Closed:
 
 
 @pytest.mark.parametrize(
-    ("dataset", "message"),
+    ("dataset", "value"),
     [
-        (
-            {"train": [GOOD], "test": [GOOD]},
-            r"a dict of train, test: expected .* dataset\['train'\]",
-        ),
-        (iter([GOOD]), r"a list_iterator: expected one with a length.* list\(…\) makes one"),
-        (Damaged([GOOD]), "entry 0 of the data set cannot be read: image file is truncated"),
-        (Listed([GOOD, (Closed(), 0)]), "image 1 cannot be read: image file is truncated"),
-        (Listed([GOOD, (GOOD[0], 2)]), r"labels go up to 2 \(label 1\), but no image has class 1"),
+        ({"train": [GOOD], "test": [GOOD]}, r"train, test.*\['train'\]"),
+        (iter([GOOD]), "list_iterator"),
+        (Damaged([GOOD]), "entry 0 .*truncated"),
+        (Listed([GOOD, (Closed(), 0)]), "image 1 .*truncated"),
+        (Listed([GOOD, (GOOD[0], 2)]), r" 2 \(label 1\).* 1"),
         (
             Listed([(np.zeros((2, 2, 3)), 0), GOOD, (np.zeros((2, 2, 4)), 0)]),
-            r"image 2 has 4 channels, and one before it 3: .*image\[\.\.\., :3\]",
+            "image 2 .*4 channels.* 3",
         ),
     ],
 )
-def test_a_data_set_that_cannot_be_read(dataset: Any, message: str) -> None:
-    with pytest.raises((TypeError, ValueError), match=message):
-        from_dataset(dataset)
+def test_a_data_set_that_cannot_be_read(dataset: Any, value: str) -> None:
+    with pytest.raises((TypeError, ValueError), match=value):
+        ImageDataset.from_dataset(dataset)
 
 
 def test_an_empty_data_set() -> None:
-    with pytest.raises(ValueError, match="empty: expected at least one image"):
-        from_dataset(Listed())
+    with pytest.raises(ValueError, match="empty"):
+        ImageDataset.from_dataset(Listed())
 
 
 def test_an_npy_that_cannot_be_opened(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -584,7 +575,7 @@ def test_an_npy_that_cannot_be_opened(tmp_path: Path, monkeypatch: pytest.Monkey
     for name, array in (("images", IMAGES), ("labels", LABELS)):
         np.save(tmp_path / f"{name}.npy", array)
     monkeypatch.setattr(np, "load", refuse)
-    with pytest.raises(ValueError, match=r"images\.npy cannot be read: .*Permission denied"):
+    with pytest.raises(ValueError, match=r"images\.npy .*Permission denied"):
         read_images(tmp_path)
 
 
@@ -642,14 +633,12 @@ def test_worker_processes_play_what_one_process_plays(animals: Path) -> None:
 
 
 def test_a_path_that_is_nothing_names_what_is_expected(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match=r"give the path of a folder or an \.npz"):
+    with pytest.raises(ValueError, match="no/such/folder"):
         gym.make("RAMClassification-v0", dataset="no/such/folder")
-    with pytest.raises(FileNotFoundError, match=r"nothing\.npz does not exist"):
+    with pytest.raises(FileNotFoundError, match=r"nothing\.npz"):
         gym.make("RAMClassification-v0", dataset="nothing.npz")
     np.save(tmp_path / "images.npy", IMAGES)
-    with pytest.raises(
-        ValueError, match=r"images\.npy is one array.* path of its folder.* labels\."
-    ):
+    with pytest.raises(ValueError, match=r"images\.npy .*labels\.npy"):
         gym.make("RAMClassification-v0", dataset=str(tmp_path / "images.npy"))
-    with pytest.raises(TypeError, match=r"ImageDataset\.from_dataset"):
+    with pytest.raises(TypeError, match="list_iterator"):
         ram_envs.datasets.load_dataset(Listed([GOOD]).__iter__(), "train")  # type: ignore[arg-type]

@@ -33,7 +33,7 @@ from ram_agent.runs import describe_run, make_trainer, own_env
 from ram_agent.trainer import Trainer
 from ram_agent.weights import CheckpointError
 from ram_envs.datasets.idx import CorruptDatasetError, read_idx
-from ram_envs.datasets.pictures import read_images
+from ram_envs.datasets.own_images import read_images
 from ram_envs.play.command import check_replay
 from ram_envs.play.recording import RecordingError, load_recording
 
@@ -64,14 +64,14 @@ def read_idx_file(content: bytes, folder: Path) -> None:
 
 
 def read_npz(content: bytes, folder: Path) -> None:
-    """Images of your own in an .npz: `ram_envs.datasets.pictures.read_images`."""
+    """Images of your own in an .npz: `ram_envs.datasets.own_images.read_images`."""
     path = folder / "a.npz"
     path.write_bytes(content)
     attempt((FileNotFoundError, ValueError), read_images, path)
 
 
 def read_folder(content: bytes, folder: Path) -> None:
-    """A folder of pictures, .npy or IDX files: `ram_envs.datasets.pictures.read_images`."""
+    """A folder of pictures, .npy or IDX files: `ram_envs.datasets.own_images.read_images`."""
     unpack(content, folder)
     attempt((FileNotFoundError, ValueError), read_images, folder)
 

@@ -1,18 +1,12 @@
 """Images and their labels: MNIST, the digits inside the package, and the user's own."""
 
-from ram_envs.datasets.loading import (
-    MNIST_FILES,
-    SPLITS,
-    CorruptDatasetError,
-    DatasetFallbackWarning,
-    DatasetUnavailableError,
-    ImageDataset,
-    Split,
-    load_dataset,
-)
+from ram_envs.datasets.idx import CorruptDatasetError
+from ram_envs.datasets.image_dataset import ImageDataset
+from ram_envs.datasets.loading import DatasetFallbackWarning, load_dataset
+from ram_envs.datasets.mnist import DatasetUnavailableError
+from ram_envs.datasets.splits import SPLITS, Split
 
 __all__ = [
-    "MNIST_FILES",
     "SPLITS",
     "CorruptDatasetError",
     "DatasetFallbackWarning",

@@ -1,4 +1,4 @@
-"""IDX files, the format of MNIST, Fashion-MNIST and their kin."""
+"""IDX files, the format of MNIST, Fashion-MNIST and similar data sets."""
 
 from __future__ import annotations
 
@@ -13,21 +13,18 @@ from typing import IO
 import numpy as np
 import numpy.typing as npt
 
-from ram_envs.atomic_files import most_unpacked, tame
+from ram_envs.atomic_files import max_unpacked
 
-MOST_AXES = 4
-PIECE_BYTES = 2**20
+MAX_AXES = 4
+CHUNK_BYTES = 2**20
 
 
 class CorruptDatasetError(ValueError):
     """A file of a known data set or format does not hold what it should; it is never used."""
 
-    def __str__(self) -> str:
-        return tame(super().__str__())
-
 
 def find_idx(name: str, folder: Path) -> Path | None:
-    """The file of that name in the folder, also with .gz, or .idx for -idx; None if missing."""
+    """Return the file of that name in a folder, also with .gz, or .idx for -idx; or None."""
     for variant in (name, name.replace("-idx", ".idx")):
         for path in (folder / variant, folder / f"{variant}.gz"):
             if path.is_file():
@@ -36,20 +33,22 @@ def find_idx(name: str, folder: Path) -> Path | None:
 
 
 def read_idx(path: Path) -> npt.NDArray[np.uint8]:
-    """The array in an IDX file, compressed or not.
+    """Return the array in an IDX file, compressed or not.
 
     Raises:
-        CorruptDatasetError: if it is none, damaged, or of another size than its header says.
+        CorruptDatasetError: It is not IDX, damaged, or of another size than its header states.
     """
     try:
         with path.open("rb") as file:
             return _read_stream(file, os.fstat(file.fileno()).st_size)
     except CorruptDatasetError as problem:
-        raise CorruptDatasetError(f"{path} cannot be read: {problem}.") from None
+        raise CorruptDatasetError(
+            f"{path} cannot be read: {problem}. Copy or download it again."
+        ) from None
 
 
 def _read_stream(file: IO[bytes], file_size: int) -> npt.NDArray[np.uint8]:
-    """The array, whose size in the header is compared with the file before it is read."""
+    """Return the array, after comparing the size in its header with the file's."""
     packed = is_gzip(file.read(2))
     file.seek(0)
     stream: IO[bytes] = gzip.GzipFile(fileobj=file) if packed else file  # type: ignore[assignment]
@@ -60,10 +59,10 @@ def _read_stream(file: IO[bytes], file_size: int) -> npt.NDArray[np.uint8]:
         expected = header + math.prod(shape)
         if not packed and expected != file_size:
             raise _wrong_size(shape, file_size)
-        if packed and expected > most_unpacked(file_size):
+        if packed and expected > max_unpacked(file_size):
             raise CorruptDatasetError(
-                f"its header says {shape}, too much for a file of {file_size:,} bytes; if it is "
-                "right, uncompress it"
+                f"its header states {shape}, too much for a file of {file_size:,} bytes unless "
+                "that is uncompressed"
             )
         return _read_values(stream, header, shape)
     except (EOFError, gzip.BadGzipFile, zlib.error) as error:
@@ -71,12 +70,12 @@ def _read_stream(file: IO[bytes], file_size: int) -> npt.NDArray[np.uint8]:
 
 
 def _read_values(stream: IO[bytes], header: int, shape: list[int]) -> npt.NDArray[np.uint8]:
-    """The values that follow a header, in pieces, so that they are in memory once."""
+    """Return the values that follow a header, read in chunks, so that they are in memory once."""
     values = np.empty(math.prod(shape), np.uint8)
     filled = 0
-    while piece := stream.read(min(PIECE_BYTES, values.size - filled)):
-        values[filled : filled + len(piece)] = np.frombuffer(piece, np.uint8)
-        filled += len(piece)
+    while chunk := stream.read(min(CHUNK_BYTES, values.size - filled)):
+        values[filled : filled + len(chunk)] = np.frombuffer(chunk, np.uint8)
+        filled += len(chunk)
     filled += len(stream.read(1))
     if filled != values.size:
         raise _wrong_size(shape, header + filled)
@@ -88,7 +87,7 @@ def is_gzip(raw: bytes) -> bool:
 
 
 def gunzip(raw: bytes, num_bytes: int) -> bytes:
-    """Uncompress, but to no more than one byte beyond what is expected."""
+    """Uncompress to at most one byte more than expected."""
     try:
         with gzip.GzipFile(fileobj=io.BytesIO(raw)) as stream:
             return stream.read(num_bytes + 1)
@@ -97,7 +96,7 @@ def gunzip(raw: bytes, num_bytes: int) -> bytes:
 
 
 def parse_idx(content: bytes) -> npt.NDArray[np.uint8]:
-    """An IDX file of unsigned bytes: 0, 0, 8, the number of axes, their sizes, the values."""
+    """Return the array in an IDX file: 0, 0, 8, the number of axes, their sizes, the bytes."""
     header, shape = _parse_header(content)
     if len(content) != header + math.prod(shape):
         raise _wrong_size(shape, len(content))
@@ -107,18 +106,18 @@ def parse_idx(content: bytes) -> npt.NDArray[np.uint8]:
 def _shaped(values: npt.NDArray[np.uint8], shape: list[int]) -> npt.NDArray[np.uint8]:
     try:
         return values.reshape(shape)
-    except ValueError:  # no values, but sizes beyond numpy's
-        raise CorruptDatasetError(f"its header says {shape}") from None
+    except ValueError:  # no values, but sizes that numpy cannot multiply
+        raise CorruptDatasetError(f"its header states {shape}") from None
 
 
 def _parse_header(content: bytes) -> tuple[int, list[int]]:
-    """The header's length, and the sizes of the axes."""
+    """Return the header's length and the sizes of the axes."""
     if len(content) < 4 or content[:3] != b"\x00\x00\x08":
         raise CorruptDatasetError(
-            f"it begins with {content[:4].hex(' ')}, and 00 00 08 (IDX of bytes) is expected"
+            f"it begins with {content[:4].hex(' ')} instead of 00 00 08 (IDX of bytes)"
         )
-    if not 1 <= content[3] <= MOST_AXES:
-        raise CorruptDatasetError(f"it has {content[3]} axes, and 1 to {MOST_AXES} are expected")
+    if not 1 <= content[3] <= MAX_AXES:
+        raise CorruptDatasetError(f"it has {content[3]} axes instead of 1 to {MAX_AXES}")
     header = 4 + 4 * content[3]
     if len(content) < header:
         raise CorruptDatasetError("it is damaged or cut short (in its header)")
@@ -126,4 +125,4 @@ def _parse_header(content: bytes) -> tuple[int, list[int]]:
 
 
 def _wrong_size(shape: list[int], num_bytes: int) -> CorruptDatasetError:
-    return CorruptDatasetError(f"its header says {shape}, but {num_bytes:,} bytes are there")
+    return CorruptDatasetError(f"its header states {shape}, but it has {num_bytes:,} bytes")

@@ -18,28 +18,28 @@ AnyArray = npt.NDArray[Any]
 
 
 def can_share() -> bool:
-    """Whether what is pickled now goes to a process that is being started, and can map a file.
+    """Return whether the present pickle goes to a new process, which can map a file.
 
-    Where processes are forked nothing is pickled, since they see the memory of their parent.
+    Forked processes see the memory of their parent, so nothing is pickled for them.
     """
     return sys.platform != "win32" and get_spawning_popen() is not None
 
 
 class SharedArray:
-    """An array in a file without a name, which travels as the open file and arrives as an array.
+    """An array in an unnamed temporary file, pickled as the open file, unpickled as an array.
 
-    All processes that it reaches map the same pages, read-only. The file is gone with the last of
-    them, however they end, so nothing is left behind.
+    All processes that receive it map the same pages, read-only. The file vanishes with the last
+    of them, however they end.
 
     Raises:
-        OSError: if the folder for temporary files has no room.
+        OSError: The folder for temporary files has no room.
     """
 
     def __init__(self, array: AnyArray) -> None:
         self._shape, self._dtype = array.shape, array.dtype
         self._descriptors: weakref.WeakKeyDictionary[Any, Any] = weakref.WeakKeyDictionary()
         try:
-            self._file = tempfile.TemporaryFile()  # noqa: SIM115  open as long as it is shared
+            self._file = tempfile.TemporaryFile()  # noqa: SIM115  stays open while it is shared
             weakref.finalize(self, self._file.close)
             np.ascontiguousarray(array).tofile(self._file)
         except OSError as error:
@@ -57,13 +57,13 @@ class SharedArray:
 
 
 def _map_array(descriptor: Any, shape: tuple[int, ...], dtype: np.dtype[Any]) -> AnyArray:
-    # It stays open: the same descriptor arrives again with every environment that is sent here.
+    # The map stays open: the descriptor arrives again with every environment sent here.
     pages = mmap.mmap(descriptor.detach(), 0, access=mmap.ACCESS_READ)
     return np.frombuffer(pages, dtype).reshape(shape)
 
 
 class MappedArray:
-    """A memory-mapped array, which travels as its file's path and arrives as an array."""
+    """A memory-mapped array, pickled as the path of its file, unpickled as an array."""
 
     def __init__(self, path: str, offset: int, shape: tuple[int, ...]) -> None:
         self._place = (path, offset, shape)
@@ -73,13 +73,13 @@ class MappedArray:
 
 
 def find_mapped(array: npt.NDArray[np.uint8]) -> MappedArray | None:
-    """The file that contiguous bytes are mapped from with `np.load` or `np.memmap`, if they are."""
+    """Return the file that contiguous bytes are mapped from by numpy, or None."""
     base: Any = array
     while isinstance(base, np.ndarray) and not isinstance(base.base, mmap.mmap):
         base = base.base
     if not isinstance(base, np.memmap) or base.filename is None or not array.flags.c_contiguous:
         return None
-    # The first of the views is all of what was mapped.
+    # The innermost view is all that was mapped.
     offset = base.offset + array.ctypes.data - base.ctypes.data
     return MappedArray(os.fspath(base.filename), offset, array.shape)
 

@@ -1,4 +1,4 @@
-"""What images are read from: an array, or one that is lazy and of which only windows are read."""
+"""Where images are read from: an array, or a lazy one of which only windows are read."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ import numpy.typing as npt
 class ImageSource(Protocol):
     """Images (N, H, W[, C]), uint8, such as a `zarr.Array`.
 
-    All that is asked of it is `source[i, y0:y1, x0:x1]` with Python integers, and `source[i]`
-    where a whole image is wanted, in a picture.
+    It is read as `source[i, y0:y1, x0:x1]` with Python integers, and as `source[i]` where a figure
+    shows all of image i.
     """
 
     @property
@@ -25,7 +25,7 @@ class ImageSource(Protocol):
 
 
 def is_lazy(images: Any) -> bool:
-    """Whether images are no array, but have a shape and numpy's dtype and can be indexed."""
+    """Return whether images are not an array, but have a shape, numpy's dtype and an index."""
     return (
         not isinstance(images, np.ndarray)
         and isinstance(getattr(images, "dtype", None), np.dtype)
@@ -37,7 +37,7 @@ def is_lazy(images: Any) -> bool:
 def read_rows(
     source: npt.NDArray[np.uint8] | ImageSource, rows: npt.NDArray[np.integer]
 ) -> npt.NDArray[np.uint8]:
-    """Whole images (B, H, W[, C]), copied."""
+    """Return a copy of some images, (B, H, W[, C])."""
     if isinstance(source, np.ndarray):
         images: npt.NDArray[np.uint8] = source[rows]
         return images

@@ -95,8 +95,8 @@ class ClassificationEnv(GlimpseEnv):
 
     ## Arguments
 
-    - `dataset="auto"`: "mnist", "digits" (embedded), "auto" (MNIST if it can be had, else the
-      digits with a warning), the path of a folder or an .npz (see `ram_envs.datasets.pictures`), an
+    - `dataset="auto"`: "mnist", "digits" (embedded), "auto" (MNIST if available, else the digits
+      with a warning), the path of a folder or an .npz (`ram_envs.datasets.own_images`), an
       `ImageDataset` (serves every split whole), or three of them (train, validation, test).
     - `split="train"`, "validation" or "test".
     - `num_glimpses=6`: T.

@@ -52,7 +52,7 @@ class Classification(Task[EpisodeState]):
             raise ValueError(f"num_glimpses={num_glimpses!r}: expected an integer, 1 or more.")
         self.dataset = dataset
         self.num_glimpses = num_glimpses
-        self.choice_names = tuple(str(label) for label in range(dataset.num_classes))
+        self.choice_names = dataset.class_names
         self._fixed_key = (
             None if fixed_by is None else key_from_text(f"{dataset.fingerprint} {fixed_by}")
         )

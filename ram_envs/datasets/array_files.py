@@ -1,0 +1,205 @@
+"""Your own arrays in files: .npz, .npy and IDX, as Fashion-MNIST has it.
+
+A size that a header states is compared with the file before memory is allocated, and nothing is
+unpickled.
+"""
+
+from __future__ import annotations
+
+import math
+import zipfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import IO, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from ram_envs.atomic_files import max_unpacked
+from ram_envs.datasets.idx import find_idx, read_idx
+from ram_envs.datasets.splits import SPLIT_NAMES, SPLITS, LabeledImages, Split
+
+# --- .npz ------------------------------------------------------------------------------------
+
+
+def read_npz(path: Path) -> dict[Split, LabeledImages]:
+    """Return the arrays "images" and "labels" for every split, or "train_images" and so on."""
+    try:
+        with path.open("rb") as file:
+            if not zipfile.is_zipfile(file):
+                raise ValueError(
+                    f"{path} is not an .npz, or cut short. np.savez(path, images=…, labels=…) "
+                    "writes one."
+                )
+            file.seek(0)
+            with np.load(file, allow_pickle=False) as arrays:
+                _check_sizes(arrays.zip, path)
+                return _find_splits(arrays, path)
+    except ValueError as error:
+        if str(path) in str(error):
+            raise
+        raise ValueError(f"{path} is damaged: {error}. Copy or write it again.") from None
+    except Exception as error:  # zipfile raises many kinds for a damaged file, or an encrypted one
+        raise ValueError(f"{path} is damaged: {error}. Copy or write it again.") from None
+
+
+def _check_sizes(archive: zipfile.ZipFile, path: Path) -> None:
+    """Refuse arrays that are larger than the file can hold: numpy would allocate them first."""
+    for member in archive.infolist():
+        if member.file_size > max_unpacked(path.stat().st_size):
+            raise ValueError(
+                f"{path}: {member.filename!r} would have {member.file_size:,} bytes, too many for "
+                "a file of this length. If that is right, write it with np.savez, uncompressed."
+            )
+        with archive.open(member) as file:
+            header = _read_npy_header(file)
+            if header is None:
+                continue  # numpy returns its bytes, which ImageDataset refuses
+            shape, dtype = header
+            size = member.file_size - file.tell()
+        if not dtype.hasobject and math.prod(shape) * dtype.itemsize != size:
+            raise ValueError(
+                f"{member.filename!r} has {size:,} bytes, but its header states {dtype} of shape "
+                f"{shape}"
+            )
+
+
+def _read_npy_header(file: IO[bytes]) -> tuple[tuple[int, ...], np.dtype[Any]] | None:
+    """Return shape and dtype of the array that follows, or None if the file is not an .npy.
+
+    Raises:
+        ValueError: The header is damaged.
+    """
+    try:
+        version = np.lib.format.read_magic(file)
+    except ValueError:
+        return None
+    read_header = (
+        np.lib.format.read_array_header_1_0
+        if version == (1, 0)
+        else np.lib.format.read_array_header_2_0
+    )
+    try:
+        shape, _, dtype = read_header(file)
+    except Exception:  # numpy parses it as Python, which raises many kinds
+        raise ValueError("the header of an array cannot be read") from None
+    return shape, dtype
+
+
+def _find_splits(arrays: Mapping[str, Any], path: Path) -> dict[Split, LabeledImages]:
+    if {"images", "labels"} <= set(arrays):
+        return dict.fromkeys(SPLITS, _read_arrays(arrays, "images", "labels", path))
+    found = {
+        split: _read_arrays(arrays, f"{name}_images", f"{name}_labels", path)
+        for split, names in SPLIT_NAMES.items()
+        for name in names
+        if {f"{name}_images", f"{name}_labels"} <= set(arrays)
+    }
+    if not found:
+        raise ValueError(
+            f"{path} holds {', '.join(map(repr, list(arrays)[:9])) or 'nothing'}. Name the arrays "
+            "images and labels, or train_images, train_labels, val_images and so on."
+        )
+    return found
+
+
+def _read_arrays(
+    arrays: Mapping[str, Any], images_name: str, labels_name: str, path: Path
+) -> LabeledImages:
+    try:
+        return LabeledImages(arrays[images_name], as_column(arrays[labels_name]))
+    except ValueError as error:  # an array of Python objects, which could run code
+        raise ValueError(f"{path}: {error}. Give arrays of numbers.") from None
+
+
+def as_column(labels: Any) -> Any:
+    """Return labels (N, 1), as some collections have them, as (N,); others as they are."""
+    return labels[:, 0] if np.ndim(labels) == 2 and labels.shape[1] == 1 else labels
+
+
+# --- .npy ------------------------------------------------------------------------------------
+
+
+def find_npy_folders(path: Path) -> dict[Split, Path]:
+    """Return the folders that hold each split's images.npy."""
+    if (path / "images.npy").exists():
+        return dict.fromkeys(SPLITS, path)
+    return {
+        split: path / name
+        for split, names in SPLIT_NAMES.items()
+        for name in names
+        if (path / name / "images.npy").exists()
+    }
+
+
+def map_npy_folders(folders: Mapping[Split, Path]) -> dict[Split, LabeledImages]:
+    """Map the images in the folders' images.npy, and read labels.npy."""
+    mapped = {folder: _map_folder(folder) for folder in folders.values()}
+    shapes = {arrays.images.shape[1:] for arrays in mapped.values()}
+    if len(shapes) > 1:  # they may be larger than memory, so they cannot be padded
+        raise ValueError(
+            f"{' and '.join(map(str, mapped))} hold images of shapes {sorted(shapes)}. Pad them to "
+            "one shape."
+        )
+    return {split: mapped[folder] for split, folder in folders.items()}
+
+
+def _map_folder(folder: Path) -> LabeledImages:
+    if not (folder / "labels.npy").exists():
+        raise FileNotFoundError(
+            f"{folder} has images.npy but no labels.npy. Write the images' classes there, (N,) "
+            "integers, with np.save."
+        )
+    images, labels = (_map_npy(folder / name) for name in ("images.npy", "labels.npy"))
+    return LabeledImages(images, as_column(np.asarray(labels)))
+
+
+def _map_npy(path: Path) -> npt.NDArray[Any]:
+    try:
+        _check_length(path)
+        mapped: npt.NDArray[Any] = np.load(path, mmap_mode="r", allow_pickle=False)
+    except Exception as error:  # numpy parses the header as Python, which raises many kinds
+        raise ValueError(f"{path} cannot be read: {error}. Copy or write it again.") from None
+    return mapped
+
+
+def _check_length(path: Path) -> None:
+    """Refuse an .npy that is shorter than its header states."""
+    with path.open("rb") as file:
+        header = _read_npy_header(file)
+        if header is None:
+            raise ValueError("it is not an .npy")
+        shape, dtype = header
+        expected = file.tell() + math.prod(shape) * dtype.itemsize
+    found = path.stat().st_size
+    if found < expected:
+        raise ValueError(
+            f"it has {found:,} bytes, but its header states {dtype} of shape {shape}, which needs "
+            f"{expected:,}"
+        )
+
+
+# --- IDX -------------------------------------------------------------------------------------
+
+
+def read_idx_folder(folder: Path, names: Sequence[str]) -> dict[Split, LabeledImages]:
+    """Read IDX files of training images and labels, then of test images and labels."""
+    paths = [find_idx(name, folder) for name in names]
+    missing = [name for name, path in zip(names, paths, strict=True) if path is None]
+    if missing:
+        raise FileNotFoundError(
+            f"{folder} has files named as MNIST's, but lacks {', '.join(missing)}. Put all four "
+            "there, with or without .gz."
+        )
+    images, labels, test_images, test_labels = [read_idx(path) for path in paths if path]
+    if len(images) != len(labels):
+        raise ValueError(
+            f"{paths[0]} has {len(images)} images, but {paths[1]} {len(labels)} labels. Give one "
+            "label per image."
+        )
+    n = len(images) - max(1, len(images) // 6)  # 50,000 of 60,000, as for MNIST
+    return {
+        "train": LabeledImages(images[:n], labels[:n]),
+        "validation": LabeledImages(images[n:], labels[n:]),
+        "test": LabeledImages(test_images, test_labels),
+    }

@@ -1,0 +1,207 @@
+"""Where MNIST comes from: a folder, the user's cache, or a download; always verified.
+
+A file is used only if the sha256 of its uncompressed contents is the known one.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import urljoin
+
+import numpy as np
+import numpy.typing as npt
+
+from ram_envs.datasets.idx import CorruptDatasetError, find_idx, gunzip, is_gzip, parse_idx
+from ram_envs.datasets.image_dataset import ImageDataset
+from ram_envs.datasets.splits import Split
+
+DATA_DIR_VARIABLE = "RAM_ENVS_DATA_DIR"
+MIRRORS = (
+    "https://ossci-datasets.s3.amazonaws.com/mnist/",
+    "https://storage.googleapis.com/cvdf-datasets/mnist/",
+)
+CONNECT_SECONDS, READ_SECONDS = 3.0, 30.0
+NUM_VALIDATION = 10_000  # the last of the 60,000 training images
+
+
+class DatasetUnavailableError(OSError):
+    """A data set is not on this machine and could not be downloaded."""
+
+
+@dataclass(frozen=True)
+class IdxFile:
+    """A file of MNIST; size and hash are those of the uncompressed contents."""
+
+    name: str
+    num_bytes: int
+    sha256: str
+
+    @property
+    def max_bytes(self) -> int:
+        return self.num_bytes + 1024  # gzip adds a little where it cannot compress
+
+
+MNIST_FILES = (
+    IdxFile(
+        "train-images-idx3-ubyte",
+        47_040_016,
+        "ba891046e6505d7aadcbbe25680a0738ad16aec93bde7f9b65e87a2fc25776db",
+    ),
+    IdxFile(
+        "train-labels-idx1-ubyte",
+        60_008,
+        "65a50cbbf4e906d70832878ad85ccda5333a97f0f4c3dd2ef09a8a9eef7101c5",
+    ),
+    IdxFile(
+        "t10k-images-idx3-ubyte",
+        7_840_016,
+        "0fa7898d509279e482958e8ce81c8e77db3f2f8254e26661ceb7762c4d494ce7",
+    ),
+    IdxFile(
+        "t10k-labels-idx1-ubyte",
+        10_008,
+        "ff7bcfd416de33731a308c3f266cc351222c34898ecbeaf847f06e48f7ec33f2",
+    ),
+)
+
+
+def load_mnist(data_dir: str | None) -> dict[Split, ImageDataset]:
+    """Return MNIST from `data_dir`/mnist, or without one from the user's cache or a download.
+
+    Raises:
+        FileNotFoundError: `data_dir` lacks a file.
+        DatasetUnavailableError: A file is missing and could not be downloaded.
+        CorruptDatasetError: A file is damaged, or another one.
+    """
+    if data_dir is not None:
+        folder = Path(data_dir).expanduser() / "mnist"
+        missing = [file.name for file in MNIST_FILES if find_idx(file.name, folder) is None]
+        if missing:
+            raise FileNotFoundError(
+                f"{folder} lacks {', '.join(missing)} (with or without .gz). Put the original "
+                f"files of MNIST there, or unset {DATA_DIR_VARIABLE} to download them."
+            )
+        remedy = f"Replace it with the original file, or unset {DATA_DIR_VARIABLE}."
+    else:
+        import pooch  # slow to import, and needed only without a data folder
+
+        folder = Path(pooch.os_cache("ram-gym")) / "mnist"
+        remedy = "Delete it; it is then downloaded again."
+    train_images, train_labels, test_images, test_labels = (
+        _read_file(find_idx(file.name, folder) or _download(file, folder), file, remedy)
+        for file in MNIST_FILES
+    )
+    train_labels = train_labels.astype(np.int64)  # once, for the two splits that share them
+    n = len(train_images) - NUM_VALIDATION
+    return {
+        "train": ImageDataset(train_images[:n], train_labels[:n], "mnist"),
+        "validation": ImageDataset(train_images[n:], train_labels[n:], "mnist"),
+        "test": ImageDataset(test_images, test_labels, "mnist"),
+    }
+
+
+def _read_file(path: Path, file: IdxFile, remedy: str) -> npt.NDArray[np.uint8]:
+    with path.open("rb") as stream:
+        raw = stream.read(file.max_bytes + 1)
+    try:
+        return _decode(raw, file)
+    except CorruptDatasetError as problem:
+        message = f"{path} is not MNIST's {file.name}: {problem}. {remedy}"
+        raise CorruptDatasetError(message) from None
+
+
+def _decode(raw: bytes, file: IdxFile) -> npt.NDArray[np.uint8]:
+    """Return the array in an IDX file, compressed or not, once its contents are verified."""
+    if len(raw) > file.max_bytes:
+        raise CorruptDatasetError(f"it is longer than {file.max_bytes:,} bytes")
+    content = gunzip(raw, file.num_bytes) if is_gzip(raw) else raw
+    if len(content) != file.num_bytes:
+        count = f"more than {file.num_bytes:,}" if len(content) > file.num_bytes else len(content)
+        raise CorruptDatasetError(f"it holds {count} bytes instead of {file.num_bytes:,}")
+    sha256 = hashlib.sha256(content).hexdigest()
+    if sha256 != file.sha256:
+        raise CorruptDatasetError(f"the sha256 of its contents is {sha256}, not {file.sha256}")
+    return parse_idx(content)
+
+
+# --- the download ----------------------------------------------------------------------------
+
+
+def _download(file: IdxFile, folder: Path) -> Path:
+    """Fetch a file into a folder; nothing appears there before it is verified."""
+    import pooch
+
+    failures = []
+    for mirror in MIRRORS:
+        name = f"{file.name}.gz"
+        fetcher = pooch.create(folder, mirror, registry={name: None}, retry_if_failed=1)
+        try:
+            return Path(fetcher.fetch(name, downloader=_Downloader(file)))
+        except (OSError, ValueError) as error:  # the errors of requests are OSErrors
+            failures.append(f"\n  {mirror}{name}: {_describe_root(error)}")
+    raise DatasetUnavailableError(
+        f"MNIST could not be downloaded to {folder}:{''.join(failures)}\n"
+        f"Set {DATA_DIR_VARIABLE} to a folder that holds the four files of MNIST in mnist/, or "
+        "use dataset='digits', which needs no download."
+    )
+
+
+class _Downloader:
+    """Downloads a file for pooch and verifies it, so that pooch keeps only a right one."""
+
+    def __init__(self, file: IdxFile) -> None:
+        self._file = file
+
+    def __call__(self, url: str, output_file: str, fetcher: Any) -> None:
+        import pooch
+        from requests.exceptions import ConnectionError, HTTPError
+
+        download = pooch.HTTPDownloader(
+            progressbar=sys.stderr is not None and sys.stderr.isatty(),
+            chunk_size=2**16,
+            timeout=(CONNECT_SECONDS, READ_SECONDS),
+            hooks={"response": _refuse_insecure},
+        )
+        body = _BoundedBytes(self._file.max_bytes)
+        try:
+            download(url, body, fetcher)
+        except (ConnectionError, HTTPError) as error:
+            if error.response is None or error.response.status_code < 500:
+                raise OSError("not worth another attempt") from error  # for pooch
+            raise
+        _decode(body.getvalue(), self._file)
+        Path(output_file).write_bytes(body.getvalue())
+
+
+class _BoundedBytes(io.BytesIO):
+    """Bytes in memory that refuse to grow beyond what the file can be."""
+
+    def __init__(self, max_bytes: int) -> None:
+        super().__init__()
+        self._max_bytes = max_bytes
+
+    def write(self, data: Any) -> int:
+        if self.tell() + len(data) > self._max_bytes:
+            raise CorruptDatasetError(f"more than {self._max_bytes:,} bytes were sent")
+        return super().write(data)
+
+
+def _refuse_insecure(response: Any, **keywords: Any) -> None:
+    """Refuse a redirection that leaves HTTPS."""
+    if response.is_redirect:
+        target = urljoin(response.url, response.headers["location"])
+        if not target.startswith("https://"):
+            response.close()
+            raise OSError(f"it redirects to {target}, which is not https://")
+
+
+def _describe_root(error: BaseException) -> str:
+    """Return what really happened, such as a refused connection, below the errors around it."""
+    while below := error.__cause__ or (None if error.__suppress_context__ else error.__context__):
+        error = below
+    return f"{type(error).__name__}: {error}"
