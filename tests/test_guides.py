@@ -162,7 +162,7 @@ def test_the_complaint_about_labels_that_the_guide_shows() -> None:
     images = ImageDataset(np.zeros((2, 4, 4), np.uint8), np.array([0, 1]))
     with pytest.raises(ValueError, match="label 0") as caught:
         ImageDataset(images.images, images.labels - 1)
-    assert f"> {caught.value}\n" in OWN_IMAGES.replace("occur\n> ", "occur ")
+    assert f"> {caught.value}\n" in OWN_IMAGES.replace("with\n> ", "with ")
 
 
 def run_shell(block: str, folder: Path, *changes: tuple[str, str]) -> str:

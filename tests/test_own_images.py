@@ -311,7 +311,7 @@ def test_npy_files_of_splits(tmp_path: Path) -> None:
         read_images(tmp_path)
     (tmp_path / "test" / "images.npy").unlink()
     save_npy(tmp_path / "val")
-    with pytest.raises(FileNotFoundError, match="train, validation .*test"):
+    with pytest.raises(FileNotFoundError, match=r"train, validation .*test"):
         read_images(tmp_path)
 
 
