@@ -15,7 +15,7 @@ import gymnasium as gym
 import tyro
 from gymnasium.vector import AutoresetMode
 
-from ram_agent.bench import calls_per_second
+from ram_agent.bench_probes import calls_per_second
 from ram_agent.provenance import provenance
 from ram_envs.atomic_files import write_json
 from ram_envs.registration import CLASSIFICATION

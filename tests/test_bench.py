@@ -1,11 +1,11 @@
-"""`ram bench`: what it counts; how fast anything is, no test can say."""
+"""`ram bench` and `benchmarks/peers.py`: names, counts and ratios, since no test can time."""
 
 from __future__ import annotations
 
+import importlib.util
 import json
-import sys
+import re
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import gymnasium as gym
@@ -13,21 +13,14 @@ import pytest
 
 pytest.importorskip("torch", reason="the extra agent is not installed")
 
+import peers
 import torch
 
-from ram_agent.bench import (
-    Bench,
-    Training,
-    measure_all,
-    measure_memory,
-    measure_on_device,
-    peer_probes,
-    step_many,
-    step_single,
-)
+from ram_agent.bench import Bench, bench, measure_all, measure_on_device, print_comparison
+from ram_agent.bench_probes import Training, measure_memory, step_many, step_single
 from ram_agent.cli import main
 
-CPU = torch.device("cpu")  # where there is no other
+CPU = torch.device("cpu")
 TINY = ["--dataset", "digits", "--env-ids", "RAMMNIST-v0", "--num-envs", "2"]
 TINY += ["--seconds", "0.001", "--repeats", "1"]
 
@@ -37,7 +30,7 @@ def figures(path: Path) -> dict[str, tuple[float, str]]:
     return {row["name"]: (row["value"], row["unit"]) for row in rows}
 
 
-def test_every_figure_is_there(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_every_measurement_is_there(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = tmp_path / "bench.json"
     main(["bench", *TINY, "--train", "RAMMNIST-v0", "--save", str(path)])
     measured = figures(path)
@@ -86,10 +79,11 @@ def test_operations_of_a_forward_pass() -> None:
     # Two operations a weight: what 64 × 256, where 2 × 256, both 512 × 224, the LSTM's four gates
     # twice 224 × 224, heads 224 × (2 + 10 + 1); six glimpses.
     training = Training("RAMMNIST-v0", "digits")
-    assert training._forward_flops() == (6_430_848, 6)
+    assert training.count_forward_flops() == (6_430_848, 6)
 
 
-def test_every_figure_of_a_device(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_every_measurement_of_a_device(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The CPU stands in for a GPU."""
     monkeypatch.setattr("ram_agent.bench.DEVICE_MATMUL_SIZE", 64)
     env_ids = ("RAMMNIST-v0", "RAMCatch-v0")  # of which the game is played on the CPU
     sizes = {"num_envs": (2,), "batch_size": 4, "seconds": 0.001, "repeats": 1}
@@ -168,56 +162,48 @@ def test_comparison(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
 
 
 @pytest.mark.parametrize("content", ["[]", "{}", "nonsense", '{"figures": [{"name": "x"}]}'])
-def test_a_file_of_something_else_is_named(
-    content: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_comparison_names_a_file_of_something_else(content: str, tmp_path: Path) -> None:
     path = tmp_path / "other.json"
     path.write_text(content)
-    with pytest.raises(SystemExit, match="1"):
-        main(["bench", "--compare", str(path), str(path)])
-    assert f"{path} is no file of `ram bench --save`" in capsys.readouterr().err
+    with pytest.raises(ValueError, match=re.escape(str(path))):
+        print_comparison(path, path)
 
 
 @pytest.mark.parametrize(
-    ("arguments", "message"),
+    ("settings", "named"),
     [
-        ("--seconds 0", "seconds=0.0: expected a positive number"),
-        ("--repeats 0", "repeats=0: expected a positive number"),
-        ("--num-envs 4 0", "num_envs contains 0: expected numbers of 1 or more"),
-        ("--batch-size 7", "batch_size=7: expected an even number, 2 or more"),
-        ("--device meta", "device='meta': expected cpu or cuda."),
-        ("--train Pong-v5", "'Pong-v5': expected some of RAMMNIST-v0, "),
+        ({"seconds": 0}, "seconds is 0"),
+        ({"seconds": float("nan")}, "seconds is nan"),
+        ({"repeats": 0}, "repeats is 0"),
+        ({"num_envs": (4, 0)}, "num_envs contains 0"),
+        ({"batch_size": 7}, "batch_size is 7"),
+        ({"batch_size": -2}, "batch_size is -2"),
+        ({"train": ("Pong-v5",)}, "Pong-v5"),
     ],
 )
-def test_bad_settings(arguments: str, message: str, capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(SystemExit):
-        main(["bench", *arguments.split()])
-    assert message in " ".join(capsys.readouterr().err.replace("│", " ").split())
+def test_bad_settings_are_named(settings: dict[str, Any], named: str) -> None:
+    with pytest.raises(ValueError, match=named):
+        Bench(**settings)
 
 
-def test_peers_that_are_missing_are_named(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+def test_a_device_that_it_cannot_measure_is_named() -> None:
+    with pytest.raises(ValueError, match="meta"):
+        bench(Bench(device="meta"))
+
+
+def test_peers_are_measured_in_processes_of_their_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    for name in ("ap_gym", "oculr", "envpool"):
-        monkeypatch.setitem(sys.modules, name, None)
-    for name in ("bsuite", "bsuite.environments", "bsuite.environments.catch"):
-        monkeypatch.setitem(sys.modules, name, ModuleType(name))
-    sys.modules["bsuite.environments.catch"].Catch = FakeCatch  # type: ignore[attr-defined]
-    (probe,) = peer_probes()
-    assert probe.name == "bsuite Catch, the whole 10 × 5 screen, single"
-    assert probe.measure(0.001) > 0
-    ways = {"ap_gym": "pip install ap_gym", "oculr": "clone ", "envpool": "pip install envpool"}
-    for line, (name, way) in zip(capsys.readouterr().out.splitlines(), ways.items(), strict=True):
-        assert line.startswith(f"{name} is not measured (")
-        assert f"): {way}" in line
-
-
-class FakeCatch:
-    def reset(self) -> None:
-        pass
-
-    def step(self, action: int) -> FakeCatch:
-        return self
-
-    def last(self) -> bool:
-        return True
+    names = [name for name in peers.ENVIRONMENTS if name.startswith(("RAMCatch", "ap_gym"))]
+    environments = {name: peers.ENVIRONMENTS[name] for name in names}
+    monkeypatch.setattr(peers, "ENVIRONMENTS", environments)
+    path = tmp_path / "peers.json"
+    settings = {"dataset": "digits", "seconds": 0.001, "repeats": 1, "save": path}
+    peers.main(peers.Settings(**settings))
+    is_missing = importlib.util.find_spec("ap_gym") is None
+    expected = [name for name in names if not (is_missing and name.startswith("ap_gym"))]
+    assert list(figures(path)) == expected
+    assert all(value > 0 for value, _ in figures(path).values())
+    assert ("Not measured: ap_gym" in capsys.readouterr().out) == is_missing
+    main(["bench", "--compare", str(path), str(path)])
+    assert capsys.readouterr().out.count(" 1.00× env-steps/s") == len(expected)
