@@ -33,7 +33,7 @@ coverage: $(VENV)/.installed-dev ## list what the tests leave out: lines, branch
 	@$(PY) -m coverage run -m pytest $(PYTEST_FLAGS)
 	@$(PY) -m coverage combine -q
 	@$(PY) -m coverage report
-	@$(PY) tools/unraised.py
+	@$(PY) tools/nightly/unraised.py
 
 test-examples: $(VENV)/.installed-examples ## train agents of other libraries, as examples/ does
 	@$(PY) -m pytest tests/test_examples.py tests/test_more_examples.py $(PYTEST_FLAGS)

@@ -1,4 +1,4 @@
-"""Long use leaves nothing behind, and a worker that is killed is an error and no endless wait."""
+"""Long use leaks nothing, and a killed worker is an error instead of an endless wait."""
 
 from __future__ import annotations
 
@@ -10,8 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-
-sys.path.append(str(Path(__file__).parent.parent / "tools"))
 import soak
 
 ROOT = Path(__file__).parent.parent
@@ -22,7 +20,7 @@ pytestmark = pytest.mark.skipif(
 
 
 def run(*command: str) -> subprocess.CompletedProcess[str]:
-    """In a process of its own, which is given up where it hangs."""
+    """Run a process, with a timeout in case it hangs."""
     return subprocess.run(
         [sys.executable, *command],
         capture_output=True,
@@ -35,7 +33,15 @@ def run(*command: str) -> subprocess.CompletedProcess[str]:
 
 def test_a_short_soak(tmp_path: Path) -> None:
     path = tmp_path / "soak.json"
-    done = run(str(ROOT / "tools" / "soak.py"), "--steps", "1", "--laps", "4", "--save", str(path))
+    done = run(
+        str(ROOT / "tools" / "nightly" / "soak.py"),
+        "--steps",
+        "1",
+        "--laps",
+        "4",
+        "--save",
+        str(path),
+    )
     assert (done.returncode, done.stderr) == (0, ""), done.stdout + done.stderr
     result = json.loads(path.read_text())
     assert result["steps"] == 4 * (4 * 3 * 64 + 4 * 2 * 3 + 2)
@@ -44,19 +50,19 @@ def test_a_short_soak(tmp_path: Path) -> None:
     assert max(result["growth_percent"].values()) < 1
     assert result["laps"][-1]["processes"] == 0
     assert result["commit"] is not None
-    assert "files: +0.00 % after warm-up" in done.stdout
+    assert "files: +0.00%" in done.stdout
 
 
 @pytest.mark.parametrize(
     ("name", "leak"),
     [
-        # So large that it never fits into memory which an earlier test has given back.
+        # Too large for memory that an earlier test has freed.
         ("memory", lambda kept: kept.append(bytearray(os.urandom(2**20) * 48))),
         ("files", lambda kept: kept.append(open(os.devnull))),  # noqa: SIM115
         ("processes", lambda kept: kept.append(subprocess.Popen(["true"]))),
     ],
 )
-def test_what_leaks_is_found(
+def test_leaks_are_found(
     name: str, leak: Any, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     kept: list[Any] = []
@@ -78,10 +84,10 @@ def test_what_leaks_is_found(
     assert [line.split(":")[0] for line in found] == [name]
 
 
-def test_growth_is_that_after_warm_up() -> None:
+def test_growth_is_measured_after_warm_up() -> None:
     held = [50, 90, 100, 100, 100, 100, 102, 104]
-    assert soak.grown([{"files": number} for number in held], "files") == 3.0  # 100 to 103
-    assert soak.grown([{"files": 0}] * 4 + [{"files": 1}] * 4, "files") == 100.0
+    assert soak.measure_growth([{"files": number} for number in held], "files") == 3.0  # 100 to 103
+    assert soak.measure_growth([{"files": 0}] * 4 + [{"files": 1}] * 4, "files") == 100.0
 
 
 LOSE_WORKER = """
@@ -94,7 +100,7 @@ workers = AsyncVectorEnv([make, make])
 workers.reset(seed=0)
 actions = workers.action_space.sample()
 victim = workers.processes[1]
-os.kill(victim.pid, signal.SIGSTOP)  # so that it is surely killed before it has answered
+os.kill(victim.pid, signal.SIGSTOP)  # so that it cannot answer before it is killed
 if sys.argv[1] == "in a step":
     workers.step_async(actions)
 os.kill(victim.pid, signal.SIGKILL)
@@ -114,6 +120,6 @@ os._exit(0)  # Gymnasium's own tidying up is not the question
 
 
 @pytest.mark.parametrize("when", ["between steps", "in a step"])
-def test_a_killed_worker_is_an_error_and_no_hang(when: str) -> None:
+def test_a_killed_worker_is_an_error(when: str) -> None:
     done = run("-c", LOSE_WORKER, when)
     assert (done.returncode, done.stdout) == (0, "an error\n"), done.stderr

@@ -1,8 +1,8 @@
-"""Changes to a file that its format survives, so that a fuzzer gets past a reader's first check.
+"""Changes that keep a file's format intact, so that a fuzzer gets past a reader's first check.
 
-Bytes that are changed at random seldom pass a checksum, or a length that is said twice. So `mutate`
-takes a file apart as far as its format is known, changes a part, and puts it together again, with
-new lengths and checksums. What is no known format is changed by `change`, the fuzzer's own.
+Randomly changed bytes rarely pass a checksum or a redundant length. So `mutate` parses a file as
+far as its format is known, changes one part, and writes it again with new lengths and checksums.
+Unknown formats are left to `change`, the fuzzer's own mutation.
 """
 
 from __future__ import annotations
@@ -19,27 +19,19 @@ import zlib
 from collections.abc import Callable
 from typing import Any
 
-from fuzz_targets import Refused, pack, parts_of
+from fuzz_targets import Refused, pack, unpack_input
 
 Change = Callable[[bytes], bytes]
 
-SHARE_OF_RAW = 0.15  # how often a file is changed as if its format were not known
-MOST_UNPACKED = 2**22  # of what is taken apart
-MOST_REPEATED = 2**24  # of zeros that are packed, which is what a file is that fills the memory
+RAW_SHARE = 0.15  # of changes that ignore the format
+MAX_UNPACKED = 2**22  # bytes of a member that is parsed
+MAX_ZEROS = 2**24  # bytes of zeros that are compressed, to exhaust memory
 
 VALUES: tuple[Any, ...] = (
     *(None, True, False, 0, 1, 2, -1, 7, 2**16, 2**31, 2**63, 10**30, 10**400),
     *(0.5, -1.5, 1e308, float("inf"), float("nan")),
     *("", "0", "RAMCatch-v0", "mnist", "digits", "/", "os:x", "\x1b[31m", "\ud800", "x" * 5000),
     *([], {}, [[]], [0], [1, 2, 3], {"0": 0}),
-)
-PICKLED = (
-    *(b"cbuiltins\nbytearray\n", b"ccollections\nCounter\n", b"ccollections\nOrderedDict\n"),
-    *(b"ctorch._utils\n_rebuild_tensor_v2\n", b"ctorch\nTensor\n", b"ctorch\nSize\n"),
-    *(b"ctorch\nFloatStorage\n", b"c_codecs\nencode\n", b"cos\nsystem\n"),
-    *(b"J\xff\xff\xff\x7f", b"J\x00\x00\x00\x80", b"\x8a\x08" + b"\x7f" * 8, b"K\x00", b"G" * 9),
-    *(b"\x85", b"\x86", b"\x87", b"R", b"\x81", b"b", b"Q", b"t", b"(", b"}", b"]", b"s", b"u"),
-    *(b"N", b"\x88", b"2", b"0", b".", b"q\x00", b"h\x00", b"r\xff\xff\xff\x7f", b"\x8e"),
 )
 HEADER_WORDS = (
     *("(", ")", "[", "]", "{", "}", "'", '"', ",", ":", "\\", "#", "\n", "L", "-", "1j", "None"),
@@ -54,21 +46,21 @@ METHODS = (
 
 
 def mutate(content: bytes, rng: random.Random, change: Change) -> bytes:
-    """A file that differs from `content` in one place or a few."""
+    """Return `content` with one to three changes."""
     for _ in range(rng.choice((1, 1, 1, 2, 3))):
         content = _mutate_once(content, rng, change)
     return content
 
 
 def _mutate_once(content: bytes, rng: random.Random, change: Change) -> bytes:
-    if rng.random() < SHARE_OF_RAW:
+    if rng.random() < RAW_SHARE:
         return change(content)
     otherwise = _mutate_header if _is_safetensors(content) else _mutate_json
     known = (FORMATS[beginning] for beginning in FORMATS if content.startswith(beginning))
     mutate_format = next(known, otherwise)
     try:
         return mutate_format(content, rng, change)
-    except Exception:  # a format that is damaged already
+    except Exception:  # the format is damaged already
         return change(content)
 
 
@@ -77,22 +69,21 @@ def _mutate_once(content: bytes, rng: random.Random, change: Change) -> bytes:
 
 def _mutate_zip(content: bytes, rng: random.Random, change: Change) -> bytes:
     try:
-        parts = parts_of(content)
-        is_several_files = not any(name.startswith("archive/") for name in parts)
-    except Refused:
-        is_several_files = False
+        unpack_input(content)
+        is_input = True
+    except Refused:  # another zip, such as an .npz
+        is_input = False
     members: list[tuple[str, int, bytes]] = []
     with zipfile.ZipFile(io.BytesIO(content)) as archive:
         for member in archive.infolist():
-            if member.file_size < MOST_UNPACKED:
+            if member.file_size < MAX_UNPACKED:
                 part = archive.read(member)
                 members.append((member.filename, member.compress_type, part))
     place = rng.randrange(len(members))
     name, method, part = members[place]
     choice = rng.random()
     if choice < 0.85:
-        mutate_part = _mutate_pickle if name.endswith(".pkl") else _mutate_once
-        members[place] = (name, method, mutate_part(part, rng, change))
+        members[place] = (name, method, _mutate_once(part, rng, change))
     elif choice < 0.89:
         del members[place]
     elif choice < 0.93:
@@ -100,16 +91,16 @@ def _mutate_zip(content: bytes, rng: random.Random, change: Change) -> bytes:
         members[place] = (rng.choice((other, name[:-1], name + "x", name * 2)), method, part)
     elif choice < 0.96:
         members.append((rng.choice(("a/b.png", "c.npy", name + ".png", name)), method, part))
-    elif choice < 0.999 or is_several_files:
+    elif choice < 0.999 or is_input:
         members[place] = (name, rng.choice(METHODS), part)
     else:
-        zeros = bytes(rng.randrange(MOST_REPEATED))
+        zeros = bytes(rng.randrange(MAX_ZEROS))
         members[place] = (name, zipfile.ZIP_DEFLATED, part + zeros)
-    if is_several_files:
+    if is_input:
         return pack({name: part for name, _, part in members})
     packed = io.BytesIO()
     with warnings.catch_warnings(), zipfile.ZipFile(packed, "w") as archive:
-        warnings.simplefilter("ignore")  # of names that are there twice
+        warnings.simplefilter("ignore")  # of duplicate names
         for name, method, part in members:
             archive.writestr(zipfile.ZipInfo(name), part, method)
     return packed.getvalue()
@@ -117,9 +108,9 @@ def _mutate_zip(content: bytes, rng: random.Random, change: Change) -> bytes:
 
 def _mutate_gzip(content: bytes, rng: random.Random, change: Change) -> bytes:
     with gzip.GzipFile(fileobj=io.BytesIO(content)) as stream:
-        inner = stream.read(MOST_UNPACKED)
+        inner = stream.read(MAX_UNPACKED)
     if rng.random() < 0.001:
-        return gzip.compress(inner + bytes(rng.randrange(MOST_REPEATED)), mtime=0)
+        return gzip.compress(inner + bytes(rng.randrange(MAX_ZEROS)), mtime=0)
     return gzip.compress(_mutate_once(inner, rng, change), mtime=0)
 
 
@@ -127,7 +118,7 @@ def _mutate_gzip(content: bytes, rng: random.Random, change: Change) -> bytes:
 
 
 def _mutate_npy(content: bytes, rng: random.Random, change: Change) -> bytes:
-    """Another header, of the right length, or another body."""
+    """Change the header, keeping its length right, or the body."""
     length_bytes = 2 if content[6] == 1 else 4
     start = 8 + length_bytes
     end = start + int.from_bytes(content[8:start], "little")
@@ -140,7 +131,7 @@ def _mutate_npy(content: bytes, rng: random.Random, change: Change) -> bytes:
         text = header.decode("latin-1")
         spans = [found.span() for found in re.finditer(r"[\w|<>]+|[^\w\s]", text)]
         first, last = rng.choice(spans)
-        if rng.random() < 0.3:  # put in, not in its place
+        if rng.random() < 0.3:  # insert, do not replace
             last = first
         text = text[:first] + rng.choice(HEADER_WORDS) + text[last:]
         header = text.encode("latin-1", "replace").rstrip(b" \n")
@@ -151,7 +142,7 @@ def _mutate_npy(content: bytes, rng: random.Random, change: Change) -> bytes:
 
 
 def _mutate_idx(content: bytes, rng: random.Random, change: Change) -> bytes:
-    """Other sizes, mostly with as many values as they say."""
+    """Change the sizes, mostly with the right number of values."""
     header = 4 + 4 * content[3]
     sizes = [int.from_bytes(content[i : i + 4], "big") for i in range(4, header, 4)]
     body = content[header:]
@@ -179,7 +170,7 @@ def _is_safetensors(content: bytes) -> bool:
 
 
 def _mutate_header(content: bytes, rng: random.Random, change: Change) -> bytes:
-    """Another header, of the right length, or other weights."""
+    """Change the header, keeping its length right, or the weights."""
     end = 8 + int.from_bytes(content[:8], "little")
     header, body = content[8:end], content[end:]
     if rng.random() < 0.2:
@@ -188,20 +179,11 @@ def _mutate_header(content: bytes, rng: random.Random, change: Change) -> bytes:
     return len(header).to_bytes(8, "little") + header + body
 
 
-def _mutate_pickle(content: bytes, rng: random.Random, change: Change) -> bytes:
-    if rng.random() < 0.4:
-        return change(content)
-    place = rng.randrange(len(content))
-    until = place + rng.choice((0, 0, 0, 1, 2, 5))
-    put_in = b"".join(rng.choice(PICKLED) for _ in range(rng.choice((1, 1, 2, 3, 4))))
-    return content[:place] + put_in + content[until:]
-
-
 # --- pictures --------------------------------------------------------------------------------
 
 
 def _mutate_png(content: bytes, rng: random.Random, change: Change) -> bytes:
-    """Chunks with right lengths and checksums."""
+    """Change a chunk, keeping lengths and checksums right."""
     chunks, at = [], 8
     while at + 8 <= len(content):
         length = int.from_bytes(content[at : at + 4], "big")
@@ -236,7 +218,7 @@ def _mutate_png(content: bytes, rng: random.Random, change: Change) -> bytes:
 
 
 def _mutate_json(content: bytes, rng: random.Random, change: Change) -> bytes:
-    """A value in the place of another, a name more or less; each line is a text of its own."""
+    """Replace a value, or add or remove a name; each line may be a document of its own."""
     lines = content.splitlines()
     try:
         whole = json.loads(content)
@@ -250,13 +232,13 @@ def _mutate_json(content: bytes, rng: random.Random, change: Change) -> bytes:
 
 
 def _nested(content: bytes, rng: random.Random) -> bytes:
-    """So deep that a reader which calls itself comes to its end."""
+    """Nest a value so deeply that a recursive reader fails."""
     deep, place = rng.choice((100, 900, 5000)), content.find(b":") + 1
     return content[:place] + b"[" * deep + b"]" * deep + b"," + content[place:]
 
 
 def _changed(value: Any, rng: random.Random) -> Any:
-    """The same with one change, somewhere in it."""
+    """Return `value` with one change somewhere in it."""
     if isinstance(value, dict) and value and rng.random() < 0.9:
         name = rng.choice(list(value))
         choice = rng.random()

@@ -1,8 +1,7 @@
-"""What the readers of strangers' files may do with any bytes, as targets for a fuzzer.
+"""The readers of untrusted files, as targets for a fuzzer, and the limits that they must keep.
 
-`tools/fuzz.py` feeds them what a fuzzer finds, `tests/test_fuzz.py` the files in
-`tests/fuzz_corpus`; this module needs no fuzzer. Where a reader takes several files, an input is a
-zip of them.
+`fuzz.py` feeds them what a fuzzer finds, `tests/test_fuzz.py` the files in `tests/fuzz_corpus`.
+This module needs no fuzzer. If a reader takes several files, an input is a zip of them.
 """
 
 from __future__ import annotations
@@ -26,8 +25,6 @@ import torch
 from ram_agent.agent import RAMAgent
 from ram_agent.cli import Train, make_run
 from ram_agent.config import AgentConfig, TrainConfig
-from ram_agent.paper.report import make_markdown, merge_row, read_rows
-from ram_agent.paper.tables import TABLES
 from ram_agent.run_folder import RunFolder
 from ram_agent.runs import describe_run, make_trainer, own_env
 from ram_agent.trainer import Trainer
@@ -37,47 +34,47 @@ from ram_envs.datasets.own_images import read_images
 from ram_envs.play.command import check_replay
 from ram_envs.play.recording import RecordingError, load_recording
 
-MOST_MEGABYTES = 100  # that reading one input may take
-MOST_SECONDS = 1.0  # of the processor
-MOST_WORDS = 2_000  # characters of a refusal
-MOST_FILES, MOST_FILE_BYTES = 16, 2**22  # of an input of several files
+MAX_MEGABYTES = 100  # for reading one input
+MAX_SECONDS = 1.0  # of the processor, for reading one input
+MAX_MESSAGE = 2_000  # characters of an error
+MAX_FILES, MAX_FILE_BYTES = 16, 2**22  # of an input of several files
 
 Read = TypeVar("Read")
 
 
 class Refused(Exception):
-    """A reader refused its input, as its docstring says, in words."""
+    """A reader refused its input with an exception that its docstring names."""
 
 
 class Fault(AssertionError):
-    """A reader did what no input may make it do."""
+    """A reader broke a limit."""
 
 
 # --- the targets -----------------------------------------------------------------------------
 
 
 def read_idx_file(content: bytes, folder: Path) -> None:
-    """An IDX file, packed or not: `ram_envs.datasets.idx.read_idx`."""
+    """Read an IDX file, compressed or not: `ram_envs.datasets.idx.read_idx`."""
     path = folder / "images-idx3-ubyte"
     path.write_bytes(content)
     attempt(CorruptDatasetError, read_idx, path)
 
 
 def read_npz(content: bytes, folder: Path) -> None:
-    """Images of your own in an .npz: `ram_envs.datasets.own_images.read_images`."""
+    """Read images in an .npz: `ram_envs.datasets.own_images.read_images`."""
     path = folder / "a.npz"
     path.write_bytes(content)
     attempt((FileNotFoundError, ValueError), read_images, path)
 
 
 def read_folder(content: bytes, folder: Path) -> None:
-    """A folder of pictures, .npy or IDX files: `ram_envs.datasets.own_images.read_images`."""
-    unpack(content, folder)
+    """Read a folder of pictures, .npy or IDX files: `ram_envs.datasets.own_images.read_images`."""
+    write_input(content, folder)
     attempt((FileNotFoundError, ValueError), read_images, folder)
 
 
 def read_agent(content: bytes, folder: Path) -> None:
-    """Weights: `RAMAgent.load`, then `own_env`, as `ram evaluate` does."""
+    """Read weights: `RAMAgent.load`, then `own_env`, as `ram evaluate` does."""
     path = folder / "agent.safetensors"
     path.write_bytes(content)
     agent = attempt(CheckpointError, RAMAgent.load, path)
@@ -85,7 +82,7 @@ def read_agent(content: bytes, folder: Path) -> None:
 
 
 def read_state(content: bytes, folder: Path) -> None:
-    """resume.safetensors: `RunFolder.load_state`, then `Trainer.resume`."""
+    """Read resume.safetensors: `RunFolder.load_state`, then `Trainer.resume`."""
     run = RunFolder(folder)
     run.state_path.write_bytes(content)
     attempt(CheckpointError, run.load_state)
@@ -98,8 +95,8 @@ def read_state(content: bytes, folder: Path) -> None:
 
 
 def read_run(content: bytes, folder: Path) -> None:
-    """config.json and metrics.jsonl of a run: what `ram train --resume` reads before it begins."""
-    unpack(content, folder)
+    """Read config.json and metrics.jsonl of a run, as `ram train --resume` does."""
+    write_input(content, folder)
     run = RunFolder(folder)
     try:
         command = Train(resume=folder)
@@ -111,17 +108,8 @@ def read_run(content: bytes, folder: Path) -> None:
             raise Fault(f"a row of metrics: {row!r}")
 
 
-def read_table(content: bytes, folder: Path) -> None:
-    """A file of `ram reproduce`: `read_rows`; what it takes is written again beside a new row."""
-    path = folder / "catch.json"
-    path.write_bytes(content)
-    table = TABLES[path.stem]
-    rows = attempt(ValueError, read_rows, path)
-    make_markdown(table, merge_row(rows, NEW_ROW, table))
-
-
 def read_recording(content: bytes, folder: Path) -> None:
-    """A recorded game: `load_recording` and the replay that checks it, as `ram play --replay`."""
+    """Read a recorded game: `load_recording`, then the check by replay, as `ram play --replay`."""
     path = folder / "game.json"
     path.write_bytes(content)
     recording = attempt((FileNotFoundError, RecordingError), load_recording, path, "RAMCatch-v0")
@@ -135,39 +123,13 @@ TARGETS: dict[str, Callable[[bytes, Path], None]] = {
     "agent": read_agent,
     "state": read_state,
     "run": read_run,
-    "table": read_table,
     "recording": read_recording,
-}
-
-NEW_ROW: dict[str, Any] = {
-    "kind": "ram",
-    "name": TABLES["catch"].headline.name,
-    "env": "RAMCatch-v0",
-    "num_glimpses": None,
-    "passes": 1,
-    "error_mean": 0.5,
-    "error_std": None,
-    "errors": [0.5],
-    "random_gaze_error": 84.0,
-    "test_episodes": 10_000,
-    "train_episodes": 870_000,
-    "seconds_to_pass_nips": 400.0,
-    "catch_rate_mean": 99.5,
-    "catch_rate_std": None,
-    "seeds": [0],
-    "command": "ram reproduce catch",
-    "quick": False,
-    "commit": "0123456789ab",
-    "machine": "2 × a processor",
-    "software": "Python 3.11",
-    "seconds": 1500.0,
-    "dataset": None,
 }
 
 
 @functools.cache
 def tiny_trainer() -> Trainer:
-    """Made once; whatever it goes on from, it can go on from the next."""
+    """Return a trainer, made once; it can resume from one state after another."""
     keywords = {"dataset": "digits", "num_glimpses": 1, "glimpse_size": 1, "num_scales": 1}
     agent = AgentConfig(hidden_size=1, feature_size=1)
     training = TrainConfig(episodes=2, batch_size=2, parts=1)
@@ -179,44 +141,44 @@ def tiny_trainer() -> Trainer:
 
 
 def attempt(refusals: Any, read: Callable[..., Read], *args: Any) -> Read:
-    """What `read` returns; Refused if it raises what its docstring says, in words."""
+    """Return what `read` returns; raise Refused if it raises one of `refusals`."""
     try:
         return read(*args)
     except refusals as error:
         words = str(error)
-        if len(words) > MOST_WORDS:
-            raise Fault(f"a refusal of {len(words):,} characters: {words[:200]}") from error
+        if len(words) > MAX_MESSAGE:
+            raise Fault(f"an error of {len(words):,} characters: {words[:200]}") from error
         if not words.replace("\n", "").isprintable():
-            raise Fault(f"a refusal with characters that a terminal obeys: {words!r}") from error
+            raise Fault(f"an error with control characters: {words!r}") from error
         raise Refused(words) from error
 
 
-def check_input(name: str, content: bytes, most_seconds: float = MOST_SECONDS) -> bool:
-    """Whether target `name` took an input; it may refuse it too.
+def check_input(name: str, content: bytes, max_seconds: float = MAX_SECONDS) -> bool:
+    """Return whether target `name` accepted an input or refused it.
 
     Raises:
-        Fault: if it took too much memory or time, or refused it in no words.
-        Exception: whatever else escapes it, which is a fault as well.
+        Fault: if it took too much memory or time, or its error is unreadable.
+        Exception: any other exception of the reader, which is a fault too.
     """
     with new_folder() as folder, warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        seconds, memory = time.process_time(), forget_peak()
+        seconds, memory = time.process_time(), reset_peak()
         try:
             TARGETS[name](content, folder)
             taken = True
         except Refused:
             taken = False
         seconds, memory = time.process_time() - seconds, peak_megabytes() - memory
-    if memory > MOST_MEGABYTES:
-        raise Fault(f"it took {memory:.0f} MB, and {MOST_MEGABYTES} are allowed")
-    if seconds > most_seconds:
-        raise Fault(f"it took {seconds:.1f} s, and {most_seconds:g} are allowed")
+    if memory > MAX_MEGABYTES:
+        raise Fault(f"it took {memory:.0f} MB; the limit is {MAX_MEGABYTES} MB")
+    if seconds > max_seconds:
+        raise Fault(f"it took {seconds:.1f} s; the limit is {max_seconds:g} s")
     return taken
 
 
 @contextlib.contextmanager
 def new_folder() -> Iterator[Path]:
-    """In memory, where the system has such a place: a fuzzer makes thousands a second."""
+    """Make a folder, in memory if possible: a fuzzer makes thousands per second."""
     shared = "/dev/shm"
     folder = tempfile.mkdtemp(dir=shared if os.access(shared, os.W_OK) else None)
     try:
@@ -225,10 +187,10 @@ def new_folder() -> Iterator[Path]:
         shutil.rmtree(folder, ignore_errors=True)  # Windows keeps what is mapped
 
 
-def forget_peak() -> float:
-    """Megabytes that this process has now, from where `peak_megabytes` begins to count.
+def reset_peak() -> float:
+    """Reset the peak of this process's memory and return it in megabytes.
 
-    Linux can forget the peak; elsewhere it is that of the process's whole life.
+    Only Linux can reset it; elsewhere it is the peak of the process's whole life.
     """
     with contextlib.suppress(OSError):
         Path("/proc/self/clear_refs").write_bytes(b"5")
@@ -236,7 +198,7 @@ def forget_peak() -> float:
 
 
 def peak_megabytes() -> float:
-    """The most that this process had since `forget_peak`; 0 where the system does not tell."""
+    """Return the peak memory since `reset_peak`; 0 where the system does not report it."""
     try:
         status = Path("/proc/self/status").read_bytes()
     except OSError:
@@ -247,44 +209,38 @@ def peak_megabytes() -> float:
 # --- inputs of several files -----------------------------------------------------------------
 
 
-def unpack(content: bytes, folder: Path) -> None:
-    """Write the files of an input into a folder; Refused if it is no such input."""
-    for name, part in parts_of(content).items():
+def write_input(content: bytes, folder: Path) -> None:
+    """Write the files of an input into a folder; raise Refused if it is not a zip of files."""
+    for name, file in unpack_input(content).items():
         path = folder / name
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(part)
+        path.write_bytes(file)
 
 
-def parts_of(content: bytes) -> dict[str, bytes]:
-    """The files of an input; Refused if it is none."""
+def unpack_input(content: bytes) -> dict[str, bytes]:
+    """Return the files of an input; raise Refused if it is not a zip of files."""
     try:
         with zipfile.ZipFile(io.BytesIO(content)) as archive:
             members = archive.infolist()
-            names = [member.filename for member in members]
-            fit = len(members) <= MOST_FILES and all(map(_is_fit, members))
-            if not fit or len({*names}) < len(names):
-                raise Refused("no input")
-            parts = {member.filename: archive.read(member) for member in members}
-    except Refused:
-        raise
+            files = {member.filename: archive.read(member) for member in members if _is_fit(member)}
     except Exception as error:
-        raise Refused("no input") from error
-    folders = {str(parent) for name in parts for parent in Path(name).parents}
-    if folders & {*parts}:
-        raise Refused("no input")
-    return parts
+        raise Refused("not a zip of files") from error
+    folders = {str(parent) for name in files for parent in Path(name).parents}
+    if len(files) < len(members) or len(members) > MAX_FILES or folders & {*files}:
+        raise Refused("not a zip of files")
+    return files
 
 
 def _is_fit(member: zipfile.ZipInfo) -> bool:
     is_path = re.fullmatch(r"(\w[\w.-]{0,40}/){0,2}\w[\w.-]{0,40}", member.filename, re.ASCII)
     is_stored = member.compress_type == zipfile.ZIP_STORED
-    return bool(is_path) and is_stored and member.file_size <= MOST_FILE_BYTES
+    return bool(is_path) and is_stored and member.file_size <= MAX_FILE_BYTES
 
 
-def pack(parts: dict[str, bytes]) -> bytes:
-    """An input of several files."""
+def pack(files: dict[str, bytes]) -> bytes:
+    """Return an input of several files."""
     content = io.BytesIO()
     with zipfile.ZipFile(content, "w") as archive:
-        for name, part in parts.items():
-            archive.writestr(zipfile.ZipInfo(name), part)
+        for name, file in files.items():
+            archive.writestr(zipfile.ZipInfo(name), file)
     return content.getvalue()

@@ -1,12 +1,11 @@
 """Step environments a million times and see whether memory, open files, threads or processes grow.
 
-    python tools/soak.py --save results/soak.json
+    python tools/nightly/soak.py --save results/soak.json
 
-All laps are the same work: vector environments of several ids in every auto-reset mode are made,
-stepped, reset in part and closed, some draw pictures, and of two workers of an `AsyncVectorEnv` one
-is killed. What the process holds is noted after each lap. The first quarter of the laps is warm-up.
-Then the median of the second quarter is compared with that of the last: 1 % more is a failure.
-Needs Linux, whose /proc says what a process holds.
+Every lap does the same work: it makes vector environments of several ids in every autoreset mode,
+steps them, resets some rows and closes them, draws pictures, and kills one of two workers of an
+`AsyncVectorEnv`. The process is measured after each lap. The first quarter of the laps is warm-up;
+the medians of the second and the last quarter may differ by less than 1%. Needs Linux's /proc.
 """
 
 from __future__ import annotations
@@ -31,22 +30,22 @@ from ram_envs.registration import CLASSIFICATION
 
 IDS = ("RAMMNIST-v0", "RAMClutteredMNIST-v0", "RAMMovingMNIST-v0", "RAMCatch-v0")
 NUM_ENVS = 64
-MOST_GROWTH = 1.0  # percent, after warm-up
-HELD = ("memory", "files", "threads", "processes")
+MAX_GROWTH = 1.0  # percent, after warm-up
+MEASURED = ("memory", "files", "threads", "processes")
 
 
 def main(args: list[str] | None = None) -> None:
-    """Run the laps and write what came of them; exit with 1 if anything grew."""
+    """Run the laps; exit with 1 if anything grew."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--steps", type=int, default=1_000_000, help="of all environments together")
-    parser.add_argument("--laps", type=int, default=40, help="into how many laps they are split")
-    parser.add_argument("--seed", type=int, default=0, help="of environments and actions")
+    parser.add_argument("--steps", type=int, default=1_000_000, help="steps of all environments")
+    parser.add_argument("--laps", type=int, default=40, help="number of laps")
+    parser.add_argument("--seed", type=int, default=0, help="seed of environments and actions")
     parser.add_argument("--save", type=Path, help="write the results to this JSON file")
     settings = parser.parse_args(args)
     if settings.laps < 4:
-        parser.error(f"--laps {settings.laps}: expected 4 or more, a quarter of which is warm-up")
+        parser.error(f"--laps is {settings.laps}. Give 4 or more, since a quarter is warm-up.")
     if not Path("/proc/self/statm").exists():
-        parser.error("there is no /proc, which says what a process holds: expected Linux")
+        parser.error("There is no /proc to measure a process. Run this on Linux.")
     os.environ.setdefault("SDL_VIDEODRIVER", "dummy")  # no window opens
     print(f"{'steps':>10} {'memory (MB)':>12} {'files':>6} {'threads':>8} {'processes':>10}")
     laps: list[dict[str, int]] = []
@@ -55,12 +54,12 @@ def main(args: list[str] | None = None) -> None:
         steps += run_lap(settings.seed + lap, settings.steps // settings.laps)
         laps.append({"steps": steps, **measure()})
         print(_row(laps[-1]), flush=True)
-    growth = {name: grown(laps, name) for name in HELD}
-    grew = [name for name, percent in growth.items() if percent >= MOST_GROWTH]
+    growth = {name: measure_growth(laps, name) for name in MEASURED}
+    grew = [name for name, percent in growth.items() if percent >= MAX_GROWTH]
     for name, percent in growth.items():
-        print(f"{name}: {percent:+.2f} % after warm-up{', too much' if name in grew else ''}")
+        print(f"{name}: {percent:+.2f}% after warm-up{', too much' if name in grew else ''}")
     if settings.save is not None:
-        from ram_agent.provenance import provenance  # PyTorch would hide much growth
+        from ram_agent.provenance import provenance  # PyTorch's own memory would hide growth
 
         result = {
             **provenance(),
@@ -76,19 +75,19 @@ def main(args: list[str] | None = None) -> None:
 
 
 def run_lap(seed: int, steps: int) -> int:
-    """At most `steps` steps, but one of each kind of environment; returns how many."""
+    """Take about `steps` steps, at least one of each kind of environment; return how many."""
     rng = np.random.default_rng(seed)
     kinds = [(env_id, mode) for env_id in IDS for mode in AutoresetMode]
     rounds = max(1, steps // (len(kinds) * NUM_ENVS))
     taken = sum(step_vector(*kind, NUM_ENVS, rounds, rng) for kind in kinds)
     taken += sum(step_vector(env_id, None, 2, 3, rng) for env_id in IDS)
-    return taken + lose_worker(seed)
+    return taken + kill_worker(seed)
 
 
 def step_vector(
     env_id: str, mode: AutoresetMode | None, num_envs: int, rounds: int, rng: np.random.Generator
 ) -> int:
-    """Make, step, reset in part and close; with pictures if there is no mode."""
+    """Make, step, reset some rows and close; draw if there is no mode; return the steps."""
     envs = gym.make_vec(
         env_id,
         num_envs=num_envs,
@@ -99,8 +98,8 @@ def step_vector(
     envs.reset(seed=int(rng.integers(2**32)))
     num_choices = envs.single_action_space[1].n  # type: ignore[attr-defined]
     for _ in range(rounds):
-        looks = rng.uniform(-1.1, 1.1, (num_envs, 2)).astype(np.float32)
-        over = envs.step((looks, rng.integers(num_choices, size=num_envs)))[2]
+        locations = rng.uniform(-1.1, 1.1, (num_envs, 2)).astype(np.float32)
+        over = envs.step((locations, rng.integers(num_choices, size=num_envs)))[2]
         if mode is None:
             envs.render()
         mask = rng.random(num_envs) < 0.05
@@ -112,11 +111,11 @@ def step_vector(
     return rounds * num_envs
 
 
-def lose_worker(seed: int) -> int:
-    """Two worker processes, of which one is killed: an error, and nothing is left of either."""
+def kill_worker(seed: int) -> int:
+    """Kill one of two worker processes and expect an error; return the steps."""
     env_id = IDS[seed % len(IDS)]
     make = functools.partial(gym.make, env_id, **keywords_of(env_id))
-    # Forked, they are children of this process, which counts its children.
+    # Only forked workers are children of this process, whose children are counted.
     workers = AsyncVectorEnv([make, make], context="fork")
     workers.reset(seed=seed)
     workers.step(workers.action_space.sample())
@@ -139,7 +138,7 @@ def keywords_of(env_id: str) -> dict[str, Any]:
 
 
 def measure() -> dict[str, int]:
-    """What this process holds now."""
+    """Return the memory, files, threads and child processes of this process."""
     gc.collect()
     process = Path("/proc/self")
     resident_pages = int((process / "statm").read_text().split()[1])
@@ -148,13 +147,13 @@ def measure() -> dict[str, int]:
         "memory": resident_pages * os.sysconf("SC_PAGE_SIZE"),
         "files": len(os.listdir(process / "fd")),
         "threads": len(threads),
-        # those that have ended and that nobody has asked about are among them
+        # zombies included
         "processes": sum(len((thread / "children").read_text().split()) for thread in threads),
     }
 
 
-def grown(laps: list[dict[str, int]], name: str) -> float:
-    """By how many percent the last quarter holds more than the second."""
+def measure_growth(laps: list[dict[str, int]], name: str) -> float:
+    """Return by how many percent the last quarter exceeds the second."""
     values, quarter = [lap[name] for lap in laps], len(laps) // 4
     before = statistics.median(values[quarter : 2 * quarter])
     after = statistics.median(values[-quarter:])
