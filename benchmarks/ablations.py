@@ -1,9 +1,9 @@
-"""What each part of the training recipe is worth: one change at a time, in short trainings.
+"""Measure each part of the training recipe: one change at a time, in short trainings.
 
     OMP_NUM_THREADS=1 python benchmarks/ablations.py --dataset mnist --page docs/recipe.md
 
-Measured on the validation split alone, so that nothing here is chosen by the test split. What is in
-the file already is not run again. Needs pip install "ram-gym[agent]".
+Errors are of the validation split, so that no setting is chosen on the test split. Trainings that
+are in the file are not repeated. Needs pip install "ram-gym[agent]".
 """
 
 from __future__ import annotations
@@ -32,13 +32,13 @@ Row = dict[str, Any]
 
 @dataclass(frozen=True)
 class Change:
-    """What differs from `BASE`.
+    """A difference from the base recipe.
 
-    part      of the recipe
-    now       how it is usually
-    instead   how it is here
-    agent     settings of AgentConfig
-    training  settings of TrainConfig
+    part      the part of the recipe
+    now       its value in the base recipe
+    instead   its value here
+    agent     the settings of AgentConfig that differ
+    training  the settings of TrainConfig that differ
     """
 
     part: str
@@ -48,15 +48,15 @@ class Change:
     training: dict[str, Any] = field(default_factory=dict)
 
 
-# What each change is made to: the preset with the paper's networks, and two settings as they were.
+# The base recipe: the preset with the paper's networks and two earlier settings.
 BASE = {"core": "rectifier", "hidden_size": 256, "feature_size": 128}
 BASE_TRAINING = {"location_std_end": 0.07, "weight_decay": 0.0}
 PRESETS_TRAINING = {"location_std_end": 0.03, "weight_decay": 0.05}
-PUBLISHED = {"batch_size": 2048, "learning_rate": 1e-2}  # as `ram reproduce cluttered100` trains
+LARGE_BATCH = {"batch_size": 2048, "learning_rate": 1e-2}  # as in `ram reproduce cluttered100`
 DEFAULT = Change("none", "", "")
 CORE = ("core", "rectifiers that begin as 0.9 of the state")
 GAZE = ("location's standard deviation", "0.2 → 0.07")
-PAY = ("pay for a look", "gain in the true label's probability")
+LOCATION_REWARD = ("pay for a look", "gain in the true label's probability")
 LABELS = ("labels supervised", "after every glimpse")
 WEIGHT = ("weight of REINFORCE", "0.25")
 BATCH = ("batch and rate", "512 and 5e-3")
@@ -68,7 +68,7 @@ CHANGES = (
     Change(*CORE, "LSTM, 128 wide", {"core": "lstm", "hidden_size": 128}),
     Change("initial weights", "He, zero biases", "PyTorch's", {"initialization": "torch"}),
     Change(*LABELS, "after the last alone", {}, {"supervision": "last_step"}),
-    Change(*PAY, "the reward, as in the paper", {}, {"pay": "reward"}),
+    Change(*LOCATION_REWARD, "the reward, as in the paper", {}, {"pay": "reward"}),
     Change("discount in the gain", "0.5", "0", {}, {"gain_discount": 0.0}),
     Change("discount in the gain", "0.5", "0.9", {}, {"gain_discount": 0.9}),
     Change(*GAZE, "0.1 throughout", {}, {"location_std": 0.1, "location_std_end": 0.1}),
@@ -108,38 +108,38 @@ CHANGES = (
         *PRESET,
         "the preset, batch 2,048 and 1e-2",
         WIDE_LSTM,
-        {**PRESETS_TRAINING, **PUBLISHED},
+        {**PRESETS_TRAINING, **LARGE_BATCH},
     ),
 )
 
 
 @dataclass(frozen=True)
 class Settings:
-    """Train once for each change, or go on with it."""
+    """Train once for each change; continue what was interrupted."""
 
     env_id: str = "RAMClutteredMNIST-v0"
-    """Where."""
+    """The environment."""
 
     episodes: int = 400_000
-    """Canvases of each training."""
+    """Canvases per training."""
 
     seeds: tuple[int, ...] = (0,)
-    """Trainings of each change."""
+    """Seeds of the trainings of each change."""
 
     default_seeds: tuple[int, ...] = (0, 1, 2)
-    """Trainings without a change, which say how much the seed matters."""
+    """Seeds of the trainings without a change, which show how much the seed matters."""
 
     dataset: str = "auto"
     """mnist, digits or auto."""
 
     jobs: int = 2
-    """Trainings side by side, each with one thread."""
+    """Trainings at the same time, each with one thread."""
 
     out: Path = Path("results/ablations.json")
-    """Where the rows are written."""
+    """File of the rows."""
 
     page: Path | None = None
-    """Put the table into this page too, between its two marks."""
+    """Page to put the table into, between its two marks."""
 
 
 def main(settings: Settings) -> None:
@@ -165,7 +165,7 @@ def main(settings: Settings) -> None:
 
 
 def train(change: Change, seed: int, settings: Settings) -> Row:
-    """One training; its error at the end, None if it diverged."""
+    """Train once; return the final error, None if the training diverged."""
     torch.set_num_threads(1)
     agent, training = preset("default", settings.env_id)
     run = describe_run(
@@ -183,7 +183,7 @@ def train(change: Change, seed: int, settings: Settings) -> Row:
         ),
     )
     trainer = make_trainer(run, None)
-    started = time.process_time()  # of this process alone, whoever else is busy
+    started = time.process_time()  # independent of other processes
     try:
         trainer.train()
     except FloatingPointError:
@@ -198,7 +198,7 @@ def train(change: Change, seed: int, settings: Settings) -> Row:
 
 
 def make_table(rows: Iterable[Row]) -> str:
-    """Markdown: the validation error of each change, and CPU seconds."""
+    """Return a Markdown table: the validation error of each change, and CPU seconds."""
     lines = [
         "| changed | from | to | validation error | CPU seconds |",
         "|---|---|---|---|---|",

@@ -1,9 +1,9 @@
-"""The contest: RAM, agents of Stable-Baselines3 and controls learn in the same number of env-steps.
+"""The contest: RAM, agents of Stable-Baselines3 and controls train for the same env-steps.
 
     OMP_NUM_THREADS=1 python benchmarks/contest.py --dataset mnist --page docs/contest.md
 
-Writes a JSON file for each environment, the learning curves and a table; what is in the files
-already is not run again, so that a contest that was stopped goes on. Needs
+Writes a JSON file for each environment, the learning curves and a table. Trainings that are in the
+files are not repeated, so an interrupted contest continues. Needs
 pip install "ram-gym[agent,sb3,figures]".
 """
 
@@ -31,7 +31,7 @@ from ram_envs.registration import CLASSIFICATION
 VALIDATION_EPISODES = 2_000  # for each point of a curve
 TEST_EPISODES = 10_000
 POINTS = 12  # of a curve
-# Where there are no images in splits, the split is one of seeds; training draws from others.
+# Games have no images to split, so they split the seeds; training uses others.
 SEEDS = {"test": 0, "validation": 2**40}
 
 Row = dict[str, Any]
@@ -39,41 +39,41 @@ Row = dict[str, Any]
 
 @dataclass(frozen=True)
 class Settings:
-    """Hold the contest, or go on with it."""
+    """Run the contest; continue what was interrupted."""
 
     env_ids: tuple[str, ...] = ("RAMMNIST-v0", "RAMClutteredMNIST-v0", "RAMCatch-v0")
-    """Where."""
+    """The environments."""
 
     agents: tuple[str, ...] = ()
-    """Who; all if not given."""
+    """Names of the agents. Default: all."""
 
     seeds: tuple[int, ...] = (0, 1, 2)
-    """Trainings of each agent."""
+    """Seeds of the trainings of each agent."""
 
     image_steps: int = 600_000
-    """Env-steps of each training where an image is to be named."""
+    """Env-steps per training in classification."""
 
     game_steps: int = 2_000_000
-    """Env-steps of each training in a game."""
+    """Env-steps per training in a game."""
 
     dataset: str = "auto"
     """mnist, digits or auto."""
 
     jobs: int = 2
-    """Trainings side by side, each with one thread."""
+    """Trainings at the same time, each with one thread."""
 
     out: Path = Path("results/contest")
-    """Where the files are written."""
+    """Folder of the files."""
 
     page: Path | None = None
-    """Put the table into this page too, between its two marks."""
+    """Page to put the table into, between its two marks."""
 
 
 def main(settings: Settings) -> None:
     results = {env_id: _read(settings.out / f"{env_id}.json") for env_id in settings.env_ids}
     waiting = [
         (env_id, name, seed)
-        for seed in settings.seeds  # outermost: a contest that is stopped has all agents
+        for seed in settings.seeds  # outermost, so that an interrupted contest has all agents
         for env_id in settings.env_ids
         for name in contestants(env_id)
         if (not settings.agents or name in settings.agents)
@@ -95,7 +95,7 @@ def main(settings: Settings) -> None:
 
 
 def _run(env_id: str, name: str, seed: int, settings: Settings) -> Row:
-    """One training, in a process of its own. One that diverges has no test error."""
+    """Train and test one agent in a process of its own; a diverged one has no test error."""
     torch.set_num_threads(1)
     budget = settings.image_steps if env_id in CLASSIFICATION else settings.game_steps
     contestant = contestants(env_id)[name](env_id, budget, seed, settings.dataset)
@@ -112,7 +112,7 @@ def _run(env_id: str, name: str, seed: int, settings: Settings) -> Row:
     seconds = 0.0
     try:
         for point in range(1, POINTS + 1):
-            started = time.process_time()  # of this process alone, whoever else is busy
+            started = time.process_time()  # independent of other processes
             contestant.learn_until(budget * point // POINTS)
             seconds += time.process_time() - started
             error = measure_error(contestant, validation_envs, "validation", VALIDATION_EPISODES)
@@ -125,7 +125,7 @@ def _run(env_id: str, name: str, seed: int, settings: Settings) -> Row:
 
 
 def measure_error(contestant: Contestant, envs: Any, split: str, episodes: int) -> float:
-    """Percent of episodes lost, always with the likeliest action, each image once."""
+    """Return the percentage of lost episodes with deterministic actions, each image once."""
     num_images = getattr(envs.unwrapped, "num_images", None)
     episodes = min(episodes, num_images or episodes)
     rewards = []
@@ -145,7 +145,7 @@ def measure_error(contestant: Contestant, envs: Any, split: str, episodes: int) 
 
 
 def make_table(results: dict[str, list[Row]]) -> str:
-    """Markdown: the test error of each agent, its spread over the seeds, and CPU seconds."""
+    """Return a Markdown table: the agents' test errors, their spread, and CPU seconds."""
     env_ids = [env_id for env_id, rows in results.items() if rows]
     lines = [
         "| agent | " + " | ".join(f"`{env_id}`" for env_id in env_ids) + " |",
@@ -182,7 +182,7 @@ def _outcome(row: Row) -> str:
 
 
 def draw_curves(results: dict[str, list[Row]], path: Path) -> None:
-    """Validation error against env-steps and CPU seconds; a band from best to worst seed."""
+    """Draw validation error against env-steps and CPU seconds, with a band of all seeds."""
     import matplotlib
 
     matplotlib.use("Agg")

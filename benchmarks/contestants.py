@@ -1,8 +1,8 @@
-"""Who takes part in the contest, and how each learns: RAM, agents of Stable-Baselines3, controls.
+"""The contestants and how each learns: RAM, agents of Stable-Baselines3, controls.
 
-A contestant learns an environment in a budget of env-steps, piece by piece, so that its error can
-be measured on the way; all play through `predict`, as in Stable-Baselines3. Each sees batches and
-rates that suit a short budget; RAM's presets are otherwise as they are.
+A contestant trains within a budget of env-steps, in pieces, so that its error can be measured in
+between. All act through `predict`, as in Stable-Baselines3. Batches and learning rates suit a short
+budget; RAM's presets are otherwise unchanged.
 """
 
 from __future__ import annotations
@@ -27,8 +27,8 @@ from ram_envs.registration import CLASSIFICATION
 from ram_envs.sb3 import GlimpseFeatures, SB3VecEnv
 from ram_envs.wrappers import vector
 
-GRID = 6  # cells a side, of locations for agents that cannot name points
-STACK = 6  # glimpses that agents without memory see side by side
+GRID = 6  # cells per side of the grid of locations, for agents without continuous ones
+STACK = 6  # glimpses stacked for agents without memory
 
 
 class Contestant(ABC):
@@ -37,8 +37,8 @@ class Contestant(ABC):
     Args:
         env_id: the environment.
         budget: env-steps it may take; its schedules end there.
-        seed: of weights, environments and noise.
-        dataset: "mnist" or "digits"; a game has none.
+        seed: seed of weights, environments and noise.
+        dataset: "mnist" or "digits"; ignored by games.
     """
 
     def __init__(self, env_id: str, budget: int, seed: int, dataset: str) -> None:
@@ -48,7 +48,7 @@ class Contestant(ABC):
         self.steps = 0  # taken so far
 
     def make_envs(self, num_envs: int, split: str, mode: str = "Disabled") -> Any:
-        """Environments of a split, wrapped as this contestant needs them."""
+        """Return environments of a split, wrapped as this contestant needs them."""
         images = {} if self.is_game else {"dataset": self.dataset, "split": split}
         envs = gym.make_vec(self.env_id, num_envs=num_envs, autoreset_mode=mode, **images)
         return self.wrap(envs)
@@ -58,11 +58,11 @@ class Contestant(ABC):
 
     @abstractmethod
     def learn_until(self, steps: int) -> None:
-        """Go on until `steps` env-steps are taken, or a little more."""
+        """Train until `steps` env-steps are taken, or a few more."""
 
     @abstractmethod
     def predict(self, observation: Any, state: Any, episode_start: Any, deterministic: bool) -> Any:
-        """(actions, state), as in Stable-Baselines3."""
+        """Return (actions, state), as in Stable-Baselines3."""
 
 
 # --- RAM ---------------------------------------------------------------------------------------
@@ -107,7 +107,7 @@ class PaperRAM(RAM):
 
 
 class RAMWithoutLabels(RAM):
-    """RAM from the reward alone, as all agents of other libraries learn."""
+    """RAM that learns from the reward alone, like the agents of other libraries."""
 
     agent_changes: dict[str, Any] = {"baseline_shapes_state": True}
     changes = RAM.changes | {
@@ -123,7 +123,7 @@ class RAMWithoutLabels(RAM):
 
 
 class RAMWithRandomGaze(RAM):
-    """A control: RAM that learns, and is tested, looking at random places."""
+    """A control: RAM that is trained and tested with random locations."""
 
     changes = RAM.changes | {"location_weight": 0.0}
 
@@ -132,14 +132,14 @@ class RAMWithRandomGaze(RAM):
 
 
 class _RandomLocations(gym.vector.VectorWrapper):
-    """Actions stay pairs (location, choice), but the gaze jumps to random places."""
+    """A wrapper that replaces the location of an action by a random one."""
 
     def step(self, actions: Any) -> Any:
         return self.env.step((self.unwrapped.batch.random_locations(), actions[1]))
 
 
 def _episode_length(envs: Any) -> int:
-    """How many steps an episode takes; all take as many."""
+    """Return the steps of an episode; all episodes have the same length."""
     envs.reset(seed=0)
     length, over = 0, False
     while not over:
@@ -152,7 +152,7 @@ def _episode_length(envs: Any) -> int:
 
 
 class StableBaselinesAgent(Contestant):
-    """An agent of Stable-Baselines3: locations from a grid, the last glimpses side by side."""
+    """An agent of Stable-Baselines3: locations from a grid, the last glimpses stacked."""
 
     algorithm: Any
     policy = "MultiInputPolicy"
@@ -164,14 +164,14 @@ class StableBaselinesAgent(Contestant):
         super().__init__(env_id, budget, seed, dataset)
         highest = self.settings["learning_rate"]
 
-        def learning_rate(_: float) -> float:  # the library only knows of one rollout
+        def learning_rate(_: float) -> float:  # the library's own progress is that of one rollout
             return float(highest * max(0.01, 1 - self.steps / budget))
 
         self.model: Any = self.algorithm(
             self.policy,
             SB3VecEnv(self.make_envs(self.num_envs, "train", "SameStep")),
             policy_kwargs=self.features() | self.policy_settings,
-            seed=1_000_000 * (seed + 1),  # tests play the games of seeds from 0 on
+            seed=1_000_000 * (seed + 1),  # tests use the seeds from 0 on
             device="cpu",
             **self.settings
             | {"learning_rate": learning_rate, "gamma": 0.99 if self.is_game else 1.0},
@@ -189,7 +189,7 @@ class StableBaselinesAgent(Contestant):
 
     def learn_until(self, steps: int) -> None:
         while self.steps < steps:
-            self.model.learn(1, reset_num_timesteps=False)  # a rollout, and what follows from it
+            self.model.learn(1, reset_num_timesteps=False)  # one rollout and its updates
             self.steps = self.model.num_timesteps
 
     def predict(self, observation: Any, state: Any, episode_start: Any, deterministic: bool) -> Any:
@@ -226,7 +226,7 @@ class RecurrentPPOAgent(StableBaselinesAgent):
 
 
 class RecurrentPPOWithRandomGaze(RecurrentPPOAgent):
-    """A control: recurrent PPO that learns, and is tested, looking at random places."""
+    """A control: recurrent PPO that is trained and tested with random locations."""
 
     def wrap(self, envs: Any) -> Any:
         return vector.RandomGaze(envs)
@@ -240,7 +240,7 @@ class TRPOAgent(StableBaselinesAgent):
         "learning_rate": 2e-3,
         "target_kl": 0.03,
         "gae_lambda": 0.95,
-        "cg_max_steps": 6,  # half of its default: these take most of its time
+        "cg_max_steps": 6,  # half of the default; these take most of the time
         "n_critic_updates": 4,
     }
 
@@ -251,7 +251,7 @@ class A2CAgent(StableBaselinesAgent):
     settings: dict[str, Any] = {"n_steps": 6, "learning_rate": 2e-3, "ent_coef": 0.01}
 
 
-# --- seeing everything -------------------------------------------------------------------------
+# --- whole canvases ----------------------------------------------------------------------------
 
 
 class CanvasFeatures(BaseFeaturesExtractor):
@@ -275,7 +275,7 @@ class CanvasFeatures(BaseFeaturesExtractor):
 
 
 class CanvasPPO(PPOAgent):
-    """A control for games: PPO that sees the whole screen."""
+    """A control for games: PPO on the whole screen."""
 
     policy = "CnnPolicy"
 
@@ -287,9 +287,9 @@ class CanvasPPO(PPOAgent):
 
 
 class CanvasClassifier(Contestant):
-    """A control for images: a CNN that sees the whole canvas, and learns from its label.
+    """A control for images: a supervised CNN on the whole canvas.
 
-    A canvas counts as many env-steps as an episode takes that shows it.
+    A canvas counts as the env-steps of an episode.
     """
 
     batch_size = 64
@@ -338,7 +338,7 @@ _AGENTS: dict[str, type[Contestant]] = {
     "A2C": A2CAgent,
     "RAM, random gaze": RAMWithRandomGaze,
 }
-# In games nobody tells labels: there RAM is RAM without labels.
+# Games have no labels, so RAM learns without labels there.
 FOR_GAMES = {**_AGENTS, "CNN, whole canvas": CanvasPPO}
 FOR_IMAGES = {
     **_AGENTS,
@@ -349,5 +349,5 @@ FOR_IMAGES = {
 
 
 def contestants(env_id: str) -> dict[str, type[Contestant]]:
-    """Who takes part in an environment."""
+    """Return the contestants of an environment by name."""
     return FOR_IMAGES if env_id in CLASSIFICATION else FOR_GAMES

@@ -1,8 +1,8 @@
-"""What a decision costs: numbers seen and multiply-adds, of RAM and of nets that see all.
+"""Count the inputs and multiply-adds of a decision, for RAM and for networks on the whole canvas.
 
     python benchmarks/cost.py --save results/cost.json --page docs/cost.md
 
-Counts, not times: the same on every machine. Needs pip install "ram-gym[agent,figures]".
+The counts are the same on every machine. Needs pip install "ram-gym[agent,figures]".
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ Row = dict[str, Any]
 
 @dataclass(frozen=True)
 class Settings:
-    """Count what a decision costs on larger and larger canvases."""
+    """Count inputs and multiply-adds of a decision on larger and larger canvases."""
 
     sides: tuple[int, ...] = (28, 60, 100, 256, 1024, 4096)
     """Sides of the canvases in pixels."""
@@ -47,7 +47,7 @@ class Settings:
     """Write the counts to this JSON file, and a picture beside it."""
 
     page: Path | None = None
-    """Put the table into this page, between its two marks."""
+    """Page to put the table into, between its two marks."""
 
 
 def main(settings: Settings) -> None:
@@ -62,7 +62,7 @@ def main(settings: Settings) -> None:
 
 
 def count(side: int) -> Iterator[Row]:
-    """What each who decides is shown of a canvas, and multiplies."""
+    """Yield the counts of each network for a canvas of side × side."""
     for name, config in AGENTS.items():
         yield {"side": side, "name": name, **count_ram(side, config)}
     for network, make in NETWORKS.items():
@@ -80,10 +80,10 @@ def count(side: int) -> Iterator[Row]:
 
 
 def choose_retina(side: int) -> tuple[int, int, int]:
-    """G, K and T as the paper has them; on larger canvases, K so that they are half as wide.
+    """Return glimpse_size, num_scales and num_glimpses, as in the paper up to 100 × 100.
 
-    With one scale more each time the canvas is twice as wide, the widest patch keeps its share of
-    it: else one would have to find a digit where nothing can be seen of it.
+    A larger canvas has one scale more for each doubling, so that the widest patch always covers
+    about half of its width.
     """
     if side == 28:
         return 8, 1, 6
@@ -91,7 +91,7 @@ def choose_retina(side: int) -> tuple[int, int, int]:
 
 
 def count_ram(side: int, config: AgentConfig) -> Row:
-    """One decision of RAM: T glimpses of K patches of G × G."""
+    """Return the counts of one decision of RAM: T glimpses of K patches of G × G."""
     glimpse_size, num_scales, num_glimpses = choose_retina(side)
     shape = (num_scales, glimpse_size, glimpse_size)
     locations = spaces.Box(-1, 1, (2,))
@@ -116,14 +116,14 @@ def count_ram(side: int, config: AgentConfig) -> Row:
 
 
 def count_multiply_adds(forward: Callable[[], object]) -> int:
-    """Multiply-adds of the matrix products and convolutions in a forward pass."""
+    """Return the multiply-adds of matrix products and convolutions in a forward pass."""
     with FlopCounterMode(display=False) as counter, torch.no_grad():
         forward()
     return counter.get_total_flops() // 2
 
 
 def make_table(rows: list[Row]) -> str:
-    """Markdown: a line for each canvas, multiply-adds of each who decides in millions."""
+    """Return a Markdown table: a line per canvas, multiply-adds in millions."""
     names = list(dict.fromkeys(row["name"] for row in rows))
     lines = [
         "| canvas | RAM's retina | numbers RAM is shown | of the canvas | "
@@ -152,7 +152,7 @@ def _millions(count: int) -> str:
 
 
 def draw(rows: list[Row], path: Path) -> None:
-    """Multiply-adds and numbers seen against the canvas's side, all logarithmic."""
+    """Draw multiply-adds and inputs against the side of the canvas, all logarithmic."""
     import matplotlib
 
     matplotlib.use("Agg")

@@ -1,9 +1,9 @@
-"""Training episodes per second: one process, one process of two threads, two ranks of torchrun.
+"""Measure training episodes per second: one process, two threads, two ranks of torchrun.
 
     OMP_NUM_THREADS=1 python benchmarks/distributed_speed.py --save results/distributed_speed.json
 
-The same batch in all three, side by side in one run. Starting, validation and the evaluation at the
-end are not counted; what ranks wait for each other is.
+All three train with the same batch, in turn. Start, validation and the final evaluation are not
+counted; the time that ranks wait for each other is.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from ram_agent.provenance import provenance
 from ram_agent.run_folder import RunFolder
 from ram_envs.atomic_files import write_json
 
-# How many ranks, and parts in all.
+# Numbers of ranks and of shards.
 WAYS = {
     "one process": (1, 1),
     "one process, two threads": (1, 2),
@@ -30,33 +30,33 @@ WAYS = {
 
 @dataclass(frozen=True)
 class Settings:
-    """Measure what a second rank brings."""
+    """Measure the speed-up of a second thread and of a second rank."""
 
     env_id: str = "RAMClutteredMNIST-v0"
-    """Where they train; one with images."""
+    """The environment; one with images."""
 
     dataset: str = "digits"
     """mnist or digits."""
 
     episodes: int = 100_000
-    """Training episodes of each measurement."""
+    """Training episodes per measurement."""
 
     repeats: int = 3
-    """How many measurements; the best counts, since others' load only ever slows."""
+    """Number of measurements; the best one counts."""
 
     save: Path | None = None
-    """Write the figures to this JSON file."""
+    """Write the measurements to this JSON file."""
 
 
 def measure(settings: Settings, num_ranks: int, num_parts: int) -> float:
-    """Training episodes per second."""
+    """Return training episodes per second."""
     torchrun = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(num_ranks)]
     with tempfile.TemporaryDirectory() as folder:
         out = Path(folder, "run")
         given = {
             "dataset": settings.dataset,
             "episodes": settings.episodes,
-            "validate-every": settings.episodes,  # once, when the clock has stopped
+            "validate-every": settings.episodes,  # once, after the timed training
             "parts": num_parts,
             "out": out,
         }

@@ -1,4 +1,4 @@
-"""How long `import ram_envs` takes beyond `import gymnasium`, in fresh processes.
+"""Measure the time that `import ram_envs` adds to `import gymnasium`, in new processes.
 
 python benchmarks/import_time.py --save results/import_time.json
 """
@@ -29,10 +29,10 @@ class Settings:
     """Measure the time that `import ram_envs` adds to `import gymnasium`."""
 
     repeats: int = 15
-    """In how many processes."""
+    """Number of processes."""
 
     save: Path | None = None
-    """Write the figures to this JSON file."""
+    """Write the measurements to this JSON file."""
 
 
 def main(settings: Settings) -> None:

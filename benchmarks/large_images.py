@@ -1,10 +1,10 @@
-"""What a glimpse costs on images of 60 × 60 to 16,384 × 16,384, in memory and memory-mapped.
+"""Measure the cost of a glimpse on images of 60 × 60 to 16,384 × 16,384, also memory-mapped.
 
     OMP_NUM_THREADS=1 python benchmarks/large_images.py --save results/large_images.json
 
-`RAMClassification-v0` steps with random actions, one thread, beside one pass of a small strided
-CNN over the whole image. The file is warm: its pages are in the machine's memory already. CPU time
-is measured, the best of several repeats, since others' load only ever slows.
+`RAMClassification-v0` steps with random actions in one thread; for comparison, a small strided CNN
+passes once over the whole image. The mapped file's pages are in memory already. The CPU time is the
+best of several repeats, because load from other programs only ever slows.
 """
 
 from __future__ import annotations
@@ -29,35 +29,35 @@ from ram_envs.atomic_files import write_json
 
 @dataclass(frozen=True)
 class Settings:
-    """Measure what a glimpse costs on larger and larger images."""
+    """Measure the cost of a glimpse on larger and larger images."""
 
     sides: tuple[int, ...] = (60, 240, 1024, 4096, 16384)
     """Sides of the images in pixels."""
 
     glimpse_size: int = 12
-    """G, the side of a patch in cells."""
+    """Side of a patch in cells."""
 
     num_scales: int = 3
-    """K, how many patches."""
+    """Number of patches."""
 
     num_envs: int = 128
     """Sub-environments of the vector environment."""
 
     cnn_side: int = 16384
-    """The largest image that the CNN sees; it needs about 10 bytes for each pixel."""
+    """Side of the largest image for the CNN, which needs about 10 bytes per pixel."""
 
     seconds: float = 0.1
-    """How long each measurement takes at least."""
+    """Minimum duration of each measurement."""
 
     repeats: int = 10
-    """How many measurements; the best counts."""
+    """Number of measurements; the best one counts."""
 
     save: Path | None = None
     """Write the figures to this JSON file, and a picture beside it."""
 
 
 def measure(call: Callable[[], object], settings: Settings) -> float:
-    """CPU microseconds of one call."""
+    """Return the CPU microseconds of one call."""
     call()
     best = float("inf")
     for _ in range(settings.repeats):
@@ -70,7 +70,7 @@ def measure(call: Callable[[], object], settings: Settings) -> float:
 
 
 def measure_single(images: np.ndarray, settings: Settings) -> float:
-    """Microseconds of a step of one environment, resets included."""
+    """Return the microseconds of a step of one environment, resets included."""
     env = gym.make("RAMClassification-v0", **_keywords(images, settings)).unwrapped
     env.reset(seed=0)
     env.action_space.seed(0)
@@ -85,7 +85,7 @@ def measure_single(images: np.ndarray, settings: Settings) -> float:
 
 
 def measure_vector(images: np.ndarray, settings: Settings) -> float:
-    """Microseconds of a step of one of many sub-environments, resets included."""
+    """Return the microseconds per step and sub-environment, resets included."""
     envs = gym.make_vec(
         "RAMClassification-v0", num_envs=settings.num_envs, **_keywords(images, settings)
     )
@@ -101,7 +101,7 @@ def measure_vector(images: np.ndarray, settings: Settings) -> float:
 
 
 def measure_cnn(images: np.ndarray, settings: Settings) -> float:
-    """Microseconds of one pass of a small strided CNN over the whole image, of one thread."""
+    """Return the microseconds of one pass of a small strided CNN over the whole image."""
     torch.set_num_threads(1)
     network = nn.Sequential(
         nn.Conv2d(1, 8, 5, stride=4),
@@ -135,7 +135,7 @@ def main(settings: Settings) -> None:
         with tempfile.TemporaryDirectory() as folder:
             np.save(Path(folder, "images.npy"), images)
             mapped = np.load(Path(folder, "images.npy"), mmap_mode="r")
-            mapped.max()  # reads it all, so that it is warm
+            mapped.max()  # reads the whole file into memory
             row["single_mapped"] = measure_single(mapped, settings)
             row["vector_mapped"] = measure_vector(mapped, settings)
             del mapped
@@ -149,7 +149,7 @@ def main(settings: Settings) -> None:
 
 
 def draw(rows: list[dict[str, Any]], path: Path) -> None:
-    """Cost against the image's side, both logarithmic."""
+    """Draw the cost against the side of the image, both logarithmic."""
     import matplotlib
 
     matplotlib.use("Agg")

@@ -2,9 +2,8 @@
 
     python benchmarks/publish.py
 
-What `ram reproduce` and `ram evaluate --save` wrote is all that is read; nothing is trained. The
-README gets a line for each row of RAM, docs/results.md all rows, docs/beyond.md what an agent does
-where it was not trained.
+Reads the files of `ram reproduce` and `ram evaluate --save`; trains nothing. The README gets the
+rows of RAM, docs/results.md all rows, docs/beyond.md the results outside of the training settings.
 """
 
 from __future__ import annotations
@@ -28,16 +27,16 @@ class Settings:
     """Put the tables of results/ into the README and the pages of docs/."""
 
     results: Path = ROOT / "results"
-    """Where `ram reproduce` wrote its files, and `ram evaluate` those in `beyond/`."""
+    """Folder of the files of `ram reproduce`, with those of `ram evaluate` in `beyond/`."""
 
     readme: Path = ROOT / "README.md"
-    """Gets a line for each row of RAM, between its two marks."""
+    """Page that gets the rows of RAM, between its two marks."""
 
     page: Path = ROOT / "docs" / "results.md"
-    """Gets all tables, between its two marks."""
+    """Page that gets all tables, between its two marks."""
 
     beyond_page: Path = ROOT / "docs" / "beyond.md"
-    """Gets what was measured beyond the paper, between its two marks."""
+    """Page that gets the results beyond the paper, between its two marks."""
 
 
 def main(settings: Settings) -> None:
@@ -48,13 +47,13 @@ def main(settings: Settings) -> None:
 
 
 def read_tables(folder: Path) -> dict[str, list[Row]]:
-    """The published rows of each table that has any."""
+    """Return the rows of each table that has any."""
     tables = {name: read_rows(folder / f"{name}.json") for name in TABLES}
     return {name: rows for name, rows in tables.items() if rows}
 
 
 def make_summary(tables: dict[str, list[Row]]) -> str:
-    """Markdown: a line for each row of RAM; in Catch, percent of balls lost."""
+    """Return a Markdown table of the rows of RAM; for Catch, the percentage of caught balls."""
     lines = [
         "| environment | glimpses | learned gaze | seeds | random gaze | training, each seed "
         "| the paper, arXiv v1 / NIPS | best since |",
@@ -86,13 +85,13 @@ def make_summary(tables: dict[str, list[Row]]) -> str:
 
 
 def read_beyond(folder: Path) -> list[dict[str, Any]]:
-    """What `ram evaluate --save` wrote, where the agent was trained first."""
+    """Return the files of `ram evaluate --save`, the training environment first."""
     files = [json.loads(path.read_text("utf-8")) for path in sorted(folder.glob("*.json"))]
     return sorted(files, key=lambda file: file["env_kwargs"] != file["trained_by"]["env_kwargs"])
 
 
 def make_beyond(files: list[dict[str, Any]]) -> str:
-    """Markdown: the error on each kind of canvas, and that of early answers where asked for."""
+    """Return Markdown tables: the error on each kind of canvas, and that of early answers."""
     lines = [
         "| measured on | learned gaze | random gaze | after each glimpse |",
         "|---|---|---|---|",
@@ -120,7 +119,7 @@ def make_beyond(files: list[dict[str, Any]]) -> str:
 
 
 def make_page(tables: dict[str, list[Row]]) -> str:
-    """Markdown: every table."""
+    """Return all tables as Markdown."""
     return "\n".join(make_markdown(TABLES[name], rows) for name, rows in tables.items())
 
 

@@ -1,8 +1,8 @@
-"""What `SB3VecEnv` costs: env-steps per second through it, and of the native environment inside.
+"""Measure the cost of `SB3VecEnv`: env-steps per second with it and of the native environment.
 
     OMP_NUM_THREADS=1 python benchmarks/sb3_speed.py --save results/sb3_speed.json
 
-Both side by side in one run, one thread, random actions drawn beforehand.
+Both are measured in turn, in one thread, with random actions drawn beforehand.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from ram_envs.wrappers.vector import GridAction
 
 @dataclass(frozen=True)
 class Settings:
-    """Measure what SB3VecEnv costs."""
+    """Measure the cost of SB3VecEnv."""
 
     num_envs: int = 64
     """Sub-environments."""
@@ -34,13 +34,13 @@ class Settings:
     """mnist, digits or auto."""
 
     seconds: float = 1.0
-    """How long each measurement takes."""
+    """Duration of each measurement."""
 
     repeats: int = 5
-    """How many measurements; the best counts, since others' load only ever slows."""
+    """Number of measurements; the best one counts."""
 
     save: Path | None = None
-    """Write the figures to this JSON file."""
+    """Write the measurements to this JSON file."""
 
 
 def main(settings: Settings) -> None:
@@ -81,7 +81,7 @@ def main(settings: Settings) -> None:
         )
         print(
             f"{env_id:<22} native {best_native * settings.num_envs:>9,.0f}   "
-            f"SB3VecEnv {best_adapted * settings.num_envs:>9,.0f}   cost {cost:4.1f} %"
+            f"SB3VecEnv {best_adapted * settings.num_envs:>9,.0f}   cost {cost:4.1f}%"
         )
     if settings.save is not None:
         write_json(settings.save, {**provenance(), "seed": 0, "rows": rows})

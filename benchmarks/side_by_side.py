@@ -1,4 +1,4 @@
-"""Trainings side by side, each in a process of its own; tables that are put into a page."""
+"""Run trainings in processes at the same time; put tables into pages."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ MARK = "<!-- table -->"
 def run_side_by_side(
     run: Callable[..., Any], waiting: Sequence[tuple[Any, ...]], jobs: int
 ) -> Iterator[tuple[tuple[Any, ...], Any]]:
-    """Pairs of arguments and what `run(*arguments)` returned, as each is done, `jobs` at a time.
+    """Yield (arguments, run(*arguments)) of each call as it ends, with `jobs` calls at a time.
 
-    One that fails takes nothing from the others: its error is raised after all are done.
+    The error of a failed call is raised after all others are done.
     """
     failures: list[BaseException] = []
     with ProcessPoolExecutor(jobs, multiprocessing.get_context("spawn")) as pool:
@@ -33,9 +33,13 @@ def run_side_by_side(
 
 
 def put_table(page: Path, table: str) -> None:
-    """Replace what stands between the marks of a page."""
+    """Replace the text between the two marks of a page.
+
+    Raises:
+        ValueError: if the page does not have two marks.
+    """
     text = page.read_text(encoding="utf-8")
     if text.count(MARK) != 2:
-        raise ValueError(f"{page} has {text.count(MARK)} lines {MARK}: expected two.")
+        raise ValueError(f"{page} has {text.count(MARK)} lines {MARK!r}. Add two.")
     before, _, after = text.split(MARK)
     write_bytes(page, f"{before}{MARK}\n{table}{MARK}{after}".encode())

@@ -1,4 +1,4 @@
-"""The contest of benchmarks/: everybody learns and is measured alike, and nothing is run twice."""
+"""The contest of benchmarks/: all agents train and are measured alike, and nothing is repeated."""
 
 from __future__ import annotations
 
@@ -17,13 +17,14 @@ pytest.importorskip("matplotlib", reason="the extra figures is not installed")
 
 import contest
 from contestants import FOR_GAMES, FOR_IMAGES, PaperRAM, contestants
+from side_by_side import run_side_by_side
 
 
 @pytest.mark.parametrize(
     ("env_id", "name"),
     [("RAMMNIST-v0", name) for name in FOR_IMAGES] + [("RAMCatch-v0", name) for name in FOR_GAMES],
 )
-def test_everybody_learns_until_told_and_plays(env_id: str, name: str) -> None:
+def test_every_contestant_trains_for_its_budget_and_acts(env_id: str, name: str) -> None:
     contestant = contestants(env_id)[name](env_id, 3_000, 0, "digits")
     contestant.learn_until(1)
     first = contestant.steps
@@ -35,7 +36,7 @@ def test_everybody_learns_until_told_and_plays(env_id: str, name: str) -> None:
 
 
 class Oracle:
-    """Looks anywhere and knows the labels of the images after `first_known`."""
+    """Knows the labels of the images from `first_known` on, and no others."""
 
     def __init__(self, labels: Any, first_known: int) -> None:
         self.labels = np.where(np.arange(len(labels)) < first_known, (labels + 1) % 10, labels)
@@ -52,7 +53,7 @@ class Oracle:
 
 
 def test_each_image_counts_once() -> None:
-    # 300 test images, in batches of 70: the last batch begins again with images that do not count.
+    # 300 test images in batches of 70: the last batch is filled up with images that do not count.
     envs = gym.make_vec(
         "RAMMNIST-v0", num_envs=70, dataset="digits", split="test", autoreset_mode="Disabled"
     )
@@ -60,9 +61,16 @@ def test_each_image_counts_once() -> None:
     assert contest.measure_error(oracle, envs, "test", 10_000) == 10.0
 
 
-def test_a_contest_goes_on_where_it_stopped(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+def run_here(run: Any, waiting: Any, jobs: int) -> Any:
+    """Stand in for `run_side_by_side`, whose processes import PyTorch first."""
+    return [(arguments, run(*arguments)) for arguments in waiting]
+
+
+def test_an_interrupted_contest_continues(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    monkeypatch.setattr(contest, "run_side_by_side", run_here)
+
     def hold(*agents: str) -> list[dict[str, Any]]:
         contest.main(
             contest.Settings(
@@ -94,7 +102,7 @@ def test_a_contest_goes_on_where_it_stopped(
     assert "RAMMNIST-v0, RAM, seed 0" not in printed
 
 
-def test_a_training_that_diverges_is_a_result() -> None:
+def test_a_diverged_training_is_a_result() -> None:
     settings = contest.Settings(image_steps=12_000, dataset="digits")
     with mock.patch.object(PaperRAM, "changes", {"learning_rate": 1e9}):
         row = contest._run("RAMMNIST-v0", "RAM, paper preset", 0, settings)
@@ -122,6 +130,13 @@ def test_the_table() -> None:
     assert "| PPO | – |" in lines
 
 
+def test_a_failed_call_is_raised_after_all_others_are_done() -> None:
+    done: list[Any] = []
+    with pytest.raises(ZeroDivisionError):
+        done.extend(run_side_by_side(divmod, [(9, 0), (9, 2), (7, 2)], 2))
+    assert sorted(done) == [((7, 2), (3, 1)), ((9, 2), (4, 1))]
+
+
 def test_the_table_in_a_page(tmp_path: Path) -> None:
     page = tmp_path / "page.md"
     page.write_text("Above.\n\n<!-- table -->\nold\n<!-- table -->\n\nBelow.\n")
@@ -129,7 +144,7 @@ def test_the_table_in_a_page(tmp_path: Path) -> None:
     expected = "Above.\n\n<!-- table -->\n| new |\n<!-- table -->\n\nBelow.\n"
     assert page.read_text() == expected
     page.write_text("Above.\n")
-    with pytest.raises(ValueError, match=r"page\.md has 0 lines <!-- table -->: expected two"):
+    with pytest.raises(ValueError, match=r"page\.md has 0 lines"):
         contest.put_table(page, "| new |\n")
     assert page.read_text() == "Above.\n"
 

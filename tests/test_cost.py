@@ -1,4 +1,4 @@
-"""What a decision costs, counted by hand."""
+"""The cost of a decision, counted by hand."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from ram_agent.config import AgentConfig
 ROOT = Path(__file__).parent.parent
 
 
-def test_the_retina_grows_by_a_scale_where_the_canvas_is_twice_as_wide() -> None:
+def test_the_retina_gets_one_more_scale_for_each_doubling_of_the_canvas() -> None:
     # as in the paper, up to 100 × 100
     assert [cost.choose_retina(side)[:2] for side in (28, 60, 100, 200, 400)] == [
         (8, 1),
@@ -39,7 +39,7 @@ def test_the_multiply_adds_of_ram() -> None:
     assert row["pixels_read"] == 8 * 48 * 48
 
 
-def test_the_multiply_adds_of_those_that_see_everything() -> None:
+def test_the_multiply_adds_of_networks_on_whole_canvases() -> None:
     counts = {row["name"]: row["multiply_adds"] for row in cost.count(28)}
     assert counts["FC 2 × 256"] == 784 * 256 + 256 * 256 + 256 * 10
     # 8 filters of 10 × 10 at 4 × 4 places, then 128 · 256 and 256 · 10

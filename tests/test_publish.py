@@ -1,4 +1,4 @@
-"""The tables of README and docs are those of results/."""
+"""The tables of the README and docs/ match results/."""
 
 from __future__ import annotations
 
