@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import reprlib
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
@@ -92,8 +93,8 @@ def _stepped_copy(optimizer: torch.optim.Optimizer) -> torch.optim.Optimizer:
 
 def _check_counters(counters: dict[str, Any], expected: dict[str, Any]) -> None:
     if counters.keys() != expected.keys():
-        names = sorted(counters.keys() ^ expected.keys())
+        names = reprlib.repr(sorted(counters.keys() ^ expected.keys()))
         raise ValueError(f"the counters {names} are missing or unknown.")
     for name, value in expected.items():
         if type(counters[name]) is not type(value):
-            raise ValueError(f"the counter {name} is {counters[name]!r}.")
+            raise ValueError(f"the counter {name} is {reprlib.repr(counters[name])}.")

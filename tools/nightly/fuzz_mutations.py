@@ -175,7 +175,12 @@ def _mutate_header(content: bytes, rng: random.Random, change: Change) -> bytes:
     header, body = content[8:end], content[end:]
     if rng.random() < 0.2:
         return content[:end] + change(body)
-    header = _mutate_json(header, rng, change)
+    text = json.loads(header).get("__metadata__", {}).get("description")
+    if text is not None and rng.random() < 0.6:
+        described = _mutate_json(text.encode(), rng, change).decode()
+        header = header.replace(json.dumps(text).encode(), json.dumps(described).encode())
+    else:
+        header = _mutate_json(header, rng, change)
     return len(header).to_bytes(8, "little") + header + body
 
 

@@ -130,11 +130,15 @@ TARGETS: dict[str, Callable[[bytes, Path], None]] = {
 @functools.cache
 def tiny_trainer() -> Trainer:
     """Return a trainer, made once; it can resume from one state after another."""
+    return make_trainer(tiny_run(), None)
+
+
+def tiny_run() -> dict[str, Any]:
+    """Return the description of a run with the smallest possible agent."""
     keywords = {"dataset": "digits", "num_glimpses": 1, "glimpse_size": 1, "num_scales": 1}
     agent = AgentConfig(hidden_size=1, feature_size=1)
     training = TrainConfig(episodes=2, batch_size=2, parts=1)
-    run = describe_run("RAMMNIST-v0", keywords, "default", agent, training)
-    return make_trainer(run, None)
+    return describe_run("RAMMNIST-v0", keywords, "default", agent, training)
 
 
 # --- one input -------------------------------------------------------------------------------
