@@ -139,8 +139,18 @@ def pretrained_names() -> list[str]:
 def write_tensors(
     path: Path, tensors: Mapping[str, Tensor], kind: str, facts: dict[str, Any]
 ) -> None:
-    """Write a safetensors file of this project: tensors, and a JSON object in the header."""
-    metadata = {"format": kind, "version": VERSION, "description": json.dumps(facts)}
+    """Write a safetensors file of this project: tensors, and a JSON object in the header.
+
+    Raises:
+        OSError: if the file cannot be written.
+        TypeError: if the facts are not JSON.
+    """
+    try:
+        metadata = {"format": kind, "version": VERSION, "description": json.dumps(facts)}
+    except TypeError as error:
+        raise TypeError(
+            f"{path} was not written: {error}. Store text, numbers, lists and dicts."
+        ) from None
     content = save({name: tensor.contiguous() for name, tensor in tensors.items()}, metadata)
     # safetensors orders the metadata at random; equal weights are to be equal files.
     header, data = _split(content)
