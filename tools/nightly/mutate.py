@@ -35,7 +35,7 @@ MODULES = {  # and the tests about each
     "ram_envs/tasks/canvas.py": ("test_canvas",),
     "ram_envs/tasks/catch.py": ("test_catch",),
     "ram_agent/losses.py": ("test_losses",),
-    "ram_agent/weights.py": ("test_checkpoint",),
+    "ram_agent/weights.py": ("test_weights",),
 }
 ONLY_ON_WINDOWS = ('"win32"', "msvcrt", r"2\*\*20, os\.SEEK_SET")  # lines without mutants
 MUTMUT = (sys.executable, "-c", "from mutmut.__main__ import cli; cli()")
