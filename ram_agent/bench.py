@@ -27,6 +27,7 @@ from ram_agent.bench_probes import (
     measure_memory,
     retina_probes,
 )
+from ram_agent.commands.parsing import parse
 from ram_agent.distributed import checked_device
 from ram_agent.provenance import provenance
 from ram_envs.atomic_files import write_json
@@ -92,6 +93,11 @@ class Bench:
                 raise ValueError(
                     f"There is no environment {env_id!r}. Give some of {', '.join(ENVS)}."
                 )
+
+
+def main(args: list[str]) -> None:
+    """Run `ram bench`."""
+    bench(parse(Bench, "bench", args))
 
 
 def bench(command: Bench) -> None:

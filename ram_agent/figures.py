@@ -1,4 +1,4 @@
-"""Figures of a trained agent: where it looks, what it sees there, and what it makes of it."""
+"""Figures of a trained agent: its fixations, its glimpses, and the labels' probabilities."""
 
 from __future__ import annotations
 
@@ -24,22 +24,22 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-SHOWN = 12  # canvases side by side
-EXPLAINED = 4  # episodes glimpse by glimpse
+NUM_CANVASES = 12  # in a figure of paths
+NUM_EPISODES = 4  # drawn glimpse by glimpse
 GAZE = "#ff9d2e"
 
 
 @dataclass(frozen=True)
-class Looks:
-    """What was looked at in N episodes, an image of a split each.
+class GazeRecord:
+    """The gaze of N episodes, one for each of the first N images of a split.
 
     canvases    (N, H, W[, C]) uint8
-    corners     (N, 2), the pixel (x, y) of the canvas where the image's top left lies
+    corners     (N, 2), the pixel (x, y) of the canvas at the image's top-left corner
     image_size  (h, w) of the images
     edges       (T, N, 2), the pixel edges (x, y) at which the glimpses were taken
-    views       (T, M, w, w[, C]) in [0, 1], all that the retina shows, of the first M episodes
-    probs       (T, N, n), of the labels after each glimpse
-    labels      (N,), the true ones
+    views       (T, M, w, w[, C]) in [0, 1], the glimpses of the first M episodes as pictures
+    probs       (T, N, n), probabilities of the labels after each glimpse
+    labels      (N,), the true labels
     """
 
     canvases: npt.NDArray[np.uint8]
@@ -52,13 +52,13 @@ class Looks:
 
     @property
     def is_wrong(self) -> npt.NDArray[np.bool_]:
-        """(N,), whether the decision is."""
+        """(N,), whether the label after the last glimpse is wrong."""
         wrong: npt.NDArray[np.bool_] = self.probs[-1].argmax(-1) != self.labels
         return wrong
 
 
 class _Recorder(gym.vector.VectorWrapper[Any, Any, Any]):
-    """Keeps what is observed."""
+    """Keeps the observations of an episode."""
 
     def __init__(self, envs: gym.vector.VectorEnv[Any, Any, Any]) -> None:
         super().__init__(envs)
@@ -76,13 +76,13 @@ class _Recorder(gym.vector.VectorWrapper[Any, Any, Any]):
 
 
 @torch.no_grad()
-def look_at_images(
+def record_gaze(
     agent: RAMAgent, envs: gym.vector.VectorEnv[Any, Any, Any], num_images: int
-) -> Looks:
+) -> GazeRecord:
     """Let an agent look at the first images of a split, at mean locations, and keep all of it.
 
     Args:
-        agent: who looks.
+        agent: who record.
         envs: a vector environment of images, with autoreset DISABLED.
         num_images: how many.
 
@@ -92,7 +92,10 @@ def look_at_images(
     batch = envs.unwrapped.batch  # type: ignore[attr-defined]
     dataset, retina = batch.task.dataset, batch.retina
     if not 1 <= num_images <= len(dataset):
-        raise ValueError(f"num_images={num_images}: this split has {len(dataset)} images.")
+        raise ValueError(
+            f"num_images={num_images}: this split has {len(dataset)} images. Ask for 1 to "
+            f"{len(dataset)}."
+        )
     recorder = _Recorder(envs)
     canvases, corners, edges, probs, labels = [], [], [], [], []
     views: npt.NDArray[np.float32] | None = None
@@ -112,7 +115,7 @@ def look_at_images(
         probs.append(rollout.choice_logits.softmax(-1)[:, counted].cpu().numpy())
         labels.append(dataset.labels[index[counted]])
         if views is None:
-            first = slice(0, min(EXPLAINED, num_images))
+            first = slice(0, min(NUM_EPISODES, num_images))
             views = np.stack(
                 [
                     compose_views(observation["glimpse"][first], retina.num_scales)
@@ -120,7 +123,7 @@ def look_at_images(
                 ]
             )
     assert views is not None
-    return Looks(
+    return GazeRecord(
         canvases=np.concatenate(canvases),
         corners=np.concatenate(corners),
         image_size=images.shape[1:3],
@@ -134,10 +137,10 @@ def look_at_images(
 def find_images(
     canvases: npt.NDArray[np.uint8], images: npt.NDArray[np.uint8]
 ) -> npt.NDArray[np.int64]:
-    """The corners (N, 2), as (x, y), at which images (N, h, w[, C]) lie on canvases (N, H, W[, C]).
+    """Return the corners (N, 2), as (x, y), of images (N, h, w[, C]) on canvases (N, H, W[, C]).
 
-    An environment does not say where. What lies over an image only brightens it, so its place is
-    the one where no pixel is darker, and of several the one that has brightened least.
+    An environment does not tell them. Clutter over an image only brightens it: its corner is where
+    no pixel is darker, and among several such places where the pixels are brightened least.
     """
     height, width = images.shape[1:3]
     corners = np.zeros((len(images), 2), np.int64)
@@ -153,7 +156,7 @@ def find_images(
 
 
 def compose_views(glimpses: npt.NDArray[np.float32], num_scales: int) -> npt.NDArray[np.float32]:
-    """Glimpses (B, K · C, G, G) as pictures (B, w, w[, C]) as wide as the widest patch."""
+    """Return glimpses (B, K·C, G, G) as pictures (B, w, w[, C]), as wide as the widest patch."""
     batch, channels, size = len(glimpses), glimpses.shape[1] // num_scales, glimpses.shape[-1]
     widest = size << (num_scales - 1)
     views = np.zeros((batch, channels, widest, widest), np.float32)
@@ -166,11 +169,13 @@ def compose_views(glimpses: npt.NDArray[np.float32], num_scales: int) -> npt.NDA
     return views[:, 0] if channels == 1 else views.transpose(0, 2, 3, 1)
 
 
-def save_figures(looks: Looks, errors: Mapping[str, tuple[float, ...]], folder: Path) -> list[Path]:
+def save_figures(
+    record: GazeRecord, errors: Mapping[str, tuple[float, ...]], folder: Path
+) -> list[Path]:
     """Write all figures into a folder; returns their paths.
 
     Args:
-        looks: what `look_at_images` returned.
+        looks: what `record_gaze` returned.
         errors: percent wrong after each glimpse, by the name of the gaze.
         folder: made if need be.
     """
@@ -180,15 +185,15 @@ def save_figures(looks: Looks, errors: Mapping[str, tuple[float, ...]], folder: 
     import matplotlib.pyplot as plt
 
     drawings: dict[str, Callable[[], Figure]] = {
-        "paths": partial(draw_paths, looks, np.arange(len(looks.labels))[:SHOWN]),
-        "glimpses": partial(draw_glimpses, looks),
-        "heat_maps": partial(draw_heat_maps, looks),
+        "paths": partial(draw_paths, record, np.arange(len(record.labels))[:NUM_CANVASES]),
+        "glimpses": partial(draw_glimpses, record),
+        "heat_maps": partial(draw_heat_maps, record),
         "errors": partial(draw_errors, errors),
     }
-    wrong = np.flatnonzero(looks.is_wrong)
+    wrong = np.flatnonzero(record.is_wrong)
     if len(wrong):
-        surest = wrong[np.argsort(-looks.probs[-1, wrong].max(-1), kind="stable")]
-        drawings["failures"] = partial(draw_paths, looks, surest[:SHOWN])
+        most_sure = wrong[np.argsort(-record.probs[-1, wrong].max(-1), kind="stable")]
+        drawings["failures"] = partial(draw_paths, record, most_sure[:NUM_CANVASES])
     paths = []
     for name, draw in drawings.items():
         figure, path = draw(), folder / f"{name}.png"
@@ -199,31 +204,36 @@ def save_figures(looks: Looks, errors: Mapping[str, tuple[float, ...]], folder: 
     return paths
 
 
-def draw_paths(looks: Looks, rows: npt.NDArray[np.integer]) -> Figure:
-    """Canvases, what the fixations were, one after another, and what the decision is."""
+def draw_paths(record: GazeRecord, rows: npt.NDArray[np.integer]) -> Figure:
+    """Draw canvases with numbered fixations and the last label, in red where it is wrong."""
     import matplotlib.pyplot as plt
 
     columns = min(4, len(rows))
-    lines = math.ceil(len(rows) / columns)
+    num_rows = math.ceil(len(rows) / columns)
     figure, axes = plt.subplots(
-        lines, columns, figsize=(2.6 * columns, 2.9 * lines), squeeze=False, layout="constrained"
+        num_rows,
+        columns,
+        figsize=(2.6 * columns, 2.9 * num_rows),
+        squeeze=False,
+        layout="constrained",
     )
     for axis in axes.flat:
         axis.axis("off")
     for axis, row in zip(axes.flat, rows, strict=False):
-        _draw_path(axis, looks, int(row))
-        said, sure = looks.probs[-1, row].argmax(), looks.probs[-1, row].max()
-        wrong = bool(looks.is_wrong[row])
-        text = f"{said}, {100 * sure:.0f} % sure" + f"; it is {looks.labels[row]}" * wrong
+        _draw_path(axis, record, int(row))
+        probs, wrong = record.probs[-1, row], record.is_wrong[row]
+        text = f"{probs.argmax()} ({100 * probs.max():.0f}%)"
+        if wrong:
+            text += f", truth {record.labels[row]}"
         axis.set_title(text, fontsize=10, color="C3" if wrong else "black")
     return figure
 
 
-def _draw_path(axis: Axes, looks: Looks, row: int, seen: int | None = None) -> None:
-    """A canvas and its fixations, of which the last one seen is marked."""
-    canvas = looks.canvases[row]
+def _draw_path(axis: Axes, record: GazeRecord, row: int) -> None:
+    """Draw a canvas and its numbered fixations."""
+    canvas = record.canvases[row]
     axis.imshow(canvas, cmap="gray", vmin=0, vmax=255, extent=_extent(canvas))
-    x, y = looks.edges[:seen, row].T
+    x, y = record.edges[:, row].T
     axis.plot(x, y, color=GAZE, linewidth=1.5)
     for number, place in enumerate(zip(x, y, strict=True), 1):
         axis.annotate(
@@ -237,16 +247,16 @@ def _draw_path(axis: Axes, looks: Looks, row: int, seen: int | None = None) -> N
 
 
 def _extent(canvas: npt.NDArray[Any]) -> tuple[float, float, float, float]:
-    """So that a pixel edge is a whole number."""
+    """Return the extent with which a pixel edge has integer coordinates."""
     height, width = canvas.shape[:2]
     return (0, width, height, 0)
 
 
-def draw_glimpses(looks: Looks) -> Figure:
-    """Of a few episodes: each glimpse as the retina shows it, and the labels' probabilities."""
+def draw_glimpses(record: GazeRecord) -> Figure:
+    """Draw each glimpse of a few episodes above the labels' probabilities after it."""
     import matplotlib.pyplot as plt
 
-    num_glimpses, num_shown = looks.views.shape[:2]
+    num_glimpses, num_shown = record.views.shape[:2]
     figure, axes = plt.subplots(
         2 * num_shown,
         num_glimpses + 1,
@@ -257,14 +267,14 @@ def draw_glimpses(looks: Looks) -> Figure:
     )
     for row in range(num_shown):
         above, beneath = axes[2 * row], axes[2 * row + 1]
-        _draw_path(above[0], looks, row)
-        above[0].set_title(f"a {looks.labels[row]}", fontsize=9)
+        _draw_path(above[0], record, row)
+        above[0].set_title(f"label {record.labels[row]}", fontsize=9)
         beneath[0].axis("off")
         for step in range(num_glimpses):
-            above[step + 1].imshow(looks.views[step, row], cmap="gray", vmin=0, vmax=1)
+            above[step + 1].imshow(record.views[step, row], cmap="gray", vmin=0, vmax=1)
             above[step + 1].set_title(f"glimpse {step + 1}", fontsize=9)
-            probs = looks.probs[step, row]
-            right = np.arange(len(probs)) == looks.labels[row]
+            probs = record.probs[step, row]
+            right = np.arange(len(probs)) == record.labels[row]
             beneath[step + 1].bar(np.arange(len(probs)), probs, color=np.where(right, "C2", "C7"))
             beneath[step + 1].set(ylim=(0, 1), yticks=[])
             if len(probs) <= 10:
@@ -275,18 +285,22 @@ def draw_glimpses(looks: Looks) -> Figure:
     return figure
 
 
-def draw_heat_maps(looks: Looks) -> Figure:
-    """Where the first, second, … fixation lies, seen from the image's middle."""
+def draw_heat_maps(record: GazeRecord) -> Figure:
+    """Draw where the first, second, … fixation lies, relative to the image's center."""
     import matplotlib.pyplot as plt
 
-    height, width = looks.image_size
-    middles = looks.corners + np.array([width / 2, height / 2])
-    offsets = looks.edges - middles
-    reach = max(looks.canvases.shape[1:3]) / 2
+    height, width = record.image_size
+    centers = record.corners + np.array([width / 2, height / 2])
+    offsets = record.edges - centers
+    reach = max(record.canvases.shape[1:3]) / 2
     columns = min(4, len(offsets))
-    lines = math.ceil(len(offsets) / columns)
+    num_rows = math.ceil(len(offsets) / columns)
     figure, axes = plt.subplots(
-        lines, columns, figsize=(2.6 * columns, 2.8 * lines), squeeze=False, layout="constrained"
+        num_rows,
+        columns,
+        figsize=(2.6 * columns, 2.8 * num_rows),
+        squeeze=False,
+        layout="constrained",
     )
     for axis in axes.flat:
         axis.axis("off")
@@ -305,14 +319,14 @@ def draw_heat_maps(looks: Looks) -> Figure:
 
 
 def draw_errors(errors: Mapping[str, tuple[float, ...]]) -> Figure:
-    """Percent wrong after each glimpse, for each gaze."""
+    """Draw the error after each glimpse, for each gaze."""
     import matplotlib.pyplot as plt
 
     figure, axis = plt.subplots(figsize=(6, 4), layout="constrained")
     for name, values in errors.items():
         steps = range(1, len(values) + 1)
-        axis.plot(steps, values, "o-", label=f"{name}, {values[-1]:.2f} % at last")
-    axis.set(xlabel="glimpses", ylabel="percent wrong", yscale="log", xticks=list(steps))
+        axis.plot(steps, values, "o-", label=f"{name}: {values[-1]:.2f}% at the end")
+    axis.set(xlabel="glimpses", ylabel="error (%)", yscale="log", xticks=list(steps))
     lowest, highest = axis.get_ylim()
     ticks = [tick for tick in (0.5, 1, 2, 5, 10, 20, 50, 100) if lowest < tick < highest]
     axis.set_yticks(ticks, [f"{tick:g}" for tick in ticks])

@@ -1,4 +1,4 @@
-"""Pictures of what an agent looked at: frames of its episodes, as GIF, PNG or in a window."""
+"""Frames of an agent's episodes, for a window, and written as GIF or PNG."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ Frame = npt.NDArray[np.uint8]
 
 ENDINGS = (".gif", ".png")
 FRAME_MILLISECONDS = 500
-LAST_FRAME_MILLISECONDS = 1500  # time to read the verdict
+LAST_FRAME_MILLISECONDS = 1500  # so that the result can be read
 SHEET_WIDTH = 1536
 
 
@@ -32,13 +32,13 @@ def play_frames(
     episodes: Sequence[int],
     deterministic: bool = True,
 ) -> Iterator[list[Frame]]:
-    """The frames of one episode after another, (height, width, 3) uint8 each.
+    """Yield the frames of one episode after another, (height, width, 3) uint8 each.
 
     Args:
-        agent: who plays.
+        agent: the agent.
         envs: a vector environment of one, with render_mode "rgb_array" and autoreset DISABLED.
-        episodes: image indices where the environment has images, else seeds.
-        deterministic: mean locations and likeliest choices, or drawn ones.
+        episodes: indices of images where the environment has images, else seeds.
+        deterministic: take the mean location and the most probable choice instead of sampling.
     """
     has_images = getattr(envs.unwrapped, "num_images", None) is not None
     for episode in episodes:
@@ -65,7 +65,9 @@ def save_picture(episodes: Sequence[Sequence[Frame]], path: Path) -> None:
     elif path.suffix == ".png":
         _save_sheet([frames[-1] for frames in episodes], path)
     else:
-        raise ValueError(f"{path}: expected a name that ends in {' or '.join(ENDINGS)}.")
+        raise ValueError(
+            f"{path} ends in {path.suffix!r}. Choose a name that ends in {' or '.join(ENDINGS)}."
+        )
 
 
 def _save_gif(episodes: Sequence[Sequence[Frame]], path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Where a result comes from: the command, commit, machine and time that made it."""
+"""Where a result comes from: its command, commit, machine and date."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ import ram_envs
 
 
 def provenance(device: torch.device | str = "cpu") -> dict[str, str]:
-    """JSON-ready facts that let someone else make a result again.
+    """Return the facts, as JSON values, with which someone else can repeat a result.
 
     Args:
-        device: where the work is done; a GPU is part of the machine's name.
+        device: the device that computes; a GPU's name is added to the machine's.
     """
     return {
         "command": _command(),
@@ -43,7 +43,7 @@ def _command() -> str:
 
 
 def _commit() -> str:
-    """The commit of the checkout that the package lies in; "" for an installed package."""
+    """Return the commit of the checkout that holds the package; "" for an installed package."""
     here = Path(ram_envs.__file__).parent.parent
     if not (here / ".git").exists():
         return ""

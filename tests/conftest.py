@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import socket
 from pathlib import Path
 from typing import Any
@@ -43,3 +44,20 @@ def real_mnist() -> None:
     folder = Path(os.environ.get("RAM_ENVS_DATA_DIR") or "?", "mnist")
     if not any(folder.glob("train-images*")):
         pytest.skip("RAM_ENVS_DATA_DIR does not hold MNIST")
+
+
+@pytest.fixture(scope="session")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a finished run of 8 updates, with seed 4."""
+    from ram_commands import BRIEF
+
+    from ram_agent.cli import main
+
+    path = tmp_path_factory.mktemp("runs") / "tiny"
+    main(["train", *BRIEF, "--seed", "4", "--out", str(path)])
+    return path
+
+
+@pytest.fixture
+def copied_run(run: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(run, tmp_path / "run"))

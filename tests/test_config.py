@@ -10,7 +10,6 @@ from typing import Any
 import pytest
 
 from ram_agent.config import PRESETS, AgentConfig, TrainConfig, config_from_json, preset
-from ram_agent.runs import check_env
 
 
 def test_default_preset_is_the_defaults() -> None:
@@ -141,10 +140,6 @@ def test_what_a_file_says_is_shown_short_and_plain() -> None:
         lambda: config_from_json(AgentConfig, {long: 1}),
         lambda: config_from_json(AgentConfig, {"core": long}),
         lambda: config_from_json(AgentConfig, [long]),  # type: ignore[arg-type]
-        lambda: check_env(long, {}),
-        lambda: check_env("RAMCatch-v0", {long: 1}),
-        lambda: check_env("RAMCatch-v0", {"dataset": [long]}),
-        lambda: check_env("RAMCatch-v0", {"canvas_size": long}),
     ):
         with pytest.raises(ValueError, match=r"expected|another version") as caught:
             refuse()

@@ -22,7 +22,7 @@ import torch
 from lazy_images import LazyImages
 
 import ram_envs
-from ram_agent import rollout, runs
+from ram_agent import rollout, runs, splits
 from ram_agent.agent import RAMAgent
 from ram_agent.cli import main
 from ram_agent.config import AgentConfig, TrainConfig
@@ -325,7 +325,7 @@ def test_training_and_validation_are_on_the_gpu(
     }
     assert not isinstance(runs.make_trainer(run, None).train_envs[0], DeviceVectorEnv)
     # "meta" stands for a GPU: it is asked whether the environments can be there.
-    monkeypatch.setattr(runs, "GPU", "meta")
+    monkeypatch.setattr(splits, "GPU", "meta")
     assert not isinstance(runs.make_trainer(run, None).validation_envs, DeviceVectorEnv)
     trainer = runs.make_trainer(run, None, "meta")
     for envs in (*trainer.train_envs, trainer.validation_envs):

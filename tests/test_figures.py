@@ -1,4 +1,4 @@
-"""Figures of what an agent looks at: what they show is what was looked at."""
+"""Figures of what an agent record at: what they show is what was looked at."""
 
 from __future__ import annotations
 
@@ -19,32 +19,32 @@ from ram_agent.cli import main  # noqa: E402
 from ram_agent.figures import (  # noqa: E402
     compose_views,
     find_images,
-    look_at_images,
+    record_gaze,
     save_figures,
 )
 
 
-def make_looks(num_images: int, **keywords: Any) -> Any:
+def make_record(num_images: int, **keywords: Any) -> Any:
     settings = {"dataset": "digits", "split": "test", "num_glimpses": 3, **keywords}
     envs = gym.make_vec("RAMClutteredMNIST-v0", num_envs=5, autoreset_mode="Disabled", **settings)
     torch.manual_seed(0)
     agent = RAMAgent(envs.single_observation_space, envs.single_action_space)
-    return look_at_images(agent, envs, num_images)
+    return record_gaze(agent, envs, num_images)
 
 
 def test_what_was_looked_at() -> None:
-    looks = make_looks(7, initial_location=(-1, 0.5))
-    assert looks.canvases.shape == (7, 60, 60)
-    assert looks.edges.shape == (3, 7, 2)
-    assert looks.edges[0].tolist() == [[0, 45]] * 7  # of 60 pixels
-    assert looks.probs.shape == (3, 7, 10)
-    assert looks.probs.sum(-1) == pytest.approx(1)
-    assert looks.views.shape == (3, 4, 48, 48)
+    record = make_record(7, initial_location=(-1, 0.5))
+    assert record.canvases.shape == (7, 60, 60)
+    assert record.edges.shape == (3, 7, 2)
+    assert record.edges[0].tolist() == [[0, 45]] * 7  # of 60 pixels
+    assert record.probs.shape == (3, 7, 10)
+    assert record.probs.sum(-1) == pytest.approx(1)
+    assert record.views.shape == (3, 4, 48, 48)
     # The middle of a view is the canvas itself: the pixels around the second fixation.
-    x, y = looks.edges[1, 2]
-    around = np.pad(looks.canvases[2], 6)[y : y + 12, x : x + 12]
-    assert looks.views[1, 2, 18:30, 18:30] == pytest.approx(around / 255)
-    assert looks.is_wrong.tolist() == (looks.probs[-1].argmax(-1) != looks.labels).tolist()
+    x, y = record.edges[1, 2]
+    around = np.pad(record.canvases[2], 6)[y : y + 12, x : x + 12]
+    assert record.views[1, 2, 18:30, 18:30] == pytest.approx(around / 255)
+    assert record.is_wrong.tolist() == (record.probs[-1].argmax(-1) != record.labels).tolist()
 
 
 def test_images_are_found_among_clutter() -> None:
@@ -75,16 +75,16 @@ def test_a_view_is_coarse_around_and_sharp_in_the_middle() -> None:
 
 
 def test_more_images_than_there_are() -> None:
-    with pytest.raises(ValueError, match="num_images=301: this split has 300 images"):
-        make_looks(301)
+    with pytest.raises(ValueError, match="num_images=301"):
+        make_record(301)
 
 
 def test_figures_of_few_images_and_of_one_glimpse(tmp_path: Path) -> None:
-    looks = make_looks(1, num_glimpses=1)
-    paths = save_figures(looks, {"learned gaze": (50.0,)}, tmp_path / "new")
+    record = make_record(1, num_glimpses=1)
+    paths = save_figures(record, {"learned gaze": (50.0,)}, tmp_path / "new")
     names = {path.name for path in paths}
     expected = {"paths.png", "glimpses.png", "heat_maps.png", "errors.png"}
-    assert names == expected | ({"failures.png"} if looks.is_wrong.any() else set())
+    assert names == expected | ({"failures.png"} if record.is_wrong.any() else set())
     for path in paths:
         with Image.open(path) as picture:
             assert picture.format == "PNG"
@@ -106,5 +106,5 @@ def test_the_command_draws_an_agent_of_the_package(
     ]
     assert f"Written to {Path('slides', 'paths.png')}" in capsys.readouterr().out
     main(["figures", "pretrained:catch"])
-    with Image.open("figures/looks.gif") as picture:
+    with Image.open("figures/episodes.gif") as picture:
         assert picture.n_frames == 6 * 24

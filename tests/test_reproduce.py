@@ -15,7 +15,7 @@ import pytest
 
 pytest.importorskip("torch", reason="the extra agent is not installed")
 
-from ram_agent import runs
+from ram_agent import measure
 from ram_agent.cli import main
 from ram_agent.config import preset
 from ram_agent.paper import reproduce
@@ -79,7 +79,7 @@ def forbid_training(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(Trainer, "train_one_update", refuse)
     monkeypatch.setattr(ControlTrainer, "train_one_update", refuse)
-    monkeypatch.setattr(runs, "evaluate", refuse)
+    monkeypatch.setattr(measure, "evaluate", refuse)
     monkeypatch.setattr(reproduce, "measure_best", refuse)
 
 

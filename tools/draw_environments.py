@@ -19,7 +19,7 @@ from PIL import Image
 
 from ram_agent.agent import RAMAgent
 from ram_agent.pictures import play_frames
-from ram_agent.runs import make_split
+from ram_agent.splits import make_split
 from ram_envs.registration import CATCH, MOVING
 from ram_envs.rendering import (
     BACKGROUND,

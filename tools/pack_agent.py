@@ -14,7 +14,8 @@ from pathlib import Path
 
 from ram_agent.agent import RAMAgent
 from ram_agent.evaluation import evaluate
-from ram_agent.runs import EVALUATION_ENVS, make_split, own_env
+from ram_agent.runs import own_env
+from ram_agent.splits import EVALUATION_ENVS, make_split
 from ram_agent.weights import PRETRAINED
 
 

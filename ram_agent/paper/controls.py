@@ -19,16 +19,11 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from tqdm import tqdm
 
+from ram_agent.measure import name_env
 from ram_agent.provenance import provenance
 from ram_agent.run_folder import RunFolder
-from ram_agent.runs import (
-    EVALUATION_ENVS,
-    name_env,
-    only_in_training,
-    place_split,
-    print_progress,
-    with_found_dataset,
-)
+from ram_agent.runs import only_in_training, print_progress
+from ram_agent.splits import EVALUATION_ENVS, place_split, with_found_dataset
 from ram_agent.trainer import draw_index
 from ram_agent.training_state import TrainingState, collect_state, restore_state
 from ram_envs.atomic_files import write_json

@@ -17,8 +17,10 @@ from typing import Any, Literal
 import torch
 import tyro
 
+from ram_agent.commands.parsing import parse
 from ram_agent.config import preset
 from ram_agent.distributed import checked_device
+from ram_agent.measure import show_trained
 from ram_agent.paper.controls import (
     NETWORKS,
     ControlConfig,
@@ -30,7 +32,8 @@ from ram_agent.paper.report import Row, make_markdown, make_row, merge_row, read
 from ram_agent.paper.tables import GAZES, TABLES, Control, Ram
 from ram_agent.provenance import provenance
 from ram_agent.run_folder import RunFolder, read_json
-from ram_agent.runs import GPU, describe_run, make_trainer, print_progress, show_trained
+from ram_agent.runs import describe_run, make_trainer, print_progress
+from ram_agent.splits import GPU
 from ram_envs.atomic_files import write_bytes, write_json
 from ram_envs.registration import CLASSIFICATION
 
@@ -108,6 +111,11 @@ class Reproduce:
 
     def seeds_of(self, entry: Ram | Control) -> tuple[int, ...]:
         return tuple(dict.fromkeys(self.seeds)) or ((0,) if self.quick else entry.seeds)
+
+
+def main(args: list[str]) -> None:
+    """Run `ram reproduce`."""
+    reproduce(parse(Reproduce, "reproduce", args))
 
 
 def reproduce(command: Reproduce) -> None:
@@ -219,7 +227,7 @@ def _trained_ram(command: Reproduce, name: str, entry: Ram, seed: int) -> dict[s
         trainer.resume()
         if not trainer.train(report=print_progress):
             raise KeyboardInterrupt  # which the trainer took for itself, to save
-        show_trained(trainer, folder)
+        show_trained(trainer, folder.path)
 
     kind = f"{entry.num_glimpses}-glimpses-" if entry.num_glimpses else ""
     kind += "middle-" * entry.begins_in_middle

@@ -20,10 +20,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, TypeVar
 
-import torch
-
 from ram_agent.agent import RAMAgent
-from ram_agent.cli import Train, make_run
+from ram_agent.commands.train import read_run as read_config
 from ram_agent.config import AgentConfig, TrainConfig
 from ram_agent.run_folder import RunFolder
 from ram_agent.runs import describe_run, make_trainer, own_env
@@ -99,8 +97,7 @@ def read_run(content: bytes, folder: Path) -> None:
     write_input(content, folder)
     run = RunFolder(folder)
     try:
-        command = Train(resume=folder)
-        attempt((FileNotFoundError, ValueError), make_run, command, run, 1, torch.device("cpu"))
+        attempt((FileNotFoundError, ValueError), read_config, run, None)
     finally:
         run.unlock()
     for row in attempt(CheckpointError, run.read_metrics):

@@ -1,0 +1,66 @@
+"""From a dataclass with a sentence for each field to a command line (tyro)."""
+
+from __future__ import annotations
+
+import ast
+import dataclasses
+import inspect
+import shutil
+import textwrap
+from itertools import pairwise
+from typing import Any, TypeVar, get_type_hints
+
+import tyro
+
+Settings = TypeVar("Settings")
+
+
+def parse(
+    kind: type[Settings], command: str, args: list[str], default: Settings | None = None
+) -> Settings:
+    """Return the settings that the arguments of `ram COMMAND` give.
+
+    Raises:
+        SystemExit: after --help, or for arguments that are not understood.
+    """
+    describe_fields(kind)
+    return tyro.cli(
+        kind,
+        prog=f"ram {command}",
+        description=describe(kind),
+        args=args,
+        default=tyro.MISSING_NONPROP if default is None else default,
+        config=(tyro.conf.OmitArgPrefixes,),
+    )
+
+
+def describe(kind: type) -> str:
+    """Return a class's docstring, wrapped for this terminal."""
+    # tyro joins lines, and does not wrap them again, unless they are indented.
+    wrapper = textwrap.TextWrapper(shutil.get_terminal_size().columns, subsequent_indent="  ")
+    blocks = inspect.cleandoc(kind.__doc__ or "").split("\n\n")
+    return "\n\n".join(
+        text if text.startswith("Examples:") else wrapper.fill(" ".join(text.split()))
+        for text in blocks
+    )
+
+
+def describe_fields(kind: type) -> None:
+    """Give each field of a dataclass, and of those in it, its docstring as one line of help.
+
+    tyro would keep the line breaks of the source code.
+    """
+    (definition,) = ast.parse(textwrap.dedent(inspect.getsource(kind))).body
+    assert isinstance(definition, ast.ClassDef)
+    fields: dict[str, Any] = {field.name: field for field in dataclasses.fields(kind)}
+    for statement, text in pairwise(definition.body):
+        if (
+            isinstance(statement, ast.AnnAssign)
+            and isinstance(statement.target, ast.Name)
+            and isinstance(text, ast.Expr)
+            and isinstance(text.value, ast.Constant)
+        ):
+            fields[statement.target.id].metadata = {"help": " ".join(str(text.value.value).split())}
+    for kind_of_field in get_type_hints(kind).values():
+        if dataclasses.is_dataclass(kind_of_field):
+            describe_fields(kind_of_field)  # type: ignore[arg-type]

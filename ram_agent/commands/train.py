@@ -1,0 +1,246 @@
+"""The command `ram train`."""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime
+import importlib.util
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated, Any
+
+import torch
+import tyro
+
+from ram_agent.commands.parsing import parse
+from ram_agent.config import AgentConfig, TrainConfig, config_from_json, preset
+from ram_agent.distributed import Ranks, checked_device, join_ranks, local_device
+from ram_agent.measure import name_env, show_trained
+from ram_agent.run_folder import RunFolder
+from ram_agent.runs import describe_run, make_trainer, own_env, print_progress
+from ram_agent.splits import GPU, resolve_env_id
+from ram_agent.trainer import Trainer
+from ram_agent.weights import CheckpointError
+from ram_envs.device_env import DeviceVectorEnv, why_on_host
+
+_UNSET = tyro.conf.arg(help_behavior_hint="(default: the environment's own)")
+
+
+@dataclass(frozen=True)
+class Environment:
+    """What the agent is trained in."""
+
+    dataset: Annotated[str | None, _UNSET] = None
+    """mnist, digits (embedded, no download), auto, or the path of a folder of images by class or of
+    an .npz."""
+
+    num_glimpses: Annotated[int | None, _UNSET] = None
+    """T, how often the agent looks."""
+
+    glimpse_size: Annotated[int | None, _UNSET] = None
+    """G, the side of each scale of a glimpse, in pixels."""
+
+    num_scales: Annotated[int | None, _UNSET] = None
+    """K, the number of scales of a glimpse, each twice as wide as the one before."""
+
+    canvas_size: Annotated[int | None, _UNSET] = None
+    """Side of the canvas, in pixels."""
+
+    @property
+    def keywords(self) -> dict[str, Any]:
+        """The keywords that were given."""
+        values = dataclasses.asdict(self)
+        return {name: value for name, value in values.items() if value is not None}
+
+
+@dataclass(frozen=True)
+class Run:
+    """Where and how the run is made; any of these but --preset and --out goes with --resume."""
+
+    preset: str = "default"
+    """Where all settings below come from that are not given: "default", what trains best, or
+    "paper", what the paper says. `ram train ENV_ID --preset paper --help` shows them."""
+
+    out: Annotated[Path | None, tyro.conf.arg(help_behavior_hint="(default: runs/ENV_ID-DATE)")] = (
+        None
+    )
+    """The run's folder."""
+
+    resume: Annotated[Path | None, tyro.conf.arg(help_behavior_hint="")] = None
+    """Continue the run in this folder, with its own settings, as if it had not stopped."""
+
+    device: str = "cpu"
+    """Where the networks run: cpu, cuda, … With cuda, environments of still images run there too;
+    under torchrun each process has a GPU of its own."""
+
+    threads: int = 1
+    """PyTorch's threads on the CPU. The networks are small: one is fastest."""
+
+    tensorboard: bool = False
+    """Write metrics for TensorBoard too (pip install "ram-gym[tensorboard]")."""
+
+
+@dataclass(frozen=True)
+class Train:
+    """Train an agent, validate it as it learns, and draw its fixations.
+
+    Examples:
+      ram train RAMClutteredMNIST-v0
+      ram train RAMMNIST-v0 --num-glimpses 4 --seed 1 --out runs/four
+      ram train RAMTranslatedMNIST-v0 --dataset digits --episodes 500000
+      ram train RAMClassification-v0 --dataset photos/ --glimpse-size 12 --num-scales 3
+      ram train --resume runs/four
+      torchrun --standalone --nproc-per-node 2 -m ram_agent train RAMMNIST-v0
+
+    The run's folder gets config.json, metrics.jsonl (a row for each validation), best.safetensors
+    and last.safetensors, resume.safetensors (the state for --resume) and, at the end,
+    evaluation.json and fixations.png. Ctrl-C saves, and prints the command that continues.
+    """
+
+    env_id: Annotated[
+        tyro.conf.Positional[str | None],
+        tyro.conf.arg(metavar="[ENV_ID]", help_behavior_hint=""),
+    ] = None
+    """The environment, for example RAMClutteredMNIST-v0; `ram list` shows them all. One of your own
+    is MODULE:ID."""
+
+    environment: tyro.conf.DisallowNone[Environment] = field(default_factory=Environment)
+    """The environment"""
+
+    run: tyro.conf.DisallowNone[Run] = field(default_factory=Run)
+
+    agent: AgentConfig = field(default_factory=AgentConfig)
+
+    training: TrainConfig = field(default_factory=TrainConfig)
+
+
+def main(args: list[str]) -> None:
+    """Train an agent as the arguments say, and measure it once it is trained."""
+    command = parse_train(args)
+    options = command.run
+    if options.threads < 1:
+        raise ValueError(f"threads={options.threads}: expected 1 or more.")
+    torch.set_num_threads(options.threads)
+    device = checked_device(local_device(options.device))
+    if options.tensorboard and importlib.util.find_spec("tensorboard") is None:
+        raise ValueError('TensorBoard is not installed. Run: pip install "ram-gym[tensorboard]"')
+    folder = RunFolder(options.resume or options.out or default_folder(command.env_id))
+    try:
+        with join_ranks(device) as ranks:
+            run = ranks.from_first(lambda: make_run(command, args, folder, ranks.size, device))
+            trainer = train(options, run, folder if ranks.is_first else None, device, ranks)
+        if ranks.is_first and trainer.is_over:
+            show_trained(trainer, folder.path)
+    finally:
+        folder.unlock()
+
+
+def parse_train(args: list[str]) -> Train:
+    """Parse twice: the first time for what decides on the defaults of the other settings."""
+    first = parse(Train, "train", [arg for arg in args if arg not in ("-h", "--help")])
+    env_id = None if first.env_id is None else resolve_env_id(first.env_id)
+    agent, training = preset(first.run.preset, env_id)
+    command = parse(Train, "train", args, Train(agent=agent, training=training))
+    return dataclasses.replace(command, env_id=env_id)
+
+
+def train(
+    options: Run, run: dict[str, Any], folder: RunFolder | None, device: torch.device, ranks: Ranks
+) -> Trainer:
+    """Train as one of the ranks, to the end or to a signal."""
+    trainer = make_trainer(run, folder, device, ranks)
+    if folder is None:
+        trainer.train()
+        return trainer
+    if options.resume is not None:
+        trainer.resume()
+    if options.tensorboard:
+        trainer.log_to_tensorboard()
+    name = name_env(run["env_id"], run["env_kwargs"])
+    print(f"{name}: {trainer.num_updates} updates, in {folder.path}")
+    (envs, *_) = trainer.train_envs
+    if device.type == GPU and not isinstance(envs, DeviceVectorEnv):
+        print(f"The networks are on {device}, the environments on the CPU: {why_on_host(envs)}.")
+    if not trainer.train(report=print_progress):
+        print(f"Stopped after {trainer.update} updates. Continue: {folder.resume_command}")
+    return trainer
+
+
+def make_run(
+    command: Train, args: list[str], folder: RunFolder, num_ranks: int, device: torch.device
+) -> dict[str, Any]:
+    """Return config.json of the run in `folder`, which is made if the run is new."""
+    if command.run.resume is not None:
+        run = read_run(folder, command.env_id)
+        check_unchanged(args, run, folder)
+        how = "Continue with a number of processes that divides it."
+    else:
+        if command.env_id is None:
+            raise ValueError("ENV_ID is missing. Run `ram train ENV_ID`; `ram list` shows them.")
+        run = describe_run(
+            command.env_id,
+            command.environment.keywords,
+            command.run.preset,
+            command.agent,
+            command.training,
+            device,
+        )
+        how = f"Give --parts {num_ranks}, or a multiple of it."
+    parts = run["training"]["parts"]
+    if parts % num_ranks:
+        raise ValueError(f"parts={parts} cannot be divided among {num_ranks} processes. {how}")
+    if command.run.resume is None:
+        folder.create(run, or_beside=command.run.out is None)
+    return run
+
+
+def read_run(folder: RunFolder, named: str | None) -> dict[str, Any]:
+    """Return config.json of a run that continues, locked, and with the id the user `named`.
+
+    Raises:
+        FileNotFoundError: if there is no run in the folder.
+        ValueError: if its settings are damaged, or its environment is unknown.
+        BlockingIOError: if another process writes there.
+    """
+    run = folder.read_config()
+    missing = {"env_id", "env_kwargs", "dataset", "agent", "training"} - run.keys()
+    if missing:
+        raise CheckpointError(f"{folder.config_path} is damaged: it lacks {sorted(missing)}.")
+    if named not in (None, run["env_id"]):
+        raise ValueError(
+            f"{named} is another environment than that of {folder.path}, {run['env_id']}. Leave "
+            "it out, or start a new run."
+        )
+    own_env(run, named)
+    config_from_json(TrainConfig, run["training"])
+    folder.lock()
+    folder.check_fits(config_from_json(AgentConfig, run["agent"]))
+    return run
+
+
+def check_unchanged(args: list[str], run: dict[str, Any], folder: RunFolder) -> None:
+    """Raise ValueError if the arguments name a setting that is not the resumed run's own."""
+    own = Train(
+        run=Run(preset=str(run.get("preset"))),
+        agent=config_from_json(AgentConfig, run["agent"]),
+        training=config_from_json(TrainConfig, run["training"]),
+    )
+    given = parse(Train, "train", args, own)
+    before = {**run["env_kwargs"], **_flat(own)}
+    now = {**run["env_kwargs"], **given.environment.keywords, **_flat(given)}
+    for name, value in now.items():
+        if value != before.get(name):
+            raise ValueError(
+                f"{name}={value!r}: the run in {folder.path} has {before.get(name)!r}, and "
+                "--resume continues with the run's own settings. Leave it out, or start a new run."
+            )
+
+
+def default_folder(env_id: str | None) -> Path:
+    """Return the folder of a new run where the user gave none."""
+    return Path("runs") / f"{env_id}-{datetime.datetime.now():%Y%m%d-%H%M%S}".replace(":", "-")
+
+
+def _flat(command: Train) -> dict[str, Any]:
+    settings = {"preset": command.run.preset, "out": command.run.out}
+    return {**settings, **dataclasses.asdict(command.agent), **dataclasses.asdict(command.training)}

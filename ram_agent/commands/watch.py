@@ -1,0 +1,75 @@
+"""The command `ram watch`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import tyro
+
+from ram_agent.commands.parsing import parse
+from ram_agent.measure import NUM_SHOWN, save_watched
+from ram_agent.runs import load_trained
+from ram_agent.splits import choose_split, make_split
+from ram_envs.datasets import Split
+
+
+@dataclass(frozen=True)
+class Watch:
+    """Watch a trained agent look, in a window or as a picture.
+
+    Examples:
+      ram watch runs/four
+      ram watch runs/four --save four.gif
+      ram watch runs/four --save four.png --episodes 6
+      ram watch pretrained:mnist-6 --dataset digits
+    """
+
+    run: tyro.conf.Positional[str]
+    """A run's folder, the path of a weights file (.safetensors), or pretrained:NAME."""
+
+    env_id: str | None = None
+    """Another environment than the agent's own, whose glimpses have the same shape."""
+
+    dataset: str | None = None
+    """Another data set than the agent's own: mnist, digits, or the path of your images."""
+
+    save: Path | None = None
+    """Instead of a window: an animation (.gif), or the last frames side by side (.png)."""
+
+    episodes: int = NUM_SHOWN
+    """How many episodes."""
+
+    start: int = 0
+    """The first episode: the index of an image, or the seed of a game."""
+
+    split: Split | None = None
+    """Which images; test if not given. A game has no splits."""
+
+    sampled: bool = False
+    """Sample locations and labels, in place of the mean location and the most probable label."""
+
+
+def main(args: list[str]) -> None:
+    """Show an agent's episodes in a window, or write them where --save says."""
+    from ram_agent.pictures import play_frames
+    from ram_envs.rendering import Window, to_surface
+
+    command = parse(Watch, "watch", args)
+    if command.episodes < 1:
+        raise ValueError(f"episodes={command.episodes}: expected 1 or more.")
+    agent, env_id, keywords = load_trained(command.run, command.env_id, dataset=command.dataset)
+    split = choose_split(env_id, keywords, command.split)
+    episodes = range(command.start, command.start + command.episodes)
+    if command.save is not None:
+        save_watched(agent, env_id, keywords, command.save, episodes, split, not command.sampled)
+        print(f"Written to {command.save}")
+        return
+    envs = make_split(env_id, 1, split, render_mode="rgb_array", **keywords)
+    window = Window(title=f"ram watch {command.run}", render_fps=2)
+    for frames in play_frames(agent, envs, episodes, not command.sampled):
+        for frame in (*frames, frames[-1]):
+            window.show(to_surface(frame))
+            if window.closed:
+                return
+    window.close()

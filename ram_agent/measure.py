@@ -1,0 +1,149 @@
+"""What is measured of a trained agent, how it is printed, and what is drawn at the end."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import gymnasium as gym
+from tqdm import tqdm
+
+from ram_agent.agent import RAMAgent
+from ram_agent.evaluation import Evaluation, evaluate
+from ram_agent.rollout import Gaze
+from ram_agent.runs import load_trained
+from ram_agent.splits import EVALUATION_ENVS, make_split, name_split
+from ram_agent.trainer import Trainer
+from ram_envs.atomic_files import write_json
+from ram_envs.datasets import Split
+
+GAZES: dict[str, tuple[Gaze, bool]] = {  # name of a result: gaze, whether it is deterministic
+    "learned gaze": ("learned", True),
+    "learned gaze, sampled": ("learned", False),
+    "random gaze": ("random", True),
+    "center gaze": ("center", True),
+}
+NUM_SHOWN = 6  # episodes in a picture
+
+
+def evaluate_all(
+    agent: RAMAgent,
+    env_id: str,
+    split: Split,
+    num_episodes: int | None,
+    seed: int,
+    keywords: dict[str, Any],
+    stop_when_sure: Sequence[float] = (),
+) -> dict[str, dict[str, Any]]:
+    """Evaluate the learned gaze, mean and sampled, and the controls; early answers of the mean."""
+    envs = make_split(env_id, EVALUATION_ENVS, split, **keywords)
+    return {
+        name: _as_json(
+            evaluate(
+                agent,
+                envs,
+                num_episodes=num_episodes,
+                deterministic=deterministic,
+                gaze=gaze,
+                seed=seed,
+                stop_when_sure=stop_when_sure if name == "learned gaze" else (),
+            )
+        )
+        for name, (gaze, deterministic) in GAZES.items()
+    }
+
+
+def name_env(env_id: str, keywords: dict[str, Any]) -> str:
+    """Return the environment, its data set if it has one, and the keywords that are not default."""
+    others = {name: value for name, value in keywords.items() if name != "dataset"}
+    dataset = [keywords["dataset"]] if "dataset" in keywords else []
+    return ", ".join([env_id, *dataset, *(f"{name}={value}" for name, value in others.items())])
+
+
+def title_results(env_id: str, keywords: dict[str, Any], split: str | None) -> str:
+    """Return the title of results: the environment, and which images `name_split` found."""
+    images = {None: "", "all": ", all images: no separate test split"}.get(
+        split, f", {split} split"
+    )
+    return name_env(env_id, keywords) + images
+
+
+def print_results(results: dict[str, dict[str, Any]], title: str) -> None:
+    """Print what `evaluate_all` returned."""
+    episodes = next(iter(results.values()))["episodes"]
+    if "mean_return" in results["learned gaze"]:
+        print(f"\n{title}: mean return of {episodes} games")
+        for name, result in results.items():
+            print(f"  {name:<22} {result['mean_return']:.4f} ± {result['standard_error']:.4f}")
+        print()
+        return
+    print(f"\n{title}: error (%) on {episodes} images, one pass")
+    for name, result in results.items():
+        after = " ".join(f"{error:6.2f}" for error in result["errors_after_each_glimpse"])
+        error, spread = result["error"], result["standard_error"]
+        print(f"  {name:<22} {error:6.2f} ± {spread:.2f}   after each glimpse: {after}")
+    for answers in results["learned gaze"].get("early_answers", ()):
+        sure = f"if {100 * answers['threshold']:g}% sure"
+        print(f"  {sure:<22} {answers['error']:6.2f}   {answers['mean_glimpses']:.2f} glimpses")
+    print()
+
+
+def show_trained(trainer: Trainer, path: Path) -> None:
+    """Measure the best weights of a finished run in the folder `path`, and draw their fixations."""
+    best, env_id, keywords = load_trained(path)
+    split = name_split(env_id, keywords, "test")
+    result = evaluate_all(best, env_id, "test", None, 0, keywords)  # as `ram evaluate` does
+    seconds = round(trainer.seconds, 1)
+    write_json(
+        path / "evaluation.json",
+        {**best.info, "train_seconds": seconds, "split": split, "results": result},
+    )
+    print(f"Trained for {trainer.seconds:.0f} s; best validation error {trainer.best_error:.2f}%.")
+    print_results(result, title_results(env_id, keywords, split))
+    try:
+        save_watched(best, env_id, keywords, path / "fixations.png", range(NUM_SHOWN))
+    except gym.error.DependencyNotInstalled as error:
+        print(f"The fixations are not drawn. {error}")
+    else:
+        print(f"Fixations: {path / 'fixations.png'}")
+
+
+def save_watched(
+    agent: RAMAgent,
+    env_id: str,
+    keywords: dict[str, Any],
+    path: Path,
+    episodes: range,
+    split: Split = "test",
+    deterministic: bool = True,
+) -> None:
+    """Draw episodes of an agent into a .gif or .png."""
+    from ram_agent.pictures import play_frames, save_picture
+
+    envs = make_split(env_id, 1, split, render_mode="rgb_array", **keywords)
+    frames = play_frames(agent, envs, episodes, deterministic)
+    save_picture(list(tqdm(frames, "drawing", len(episodes), disable=None, leave=False)), path)
+
+
+def _as_json(result: Evaluation) -> dict[str, Any]:
+    if not result.errors:
+        return {
+            "mean_return": round(result.mean_return, 6),
+            "standard_error": round(result.standard_error / 100, 6),
+            "episodes": result.episodes,
+        }
+    row: dict[str, Any] = {
+        "error": round(result.error, 4),
+        "standard_error": round(result.standard_error, 4),
+        "errors_after_each_glimpse": [round(error, 4) for error in result.errors],
+        "episodes": result.episodes,
+        "passes": 1,
+    }
+    if result.early_answers:
+        row["early_answers"] = [
+            {name: round(value, 4) for name, value in dataclasses.asdict(answers).items()}
+            for answers in result.early_answers
+        ]
+    return row

@@ -1,0 +1,155 @@
+"""Which images a command uses: environments of a split, and the data set that was found.
+
+The environment says which splits it has (`env.unwrapped.splits`): so an id of a user's own that is
+built on a classification environment is trained, validated and tested on different images, too.
+"""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from typing import Any
+
+import gymnasium as gym
+import torch
+from gymnasium.vector import AutoresetMode
+
+from ram_envs.datasets import SPLITS, Split
+from ram_envs.device_env import place_envs
+from ram_envs.registration import ENVS
+from ram_envs.tasks.classification import ImageClassification
+
+EVALUATION_ENVS = 500  # sub-environments: divides every split of MNIST
+DATASETS = ("mnist", "digits")  # that are found by name
+GPU = "cuda"  # the type of the devices on which environments can be
+
+VectorEnv = gym.vector.VectorEnv[Any, Any, Any]
+
+
+def resolve_env_id(env_id: str) -> str:
+    """Return an environment's id in its one form, after importing the module that it names.
+
+    "ram_envs:RAMMNIST-v0", "RAMMNIST" and "RAMMNIST-v0" are one environment. An id of another
+    module keeps the module's name, which later commands import.
+
+    Raises:
+        ValueError: if the module was not found.
+        gymnasium.error.Error: if no such environment is registered.
+    """
+    module, _, name = env_id.rpartition(":")
+    if f"{name}-v0" in ENVS:
+        name = f"{name}-v0"
+    if module.partition(".")[0] == "ram_envs":
+        module = ""
+    if module and module not in sys.modules:
+        if "" not in sys.path:
+            sys.path.insert(0, "")  # the current folder, as `python -m ram_agent` has it
+        try:
+            importlib.import_module(module)
+        except ModuleNotFoundError as error:
+            raise ValueError(
+                f"{env_id}: {error}. Run the command in the folder of {module}.py, or install it."
+            ) from error
+    gym.spec(name)
+    return f"{module}:{name}" if module else name
+
+
+def find_splits(env_id: str, keywords: dict[str, Any]) -> tuple[str, ...]:
+    """Return an environment's splits: three names, ("all",), or () where it has no data set.
+
+    Raises:
+        ValueError: if it is not an environment of glimpses, or cannot be made with the keywords.
+    """
+    env = _make(env_id, keywords, gym.make, disable_env_checker=True)
+    if "glimpse" not in getattr(env.observation_space, "spaces", ()):
+        raise ValueError(
+            f"{env_id} shows no glimpses: its observations are {env.observation_space}. Choose an "
+            "environment of ram_envs, or one that is built on ram_envs.glimpse_env."
+        )
+    splits: tuple[str, ...] = getattr(
+        env.unwrapped, "splits", SPLITS if hasattr(env.unwrapped, "dataset_name") else ()
+    )
+    return splits
+
+
+def name_split(env_id: str, keywords: dict[str, Any], split: Split) -> str | None:
+    """Return the name of the images that `split` stands for: "all" where there is one split only.
+
+    None for a game, which has no images.
+    """
+    splits = find_splits(env_id, keywords)
+    return split if split in splits else next(iter(splits), None)
+
+
+def choose_split(env_id: str, keywords: dict[str, Any], given: Split | None) -> Split:
+    """Return the split that a command measures or shows: "test", unless the user gave another.
+
+    Raises:
+        ValueError: if one was given for a game, which has none.
+    """
+    if given is not None and not find_splits(env_id, keywords):
+        raise ValueError(f"split={given!r}: {env_id} has no images in splits. Leave --split out.")
+    return given or "test"
+
+
+def make_split(env_id: str, num_envs: int, split: Split, **keywords: Any) -> VectorEnv:
+    """Make a vector environment of a split, without autoreset; a game has no splits."""
+    splits = find_splits(env_id, keywords)
+    if splits:
+        keywords["split"] = split
+    options: dict[str, Any] = {"num_envs": num_envs, "autoreset_mode": AutoresetMode.DISABLED}
+    if gym.spec(env_id.rpartition(":")[2]).vector_entry_point is None:
+        options = {"num_envs": num_envs, "vectorization_mode": "sync"}
+        options["vector_kwargs"] = {"autoreset_mode": AutoresetMode.DISABLED}
+        if splits:
+            raise ValueError(
+                f"{env_id} has no vector environment, which images in splits need. Register it "
+                "with vector_entry_point, such as a subclass of "
+                "ram_envs.envs.classification.ClassificationVectorEnv."
+            )
+    envs: VectorEnv = _make(env_id, keywords, gym.make_vec, **options)
+    return envs
+
+
+def shows_still_images(envs: VectorEnv) -> bool:
+    """Return whether the environments show an image that does not change during an episode."""
+    batch = getattr(envs.unwrapped, "batch", None)
+    return batch is not None and isinstance(batch.task, ImageClassification)
+
+
+def place_split(
+    device: torch.device, env_id: str, num_envs: int, split: Split, **keywords: Any
+) -> VectorEnv:
+    """Make a vector environment of a split, on the device if that is a GPU and it can be there."""
+    envs = make_split(env_id, num_envs, split, **keywords)
+    return place_envs(envs, device) if device.type == GPU else envs
+
+
+def with_found_dataset(
+    env_id: str, keywords: dict[str, Any], in_training: dict[str, Any]
+) -> dict[str, Any]:
+    """Return the keywords with the name of the data set that was found.
+
+    Args:
+        env_id: the environment.
+        keywords: those of every split.
+        in_training: those of the training environments alone, which are checked too.
+
+    Raises:
+        ValueError: if the environment cannot be made with them.
+    """
+    envs = make_split(env_id, 1, "train", **keywords, **in_training).unwrapped
+    found = getattr(envs, "dataset_name", None)
+    return {**keywords, "dataset": found} if found in DATASETS else keywords
+
+
+def _make(env_id: str, keywords: dict[str, Any], make: Any, **options: Any) -> Any:
+    """Make an environment; an error that is not meant for users is named with its cause."""
+    try:
+        return make(env_id, **options, **keywords)
+    except (OSError, ValueError, MemoryError, gym.error.Error):
+        raise
+    except Exception as error:
+        raise ValueError(
+            f"{env_id} cannot be made with {keywords}: {type(error).__name__}: {error}"
+        ) from error

@@ -1,0 +1,272 @@
+"""The commands `ram evaluate`, `ram watch` and `ram figures`, on a tiny run."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from ram_commands import BRIEF, fail, frame_count
+
+import ram_envs.rendering
+from ram_agent.agent import RAMAgent
+from ram_agent.cli import main
+from ram_agent.run_folder import RunFolder
+from ram_agent.runs import make_trainer
+
+
+def test_evaluate_prints_learned_gaze_beside_the_controls(
+    run: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    main(["evaluate", str(run)])  # prints what the end of the training printed
+    said = capsys.readouterr().out
+    assert "RAMMNIST-v0, digits, num_glimpses=2, test split" in said
+    assert " 300 images" in said
+    results = json.loads((run / "evaluation.json").read_text())["results"]
+    rows = [line.split() for line in said.splitlines() if "after each glimpse:" in line]
+    assert [" ".join(row[: row.index("±") - 1]) for row in rows] == list(results)
+    for row, result in zip(rows, results.values(), strict=True):
+        first, last = row[-2:]
+        assert float(row[row.index("±") - 1]) == float(last) == pytest.approx(result["error"], 1e-3)
+        assert float(first) == pytest.approx(result["errors_after_each_glimpse"][0], abs=0.01)
+
+
+def test_evaluate_saves_what_is_needed_to_repeat_it(
+    run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "results" / "validation.json"
+    options = ["--split", "validation", "--seed", "5", "--num-episodes", "50", "--num-glimpses"]
+    main(["evaluate", str(run), *options, "3", "--save", str(path)])
+    assert f"Written to {path}" in capsys.readouterr().out
+    saved = json.loads(path.read_text())
+    assert saved["env_id"] == "RAMMNIST-v0"
+    assert saved["env_kwargs"] == {"dataset": "digits", "num_glimpses": 3}
+    assert (saved["split"], saved["seed"]) == ("validation", 5)
+    assert saved["trained_by"]["training"]["seed"] == 4
+    for fact in ("command", "machine", "date", "version", "software"):
+        assert saved[fact]
+    assert "commit" in saved
+    for result in saved["results"].values():
+        assert result["episodes"] == 50
+        assert result["passes"] == 1
+        assert len(result["errors_after_each_glimpse"]) == 3
+        assert result["errors_after_each_glimpse"][-1] == result["error"]
+
+
+def test_evaluate_weights_by_their_path(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    main(["evaluate", str(run / "last.safetensors"), "--num-episodes", "10"])
+    assert " 10 images" in capsys.readouterr().out
+
+
+def test_evaluate_on_larger_canvases_with_early_answers(
+    run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "far.json"
+    options = ["--canvas-size", "40", "--num-clutter", "2", "--num-episodes", "50"]
+    main(["evaluate", str(run), *options, "--stop-when-sure", "0", "1", "--save", str(path)])
+    said = capsys.readouterr().out
+    assert "digits, num_glimpses=2, canvas_size=40, num_clutter=2, test split" in said
+    assert "if 0% sure" in said
+    saved = json.loads(path.read_text())
+    larger = {"canvas_size": 40, "num_clutter": 2}
+    assert saved["env_kwargs"] == {"dataset": "digits", "num_glimpses": 2, **larger}
+    result = saved["results"]["learned gaze"]
+    first, *_, last = result["errors_after_each_glimpse"]
+    assert result["early_answers"] == [
+        {"threshold": 0.0, "error": first, "mean_glimpses": 1.0},
+        {"threshold": 1.0, "error": last, "mean_glimpses": 2.0},
+    ]
+    assert "early_answers" not in saved["results"]["random gaze"]
+
+
+def test_watch_saves_an_animation(run: Path, tmp_path: Path) -> None:
+    path = tmp_path / "two.gif"
+    main(["watch", str(run), "--save", str(path), "--episodes", "2", "--start", "7"])
+    with Image.open(path) as picture:
+        assert picture.format == "GIF"
+        assert picture.size == ram_envs.rendering.FRAME_SIZE
+        assert picture.info["loop"] == 0
+        durations = []
+        for frame in range(picture.n_frames):
+            picture.seek(frame)
+            durations.append(picture.info["duration"])
+    # reset and two steps of each of two episodes; the last frame of each stays longer
+    assert durations == [500, 500, 1500] * 2
+
+
+def test_watch_saves_last_frames_side_by_side(run: Path, tmp_path: Path) -> None:
+    width, height = ram_envs.rendering.FRAME_SIZE
+    for episodes, columns, rows in ((1, 1, 1), (2, 2, 1), (4, 3, 2)):
+        path = tmp_path / f"{episodes}.png"
+        main(["watch", str(run), "--save", str(path), "--episodes", str(episodes)])
+        with Image.open(path) as picture:
+            assert picture.format == "PNG"
+            cell = 1536 // columns
+            assert picture.size == (1536, rows * (height * cell // width))
+
+
+def test_watch_sampled_is_not_the_mean(run: Path, tmp_path: Path) -> None:
+    pictures = []
+    for name, options in (("mean", []), ("again", []), ("sampled", ["--sampled"])):
+        path = tmp_path / f"{name}.png"
+        torch.manual_seed(0)
+        main(["watch", str(run), "--save", str(path), "--episodes", "6", *options])
+        pictures.append(np.asarray(Image.open(path)))
+    assert np.array_equal(pictures[0], pictures[1])
+    assert not np.array_equal(pictures[0], pictures[2])
+
+
+class FakeWindow:
+    """Takes the frames that a window would show, and is closed by the user after some."""
+
+    shown: list[tuple[int, int]]
+    closes_after: int
+
+    def __init__(self, **keywords: Any) -> None:
+        self.closed = False
+        FakeWindow.shown = []
+
+    def show(self, surface: Any) -> None:
+        FakeWindow.shown.append(surface.get_size())
+        self.closed = len(FakeWindow.shown) == FakeWindow.closes_after
+
+    def close(self) -> None:
+        self.closed = True
+
+
+@pytest.mark.parametrize(("closes_after", "num_frames"), [(99, 8), (3, 3)])
+def test_watch_in_a_window(
+    run: Path, monkeypatch: pytest.MonkeyPatch, closes_after: int, num_frames: int
+) -> None:
+    monkeypatch.setattr(ram_envs.rendering, "Window", FakeWindow)
+    FakeWindow.closes_after = closes_after
+    main(["watch", str(run), "--episodes", "2"])
+    # three frames of each episode, the last shown twice
+    assert FakeWindow.shown == [ram_envs.rendering.FRAME_SIZE] * num_frames
+
+
+def test_evaluate_elsewhere(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    said = fail(capsys, "evaluate", run, "--env-id", "RAMClutteredMNIST-v0")
+    assert "(1, 8, 8)" in said
+    assert "(3, 12, 12)" in said
+    assert "Nope" in fail(capsys, "evaluate", run, "--env-id", "Nope-v0")
+    for number in (301, 0):
+        said = fail(capsys, "evaluate", run, "--num-episodes", number)
+        assert f"num_episodes={number}" in said
+    assert "1.5" in fail(capsys, "evaluate", run, "--stop-when-sure", "1.5")
+    assert "num_clutter=-1" in fail(capsys, "evaluate", run, "--num-clutter", "-1")
+
+
+def test_evaluate_weights_of_an_unknown_environment(
+    run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    RAMAgent.load(run).save(tmp_path / "agent", info={})
+    assert "environment" in fail(capsys, "evaluate", tmp_path / "agent")
+
+
+def test_watch_what_cannot_be_shown(
+    run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    movie = tmp_path / "movie.mp4"
+    said = fail(capsys, "watch", run, "--save", movie, "--episodes", "1")
+    assert str(movie) in said
+    assert ".gif" in said
+    said = fail(capsys, "watch", run, "--save", tmp_path / "a.gif", "--start", "299")
+    assert "299" in said
+    said = fail(capsys, "watch", run, "--save", tmp_path / "a.gif", "--episodes", "0")
+    assert "episodes=0" in said
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("env_id", "env_kwargs", "named"),
+    [
+        ("hostile:RAMMNIST-v0", {}, "'hostile:RAMMNIST-v0'"),
+        (["RAMMNIST-v0"], {}, "['RAMMNIST-v0']"),
+        ("RAMMNIST-v0", {"wrappers": []}, "wrappers"),
+        ("RAMMNIST-v0", {"dataset": 3}, "dataset"),
+        ("RAMMNIST-v0", {"dataset": "digits", "canvas_size": 10**9}, "PiB"),
+        ("RAMMNIST-v0", {"dataset": "digits", "initial_location": [0]}, "initial_location"),
+        ("RAMMNIST-v0", {"dataset": "digits", "initial_location": "0,0"}, "initial_location"),
+        ("RAMMNIST-v0", {"dataset": "digits", "initial_location": [0, 2]}, "initial_location"),
+        ("RAMMNIST-v0", None, "env_kwargs=None"),
+    ],
+)
+def test_the_environment_in_a_strangers_file_runs_no_code(
+    copied_run: Path,
+    env_id: Any,
+    env_kwargs: Any,
+    named: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    harm = copied_run / "harm"
+    (copied_run / "hostile.py").write_text(f"open({str(harm)!r}, 'w')")
+    monkeypatch.syspath_prepend(copied_run)
+    changes = {"env_id": env_id, "env_kwargs": env_kwargs}
+    agent = RAMAgent.load(copied_run)
+    agent.save(copied_run / "best", {**agent.info, **changes})
+    config = json.loads((copied_run / "config.json").read_text())
+    (copied_run / "config.json").write_text(json.dumps({**config, **changes}))
+    for command in (
+        ["evaluate", copied_run],
+        ["watch", copied_run, "--save", copied_run / "a.png"],
+    ):
+        assert named in fail(capsys, *command)
+    assert named in fail(capsys, "train", "--resume", copied_run)
+    assert not harm.exists()
+
+
+def trained_envs(folder: Path) -> list[Any]:
+    """Return a training and the validation environment of a run."""
+    trainer = make_trainer(RunFolder(folder).read_config(), None)
+    return [trainer.train_envs[0], trainer.validation_envs]
+
+
+def test_an_environment_of_ones_own_module(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "own_module.py").write_text(
+        "import gymnasium, ram_envs.envs.classification as made\n"
+        "env, vector = made.ClassificationEnv, made.ClassificationVectorEnv\n"
+        "gymnasium.register('Own-v0', env, vector_entry_point=vector)\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setattr(gym.envs.registration, "registry", dict(gym.registry))
+    monkeypatch.setattr(gym, "registry", gym.envs.registration.registry)
+    out, own = tmp_path / "run", "own_module:Own-v0"
+    main(["train", own, *BRIEF[1:], "--out", str(out)])
+    title = "own_module:Own-v0, digits, num_glimpses=2, test split"
+    said = capsys.readouterr().out
+    assert title in said
+    assert " 300 images" in said  # not the 1,297 of training
+    sizes = [envs.unwrapped.num_images for envs in trained_envs(out)]
+    assert sizes == [1297, 200]
+
+    monkeypatch.delitem(sys.modules, "own_module")  # as in another process
+    gym.registry.pop("Own-v0")
+    for command in (
+        ["evaluate", out],
+        ["watch", out, "--save", "a.png"],
+        ["train", "--resume", out],
+    ):
+        assert repr(own) in fail(capsys, *command)
+    assert "Own-v0" not in gym.registry
+    main(["evaluate", str(out), "--env-id", own])
+    main(["watch", str(out), "--env-id", own, "--save", str(tmp_path / "a.png")])
+    main(["train", own, "--resume", str(out)])
+    assert capsys.readouterr().out.count(title) == 2
+    assert frame_count(tmp_path / "a.png") == 1
+
+
+def test_figures_without_matplotlib(
+    run: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    assert 'pip install "ram-gym[figures]"' in fail(capsys, "figures", run)

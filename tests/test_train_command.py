@@ -1,0 +1,372 @@
+"""The command `ram train`, with tiny settings: new runs, and runs that continue."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from ram_commands import BRIEF, TINY, TINY_AGENT, fail, frame_count
+
+import ram_agent
+from ram_agent.agent import RAMAgent
+from ram_agent.cli import main
+from ram_agent.commands import train
+from ram_agent.run_folder import RunFolder
+from ram_agent.runs import make_trainer
+from ram_envs.tasks.distortion import Distortion
+
+
+def test_train_leaves_all_that_is_needed(run: Path) -> None:
+    assert sorted(path.name for path in run.iterdir()) == [
+        ".lock",
+        ".lock-holder",
+        "best.safetensors",
+        "config.json",
+        "evaluation.json",
+        "fixations.png",
+        "last.safetensors",
+        "metrics.jsonl",
+        "resume.safetensors",
+    ]
+    config = json.loads((run / "config.json").read_text())
+    assert config["env_id"] == "RAMMNIST-v0"
+    assert config["env_kwargs"] == {"dataset": "digits", "num_glimpses": 2}
+    assert config["dataset"] == "digits"
+    assert config["preset"] == "default"
+    assert config["agent"]["hidden_size"] == 16
+    assert (config["training"]["seed"], config["training"]["episodes"]) == (4, 256)
+    assert config["command"]
+    assert config["machine"]
+    (row,) = RunFolder(run).read_metrics()
+    assert (row["update"], row["episodes"]) == (8, 256)
+    assert 50 < row["validation_error"] <= 100
+
+    evaluation = json.loads((run / "evaluation.json").read_text())
+    assert evaluation["split"] == "test"
+    assert evaluation["env_id"] == "RAMMNIST-v0"
+    assert evaluation["training"]["seed"] == 4
+    assert set(evaluation["results"]) == {
+        "learned gaze",
+        "learned gaze, sampled",
+        "random gaze",
+        "center gaze",
+    }
+    with Image.open(run / "fixations.png") as picture:
+        assert picture.format == "PNG"
+        assert picture.width == 1536
+
+
+def test_only_training_is_distorted(tmp_path: Path) -> None:
+    settings = [*BRIEF, "--distortion", "0.5", "--elastic", "2", "--hidden-size", "8"]
+    main(["train", *settings, "--out", str(tmp_path / "run")])
+    config = RunFolder(tmp_path / "run").read_config()
+    assert config["training"]["distortion"] == 0.5
+    assert config["training"]["elastic"] == 2.0
+    assert config["env_kwargs"] == {"dataset": "digits", "num_glimpses": 2}
+    trainer = make_trainer(config, None)
+    for envs in trainer.train_envs:
+        assert envs.batch.task.canvas.distortion == Distortion(0.5, 2.0)  # type: ignore[attr-defined]
+    validation = trainer.validation_envs.batch.task  # type: ignore[attr-defined]
+    assert validation.canvas.distortion is None
+
+
+def test_a_game_has_nothing_to_distort(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out = tmp_path / "run"
+    assert "distortion" in fail(capsys, "train", "RAMCatch-v0", "--distortion", "1", "--out", out)
+    assert not out.exists()
+
+
+def test_train_prints_progress_and_results(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "run"
+    main(["train", *TINY, *TINY_AGENT, "--preset", "paper", "--epochs", "0.05", "--out", str(out)])
+    lines = capsys.readouterr().out.splitlines()
+    # 64.85 episodes of 1,297, in batches of 32
+    assert lines[0] == f"RAMMNIST-v0, digits, num_glimpses=2: 3 updates, in {out}"
+    assert lines[1].split()[:2] == ["96", "episodes"]
+    (title,) = (line for line in lines if "test split" in line)
+    assert title.startswith("RAMMNIST-v0, digits, num_glimpses=2, test split")
+    assert "300" in title
+    config = json.loads((out / "config.json").read_text())
+    assert config["preset"] == "paper"
+    assert config["training"]["optimizer"] == "sgd"  # the preset's
+    assert config["training"]["batch_size"] == 32  # given
+    assert RAMAgent.load(out).config.location_mean == "linear"
+
+
+def test_train_without_pygame_draws_no_fixations(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setitem(sys.modules, "pygame", None)
+    main(["train", *BRIEF, "--out", str(tmp_path / "run")])
+    assert (tmp_path / "run" / "evaluation.json").is_file()
+    assert not (tmp_path / "run" / "fixations.png").exists()
+    assert "pygame" in capsys.readouterr().out
+
+
+def assert_same_weights(*paths: Path) -> None:
+    one, other = (RAMAgent.load(path).state_dict() for path in paths)
+    torch.testing.assert_close(one, other, rtol=0, atol=0)
+
+
+def test_the_same_command_trains_the_same_weights(run: Path, tmp_path: Path) -> None:
+    out = tmp_path / "again"
+    main(["train", *BRIEF, "--seed", "4", "--out", str(out)])
+    assert_same_weights(out / "last.safetensors", run / "last.safetensors")
+    results = [json.loads((path / "evaluation.json").read_text())["results"] for path in (out, run)]
+    assert results[0] == results[1]
+
+
+def test_resuming_a_finished_run_leaves_it_as_it_is(copied_run: Path) -> None:
+    before = (copied_run / "last.safetensors").read_bytes()
+    main(["train", "--resume", str(copied_run)])
+    assert (copied_run / "last.safetensors").read_bytes() == before
+    assert len(RunFolder(copied_run).read_metrics()) == 1
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows sends no SIGINT to a child")
+def test_an_interrupted_training_saves_and_continues(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "run"
+    settings = [*TINY, *TINY_AGENT, "--episodes", "12800", "--validate-every", "1"]  # 400 updates
+    root = Path(ram_agent.__file__).parent.parent
+    said = ""
+    with subprocess.Popen(
+        [sys.executable, "-m", "ram_agent", "train", *settings, "--out", str(out)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(root), "PYTHONUNBUFFERED": "1"},
+    ) as training:
+        assert training.stdout is not None
+        for line in training.stdout:
+            if "validation error" in line and "validation error" not in said:  # the first of 10
+                training.send_signal(signal.SIGINT)
+            said += line
+    assert training.returncode == 0, said
+    assert f"ram train --resume {out}" in said
+    update = RunFolder(out).load_state().counters["update"]
+    assert 41 <= update < 400
+    assert f"after {update} updates" in said
+    assert not (out / "evaluation.json").exists()
+
+    main(["train", "--resume", str(out)])
+    assert "test split" in capsys.readouterr().out
+    assert RunFolder(out).load_state().counters["update"] == 400
+    rows = RunFolder(out).read_metrics()
+    assert [row["update"] for row in rows] == [*range(41, 400, 41), 400]
+    assert rows[-1]["label_loss"] < rows[0]["label_loss"]  # it learned something
+    assert (out / "evaluation.json").is_file()
+
+
+def test_a_folder_of_images_is_trained_and_measured(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for label, name in enumerate(("dark", "bright")):
+        (tmp_path / "photos" / name).mkdir(parents=True)
+        for number in range(8):
+            image = Image.fromarray(np.full((10, 8 + number), 40 + 180 * label, np.uint8))
+            image.save(tmp_path / "photos" / name / f"{number}.png")
+    out, photos = str(tmp_path / "run"), str(tmp_path / "photos")
+    settings = ["--glimpse-size", "4", "--num-scales", "2", "--canvas-size", "16"]
+    brief = [
+        "--num-glimpses",
+        "2",
+        "--episodes",
+        "64",
+        "--batch-size",
+        "16",
+        "--validate-every",
+        "64",
+    ]
+    main(["train", "RAMClassification-v0", "--dataset", photos, *settings, *brief, "--out", out])
+    title = f"RAMClassification-v0, {photos}, num_glimpses=2, glimpse_size="
+    assert title in capsys.readouterr().out
+    agent = RAMAgent.load(out)
+    assert (agent.glimpse_shape, agent.num_choices) == ((2, 4, 4), 2)
+    assert agent.info["env_kwargs"]["canvas_size"] == 16
+    main(["evaluate", out, "--num-episodes", "10"])
+    assert " 10 images" in capsys.readouterr().out
+
+
+def test_a_game_is_trained_measured_and_watched(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "catch"
+    brief = ["--episodes", "64", "--batch-size", "16", "--validate-every", "32"]
+    main(["train", "RAMCatch-v0", *TINY_AGENT, *brief, "--out", str(out)])
+    said = capsys.readouterr().out
+    assert "10000 games" in said
+    assert "split" not in said  # a game has none
+    config = json.loads((out / "config.json").read_text())
+    assert (config["env_kwargs"], config["dataset"]) == ({}, None)
+    assert config["agent"]["core"] == "lstm"
+    results = json.loads((out / "evaluation.json").read_text())["results"]
+    assert list(results) == ["learned gaze", "learned gaze, sampled", "random gaze", "center gaze"]
+    assert results["learned gaze"].keys() == {"mean_return", "standard_error", "episodes"}
+    assert 0 < results["learned gaze"]["mean_return"] < 0.4  # chance is 0.08
+    assert len(RunFolder(out).read_metrics()) == 2
+
+    main(["evaluate", str(out), "--num-episodes", "50", "--save", str(tmp_path / "all.json")])
+    assert " 50 games" in capsys.readouterr().out
+    assert (
+        json.loads((tmp_path / "all.json").read_text())["results"]["random gaze"]["episodes"] == 50
+    )
+    main(["watch", str(out), "--save", str(tmp_path / "game.gif"), "--episodes", "1"])
+    assert frame_count(tmp_path / "game.gif") == 24
+
+
+def test_moving_digits_are_trained_measured_and_watched(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "moving"
+    env = ["RAMMovingMNIST-v0", "--dataset", "digits", "--num-glimpses", "3"]
+    main(["train", *env, *TINY_AGENT, "--episodes", "64", "--batch-size", "32", "--out", str(out)])
+    assert "RAMMovingMNIST-v0, digits, num_glimpses=3, test split" in capsys.readouterr().out
+    results = json.loads((out / "evaluation.json").read_text())["results"]
+    assert len(results["learned gaze"]["errors_after_each_glimpse"]) == 3
+
+    main(["evaluate", str(out), "--num-episodes", "50"])
+    assert " 50 images" in capsys.readouterr().out
+    main(["watch", str(out), "--save", str(tmp_path / "moving.gif"), "--episodes", "2"])
+    assert frame_count(tmp_path / "moving.gif") == 8  # two episodes of four frames
+
+
+# --- refused ---
+
+
+def test_a_folder_with_files_is_not_written_to(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "notes").write_text("mine")
+    assert str(tmp_path) in fail(capsys, "train", *BRIEF, "--out", tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["notes"]
+
+
+@pytest.mark.parametrize(
+    ("others", "named"),
+    [
+        (["--seed", "7"], "seed=7"),
+        (["--seed", "0"], "seed=0"),  # the preset's, and the run has 4
+        (["--hidden-size", "7"], "hidden_size=7"),
+        (["--num-glimpses", "7"], "num_glimpses=7"),
+        (["--out", "elsewhere"], "elsewhere"),
+        (["--preset", "paper"], "preset='paper'"),
+        (["RAMClutteredMNIST-v0"], "RAMClutteredMNIST-v0"),
+    ],
+)
+def test_resume_refuses_other_settings(
+    copied_run: Path, others: list[str], named: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    line = fail(capsys, "train", *others, "--resume", copied_run)
+    assert named in line
+    assert str(copied_run) in line
+
+
+def test_resume_takes_the_settings_that_the_run_has(copied_run: Path) -> None:
+    before = (copied_run / "last.safetensors").read_bytes()
+    main(["train", "--resume", str(copied_run), "ram_envs:RAMMNIST-v0", "--seed", "4"])
+    assert (copied_run / "last.safetensors").read_bytes() == before
+
+
+def test_resume_without_a_checkpoint(copied_run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (copied_run / "resume.safetensors").unlink()
+    assert "resume.safetensors" in fail(capsys, "train", "--resume", copied_run)
+
+
+@pytest.mark.parametrize("name", ["config.json", "resume.safetensors"])
+def test_resume_from_a_damaged_file(
+    copied_run: Path, name: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    damaged = (copied_run / name).read_bytes()[:-20]
+    (copied_run / name).write_bytes(damaged)
+    assert name in fail(capsys, "train", "--resume", copied_run)
+
+
+def change_json(path: Path, **changes: Any) -> None:
+    path.write_text(json.dumps({**json.loads(path.read_text()), **changes}))
+
+
+def test_settings_that_do_not_fit_the_checkpoint_are_refused_before_a_network_is_made(
+    copied_run: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    agent = json.loads((copied_run / "config.json").read_text())["agent"]
+    change_json(copied_run / "config.json", agent={**agent, "hidden_size": 10**9})
+    assert "hidden_size=1000000000" in fail(capsys, "train", "--resume", copied_run)
+
+
+def test_a_run_that_is_going_on_is_not_written_by_another(
+    copied_run: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    other = RunFolder(copied_run)
+    other.lock()
+    line = fail(capsys, "train", "--resume", copied_run)
+    assert str(copied_run) in line
+    assert str(os.getpid()) in line
+    other.unlock()
+    main(["train", "--resume", str(copied_run)])
+
+
+def test_runs_that_start_in_the_same_second_have_folders_of_their_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(train, "default_folder", lambda env_id: Path("runs") / "now")
+    for _ in range(3):
+        main(["train", *BRIEF])
+    assert sorted(path.name for path in Path("runs").iterdir()) == ["now", "now-2", "now-3"]
+    assert "in runs/now-3" in capsys.readouterr().out.replace("\\", "/")
+
+
+def test_a_run_that_was_killed_before_its_first_checkpoint_begins(
+    copied_run: Path, run: Path
+) -> None:
+    for path in copied_run.iterdir():
+        if path.name != "config.json":
+            path.unlink()
+    main(["train", "--resume", str(copied_run)])
+    for name in ("best.safetensors", "last.safetensors"):
+        assert_same_weights(copied_run / name, run / name)
+
+
+def test_resume_where_another_program_wrote_config_json(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "config.json").write_text('{"env_id": "RAMMNIST-v0"}')
+    line = fail(capsys, "train", "--resume", tmp_path)
+    assert "config.json" in line
+    assert "'agent'" in line
+
+
+def test_tensorboard_that_is_not_installed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setitem(sys.modules, "tensorboard", None)
+    line = fail(capsys, "train", *BRIEF, "--tensorboard", "--out", tmp_path / "run")
+    assert 'pip install "ram-gym[tensorboard]"' in line
+    assert not (tmp_path / "run").exists()
+
+
+def test_tensorboard_shows_the_metrics(tmp_path: Path) -> None:
+    pytest.importorskip("tensorboard", reason="the extra tensorboard is not installed")
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    main(["train", *BRIEF, "--tensorboard", "--out", str(tmp_path / "run")])
+    (row,) = RunFolder(tmp_path / "run").read_metrics()
+    events = EventAccumulator(str(tmp_path / "run"))
+    events.Reload()
+    assert set(events.Tags()["scalars"]) == set(row)
+    (error,) = events.Scalars("validation_error")
+    assert (error.step, error.value) == (8, pytest.approx(row["validation_error"]))
