@@ -1,4 +1,4 @@
-"""The agent: it sees a glimpse and a location, and says where to look next and what it has seen."""
+"""The agent: from a glimpse and its location to the next location and a choice (section 3)."""
 
 from __future__ import annotations
 
@@ -31,12 +31,12 @@ MAX_GLIMPSE_VALUES = 2**20  # of an agent in a file, so that its spaces fit into
 
 
 class AgentOutput(NamedTuple):
-    """What the heads say of one state.
+    """The outputs of the heads for one state.
 
     location_mean   (B, 2), the mean of the next location
-    choice_logits   (B, n), scores of the labels or moves
-    baseline        (B,), a guess of what the next location will be paid; its logit where the
-                    baseline is a probability
+    choice_logits   (B, n), logits of the labels or moves
+    baseline        (B,), the predicted return of the next location; its logit if the baseline is a
+                    probability
     """
 
     location_mean: Tensor
@@ -45,7 +45,7 @@ class AgentOutput(NamedTuple):
 
 
 class Action(NamedTuple):
-    """What was drawn from an output: a location (B, 2) and a choice (B,)."""
+    """An action drawn from an output: a location (B, 2) and a choice (B,)."""
 
     location: Tensor
     choice: Tensor
@@ -54,17 +54,19 @@ class Action(NamedTuple):
 class RAMAgent(nn.Module):
     """The recurrent attention model, for any environment that shows a glimpse and its location.
 
+    Weights are float32, whatever PyTorch's default dtype is.
+
     Args:
-        observation_space: Dict with "glimpse", Box (K · C, G, G), and "location", Box (2,).
+        observation_space: Dict with "glimpse", Box (K·C, G, G), and "location", Box (2,).
         action_space: Tuple(Box (2,), Discrete(n)).
-        config: the networks' shape.
+        config: the shape of the networks.
 
     Raises:
-        TypeError: if the spaces are not of this form.
-        ValueError: if the glimpse has no whole number of scales of config.num_channels.
+        TypeError: if the spaces have another form.
+        ValueError: if the glimpse's channels are not a multiple of config.num_channels.
 
     Attributes:
-        location_std: standard deviation of a sampled location; a training sets and stores it.
+        location_std: standard deviation of sampled locations, in half canvases; training sets it.
         info: the facts that were saved with the weights, such as "env_id", "dataset", "training"
             and "validation_error"; empty for a new agent.
     """
@@ -178,29 +180,36 @@ class RAMAgent(nn.Module):
         return save_weights(path, self.state_dict(), description, packed)
 
     def check_fits(self, observation_space: gym.Space[Any], action_space: gym.Space[Any]) -> None:
-        """Raise ValueError unless this agent can play an environment with these spaces."""
+        """Raise an error unless this agent can play an environment with these spaces.
+
+        Raises:
+            TypeError: if the spaces have another form.
+            ValueError: if the shapes differ.
+        """
         _check_spaces(observation_space, action_space)
         glimpse_shape = observation_space["glimpse"].shape  # type: ignore[index]
         num_choices = int(action_space[1].n)  # type: ignore[index]
         if (glimpse_shape, num_choices) != (self.glimpse_shape, self.num_choices):
             raise ValueError(
-                f"this agent sees glimpses of {self.glimpse_shape} and has {self.num_choices} "
-                f"choices; the environment shows {glimpse_shape} and takes {num_choices}. Expected "
-                "an environment like the one it was trained in."
+                f"The agent expects glimpses of shape {self.glimpse_shape} and has "
+                f"{self.num_choices} choices; the environment has glimpses of shape "
+                f"{glimpse_shape} and {num_choices} choices. Use an environment with the same "
+                "glimpse_size, num_scales and classes as in training."
             )
 
     @property
     def device(self) -> torch.device:
+        """The device of the weights."""
         return self.location_std.device
 
     def initial_state(self, batch_size: int) -> State:
-        """The state before the first glimpse: h (B, D), and for an LSTM c (B, D)."""
+        """Return the state before the first glimpse: h (B, D), and for an LSTM c (B, D)."""
         return self.core.initial_state(batch_size, self.device)
 
     def step(
         self, observation: Mapping[str, npt.NDArray[np.float32] | Tensor], state: State
     ) -> tuple[AgentOutput, State]:
-        """See one glimpse each: B observations and states to what the heads say and next states."""
+        """Process one glimpse each: B observations and states to B outputs and next states."""
         glimpses = torch.as_tensor(observation["glimpse"], device=self.device)
         locations = torch.as_tensor(observation["location"], device=self.device)
         state = self.core(self.glimpse_network(glimpses, locations), state)
@@ -221,26 +230,26 @@ class RAMAgent(nn.Module):
         sample_choice: bool = False,
         generator: torch.Generator | None = None,
     ) -> Action:
-        """Draw an action. No gradient flows through a drawn location (paper, section 3.1).
+        """Return an action. No gradient flows through a sampled location (paper, section 3.1).
 
         Args:
-            output: the heads, B rows.
-            deterministic: look at the mean location and make the likeliest choice.
-            sample_choice: draw the choice too, instead of the likeliest.
-            generator: source of the noise; PyTorch's global one if None. What it draws is drawn
-                on its own device.
+            output: outputs of the heads, B rows.
+            deterministic: use the mean location and the most probable choice.
+            sample_choice: sample the choice too, unless deterministic.
+            generator: source of the noise, on its own device; PyTorch's global one if None.
         """
         mean = output.location_mean.detach()
         location = mean
         source = torch.device("cpu") if generator is None else generator.device
         if not deterministic:
-            noise = torch.randn(mean.shape, generator=generator, device=source)
+            noise = torch.randn(mean.shape, generator=generator, device=source, dtype=mean.dtype)
             location = mean + self.location_std * noise.to(mean.device)
         if sample_choice and not deterministic:
             probs = output.choice_logits.detach().softmax(1)
-            # As torch.multinomial draws on the CPU; on a GPU that waits to check the probabilities.
-            waits = torch.empty(probs.shape, device=source).exponential_(generator=generator)
-            choice = (probs / waits.to(mean.device)).argmax(1)
+            # The same as torch.multinomial on the CPU, which on a GPU synchronizes to check probs.
+            arrivals = torch.empty(probs.shape, device=source, dtype=probs.dtype)
+            arrivals.exponential_(generator=generator)
+            choice = (probs / arrivals.to(mean.device)).argmax(1)
         else:
             choice = output.choice_logits.argmax(1)
         return Action(location, choice)
@@ -253,47 +262,80 @@ class RAMAgent(nn.Module):
         episode_start: npt.NDArray[np.bool_] | bool | None = None,
         deterministic: bool = False,
     ) -> tuple[tuple[Any, Any], tuple[npt.NDArray[np.float32], ...]]:
-        """The action for one environment's observation, or for a batch, as in Stable-Baselines3.
+        """Return the action for one observation, or for a batch, as in Stable-Baselines3.
 
         Args:
-            observation: {"glimpse": (K·C, G, G) or (B, K·C, G, G), "location": (2,) or (B, 2)}.
-            state: what the last call returned; None at the beginning.
-            episode_start: where an episode has just begun, (B,) or one bool; forgets there.
-            deterministic: mean location and likeliest choice, or drawn ones.
+            observation: {"glimpse": (K·C, G, G) or (B, K·C, G, G), "location": (2,) or (B, 2)},
+                floats: pixels in [0, 1], locations in [−1, 1].
+            state: the state that the last call returned; None at the start.
+            episode_start: whether an episode has just begun, (B,) or one bool; its state is reset.
+            deterministic: use the mean location and the most probable choice instead of sampling.
 
         Returns:
-            ((location, choice), state), an action as `env.step` takes it and the next state.
+            ((location, choice), state): an action for `env.step`, and the next state.
 
         Raises:
-            ValueError: if the glimpse's shape is not that of the agent's observation space.
+            TypeError: if the observation is not such a dict, or the glimpse contains integers.
+            ValueError: if a shape does not fit the agent, or the state not the observation.
         """
-        glimpse = np.asarray(observation["glimpse"], np.float32)
-        location = np.asarray(observation["location"], np.float32)
-        if glimpse.shape[-3:] != self.glimpse_shape:
-            raise ValueError(
-                f"glimpse has shape {glimpse.shape}: this agent sees {self.glimpse_shape}, "
-                "alone or in a batch. Was it trained for another environment?"
-            )
+        glimpse, location = self._check_observation(observation)
         single = glimpse.ndim == 3
         if single:
             glimpse, location = glimpse[None], location[None]
-        parts = (
-            self.initial_state(len(glimpse))
-            if state is None
-            else tuple(torch.from_numpy(part).to(self.device) for part in state)
-        )
+        tensors = self.initial_state(len(glimpse))
+        if state is not None:
+            shapes = [part.shape for part in state]
+            if shapes != [part.shape for part in tensors]:
+                raise ValueError(
+                    f"The state has shapes {shapes}; a batch of {len(glimpse)} observations needs "
+                    f"{[tuple(part.shape) for part in tensors]}. Pass the state of the last call, "
+                    "or None at the start of an episode."
+                )
+            tensors = tuple(torch.from_numpy(part).to(self.device) for part in state)
         if episode_start is not None:
             begun = np.broadcast_to(np.asarray(episode_start, np.bool_), (len(glimpse),))
-            goes_on = torch.from_numpy(~begun).to(self.device)[:, None]
-            parts = tuple(part * goes_on for part in parts)
-        output, parts = self.step({"glimpse": glimpse, "location": location}, parts)
+            keep = torch.from_numpy(~begun).to(self.device)[:, None]
+            tensors = tuple(part * keep for part in tensors)
+        output, tensors = self.step({"glimpse": glimpse, "location": location}, tensors)
         action = self.act(output, deterministic, sample_choice=True)
         locations = action.location.clamp(-1, 1).cpu().numpy()
         choices = action.choice.cpu().numpy()
-        next_state = tuple(part.cpu().numpy() for part in parts)
+        next_state = tuple(part.cpu().numpy() for part in tensors)
         if single:
             return (locations[0], int(choices[0])), next_state
         return (locations, choices), next_state
+
+    def _check_observation(
+        self, observation: Any
+    ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
+        """Return the glimpse and the location of an observation, as float32 arrays."""
+        if not isinstance(observation, Mapping) or not {"glimpse", "location"} <= {*observation}:
+            found = (
+                f"a dict with {sorted(observation)}"
+                if isinstance(observation, Mapping)
+                else type(observation).__name__
+            )
+            raise TypeError(
+                f"The observation is {found}. Pass the environment's observation, a dict with "
+                "'glimpse' and 'location'."
+            )
+        glimpse, location = np.asarray(observation["glimpse"]), np.asarray(observation["location"])
+        if not np.issubdtype(glimpse.dtype, np.floating):
+            raise TypeError(
+                f"The glimpse has dtype {glimpse.dtype}. Pass floats from 0 to 1: divide 8-bit "
+                "pixels by 255."
+            )
+        if glimpse.ndim > 4 or glimpse.shape[-3:] != self.glimpse_shape:
+            raise ValueError(
+                f"The glimpse has shape {glimpse.shape}; the agent expects {self.glimpse_shape}, "
+                "or a batch of them. Use an environment like the one it was trained in."
+            )
+        if location.shape != (*glimpse.shape[:-3], 2):
+            raise ValueError(
+                f"The location has shape {location.shape}; a glimpse of shape {glimpse.shape} "
+                f"needs {(*glimpse.shape[:-3], 2)}. Pass both from one observation."
+            )
+        return glimpse.astype(np.float32), location.astype(np.float32)
 
 
 def _check_spaces(observation_space: gym.Space[Any], action_space: gym.Space[Any]) -> None:
@@ -305,9 +347,10 @@ def _check_spaces(observation_space: gym.Space[Any], action_space: gym.Space[Any
         and observation_space["location"].shape == (2,)
     ):
         raise TypeError(
-            f"observation_space={observation_space}: expected Dict(glimpse=Box (K·C, G, G), "
-            "location=Box (2,)), as the environments of ram_envs have it. Leave out WholeCanvas "
-            "and GlimpseStack; for a vector environment pass single_observation_space."
+            f"The agent does not support the observation space {observation_space}. It needs "
+            "Dict(glimpse=Box (K·C, G, G), location=Box (2,)): use an environment of ram_envs "
+            "without WholeCanvas or GlimpseStack, and of a vector environment the "
+            "single_observation_space."
         )
     if not (
         isinstance(action_space, spaces.Tuple)
@@ -316,9 +359,10 @@ def _check_spaces(observation_space: gym.Space[Any], action_space: gym.Space[Any
         and isinstance(action_space[1], spaces.Discrete)
     ):
         raise TypeError(
-            f"action_space={action_space}: expected Tuple(Box (2,), Discrete(n)), as the "
-            "environments of ram_envs have it. Leave out GridAction, FlatBoxAction, DictAction, "
-            "FixedGaze and RandomGaze; for a vector environment pass single_action_space."
+            f"The agent does not support the action space {action_space}. It needs "
+            "Tuple(Box (2,), Discrete(n)): use an environment of ram_envs without GridAction, "
+            "FlatBoxAction, DictAction, FixedGaze or RandomGaze, and of a vector environment the "
+            "single_action_space."
         )
 
 

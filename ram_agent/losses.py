@@ -72,7 +72,7 @@ def label_loss(logits: Tensor, labels: Tensor, weights: Tensor) -> Tensor:
 
 def supervision_weights(num_steps: int, every_step: bool) -> Tensor:
     """How much each step's label counts, (T,), sum 1: the last alone, or half with the others."""
-    weights = torch.zeros(num_steps)
+    weights = torch.zeros(num_steps, dtype=torch.float32)
     weights[-1] = 1
     if every_step and num_steps > 1:
         weights[:-1] = 0.5 / (num_steps - 1)

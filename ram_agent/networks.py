@@ -74,7 +74,7 @@ class Core(nn.Module, ABC):
 
     def initial_state(self, batch_size: int, device: torch.device) -> State:
         """Zeros, (B, D) each."""
-        zeros = torch.zeros(batch_size, self.hidden_size, device=device)
+        zeros = torch.zeros(batch_size, self.hidden_size, dtype=torch.float32, device=device)
         return (zeros,) * self.state_parts
 
     @abstractmethod

@@ -90,7 +90,10 @@ def collect_rollout(
             _check_finite(location)
         if gaze == "random":
             source = None if generator is None else generator.device
-            location = 2 * torch.rand(location.shape, generator=generator, device=source) - 1
+            noise = torch.rand(
+                location.shape, generator=generator, device=source, dtype=location.dtype
+            )
+            location = 2 * noise - 1
         elif gaze == "center":
             location = torch.zeros_like(location)
         observation, reward, terminated, truncated, _ = envs.step(
