@@ -94,7 +94,7 @@ def play(envs: gym.vector.VectorEnv | None = None, noise: int = 0, **keywords: A
 def test_environments_that_a_wrapper_changed_are_refused() -> None:
     envs = gym.make_vec("RAMMNIST-v0", num_envs=2, dataset="digits", autoreset_mode="Disabled")
     for wrapper in (vector.FlatBoxAction, vector.WholeCanvas):
-        with pytest.raises(TypeError, match=f"Leave out .*{wrapper.__name__}"):
+        with pytest.raises(TypeError, match=wrapper.__name__):
             collect_rollout(make_agent(envs), wrapper(envs))
 
 
