@@ -60,25 +60,27 @@ def make_summary(tables: dict[str, list[Row]]) -> str:
         "|---|---|---|---|---|---|---|---|",
     ]
     for name, rows in tables.items():
-        reported = {row.name: row.reported for row in TABLES[name].rows}
+        table = TABLES[name]
+        others = {row.name: row.others for row in table.rows}
         for row in rows:
             if row["kind"] != "ram" or row["quick"]:
                 continue
-            others = reported[row["name"]]
-            is_game = "catch_rate_mean" in row
             ours, at_random = row["error_mean"], row["random_gaze_error"]
-            if is_game:
+            where, glimpses = f"`{row['env']}`", row["name"].removeprefix("RAM, ")
+            if table.is_game:
                 ours, at_random = row["catch_rate_mean"], 100 - at_random
+                where, glimpses = f"{where}, balls caught", NONE
+            arxiv, nips, since = others[row["name"]].format(table.is_game)
             spread = "" if row["error_std"] is None else f" ± {row['error_std']:.2f}"
             cells = [
-                f"`{row['env']}`" + ", balls caught" * is_game,
-                NONE if is_game else row["name"].removeprefix("RAM, ").replace(" glimpses", ""),
+                where,
+                glimpses.replace(" glimpses", ""),
                 f"**{ours:.2f}**{spread}",
                 str(len(row["seeds"])),
                 f"{at_random:.1f}",
                 f"{row['seconds'] / len(row['seeds']) / 60:.0f} min",
-                f"{others.arxiv} / {others.nips}",
-                others.since,
+                f"{arxiv} / {nips}",
+                since,
             ]
             lines.append("| " + " | ".join(cells) + " |")
     return "\n".join(lines) + "\n"

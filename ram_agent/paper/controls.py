@@ -1,7 +1,8 @@
-"""Controls for RAM: networks that see the whole canvas at once, the paper's and a newer one."""
+"""Controls for RAM: networks on the whole canvas, the paper's and a modern one."""
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import functools
 import math
@@ -25,34 +26,41 @@ from ram_agent.run_folder import RunFolder
 from ram_agent.runs import only_in_training, print_progress
 from ram_agent.splits import EVALUATION_ENVS, place_split, with_found_dataset
 from ram_agent.trainer import draw_index
-from ram_agent.training_state import TrainingState, collect_state, restore_state
+from ram_agent.training_state import collect_state, restore_state
+from ram_agent.weights import CheckpointError
 from ram_envs.atomic_files import write_json
 
 
 @dataclass(frozen=True)
 class ControlConfig:
-    """How a control is trained: Adam with a cosine schedule, the epoch chosen on validation."""
+    """The training of a control: AdamW with a cosine schedule, weights selected on validation.
+
+    Raises:
+        ValueError: if a value is out of range.
+    """
 
     network: str
     seed: int
-    episodes: int  # canvases shown
+    episodes: int  # training canvases
     batch_size: int = 128
     learning_rate: float = 1e-3
     weight_decay: float = 1e-4
     validate_every: int = 50_000  # canvases; at least one epoch
     patience: int = 40  # validations without a new best
     distortion: float = 0.0  # of training images, as RAM's
-    elastic: float = 0.0  # the same
+    elastic: float = 0.0  # likewise
 
     def __post_init__(self) -> None:
         if self.network not in NETWORKS:
-            raise ValueError(f"network {self.network!r}: expected one of {', '.join(NETWORKS)}.")
+            raise ValueError(
+                f"There is no network {self.network!r}. Choose one of {', '.join(NETWORKS)}."
+            )
         if self.episodes < 1:
-            raise ValueError(f"episodes={self.episodes}: expected 1 or more.")
+            raise ValueError(f"episodes is {self.episodes}. Give a positive number.")
 
 
 def fully_connected(width: int, height_and_width: tuple[int, int], num_labels: int) -> nn.Module:
-    """Two hidden layers of rectifiers (paper, section 4.1)."""
+    """Return a network with two hidden layers of rectifiers (paper, section 4.1)."""
     return nn.Sequential(
         nn.Flatten(),
         nn.Linear(math.prod(height_and_width), width),
@@ -64,7 +72,7 @@ def fully_connected(width: int, height_and_width: tuple[int, int], num_labels: i
 
 
 def papers_convolutional(height_and_width: tuple[int, int], num_labels: int) -> nn.Module:
-    """8 filters of 10 × 10 with stride 5, then 256 rectifiers (paper, section 4.1)."""
+    """Return a network of 8 filters of 10 × 10, stride 5, and 256 rectifiers (section 4.1)."""
     height, width = ((side - 10) // 5 + 1 for side in height_and_width)
     return nn.Sequential(
         nn.Conv2d(1, 8, 10, stride=5),
@@ -77,10 +85,10 @@ def papers_convolutional(height_and_width: tuple[int, int], num_labels: int) -> 
 
 
 def small_cnn(height_and_width: tuple[int, int], num_labels: int) -> nn.Module:
-    """Four convolutions with batch normalization, and a maximum over the canvas.
+    """Return a network of four normalized convolutions and a maximum over the canvas.
 
-    The maximum asks whether a digit is anywhere, so that its place need not be learned. The first
-    convolution has stride 2: at full size it would take most of the time.
+    The maximum detects a digit anywhere, so its location need not be learned. The first convolution
+    has stride 2, because it would take most of the time at full size.
     """
     layers = _normalized(nn.Conv2d(1, 16, 5, stride=2, padding=2, bias=False))
     for before, width in pairwise((16, 32, 64, 128)):
@@ -102,15 +110,15 @@ NETWORKS: dict[str, Callable[[tuple[int, int], int], nn.Module]] = {
 
 
 class ControlTrainer:
-    """Trains a control in the environments of RAM, whose canvases it sees whole.
+    """A training of a control on the whole canvases of RAM's environments.
 
-    All randomness of update u is a function of (seed, u), so that a training which was stopped and
-    resumed is the one that was not.
+    All randomness of update u is a function of (seed, u), so a resumed training equals one that was
+    not interrupted.
 
     Args:
-        run: what `describe_control` returned.
-        folder: where to write metrics and what is needed to go on.
-        device: where the network is; on a GPU its canvases are drawn there too.
+        run: the description returned by `describe_control`.
+        folder: the run's folder, for metrics and the state to resume from.
+        device: the device of the network; a GPU also draws the canvases.
     """
 
     def __init__(
@@ -127,7 +135,7 @@ class ControlTrainer:
         height, width = self.train_envs.unwrapped.canvases.shape[1:3]  # type: ignore[attr-defined]
         num_labels = int(self.train_envs.single_action_space[1].n)  # type: ignore[index]
         self.network = NETWORKS[config.network]((height, width), num_labels)
-        # The order of values in which convolutions of many channels are fastest on a CPU.
+        # The memory format in which convolutions of many channels are fastest on a CPU.
         self.network.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.optimizer = torch.optim.AdamW(
             self.network.parameters(), config.learning_rate, weight_decay=config.weight_decay
@@ -139,7 +147,7 @@ class ControlTrainer:
         self.update = 0
         self.seconds = 0.0
         self.best_error = math.inf
-        self.best: dict[str, Tensor] = {}  # weights
+        self.best = copy.deepcopy(self.network)  # the network with the lowest validation error
         self.validations_since_best = 0
 
     @property
@@ -148,7 +156,7 @@ class ControlTrainer:
         return self.update >= self.num_updates or out_of_patience
 
     def train(self) -> None:
-        """Train to the end; what was done until the last validation is kept if it is stopped."""
+        """Train to the end; an interruption keeps all that the last validation saved."""
         bar = tqdm(
             total=self.num_updates, initial=self.update, unit="update", disable=None, leave=False
         )
@@ -164,7 +172,7 @@ class ControlTrainer:
                     wrong = []
 
     def train_one_update(self) -> float:
-        """Learn from one batch of canvases; returns the share of wrong labels."""
+        """Update the network with one batch of canvases; return the share of wrong labels."""
         config = self.config
         rate = config.learning_rate * 0.5 * (1 + math.cos(math.pi * self.update / self.num_updates))
         self.optimizer.param_groups[0]["lr"] = rate
@@ -183,12 +191,12 @@ class ControlTrainer:
         return float((logits.argmax(1) != labels).float().mean())
 
     def _validate(self, train_error: float) -> None:
-        """Measure, keep the weights if they are the best, and all that is needed to go on."""
+        """Measure the validation error, and save the best weights and the state to resume from."""
         error = measure_error(self.network, self.validation_envs)
         self.validations_since_best += 1
         if error < self.best_error:
             self.best_error, self.validations_since_best = error, 0
-            self.best = {name: value.clone() for name, value in self.network.state_dict().items()}
+            self.best.load_state_dict(self.network.state_dict())
         row = {
             "update": self.update,
             "episodes": self.update * self.config.batch_size,
@@ -197,30 +205,38 @@ class ControlTrainer:
             "validation_error": error,
         }
         self.folder.append_metrics(row)
-        counters = {name: getattr(self, name) for name in _COUNTERS}
-        state = collect_state({"network": self.network}, self.optimizer, counters)
-        best = {f"best.{name}": value for name, value in self.best.items()}
-        self.folder.save_state(TrainingState({**state.tensors, **best}, counters))
+        self.folder.save_state(collect_state(self._modules, self.optimizer, self._counters))
         print_progress(row)
 
     def resume(self) -> None:
-        """Go on from the folder's checkpoint; begin, if the run was stopped before its first."""
+        """Continue from the folder's state; start again if the run has not saved any.
+
+        Raises:
+            CheckpointError: if the state is damaged or does not fit the settings.
+        """
         if not self.folder.state_path.is_file():
             self.folder.metrics_path.unlink(missing_ok=True)
             return
-        tensors, counters = self.folder.load_state()
-        names = [name for name in tensors if name.startswith("best.")]
-        self.best = {name.removeprefix("best."): tensors.pop(name) for name in names}
-        expected = {name: getattr(self, name) for name in _COUNTERS}
-        state = TrainingState(tensors, counters)
-        restore_state(state, {"network": self.network}, self.optimizer, expected)
-        for name, value in counters.items():
+        state = self.folder.load_state()
+        try:
+            restore_state(state, self._modules, self.optimizer, self._counters)
+        except ValueError as error:
+            raise CheckpointError(
+                f"{self.folder.state_path} does not fit the settings: {error} Remove "
+                f"{self.folder.path} to train again."
+            ) from None
+        for name, value in state.counters.items():
             setattr(self, name, value)
         self.folder.forget_metrics_after(self.update)
 
+    @property
+    def _modules(self) -> dict[str, nn.Module]:
+        return {"network": self.network, "best": self.best}
 
-# Beside weights and optimizer, the state of a training.
-_COUNTERS = ("update", "seconds", "best_error", "validations_since_best")
+    @property
+    def _counters(self) -> dict[str, Any]:
+        names = ("update", "seconds", "best_error", "validations_since_best")
+        return {name: getattr(self, name) for name in names}
 
 
 def describe_control(
@@ -229,7 +245,7 @@ def describe_control(
     training: ControlConfig,
     device: torch.device | str = "cpu",
 ) -> dict[str, Any]:
-    """config.json of a new run; the data set in it is the one that was really found."""
+    """Return config.json of a new run, in which the data set "auto" is resolved."""
     keywords = with_found_dataset(
         env_id, keywords, only_in_training(training.distortion, training.elastic)
     )
@@ -243,10 +259,9 @@ def describe_control(
 
 
 def measure_best(trainer: ControlTrainer, run: dict[str, Any]) -> None:
-    """Measure the best weights of a finished training on the test split, and write it down."""
-    trainer.network.load_state_dict(trainer.best)
+    """Measure the best weights of a finished training on the test split; write evaluation.json."""
     envs = place_split(trainer.device, run["env_id"], EVALUATION_ENVS, "test", **run["env_kwargs"])
-    error = measure_error(trainer.network, envs)
+    error = measure_error(trainer.best, envs)
     episodes: int = envs.unwrapped.num_images  # type: ignore[attr-defined]
     facts = {
         "validation_error": trainer.best_error,
@@ -255,20 +270,20 @@ def measure_best(trainer: ControlTrainer, run: dict[str, Any]) -> None:
         "results": {"error": round(error, 4), "episodes": episodes, "passes": 1},
     }
     write_json(trainer.folder.path / "evaluation.json", {**run, **facts})
-    print(f"Trained for {trainer.seconds:.0f} s; best validation {trainer.best_error:.2f} %.")
+    print(f"Trained for {trainer.seconds:.0f} s; best validation error {trainer.best_error:.2f}%.")
     where = name_env(run["env_id"], run["env_kwargs"])
-    print(f"\n{where}, test split: {error:.2f} percent wrong of {episodes} images, one pass\n")
+    print(f"\n{where}: test error {error:.2f}% on {episodes:,} images, one pass\n")
 
 
 @torch.no_grad()
 def measure_error(network: nn.Module, envs: gym.vector.VectorEnv[Any, Any, Any]) -> float:
-    """Percent of the split's images that the network names wrong, each seen once."""
+    """Return the network's error (%) on the split's images, each seen once."""
     network.eval()
     num_images: int = envs.unwrapped.num_images  # type: ignore[attr-defined]
     wrong = 0
     for start in range(0, num_images, envs.num_envs):
         index = np.arange(start, start + envs.num_envs)
-        # The last batch is filled up with images that are not counted.
+        # The last batch is filled up with images that do not count.
         canvases, labels = see_canvases(envs, index % num_images, 0)
         counted = slice(0, num_images - start)
         wrong += int((network(canvases).argmax(1) != labels)[counted].sum())
@@ -278,7 +293,7 @@ def measure_error(network: nn.Module, envs: gym.vector.VectorEnv[Any, Any, Any])
 def see_canvases(
     envs: gym.vector.VectorEnv[Any, Any, Any], index: npt.NDArray[np.int64], seed: int
 ) -> tuple[Tensor, Tensor]:
-    """Whole canvases (B, 1, H, W) in [0, 1] of the images `index`, and their labels (B,)."""
+    """Return whole canvases (B, 1, H, W) in [0, 1] of the images `index`, and labels (B,)."""
     _, info = envs.reset(seed=seed, options={"index": index})
     canvases = torch.as_tensor(envs.unwrapped.canvases)  # type: ignore[attr-defined]
     return canvases.unsqueeze(1).float() / 255, torch.as_tensor(info["label"])

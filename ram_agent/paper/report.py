@@ -1,4 +1,4 @@
-"""What `ram reproduce` writes: rows of figures as JSON, and as Markdown beside the paper's."""
+"""The output of `ram reproduce`: rows as JSON, and as Markdown beside the paper's values."""
 
 from __future__ import annotations
 
@@ -7,10 +7,8 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from ram_agent.config import is_a
-from ram_agent.paper.tables import CONTROL_NAMES, GAZES, NONE, TABLES, Reported, Table
+from ram_agent.paper.tables import CONTROL_NAMES, GAZES, NONE, TABLES, Others, Table
 from ram_envs.atomic_files import read_json
-from ram_envs.registration import CLASSIFICATION
 
 Row = dict[str, Any]
 
@@ -23,10 +21,15 @@ def make_row(
     facts: dict[str, Any],
     gaze: str | None = None,
 ) -> Row:
-    """A row of TABLE.json, from evaluation.json of each seed; percent, rounded to 0.0001.
+    """Return a row of TABLE.json, with percentages rounded to 0.0001.
 
-    `gaze` is which of its results counts; None for a network that sees the whole canvas. "seconds"
-    are those of training, all seeds together.
+    Args:
+        kind: "ram" or "control".
+        name: the row's name in the table.
+        num_glimpses: None in the game and for networks on the whole canvas.
+        evaluations: evaluation.json of each seed.
+        facts: columns that are added as they are.
+        gaze: the gaze whose result counts; None for a network on the whole canvas.
     """
     results = [run["results"] if gaze is None else run["results"][gaze] for run in evaluations]
     errors = [_error(result) for result in results]
@@ -67,26 +70,26 @@ def make_row(
 
 
 def _error(result: dict[str, Any]) -> float:
-    """Percent of labels that are wrong, or of balls that are lost."""
+    """Return the percentage of wrong labels, or of lost balls."""
     if "error" in result:
         return float(result["error"])
     return round(100 * (1 - float(result["mean_return"])), 4)
 
 
 def _joined(values: Iterable[str]) -> str:
-    """The value that all share, or all that there are."""
+    """Return the distinct values, which is one if all share it."""
     return ", ".join(dict.fromkeys(values))
 
 
 def merge_row(rows: Sequence[Row], new: Row, table: Table) -> list[Row]:
-    """All rows in the table's order; `new` replaces those it repeats with as many seeds or more."""
+    """Return all rows in the table's order; `new` replaces rows of a subset of its seeds."""
     same = ("kind", "name", "env", "num_glimpses", "dataset", "quick")
     kept = [
         row
         for row in rows
         if any(row[key] != new[key] for key in same) or not {*row["seeds"]} <= {*new["seeds"]}
     ]
-    names = list(_reported(table))
+    names = list(_others(table))
 
     def place(row: Row) -> tuple[Any, ...]:
         return row["quick"], row["dataset"] or "", names.index(row["name"]), row["seeds"]
@@ -95,95 +98,71 @@ def merge_row(rows: Sequence[Row], new: Row, table: Table) -> list[Row]:
 
 
 def read_rows(path: Path) -> list[Row]:
-    """The rows in a file of `ram reproduce`; none where there is no file.
+    """Return the rows in TABLE.json; none if there is no file.
 
     Raises:
-        ValueError: if the file holds something else.
+        ValueError: if the file is not a table.
     """
     if not path.is_file():
         return []
     try:
-        rows: list[Row] = read_json(path)
-        known = _reported(TABLES[path.stem])
-        is_game = TABLES[path.stem].env_id not in CLASSIFICATION
-        if isinstance(rows, list) and all(
-            row["name"] in known and _is_row(row, is_game) for row in rows
-        ):
-            return rows
-    except (KeyError, TypeError, ValueError):
-        pass
-    raise ValueError(
-        f"{path} is no file of this version of `ram reproduce`. Remove it, or give another --out."
-    )
-
-
-def _is_row(row: Row, is_game: bool) -> bool:
-    """Whether a row has what is made of it, so that a bad one is found before hours of training."""
-    kinds = {**_KINDS, **(_GAME_KINDS if is_game else {})}
-    seeds, accuracies = row["seeds"], row.get("accuracy_after_each_glimpse", [])
-    return (
-        all(is_a(row[name], kind) for name, kind in kinds.items())
-        and isinstance(seeds, list)
-        and all(is_a(seed, int) for seed in seeds)
-        and isinstance(accuracies, list)
-        and all(is_a(accuracy, float) for accuracy in accuracies)
-        and is_a(row.get("seconds_to_pass_nips"), float | None)
-        and (is_game or "catch_rate_mean" not in row)
-    )
-
-
-# What every row has, and is made into Markdown.
-_KINDS: dict[str, Any] = {
-    "kind": str,
-    "name": str,
-    "env": str,
-    "num_glimpses": int | None,
-    "error_mean": float,
-    "error_std": float | None,
-    "random_gaze_error": float | None,
-    "test_episodes": int,
-    "command": str,
-    "quick": bool,
-    "commit": str,
-    "machine": str,
-    "seconds": float,
-    "dataset": str | None,
-}
-_GAME_KINDS: dict[str, Any] = {"catch_rate_mean": float}
+        rows: list[Row] = [*map(dict, read_json(path))]
+        make_markdown(TABLES[path.stem], rows)
+    except (AttributeError, LookupError, TypeError, ValueError):
+        raise ValueError(
+            f"{path} was not written by this version of `ram reproduce`. Remove it, or give "
+            "another --out."
+        ) from None
+    return rows
 
 
 def make_markdown(table: Table, rows: Sequence[Row]) -> str:
-    """Ours beside the paper's two columns and the best rival; accuracy on the way; commands."""
+    """Return our results beside the paper's and the best since, accuracies and commands."""
     groups: dict[tuple[bool, str | None], list[Row]] = {}
     for row in rows:
         groups.setdefault((row["quick"], row["dataset"]), []).append(row)
-    parts = [
-        "\n\n".join(_group_parts(table, rows, quick, dataset))
-        for (quick, dataset), rows in groups.items()
+    paragraphs = [
+        paragraph
+        for (quick, dataset), group in groups.items()
+        for paragraph in _group_paragraphs(table, group, quick, dataset)
     ]
-    parts.append(
-        "The paper's figures are as other texts quote them; those with * are from memory, and no "
-        f"text confirms them. {table.note}".strip()
+    paragraphs.append(
+        "The paper's values are quoted from other texts; those marked with * are from memory, and "
+        f"no text confirms them. {table.note}".strip()
     )
-    return "\n\n".join(parts) + "\n"
+    return "\n\n".join(paragraphs) + "\n"
 
 
-def _group_parts(table: Table, rows: Sequence[Row], quick: bool, dataset: str | None) -> list[str]:
-    """The paragraphs and tables of rows that were measured on one data set."""
-    machines = dict.fromkeys(row["machine"] for row in rows)
-    is_game = "catch_rate_mean" in rows[0]
+def _group_paragraphs(
+    table: Table, rows: Sequence[Row], quick: bool, dataset: str | None
+) -> list[str]:
+    """Return the paragraphs and tables of rows that were measured on one data set."""
+    title = f"## `{table.env_id}`"
+    if dataset:
+        title += f", {dataset}"
+    paragraphs = [title]
+    if quick:
+        paragraphs[0] += ", a quick run"
+        paragraphs.append("A quick run shows that everything works; its numbers are no results.")
     number = f"{rows[0]['test_episodes']:,}"
-    what = f"{number} balls caught" if is_game else f"{number} test images named wrong"
-    title = f"## `{table.env_id}`" + (f", {dataset}" if dataset else "")
-    columns = ("", "ours", "seeds", "random gaze", "the paper, arXiv v1", "NIPS", "best since")
-    parts = [
-        title + ", a quick run" * quick,
-        f"Percent of {what}, one pass, mean gaze; ± is the standard deviation over the seeds. "
-        "Random and center gaze: the agents of the row in bold, made to look elsewhere.",
-        _table(columns, [_cells(table, row, is_game) for row in rows]),
-        *_accuracy_parts(rows),
+    if table.is_game:
+        measure = f"Caught balls (%) in {number} games"
+    else:
+        measure = f"Test error (%) on {number} images"
+    paragraphs += [
+        f"{measure}: one pass, mean locations; ± is the standard deviation over the seeds. Random "
+        "and center gaze: the agents of the row in bold with other locations.",
         _table(
-            ("", "command", "commit", "training, all seeds", "till past the paper, each"),
+            ("", "ours", "seeds", "random gaze", "the paper, arXiv v1", "NIPS", "best since"),
+            [_cells(table, row) for row in rows],
+        ),
+    ]
+    if not table.is_game:
+        paragraphs += _accuracy_paragraphs(rows)
+    machines = dict.fromkeys(row["machine"] for row in rows)
+    paragraphs += [
+        _table(
+            ("", "command", "commit", "training, all seeds", "time to the paper's error"),
             [
                 (
                     row["name"],
@@ -195,57 +174,52 @@ def _group_parts(table: Table, rows: Sequence[Row], quick: bool, dataset: str | 
                 for row in rows
             ],
         ),
-        "Past the paper: when the validation error fell below the test error that the paper has in "
-        f"its NIPS version. Trained on {' and '.join(machines)}.",
+        "Time to the paper's error: mean time per seed until the validation error was below the "
+        f"test error of the paper's NIPS version. Trained on {' and '.join(machines)}.",
     ]
-    if quick:
-        parts.insert(1, "It shows that everything works; its figures mean nothing.")
-    return parts
+    return paragraphs
 
 
-def _cells(table: Table, row: Row, is_game: bool) -> tuple[str, ...]:
-    """A row's figure beside those of others."""
-    name, others = row["name"], _reported(table)[row["name"]]
-    at_random = row["random_gaze_error"]
-    if at_random is not None and is_game:
-        at_random = 100 - at_random
-    mean = row["catch_rate_mean"] if is_game else row["error_mean"]
+def _cells(table: Table, row: Row) -> tuple[str, ...]:
+    """Return a row's results beside those of others."""
+    name = row["name"]
+    mean, at_random = row["error_mean"], row["random_gaze_error"]
+    if table.is_game:
+        mean = row["catch_rate_mean"]
+        at_random = None if at_random is None else 100 - at_random
     spread = "" if row["error_std"] is None else f" ± {row['error_std']:.2f}"
     return (
         f"**{name}**" if name == table.headline.name else name,
         f"{mean:.2f}{spread}",
         _seeds(row),
         NONE if at_random is None else f"{at_random:.2f}",
-        others.arxiv,
-        others.nips,
-        others.since,
+        *_others(table)[name].format(table.is_game),
     )
 
 
-def _accuracy_parts(rows: Sequence[Row]) -> list[str]:
-    """Accuracy after each glimpse, where there is something to name."""
-    rows = [row for row in rows if "accuracy_after_each_glimpse" in row]
-    if not rows:
-        return []
-    most = max(len(row["accuracy_after_each_glimpse"]) for row in rows)
+def _accuracy_paragraphs(rows: Sequence[Row]) -> list[str]:
+    """Return the accuracy after each glimpse, of the rows that have glimpses."""
+    accuracies = [(row, row.get("accuracy_after_each_glimpse", [])) for row in rows]
+    longest = max(len(after) for _, after in accuracies)
     body = []
-    for row in rows:
-        cells = [f"{accuracy:.2f}" for accuracy in row["accuracy_after_each_glimpse"]]
-        body.append((row["name"], _seeds(row), *cells, *[""] * (most - len(cells))))
-    return [
-        "Percent named right after each glimpse.",
-        _table(("", "seeds", *map(str, range(1, most + 1))), body),
-    ]
+    for row, after in accuracies:
+        if after:
+            cells = [f"{accuracy:.2f}" for accuracy in after] + [""] * (longest - len(after))
+            body.append((row["name"], _seeds(row), *cells))
+    if not body:
+        return []
+    head = ("", "seeds", *map(str, range(1, longest + 1)))
+    return ["Accuracy (%) after each glimpse.", _table(head, body)]
 
 
-def _reported(table: Table) -> dict[str, Reported]:
-    """The names of all rows in order, and what others report for them."""
+def _others(table: Table) -> dict[str, Others]:
+    """Return the names of all rows in order, and what others report for them."""
     headline = table.headline.name
-    gazes = dict(zip(GAZES, (table.random_gaze, Reported()), strict=True))
+    gazes = dict(zip(GAZES, (table.random_gaze, Others()), strict=True))
     return {
-        **{row.name: row.reported for row in table.rows},
-        **{f"{headline}, {gaze}": reported for gaze, reported in gazes.items()},
-        **{CONTROL_NAMES[row.network]: row.reported for row in table.controls},
+        **{row.name: row.others for row in table.rows},
+        **{f"{headline}, {gaze}": others for gaze, others in gazes.items()},
+        **{CONTROL_NAMES[row.network]: row.others for row in table.controls},
     }
 
 

@@ -233,7 +233,7 @@ def _trained_ram(command: Reproduce, name: str, entry: Ram, seed: int) -> dict[s
     kind += "middle-" * entry.begins_in_middle
     path = _folder(command, name, run["dataset"], f"{kind}seed-{seed}")
     evaluation = finish_run(path, run, train)
-    passed = _seconds_to_pass(RunFolder(path).read_metrics(), entry.reported.nips_error)
+    passed = _seconds_to_pass(RunFolder(path).read_metrics(), entry.others.nips_error)
     return {**evaluation, "seconds_to_pass_nips": passed}
 
 

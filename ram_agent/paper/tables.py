@@ -1,7 +1,7 @@
-"""The paper's tables: which rows they have, and what the paper and others since report for them.
+"""The paper's tables: their rows, and the values that the paper and others since report for them.
 
-The two versions of the paper print different figures, so both are here: arXiv 1406.6247v1 and NIPS
-2014. They are as other texts quote them; those with * are from memory, and no text confirms them.
+The two versions of the paper, arXiv 1406.6247v1 and NIPS 2014, print different values, so both are
+here, as other texts quote them. Values from memory are marked; no text confirms them.
 """
 
 from __future__ import annotations
@@ -10,57 +10,95 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from ram_envs.registration import CLASSIFICATION
+
 NONE = "–"
 HEADLINE_SEEDS = (0, 1, 2)
 
 
 @dataclass(frozen=True)
 class Reported:
-    """What others report for a row: percent wrong, or caught in the game.
+    """A value that others report.
 
-    arxiv, nips  by the paper
-    since        the best published since, and by whom
+    error        percent of wrong decisions, or of lost balls in the game
+    source       who reports it, if not the paper
+    from_memory  whether no text confirms it
+    digits       decimals that its source gives; with none, the value is approximate
     """
 
-    arxiv: str = NONE
-    nips: str = NONE
-    since: str = NONE
+    error: float
+    source: str = ""
+    from_memory: bool = False
+    digits: int = 2
+
+    def format(self, is_game: bool) -> str:
+        """Return the value for a table; in the game, the percentage of caught balls."""
+        value = 100 - self.error if is_game else self.error
+        text = f"{value:.{self.digits}f}" if self.digits else f"≈ {value:.0f}"
+        if self.from_memory:
+            text += "*"
+        return f"{text} ({self.source})" if self.source else text
+
+
+def recalled(error: float, digits: int = 2) -> Reported:
+    """Return a value of the paper from memory."""
+    return Reported(error, from_memory=True, digits=digits)
+
+
+@dataclass(frozen=True)
+class Others:
+    """What others report for a row; a number stands for a value of the paper.
+
+    arxiv, nips  the two versions of the paper
+    since        the best result published since
+    """
+
+    arxiv: Reported | float | None = None
+    nips: Reported | float | None = None
+    since: Reported | None = None
 
     @property
     def nips_error(self) -> float | None:
-        """The NIPS figure as percent wrong or lost; None where there is none."""
-        figure = self.nips.strip("*")
-        if figure == NONE:
-            return None
-        return 100 - float(figure.strip("≈ ")) if figure.startswith("≈") else float(figure)
+        """The error in the paper's NIPS version."""
+        return self.nips.error if isinstance(self.nips, Reported) else self.nips
+
+    def format(self, is_game: bool) -> list[str]:
+        """Return arxiv, nips and since for a table."""
+        cells = []
+        for value in (self.arxiv, self.nips, self.since):
+            known = Reported(value) if isinstance(value, float) else value
+            cells.append(NONE if known is None else known.format(is_game))
+        return cells
 
 
 @dataclass(frozen=True)
 class Ram:
     """A row of RAM.
 
-    num_glimpses      T; None in the game, which ends when it ends
-    reported          by others
-    is_headline       whether it is trained with several seeds, and shown without its gaze too
-    begins_in_middle  whether the first glimpse is in the middle of the canvas; else anywhere, as in
-                      the paper
-    training          settings in place of the table's
+    num_glimpses      T; None in the game, whose episodes have a length of their own
+    others            what others report
+    is_headline       whether it has several seeds, and rows with random and center gaze
+    begins_in_middle  whether the first glimpse is in the middle of the canvas; else it is at a
+                      random location, as in the paper
+    training          settings that replace the table's
     """
 
     num_glimpses: int | None
-    reported: Reported = Reported()
+    others: Others = Others()
     is_headline: bool = False
     begins_in_middle: bool = False
     training: Mapping[str, Any] | None = None
 
     @property
     def name(self) -> str:
-        where = ", the first in the middle" * self.begins_in_middle
-        return "RAM" if self.num_glimpses is None else f"RAM, {self.num_glimpses} glimpses{where}"
+        if self.num_glimpses is None:
+            return "RAM"
+        where = ", the first in the middle" if self.begins_in_middle else ""
+        return f"RAM, {self.num_glimpses} glimpses{where}"
 
     @property
     def keywords(self) -> dict[str, Any]:
-        """Of its environment, beside the data set."""
+        """Keywords of its environment beside the data set."""
         keywords: dict[str, Any] = {}
         if self.num_glimpses is not None:
             keywords["num_glimpses"] = self.num_glimpses
@@ -75,15 +113,15 @@ class Ram:
 
 @dataclass(frozen=True)
 class Control:
-    """A row of a network that sees the whole canvas.
+    """A row of a network on the whole canvas.
 
-    network   one of `controls.NETWORKS`
-    reported  by others
-    share     of the canvases that RAM is shown; fewer where each takes long
+    network  a name in `controls.NETWORKS`
+    others   what others report
+    share    its training canvases, as a share of RAM's; less than 1 for a slow network
     """
 
     network: str
-    reported: Reported = Reported()
+    others: Others = Others()
     share: float = 1.0
 
     @property
@@ -99,18 +137,22 @@ class Control:
 class Table:
     """A table: its environment and rows.
 
-    random_gaze  what others report for RAM that looks at random places
-    note         what else one should know of the rivals
-    training     settings in which RAM's differ from the environment's default preset; controls
-                 share the number of episodes and the distortion
+    random_gaze  what others report for RAM at random locations
+    note         remarks on the other results
+    training     settings of RAM that differ from the default preset; controls share the number of
+                 episodes and the distortion
     """
 
     env_id: str
     rows: tuple[Ram, ...]
     controls: tuple[Control, ...] = ()
-    random_gaze: Reported = Reported()
+    random_gaze: Others = Others()
     note: str = ""
     training: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def is_game(self) -> bool:
+        return self.env_id not in CLASSIFICATION
 
     @property
     def headline(self) -> Ram:
@@ -118,22 +160,21 @@ class Table:
         return row
 
 
-# More canvases than the presets show, and in batches so large that a GPU has something to do.
+# More canvases than in the presets, in batches large enough for a GPU.
 LONG_TRAINING = {"episodes": 6_000_000, "batch_size": 2048, "learning_rate": 0.01}
-# As many canvases in smaller batches, which is more updates: slower on a GPU, and wrong less often.
+# The same canvases in smaller batches, which is more updates: slower on a GPU, with a lower error.
 SMALL_BATCH_TRAINING = {
     "episodes": 6_000_000,
     "batch_size": 512,
     "learning_rate": 5e-3,
     "weight_decay": 0.1,
 }
-# Where there is no clutter digits are learned by heart, unless they are distorted. Two glimpses of
-# RAMMNIST-v0 that begin anywhere were worse so, on validation.
+# Without clutter, RAM overfits to digits that are not distorted. Two glimpses of RAMMNIST-v0 from
+# random first locations are an exception: there, distortion raised the validation error.
 DISTORTED_TRAINING = {**SMALL_BATCH_TRAINING, "distortion": 1.0}
-# Elastic digits are harder still to learn by heart, and take longer: so far for six and
-# seven glimpses of RAMMNIST-v0 alone.
+# Elastic digits reduce overfitting further and take longer; used for six and seven glimpses.
 ELASTIC_TRAINING = {**DISTORTED_TRAINING, "elastic": 1.0, "episodes": 12_000_000}
-GAZES = ("random gaze", "center gaze")  # of the headline's agents, instead of their own
+GAZES = ("random gaze", "center gaze")  # that replace the gaze of the headline's agents
 CONTROL_NAMES = {
     "fc-256": "FC 2 × 256, whole canvas",
     "fc-64": "FC 2 × 64, whole canvas",
@@ -147,45 +188,45 @@ TABLES: dict[str, Table] = {
         "RAMMNIST-v0",
         training=DISTORTED_TRAINING,
         rows=(
-            Ram(2, Reported("6.27", "3.79"), training=LONG_TRAINING),
-            Ram(2, Reported("6.27", "3.79"), begins_in_middle=True),
-            Ram(3, Reported("2.7*", "1.51")),
-            Ram(3, Reported("2.7*", "1.51"), begins_in_middle=True),
-            Ram(4, Reported("1.73", "1.54")),
-            Ram(5, Reported("1.55", "1.34")),
+            Ram(2, Others(6.27, 3.79), training=LONG_TRAINING),
+            Ram(2, Others(6.27, 3.79), begins_in_middle=True),
+            Ram(3, Others(recalled(2.7, digits=1), 1.51)),
+            Ram(3, Others(recalled(2.7, digits=1), 1.51), begins_in_middle=True),
+            Ram(4, Others(1.73, 1.54)),
+            Ram(5, Others(1.55, 1.34)),
             Ram(
                 6,
-                Reported("1.29", "1.12", "0.67 (dHonerkamp)"),
+                Others(1.29, 1.12, Reported(0.67, "dHonerkamp")),
                 is_headline=True,
                 training=ELASTIC_TRAINING,
             ),
-            Ram(7, Reported("1.47*", "1.07", "0.85 (Torch blog)"), training=ELASTIC_TRAINING),
+            Ram(
+                7,
+                Others(recalled(1.47), 1.07, Reported(0.85, "Torch blog")),
+                training=ELASTIC_TRAINING,
+            ),
         ),
         controls=(
-            Control("fc-256", Reported("1.35*", "1.69")),
+            Control("fc-256", Others(recalled(1.35), 1.69)),
             Control("fc-64"),
-            Control("conv", Reported(nips="1.21")),
+            Control("conv", Others(nips=1.21)),
             CNN,
         ),
         note="The 0.67 may be a mean over several passes; its source does not say. The paper's "
-        "first glimpse is at a random place, unlike that of our rows that begin in the middle.",
+        "first glimpse is at a random location, unlike that of our rows that begin in the middle.",
     ),
     "translated": Table(
         "RAMTranslatedMNIST-v0",
         training=DISTORTED_TRAINING,
         rows=(
-            Ram(4, Reported("2.29", "1.54", "1.54 (tfRAM)")),
-            Ram(6, Reported("1.86", "1.22", "1.08 (tfRAM)")),
-            Ram(
-                8,
-                Reported("1.84", "1.20", "0.92 (Torch blog, 7 glimpses)"),
-                is_headline=True,
-            ),
+            Ram(4, Others(2.29, 1.54, Reported(1.54, "tfRAM"))),
+            Ram(6, Others(1.86, 1.22, Reported(1.08, "tfRAM"))),
+            Ram(8, Others(1.84, 1.20, Reported(0.92, "Torch blog, 7 glimpses")), is_headline=True),
         ),
         controls=(
-            Control("fc-256", Reported("3.7*", "2.63")),
-            Control("fc-64", Reported("7.56*", "6.42")),
-            Control("conv", Reported("2.31*", "1.62")),
+            Control("fc-256", Others(recalled(3.7, digits=1), 2.63)),
+            Control("fc-64", Others(recalled(7.56), 6.42)),
+            Control("conv", Others(recalled(2.31), 1.62)),
             CNN,
         ),
         note="With 8 glimpses, tfRAM reports 0.94.",
@@ -194,42 +235,54 @@ TABLES: dict[str, Table] = {
         "RAMClutteredMNIST-v0",
         training=SMALL_BATCH_TRAINING,
         rows=(
-            Ram(4, Reported("7.1*", "4.96", "5.15 (tfRAM)")),
-            Ram(6, Reported("5.88*", "4.08", "2.75 (DRAM)")),
-            Ram(8, Reported("5.23", "4.04", "2.63 (tfRAM)"), is_headline=True),
+            Ram(4, Others(recalled(7.1, digits=1), 4.96, Reported(5.15, "tfRAM"))),
+            Ram(6, Others(recalled(5.88), 4.08, Reported(2.75, "DRAM"))),
+            Ram(8, Others(5.23, 4.04, Reported(2.63, "tfRAM")), is_headline=True),
         ),
         controls=(
-            Control("fc-256", Reported("13.2*", "11.96")),
-            Control("fc-64", Reported("28.96*", "28.58")),
-            Control("conv", Reported("7.83", "8.09")),
+            Control("fc-256", Others(recalled(13.2, digits=1), 11.96)),
+            Control("fc-64", Others(recalled(28.96), 28.58)),
+            Control("conv", Others(7.83, 8.09)),
             CNN,
         ),
-        random_gaze=Reported(nips="14.4"),
+        random_gaze=Others(nips=Reported(14.4, digits=1)),
         note="DRAM has a context network, which sees the whole canvas coarsely. tfRAM has an LSTM "
-        "core and 10 samples an image in about 290 epochs; with 6 glimpses it reports 3.33.",
+        "core and 10 samples per image in about 290 epochs; with 6 glimpses it reports 3.33.",
     ),
     "cluttered100": Table(
         "RAMClutteredMNIST100-v0",
         training=LONG_TRAINING,
         rows=(
-            Ram(4, Reported("14.95", "9.41*", "14.86 (tfRAM)")),
-            Ram(6, Reported("11.58", "8.31*", "8.3 (tfRAM)")),
-            Ram(8, Reported("10.83", "8.11*", "5.9 (tfRAM)"), is_headline=True),
+            Ram(4, Others(14.95, recalled(9.41), Reported(14.86, "tfRAM"))),
+            Ram(6, Others(11.58, recalled(8.31), Reported(8.3, "tfRAM", digits=1))),
+            Ram(
+                8, Others(10.83, recalled(8.11), Reported(5.9, "tfRAM", digits=1)), is_headline=True
+            ),
         ),
         controls=(
             Control("fc-256"),
             Control("fc-64"),
-            Control("conv", Reported("16.51", "14.35*")),
+            Control("conv", Others(16.51, recalled(14.35))),
             CNN,
         ),
-        random_gaze=Reported(nips="28.4*"),
-        note="Others report figures for four pieces of clutter, an easier task than these eight: "
-        "DRAM 2.68, and 1.71 with a context network.",
+        random_gaze=Others(nips=recalled(28.4, digits=1)),
+        note="Others report four pieces of clutter, an easier task than these eight: DRAM 2.68, "
+        "and 1.71 with a context network.",
     ),
     "catch": Table(
         "RAMCatch-v0",
-        rows=(Ram(None, Reported("≈ 85", "≈ 85", "≈ 89 (samrudhdhirangrej)"), is_headline=True),),
-        note="The 89 are after 361 million frames, the paper's 85 after 20 million. Who "
-        "foresees every bounce catches 100, who follows the ball's present column 52, chance 8.",
+        rows=(
+            Ram(
+                None,
+                Others(
+                    Reported(15.0, digits=0),
+                    Reported(15.0, digits=0),
+                    Reported(11.0, "samrudhdhirangrej", digits=0),
+                ),
+                is_headline=True,
+            ),
+        ),
+        note="The 89 are after 361 million frames, the paper's 85 after 20 million. Foreseeing "
+        "every bounce catches 100, following the ball's present column 52, chance 8.",
     ),
 }
