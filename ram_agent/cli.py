@@ -49,8 +49,8 @@ def main(args: list[str] | None = None) -> None:
             f"`ram {args[0]}` needs {package}, which is not installed. Run: "
             'pip install "ram-gym[agent]"'
         )
-    except KeyboardInterrupt:
-        fail("interrupted.", INTERRUPTED)
+    except KeyboardInterrupt as interrupt:
+        fail(str(interrupt) or "interrupted.", INTERRUPTED)
     except Exception as error:
         if not is_expected(error):
             raise

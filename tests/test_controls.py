@@ -40,7 +40,7 @@ def make_envs(num_envs: int) -> Any:
 
 
 def make_trainer(path: Path, env_id: str = "RAMMNIST-v0", **settings: Any) -> ControlTrainer:
-    """Return a training of 22 updates on the digits, validated after 11 (an epoch) and at the end."""
+    """Return a training of 22 updates on the digits, validated after each epoch of 11."""
     training = ControlConfig(
         **{"network": "fc-64", "seed": 0, "episodes": 2816, "validate_every": 1, **settings}
     )

@@ -1,4 +1,4 @@
-"""`ram reproduce`: what is trained and what isn't, and the tables that come of it."""
+"""`ram reproduce`: which runs it trains, and the tables that it writes."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ NAMES = [
 
 @pytest.fixture(scope="module")
 def done(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """What a command wrote, its runs' folders included."""
+    """Return the folder that a command wrote, with its runs."""
     path = tmp_path_factory.mktemp("reproduce")
     main(["reproduce", *BRIEF, "--runs", str(path)])
     return path
@@ -64,7 +64,7 @@ def read(path: Path) -> list[dict[str, Any]]:
 
 
 def fail(capsys: pytest.CaptureFixture[str], *args: object) -> str:
-    """The line that the command says before it exits with 1."""
+    """Return the error line of a command that exits with 1."""
     with pytest.raises(SystemExit, match="1"):
         main(["reproduce", *map(str, args)])
     said = capsys.readouterr().err
@@ -86,7 +86,7 @@ def forbid_training(monkeypatch: pytest.MonkeyPatch) -> None:
 # --- The command -----------------------------------------------------------------------------
 
 
-def test_every_row_says_what_it_is_and_where_it_comes_from(done: Path) -> None:
+def test_every_row_has_its_name_setting_and_provenance(done: Path) -> None:
     rows = read(done / "mnist.json")
     assert [row["name"] for row in rows] == NAMES
     assert [row["kind"] for row in rows] == ["ram", "ram", "control", "control", "control"]
@@ -111,7 +111,7 @@ def test_every_row_says_what_it_is_and_where_it_comes_from(done: Path) -> None:
     ]
 
 
-def test_runs_are_those_of_ram_train(done: Path) -> None:
+def test_runs_are_like_those_of_ram_train(done: Path) -> None:
     folders = done / "mnist" / "digits"
     assert sorted(path.name for path in folders.iterdir()) == [
         "4-glimpses-seed-0",
@@ -127,7 +127,7 @@ def test_runs_are_those_of_ram_train(done: Path) -> None:
     assert (run / "last.safetensors").read_bytes() == before
 
 
-def test_nothing_is_trained_or_measured_twice(
+def test_finished_runs_are_not_repeated(
     copied: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     forbid_training(monkeypatch)
@@ -135,17 +135,17 @@ def test_nothing_is_trained_or_measured_twice(
     main(["reproduce", *BRIEF, "--runs", str(copied)])
     assert (copied / "mnist.json").read_bytes() == before
     said = capsys.readouterr().out
-    assert said.count("finished already") == 3
+    assert said.count("already finished") == 3
     assert (copied / "mnist.md").read_text(encoding="utf-8") in said
 
 
-def test_rows_of_other_commands_stay(copied: Path) -> None:
+def test_rows_of_other_commands_are_kept(copied: Path) -> None:
     before = read(copied / "mnist.json")
     arguments = ["--num-glimpses", "4", "--seeds", "0", "7", "--runs", str(copied)]
     main(["reproduce", "mnist", *TINY, *arguments])
     rows = read(copied / "mnist.json")
     assert rows[1:] == before[1:]
-    assert rows[0]["seeds"] == [0, 7]  # in the place of [0]
+    assert rows[0]["seeds"] == [0, 7]  # replaces [0]
     errors = rows[0]["errors"]
     assert errors[0] == before[0]["error_mean"]
     assert rows[0]["error_mean"] == pytest.approx(sum(errors) / 2, abs=1e-4)
@@ -155,7 +155,7 @@ def test_rows_of_other_commands_stay(copied: Path) -> None:
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no SIGINT for one process")
-def test_a_training_that_was_stopped_goes_on(
+def test_an_interrupted_training_continues(
     done: Path,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
@@ -172,8 +172,11 @@ def test_a_training_that_was_stopped_goes_on(
     arguments = ["reproduce", "mnist", *TINY, "--num-glimpses", "4", "--runs", str(tmp_path)]
     with monkeypatch.context() as patch:
         patch.setattr(Trainer, "train_one_update", update_and_interrupt)
-        main(arguments)
-    assert "Stopped. Go on: " in capsys.readouterr().out
+        with pytest.raises(SystemExit, match="130"):
+            main(arguments)
+    error = capsys.readouterr().err
+    assert error.count("\n") == 1
+    assert "Continue: " in error
     path = tmp_path / "mnist" / "digits" / "4-glimpses-seed-0"
     assert RunFolder(path).load_state().counters["update"] == 2
     assert not (path / "evaluation.json").exists()
@@ -188,14 +191,14 @@ def test_a_training_that_was_stopped_goes_on(
     monkeypatch.setattr(Trainer, "train_one_update", update_and_note)
     main(arguments)
     assert updates == [2]  # the third of three
-    assert f"{path}: goes on" in capsys.readouterr().out
+    assert f"{path}: resumes" in capsys.readouterr().out
     (row,) = read(tmp_path / "mnist.json")
     uninterrupted = read(done / "mnist.json")[0]
     assert row["error_mean"] == uninterrupted["error_mean"]
     assert row["accuracy_after_each_glimpse"] == uninterrupted["accuracy_after_each_glimpse"]
 
 
-def test_a_control_that_was_stopped_goes_on(
+def test_an_interrupted_control_continues(
     copied: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     before = (copied / "mnist.json").read_bytes()
@@ -204,11 +207,11 @@ def test_a_control_that_was_stopped_goes_on(
     forbid_training(monkeypatch)
     monkeypatch.setattr(reproduce, "measure_best", measure_best)  # all that is left to do
     main(["reproduce", "mnist", *TINY, "--controls", "fc-64", "--runs", str(copied)])
-    assert f"{path}: goes on" in capsys.readouterr().out
+    assert f"{path}: resumes" in capsys.readouterr().out
     assert (copied / "mnist.json").read_bytes() == before
 
 
-def test_a_run_that_stopped_before_its_first_checkpoint_begins_again(
+def test_a_run_that_stopped_before_its_first_state_starts_again(
     copied: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     before = read(copied / "mnist.json")[0]
@@ -217,7 +220,7 @@ def test_a_run_that_stopped_before_its_first_checkpoint_begins_again(
         if file.name != "config.json":
             file.unlink()
     main(["reproduce", "mnist", *TINY, "--num-glimpses", "4", "--runs", str(copied)])
-    assert f"{path}: begins" in capsys.readouterr().out
+    assert f"{path}: starts" in capsys.readouterr().out
     assert read(copied / "mnist.json")[0]["error_mean"] == before["error_mean"]
     assert len(RunFolder(path).read_metrics()) == 1
 
@@ -240,7 +243,7 @@ def test_the_game(
     assert ram["catch_rate_mean"] == round(100 - ram["error_mean"], 4)
     assert ram["command"] == "ram reproduce catch --seeds 0 --episodes 128 --quick"
     said = capsys.readouterr().out
-    assert "Percent of 10,000 balls caught, one pass" in said
+    assert "Caught balls (%) in 10,000 games" in said
     assert f"| **RAM** | {ram['catch_rate_mean']:.2f} | 0 | " in said
     assert "after each glimpse" not in said[said.index("## ") :]
 
@@ -255,7 +258,7 @@ def test_the_game(
         ({"runs": Path("there")}, "there", "results"),
     ],
 )
-def test_only_a_whole_run_is_written_to_results(
+def test_only_complete_runs_are_written_to_results(
     options: dict[str, Any], runs_folder: str, out_folder: str
 ) -> None:
     command = Reproduce("mnist", **options)
@@ -283,7 +286,7 @@ def test_the_command_that_repeats_a_row(
     assert said == expected.replace("…", "ram reproduce mnist --num-glimpses 6 --seeds")
 
 
-def test_tables_are_of_the_environments_they_name() -> None:
+def test_tables_environments_and_rows() -> None:
     assert {name: table.env_id for name, table in TABLES.items()} == {
         "mnist": "RAMMNIST-v0",
         "translated": "RAMTranslatedMNIST-v0",
@@ -299,7 +302,7 @@ def test_tables_are_of_the_environments_they_name() -> None:
         assert [row.seeds for row in table.rows if row.is_headline] == [(0, 1, 2)]
 
 
-def test_the_row_in_bold_is_first() -> None:
+def test_the_row_in_bold_is_trained_first() -> None:
     (entries,) = pick_rows(Reproduce("cluttered")).values()
     assert [entry.name for entry in entries] == [
         "RAM, 8 glimpses",
@@ -327,38 +330,47 @@ def test_all_tables_and_some_rows_of_all() -> None:
     [
         (
             ["mnits"],
-            "table 'mnits': expected one of mnist, translated, cluttered, cluttered100, catch, "
-            "all. Did you mean 'mnist'?",
+            ["'mnits'", "'mnist'", "cluttered100"],
         ),
-        (["mnist", "--num-glimpses", "9"], "9: table mnist has some of 2, 3, 4, 5, 6, 7."),
-        (["catch", "--num-glimpses", "8"], "num_glimpses 8: table catch has none."),
-        (["mnist", "--controls", "vgg"], "'vgg': table mnist has some of fc-256, fc-64, conv, cnn"),
-        (["mnist", "--seeds", "0", "-1"], "seeds contains -1: expected numbers of 0 or more"),
-        (["mnist", "--quick", "--episodes", "-5"], "episodes=-5: expected a positive number"),
-        (["mnist", *TINY[:-1], "0"], "episodes=0: expected a positive number"),
-        (["mnist", *TINY[:-1], "0", "--controls", "conv"], "episodes=0: expected 1 or more"),
+        (["mnist", "--num-glimpses", "9"], ["num_glimpses=9", "2, 3, 4, 5, 6, 7"]),
+        (["catch", "--num-glimpses", "8"], ["catch", "num_glimpses=8"]),
+        (["mnist", "--controls", "vgg"], ["'vgg'", "fc-256, fc-64, conv, cnn"]),
+        (["mnist", "--device", "warp"], ["device", "warp"]),
+        (["mnist", "--out", "a_file"], ["a_file", "--out"]),
+        (["mnist", "--runs", "a_file/runs"], ["a_file/runs", "--runs"]),
     ],
 )
-def test_what_is_not_there_is_named(
+def test_wrong_values_are_named_before_any_training(
     args: list[str],
-    named: str,
+    named: list[str],
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    assert named in fail(capsys, *args)
-    assert not list(tmp_path.iterdir())
+    (tmp_path / "a_file").touch()
+    error = fail(capsys, *args)
+    assert all(text in error for text in named)
+    assert [path.name for path in tmp_path.iterdir()] == ["a_file"]
 
 
-def test_a_run_of_other_settings_is_not_taken_for_this_one(
+@pytest.mark.parametrize(
+    ("settings", "named"),
+    [({"seeds": (0, -1)}, "-1"), ({"episodes": -5}, "-5"), ({"quick": True, "episodes": 0}, "0")],
+)
+def test_numbers_out_of_range_are_named(settings: dict[str, Any], named: str) -> None:
+    with pytest.raises(ValueError, match=named):
+        Reproduce("mnist", **settings)
+
+
+def test_a_run_with_other_settings_is_refused(
     done: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     arguments = ["mnist", "--quick", "--episodes", "500", "--runs", done]
     said = fail(capsys, *arguments, "--num-glimpses", "4")
-    assert "4-glimpses-seed-0 has episodes=600, and this command would train it with 500" in said
+    assert all(text in said for text in ("4-glimpses-seed-0", "episodes=600", "episodes=500"))
     said = fail(capsys, *arguments, "--controls", "fc-64")
-    assert "fc-64-seed-0 has episodes=600, and this command would train it with 500" in said
+    assert all(text in said for text in ("fc-64-seed-0", "episodes=600", "episodes=500"))
 
 
 @pytest.mark.parametrize(
@@ -373,12 +385,12 @@ def test_a_run_of_other_settings_is_not_taken_for_this_one(
         pytest.param('[{"name": "RAM", "seeds": [0], "quick": 9, "dataset": null}]', id="few"),
     ],
 )
-def test_a_file_of_something_else_is_named_before_any_training(
+def test_a_file_that_is_no_table_is_named_before_any_training(
     content: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / "catch.json").write_text(content)
     said = fail(capsys, "catch", *TINY, "--runs", tmp_path)
-    assert f"{tmp_path / 'catch.json'} is no file of this version of `ram reproduce`" in said
+    assert str(tmp_path / "catch.json") in said
     assert [path.name for path in tmp_path.iterdir()] == ["catch.json"]
 
 
@@ -446,22 +458,22 @@ def test_a_row_is_the_mean_over_its_seeds() -> None:
     }
 
 
-def test_a_row_of_which_one_seed_never_passed_the_paper() -> None:
+def test_a_row_with_a_seed_that_never_passed_the_paper() -> None:
     runs = [RUNS[0], {**RUNS[1], "seconds_to_pass_nips": None}]
     made = make_row("ram", "RAM, 8 glimpses", 8, runs, FACTS, "learned gaze")
     assert made["seconds_to_pass_nips"] is None
 
 
-def test_when_the_papers_figure_was_passed() -> None:
+def test_the_time_until_the_papers_error_is_passed() -> None:
     errors = [(10.0, 9.0), (20.0, 4.04), (30.0, 3.9), (40.0, 4.2), (50.0, 3.5)]
     metrics = [{"seconds": seconds, "validation_error": error} for seconds, error in errors]
-    assert reproduce._seconds_to_pass(metrics, 4.04) == 30.0
-    assert reproduce._seconds_to_pass(metrics, 3.0) is None
-    assert reproduce._seconds_to_pass(metrics, None) is None
-    figures = {row.name: row.reported.nips_error for row in TABLES["cluttered100"].rows}
-    assert figures["RAM, 8 glimpses"] == 8.11
-    assert TABLES["catch"].headline.reported.nips_error == 15
-    assert TABLES["mnist"].controls[1].reported.nips_error is None
+    assert reproduce.seconds_to_pass(metrics, 4.04) == 30.0
+    assert reproduce.seconds_to_pass(metrics, 3.0) is None
+    assert reproduce.seconds_to_pass(metrics, None) is None
+    errors_of = {row.name: row.others.nips_error for row in TABLES["cluttered100"].rows}
+    assert errors_of["RAM, 8 glimpses"] == 8.11
+    assert TABLES["catch"].headline.others.nips_error == 15
+    assert TABLES["mnist"].controls[1].others.nips_error is None
 
 
 def test_a_row_names_all_commits() -> None:
@@ -475,7 +487,7 @@ def test_a_row_replaces_only_what_it_repeats() -> None:
     for new in (
         row("RAM, 8 glimpses", [0]),
         row("RAM, 4 glimpses", [0]),
-        row("RAM, 8 glimpses", [0, 1, 2]),  # in the place of the first
+        row("RAM, 8 glimpses", [0, 1, 2]),  # replaces the first
         row("RAM, 8 glimpses", [3]),
         row("RAM, 8 glimpses", [0], dataset="digits"),
         row("RAM, 8 glimpses", [0], quick=True),
@@ -490,7 +502,7 @@ def test_a_row_replaces_only_what_it_repeats() -> None:
     ]
 
 
-def test_markdown_shows_ours_beside_the_papers_and_the_best_since() -> None:
+def test_markdown_shows_our_results_beside_those_of_others() -> None:
     name = "RAM, 8 glimpses"
     at_random = make_row("control", f"{name}, random gaze", 8, RUNS, FACTS, "random gaze")
     network = {
@@ -504,8 +516,8 @@ def test_markdown_shows_ours_beside_the_papers_and_the_best_since() -> None:
         """\
 ## `RAMClutteredMNIST-v0`, mnist
 
-Percent of 10,000 test images named wrong, one pass, mean gaze; ± is the standard deviation over \
-the seeds. Random and center gaze: the agents of the row in bold, made to look elsewhere.
+Test error (%) on 10,000 images: one pass, mean locations; ± is the standard deviation over the \
+seeds. Random and center gaze: the agents of the row in bold with other locations.
 
 |  | ours | seeds | random gaze | the paper, arXiv v1 | NIPS | best since |
 | --- | --- | --- | --- | --- | --- | --- |
@@ -513,37 +525,37 @@ the seeds. Random and center gaze: the agents of the row in bold, made to look e
 | RAM, 8 glimpses, random gaze | 27.00 ± 1.00 | 0, 1, 2 | – | – | 14.4 | – |
 | FC 2 × 64, whole canvas | 27.12 | 0 | – | 28.96* | 28.58 | – |
 
-Percent named right after each glimpse.
+Accuracy (%) after each glimpse.
 
 |  | seeds | 1 | 2 |
 | --- | --- | --- | --- |
 | RAM, 8 glimpses | 0, 1, 2 | 40.00 | 95.90 |
 | RAM, 8 glimpses, random gaze | 0, 1, 2 | 40.00 | 73.00 |
 
-|  | command | commit | training, all seeds | till past the paper, each |
+|  | command | commit | training, all seeds | time to the paper's error |
 | --- | --- | --- | --- | --- |
 | RAM, 8 glimpses | `ram reproduce cluttered` | abc | 50.7 min | 8.4 min |
 | RAM, 8 glimpses, random gaze | `ram reproduce cluttered` | abc | 50.7 min | – |
 | FC 2 × 64, whole canvas | `ram reproduce cluttered --controls fc-64` | abc | 0.1 min | – |
 
-Past the paper: when the validation error fell below the test error that the paper has in its NIPS \
-version. Trained on 2 × A.
+Time to the paper's error: mean time per seed until the validation error was below the test error \
+of the paper's NIPS version. Trained on 2 × A.
 
-The paper's figures are as other texts quote them; those with * are from memory, and no text \
+The paper's values are quoted from other texts; those marked with * are from memory, and no text \
 confirms them. DRAM has a context network, which sees the whole canvas coarsely. tfRAM has an LSTM \
-core and 10 samples an image in about 290 epochs; with 6 glimpses it reports 3.33.
+core and 10 samples per image in about 290 epochs; with 6 glimpses it reports 3.33.
 """
     )
 
 
-def test_markdown_of_a_quick_run_says_so() -> None:
+def test_markdown_marks_a_quick_run() -> None:
     text = make_markdown(TABLES["cluttered"], [row("RAM, 4 glimpses", [0], "digits", True)])
     first, second = text.splitlines()[:3:2]
     assert first == "## `RAMClutteredMNIST-v0`, digits, a quick run"
-    assert second == "It shows that everything works; its figures mean nothing."
+    assert second.startswith("A quick run")
 
 
-def test_agents_are_of_the_default_preset(done: Path) -> None:
+def test_agents_have_the_default_preset(done: Path) -> None:
     config = RunFolder(done / "mnist" / "digits" / "6-glimpses-seed-0").read_config()
     assert config["preset"] == "default"
     agent, training = preset("default", "RAMMNIST-v0")
@@ -563,7 +575,7 @@ def test_agents_are_of_the_default_preset(done: Path) -> None:
         ("translated", 4, DISTORTED),
     ],
 )
-def test_what_is_published_is_trained_longer(
+def test_published_rows_are_trained_longer(
     name: str,
     num_glimpses: int,
     settings: dict[str, Any],
@@ -572,7 +584,8 @@ def test_what_is_published_is_trained_longer(
 ) -> None:
     monkeypatch.setattr(Trainer, "train_one_update", stop_at_once)
     arguments = ["--dataset", "digits", "--runs", str(tmp_path)]
-    main(["reproduce", name, "--num-glimpses", str(num_glimpses), *arguments])
+    with pytest.raises(SystemExit, match="130"):
+        main(["reproduce", name, "--num-glimpses", str(num_glimpses), *arguments])
     run = tmp_path / name / "digits" / f"{num_glimpses}-glimpses-seed-0"
     config = RunFolder(run).read_config()
     training = preset("default", TABLES[name].env_id)[1]
@@ -585,7 +598,8 @@ def test_controls_are_distorted_as_ram_is(tmp_path: Path, monkeypatch: pytest.Mo
     monkeypatch.setattr(ControlTrainer, "train_one_update", stop_at_once)
     arguments = ["--dataset", "digits", "--controls", "cnn", "--runs", str(tmp_path)]
     for name, distortion in (("mnist", 1.0), ("translated", 1.0), ("cluttered", 0.0)):
-        main(["reproduce", name, *arguments])
+        with pytest.raises(SystemExit, match="130"):
+            main(["reproduce", name, *arguments])
         config = RunFolder(tmp_path / name / "digits" / "cnn-seed-0").read_config()
         assert config["training"]["episodes"] == 1_500_000
         assert config["training"]["distortion"] == distortion

@@ -106,7 +106,9 @@ def read_rows(path: Path) -> list[Row]:
     if not path.is_file():
         return []
     try:
-        rows: list[Row] = [*map(dict, read_json(path))]
+        rows = read_json(path)
+        if not isinstance(rows, list):
+            raise TypeError("not a list of rows")
         make_markdown(TABLES[path.stem], rows)
     except (AttributeError, LookupError, TypeError, ValueError):
         raise ValueError(

@@ -1,7 +1,7 @@
-"""The command `ram reproduce`: train what a table lacks, measure it, write it beside the paper's.
+"""The command `ram reproduce`: train and measure the rows of a table of the paper.
 
-Each training is a run in a folder of its own, as `ram train` writes them. A finished one is not
-trained or measured again, and one that was stopped goes on; so the test split is looked at once.
+Each training is a run in a folder of its own, like those of `ram train`. A finished run is not
+repeated and an interrupted one is resumed, so the test split is measured once.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 import difflib
 import math
+import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -42,7 +43,7 @@ QUICK_EPISODES = 50_000
 
 @dataclass(frozen=True)
 class Reproduce:
-    """Train what a table of the paper lacks, measure it, and write it beside the paper's figures.
+    """Train and measure the rows of a table of the paper, and write them beside the paper's values.
 
     Examples:
       ram reproduce cluttered
@@ -50,42 +51,47 @@ class Reproduce:
       ram reproduce cluttered --num-glimpses 8 --seeds 0 1 2
       ram reproduce translated --controls fc-256 cnn
 
-    The tables: mnist, translated, cluttered, cluttered100, catch. Ctrl-C saves, and the same
-    command goes on. What is finished isn't trained again. Rows that other commands wrote stay.
+    Ctrl-C saves, and the same command continues. Finished trainings are not repeated. Rows written
+    by other commands are kept.
     """
 
     table: tyro.conf.Positional[str]
     """mnist, translated, cluttered, cluttered100, catch, or all."""
 
     num_glimpses: tuple[int, ...] = ()
-    """Only the rows of RAM with so many glimpses."""
+    """Train only the rows of RAM with these numbers of glimpses."""
 
     controls: tuple[str, ...] = ()
-    """Only these networks that see the whole canvas: fc-256, fc-64, conv, cnn."""
+    """Train only these networks on the whole canvas: fc-256, fc-64, conv, cnn."""
 
     seeds: tuple[int, ...] = ()
-    """Trainings for each row; if not given, 0 1 2 for the row in bold and 0 for all others."""
+    """Seeds of the trainings of each row. Default: 0 1 2 for the row in bold, 0 for the others."""
 
     dataset: Literal["auto", "mnist", "digits"] | None = None
-    """auto if not given, or digits with --quick."""
+    """Images of the environments. Default: auto, or digits with --quick."""
 
     episodes: int | None = None
-    """Training episodes of each run of RAM, and as many canvases for the controls; those of the
-    preset if not given."""
+    """Training episodes per run of RAM, and canvases per control. Default: those of the table."""
 
     quick: bool = False
-    """A few minutes on the digits with one seed, which show that all works and no more."""
+    """Train for a few minutes on the digits with one seed, to see that everything works."""
 
     device: str = "cpu"
-    """Where to train: cpu, or cuda, where the environments are too."""
+    """cpu or cuda. With cuda, the environments run on the GPU too."""
 
     runs: Path | None = None
-    """Where the runs' folders lie; runs/reproduce if not given, or another beside it for --quick
-    and --episodes."""
+    """Folder of the runs. Default: runs/reproduce, with a suffix for --quick and --episodes."""
 
     out: Path | None = None
-    """Where TABLE.json and TABLE.md are written; results if not given, but the folder of the runs
-    for --quick and --episodes, which are not to overwrite what is published."""
+    """Folder of TABLE.json and TABLE.md. Default: results, or the folder of the runs for --quick
+    and --episodes, which do not overwrite published results."""
+
+    def __post_init__(self) -> None:
+        if self.episodes is not None and self.episodes < 1:
+            raise ValueError(f"episodes is {self.episodes}. Give a positive number.")
+        for seed in self.seeds:
+            if seed < 0:
+                raise ValueError(f"seeds contains {seed}. Give numbers of 0 or more.")
 
     @property
     def runs_folder(self) -> Path:
@@ -102,7 +108,7 @@ class Reproduce:
 
     @property
     def run_episodes(self) -> int | None:
-        """Training episodes of a run, if not those of the preset."""
+        """Training episodes of a run; None for those of the table."""
         return QUICK_EPISODES if self.quick and self.episodes is None else self.episodes
 
     @property
@@ -119,13 +125,22 @@ def main(args: list[str]) -> None:
 
 
 def reproduce(command: Reproduce) -> None:
-    """`ram reproduce`."""
+    """Train and measure what the command asks for, and write the tables.
+
+    Raises:
+        ValueError: if there is no such table or row, or a file or run does not fit the command.
+        OSError: if a folder cannot be written.
+        KeyboardInterrupt: if it is interrupted, with the command that continues.
+    """
     torch.set_num_threads(1)
     checked_device(command.device)
     picked = pick_rows(command)
     paths = {name: command.out_folder / f"{name}.json" for name in picked}
+    # Report whatever would fail at the end before hours of training.
     for path in paths.values():
-        read_rows(path)  # so that a bad file is named before hours of training
+        read_rows(path)
+    for option, folder in (("--out", command.out_folder), ("--runs", command.runs_folder)):
+        check_writable(folder, option)
     try:
         for name, entries in picked.items():
             for entry in entries:
@@ -135,15 +150,21 @@ def reproduce(command: Reproduce) -> None:
                     text = make_markdown(TABLES[name], rows)
                     write_bytes(paths[name].with_suffix(".md"), text.encode())
     except KeyboardInterrupt:
-        print(f"Stopped. Go on: {provenance()['command']}")
-        return
+        raise KeyboardInterrupt(f"stopped. Continue: {provenance()['command']}") from None
     for path in paths.values():
         print(path.with_suffix(".md").read_text(encoding="utf-8"))
     print("Written to " + ", ".join(str(path) for path in paths.values()))
 
 
+def check_writable(folder: Path, option: str) -> None:
+    """Raise OSError if the folder cannot be made or written."""
+    existing = next(path for path in (folder, *folder.absolute().parents) if path.exists())
+    if not existing.is_dir() or not os.access(existing, os.W_OK):
+        raise OSError(f"{folder} is not a folder that can be written. Give another {option}.")
+
+
 def pick_rows(command: Reproduce) -> dict[str, list[Ram | Control]]:
-    """What each table is asked for, the row in bold first.
+    """Return the rows to train of each table, the row in bold first.
 
     Raises:
         ValueError: if there is no such table or row.
@@ -152,7 +173,7 @@ def pick_rows(command: Reproduce) -> dict[str, list[Ram | Control]]:
         close = difflib.get_close_matches(command.table, TABLES, n=1)
         hint = f" Did you mean {close[0]!r}?" if close else ""
         raise ValueError(
-            f"table {command.table!r}: expected one of {', '.join(TABLES)}, all.{hint}"
+            f"There is no table {command.table!r}.{hint} Choose one of {', '.join(TABLES)}, all."
         )
     names = list(TABLES) if command.table == "all" else [command.table]
     tables = [TABLES[name] for name in names]
@@ -168,11 +189,8 @@ def pick_rows(command: Reproduce) -> dict[str, list[Ram | Control]]:
     ):
         for value in wanted:
             if value not in known:
-                some = f"some of {', '.join(map(str, known))}" if known else "none"
-                raise ValueError(f"{kind} {value!r}: table {command.table} has {some}.")
-    for seed in command.seeds:
-        if seed < 0:
-            raise ValueError(f"seeds contains {seed}: expected numbers of 0 or more.")
+                way = f"Choose from {', '.join(map(str, known))}." if known else "Leave it out."
+                raise ValueError(f"Table {command.table} has no row with {kind}={value!r}. {way}")
     is_all = not command.num_glimpses and not command.controls
     picked: dict[str, list[Ram | Control]] = {}
     for name, table in zip(names, tables, strict=True):
@@ -184,11 +202,11 @@ def pick_rows(command: Reproduce) -> dict[str, list[Ram | Control]]:
 
 
 def _make_rows(command: Reproduce, name: str, entry: Ram | Control) -> list[Row]:
-    """The rows that come of an entry, after training what is missing."""
+    """Train what an entry of a table needs, and return its rows."""
     seeds = command.seeds_of(entry)
     evaluations = [_trained(command, name, entry, seed) for seed in seeds]
-    asked = _command(command, name, entry, seeds, evaluations[0]["dataset"])
-    facts = {"seeds": list(seeds), "command": asked, "quick": command.quick}
+    repeat = _command(command, name, entry, seeds, evaluations[0]["dataset"])
+    facts = {"seeds": list(seeds), "command": repeat, "quick": command.quick}
     if isinstance(entry, Control):
         return [make_row("control", entry.name, None, evaluations, facts)]
     rows = [make_row("ram", entry.name, entry.num_glimpses, evaluations, facts, "learned gaze")]
@@ -200,7 +218,7 @@ def _make_rows(command: Reproduce, name: str, entry: Ram | Control) -> list[Row]
 
 
 def _trained(command: Reproduce, name: str, entry: Ram | Control, seed: int) -> dict[str, Any]:
-    """evaluation.json of a finished run."""
+    """Return evaluation.json of a finished run."""
     if isinstance(entry, Ram):
         return _trained_ram(command, name, entry, seed)
     return _trained_control(command, name, entry, seed)
@@ -215,7 +233,7 @@ def _trained_ram(command: Reproduce, name: str, entry: Ram, seed: int) -> dict[s
     else:
         changes["episodes"] = command.run_episodes
     if torch.device(command.device).type == GPU:
-        changes["parts"] = 1  # which are for the threads of a CPU
+        changes["parts"] = 1  # shards are for the threads of a CPU
     train_config = dataclasses.replace(train_config, **changes)
     keywords: dict[str, Any] = {}
     if env_id in CLASSIFICATION:
@@ -226,26 +244,26 @@ def _trained_ram(command: Reproduce, name: str, entry: Ram, seed: int) -> dict[s
         trainer = make_trainer(run, folder, command.device)
         trainer.resume()
         if not trainer.train(report=print_progress):
-            raise KeyboardInterrupt  # which the trainer took for itself, to save
+            raise KeyboardInterrupt  # the trainer caught the signal to save
         show_trained(trainer, folder.path)
 
-    kind = f"{entry.num_glimpses}-glimpses-" if entry.num_glimpses else ""
-    kind += "middle-" * entry.begins_in_middle
-    path = _folder(command, name, run["dataset"], f"{kind}seed-{seed}")
+    words = [f"{entry.num_glimpses}-glimpses"] if entry.num_glimpses else []
+    words += ["middle"] if entry.begins_in_middle else []
+    path = _folder(command, name, run["dataset"], "-".join([*words, f"seed-{seed}"]))
     evaluation = finish_run(path, run, train)
-    passed = _seconds_to_pass(RunFolder(path).read_metrics(), entry.others.nips_error)
+    passed = seconds_to_pass(RunFolder(path).read_metrics(), entry.others.nips_error)
     return {**evaluation, "seconds_to_pass_nips": passed}
 
 
-def _seconds_to_pass(metrics: Sequence[dict[str, Any]], figure: float | None) -> float | None:
-    """When the validation error fell below the paper's test error; None if it never did."""
-    passed = (row["seconds"] for row in metrics if figure and row["validation_error"] < figure)
+def seconds_to_pass(metrics: Sequence[dict[str, Any]], error: float | None) -> float | None:
+    """Return the seconds until the validation error was below `error`; None if it never was."""
+    passed = (row["seconds"] for row in metrics if error and row["validation_error"] < error)
     return next(passed, None)
 
 
 def _trained_control(command: Reproduce, name: str, entry: Control, seed: int) -> dict[str, Any]:
     env_id = TABLES[name].env_id
-    training = TABLES[name].training  # of RAM
+    training = TABLES[name].training  # RAM's
     if command.run_episodes is not None:
         training = {"episodes": command.run_episodes}
     config = ControlConfig(
@@ -270,16 +288,15 @@ def _trained_control(command: Reproduce, name: str, entry: Control, seed: int) -
 def finish_run(
     path: Path, run: dict[str, Any], train: Callable[[RunFolder], None]
 ) -> dict[str, Any]:
-    """evaluation.json of the run in `path`, after doing what of it is not done yet.
+    """Train the run in `path` unless it is finished, and return its evaluation.json.
 
     Args:
         path: the run's folder.
-        run: what a new run's config.json would be.
-        train: called with the folder; goes on from its checkpoint, if there is one, and writes
-            evaluation.json.
+        run: config.json of a new run.
+        train: called with the folder; resumes from its state, if any, and writes evaluation.json.
 
     Raises:
-        ValueError: if the folder holds a run with other settings.
+        ValueError: if the folder contains a run with other settings.
     """
     folder = RunFolder(path)
     if folder.config_path.is_file():
@@ -288,31 +305,25 @@ def finish_run(
         folder.create(run)
     try:
         folder.lock()
-        return _finish_locked(folder, train)
+        evaluation_path = path / "evaluation.json"
+        if evaluation_path.is_file():
+            print(f"{path}: already finished")
+        else:
+            print(f"{path}: {'resumes' if folder.has_begun else 'starts'}")
+            train(folder)
+        return read_json(evaluation_path)
     finally:
         folder.unlock()
 
 
-def _finish_locked(folder: RunFolder, train: Callable[[RunFolder], None]) -> dict[str, Any]:
-    """What `finish_run` does, once no other process writes in the folder."""
-    evaluation_path = folder.path / "evaluation.json"
-    if evaluation_path.is_file():
-        print(f"{folder.path}: finished already")
-    else:
-        print(f"{folder.path}: {'goes on' if folder.has_begun else 'begins'}")
-        train(folder)
-    return read_json(evaluation_path)
-
-
 def _check_same(folder: RunFolder, run: dict[str, Any]) -> None:
-    """Refuse a run of other settings, whose figures would pass for those of the command."""
+    """Raise ValueError if the folder contains a run with other settings."""
     before, now = _flat_settings(folder.read_config()), _flat_settings(run)
     for name in sorted({*before, *now}):
         if before.get(name) != now.get(name):
             raise ValueError(
-                f"the run in {folder.path} has {name}={before.get(name)!r}, and this command "
-                f"would train it with {now.get(name)!r}. Remove that folder, or give another "
-                "--runs."
+                f"{folder.path} contains a run with {name}={before.get(name)!r}, and this command "
+                f"has {name}={now.get(name)!r}. Remove that folder, or give another --runs."
             )
 
 
@@ -330,7 +341,7 @@ def _folder(command: Reproduce, name: str, dataset: str | None, run: str) -> Pat
 def _command(
     command: Reproduce, name: str, entry: Ram | Control, seeds: Sequence[int], dataset: str | None
 ) -> str:
-    """What repeats a row, and nothing else."""
+    """Return the command that repeats a row and no other."""
     words = ["ram reproduce", name]
     if isinstance(entry, Control):
         words += ["--controls", entry.network]
@@ -343,4 +354,6 @@ def _command(
         words += ["--episodes", str(command.episodes)]
     if command.device != "cpu":
         words += ["--device", command.device]
-    return " ".join([*words, *["--quick"] * command.quick])
+    if command.quick:
+        words.append("--quick")
+    return " ".join(words)
