@@ -14,7 +14,7 @@ import gymnasium as gym
 import torch
 from gymnasium.vector import AutoresetMode
 
-from ram_envs.datasets import SPLITS, Split
+from ram_envs.datasets import Split
 from ram_envs.device_env import place_envs
 from ram_envs.registration import ENVS
 from ram_envs.tasks.classification import ImageClassification
@@ -66,9 +66,7 @@ def find_splits(env_id: str, keywords: dict[str, Any]) -> tuple[str, ...]:
             f"{env_id} shows no glimpses: its observations are {env.observation_space}. Choose an "
             "environment of ram_envs, or one that is built on ram_envs.glimpse_env."
         )
-    splits: tuple[str, ...] = getattr(
-        env.unwrapped, "splits", SPLITS if hasattr(env.unwrapped, "dataset_name") else ()
-    )
+    splits: tuple[str, ...] = getattr(env.unwrapped, "splits", ())
     return splits
 
 

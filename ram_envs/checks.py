@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import difflib
+import functools
 import inspect
 from collections.abc import Callable, Sequence
-from typing import Any, TypeVar
+from typing import Any, ParamSpec
 
 import numpy as np
 import numpy.typing as npt
@@ -15,21 +16,26 @@ from gymnasium.vector import AutoresetMode
 from ram_envs.retina import Retina
 from ram_envs.task import Rows
 
-Built = TypeVar("Built")
+Arguments = ParamSpec("Arguments")
 
 
-def call_checked(build: Callable[..., Built], keywords: dict[str, Any], shell: type) -> Built:
-    """`build(**keywords)`, after naming a keyword that neither it nor its `shell` knows."""
-    known = {*inspect.signature(build).parameters, *inspect.signature(shell).parameters}
-    known -= {"keywords"}
-    for keyword in keywords:
-        if keyword not in known:
-            close = difflib.get_close_matches(keyword, known, n=1)
-            hint = f" Did you mean {close[0]!r}?" if close else ""
-            raise TypeError(
-                f"unknown keyword {keyword!r}.{hint} Expected some of: {', '.join(sorted(known))}."
-            )
-    return build(**keywords)
+def suggest_keywords(init: Callable[Arguments, None]) -> Callable[Arguments, None]:
+    """Decorate an `__init__`: an unknown keyword raises TypeError with the closest known one."""
+    known = [name for name in inspect.signature(init).parameters if name != "self"]
+
+    @functools.wraps(init)
+    def checked(*args: Arguments.args, **keywords: Arguments.kwargs) -> None:
+        for keyword in keywords:
+            if keyword not in known:
+                close = difflib.get_close_matches(keyword, known, n=1)
+                hint = f"Did you mean {close[0]!r}? " if close else ""
+                raise TypeError(
+                    f"{type(args[0]).__name__} has no keyword {keyword!r}. {hint}Its keywords are "
+                    f"{', '.join(known)}."
+                )
+        init(*args, **keywords)
+
+    return checked
 
 
 def check_retina_suits(retina: Retina, image_shape: tuple[int, ...]) -> None:

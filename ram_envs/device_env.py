@@ -65,6 +65,7 @@ class DeviceVectorEnv(gym.vector.VectorEnv[Any, Any, Any]):
         self.task = _with_tensors(envs.batch.task, self.device)
         self.dataset_name: str = self.task.dataset.name
         self.num_images = len(self.task.dataset)
+        self.splits = envs.splits
         self._state = _as_tensors(self.task.allocate(self.num_envs), self.device)
         first = envs.batch.initial_location
         self._initial_location = None if first is None else torch.from_numpy(first).to(self.device)

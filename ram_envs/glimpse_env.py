@@ -55,6 +55,7 @@ class GlimpseEnv(gym.Env[Observation, Any]):
             the action space, NaN locations included.
     """
 
+    splits: tuple[str, ...] = ()  # of the data set, where there is one
     metadata = {"render_modes": ["rgb_array", "human"], "render_fps": 2}
 
     def __init__(
@@ -152,6 +153,7 @@ class GlimpseVectorEnv(gym.vector.VectorEnv[Observation, Any, npt.NDArray[Any]])
             next step's action is ignored and begins a new one), SAME_STEP or DISABLED.
     """
 
+    splits: tuple[str, ...] = ()  # of the data set, where there is one
     metadata = {"render_modes": ["rgb_array"], "render_fps": 2}
 
     def __init__(

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import ast
 import copy
 import functools
+import inspect
 import os
 import pickle
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -22,7 +25,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import ram_envs
-from ram_envs.envs.classification import ClassificationEnv
 from ram_envs.tasks.canvas import Canvas
 
 ENV_IDS = sorted(
@@ -34,8 +36,12 @@ every_mode = pytest.mark.parametrize("mode", list(AutoresetMode), ids=lambda mod
 
 def keywords(env_id: str) -> dict[str, Any]:
     """What keeps an id from wanting MNIST; a game takes no data set."""
-    takes_images = issubclass(load_env_creator(gym.spec(env_id).entry_point), ClassificationEnv)
-    return {"dataset": "digits"} if takes_images else {}
+    return {"dataset": "digits"} if "dataset" in parameters(env_id, "entry_point") else {}
+
+
+def parameters(env_id: str, entry_point: str) -> dict[str, inspect.Parameter]:
+    creator = load_env_creator(getattr(gym.spec(env_id), entry_point))
+    return dict(inspect.signature(creator).parameters)
 
 
 def make(env_id: str, **changes: Any) -> gym.Env:
@@ -555,3 +561,41 @@ def test_import_is_light(program: str, tmp_path: Path) -> None:
     program += f"\nassert not {heavy} & set(sys.modules)"
     environment = os.environ | {"PYTHONPATH": str(Path(ram_envs.__file__).parent.parent)}
     subprocess.run([sys.executable, "-c", program], check=True, env=environment, cwd=tmp_path)
+
+
+@every_id
+def test_keywords_are_written_out_and_agree_with_the_manual_page(env_id: str) -> None:
+    single, vector = parameters(env_id, "entry_point"), parameters(env_id, "vector_entry_point")
+    assert all(found.kind is inspect.Parameter.KEYWORD_ONLY for found in single.values())
+    assert next(iter(vector)) == "num_envs"
+    assert list(vector)[-1] == "autoreset_mode"
+    assert single == {name: vector[name] for name in list(vector)[1:-1]}
+    page = load_env_creator(gym.spec(env_id).entry_point).__doc__
+    arguments = page[page.index("## Arguments") : page.index("## Version history")]
+    documented = {
+        name: ast.literal_eval(default)
+        for name, default in re.findall(r"`(\w+)=([^`]+)`", arguments)
+    }
+    assert documented == {name: found.default for name, found in single.items()}
+    assert set(gym.spec(env_id).kwargs) <= set(single)
+
+
+@every_id
+@pytest.mark.parametrize("make_it", [gym.make, gym.make_vec])
+def test_an_unknown_keyword_is_refused_with_the_closest_one(env_id: str, make_it: Any) -> None:
+    with pytest.raises(TypeError, match=r"'glimpse_sise'.* 'glimpse_size'"):
+        make_it(env_id, glimpse_sise=8, **keywords(env_id))
+
+
+@every_id
+def test_splits_are_those_of_the_data_set(env_id: str) -> None:
+    has_images = bool(keywords(env_id))
+    expected = ("train", "validation", "test") if has_images else ()
+    for env in (make(env_id), make_native(env_id, 2)):
+        assert env.unwrapped.splits == expected
+    if has_images:
+        images = np.zeros((3, 28, 28), np.uint8)
+        datasets = [ram_envs.ImageDataset(images, np.arange(3)) for _ in range(3)]
+        for env in (make(env_id, dataset=datasets[0]), make_native(env_id, 2, dataset=datasets[0])):
+            assert env.unwrapped.splits == ("all",)
+        assert make(env_id, dataset=datasets).unwrapped.splits == expected

@@ -35,7 +35,7 @@ from ram_agent.losses import choice_log_probs, gaussian_log_prob
 from ram_agent.rollout import collect_rollout
 from ram_agent.trainer import Trainer
 from ram_envs import ImageDataset
-from ram_envs.envs.moving import make_moving
+from ram_envs.envs.moving import MovingEnv
 from ram_envs.streams import Streams, combine_keys
 from ram_envs.tasks.catch import Catch
 from ram_envs.wrappers import vector
@@ -365,8 +365,8 @@ def test_balls_are_uniformly_fast_and_land_everywhere() -> None:
 def test_what_moves_is_uniformly_placed_and_fast_in_every_frame() -> None:
     count = 8_000
     dataset = ImageDataset(np.full((2, 4, 3), 255, np.uint8), np.arange(2))
-    task, _ = make_moving(
-        dataset,
+    task = MovingEnv(
+        dataset=dataset,
         num_glimpses=99,
         glimpse_size=2,
         num_scales=1,
@@ -374,7 +374,7 @@ def test_what_moves_is_uniformly_placed_and_fast_in_every_frame() -> None:
         num_clutter=2,
         clutter_size=2,
         max_speed=2.0,
-    )
+    ).batch.task
     rows = np.arange(count)
     state = task.allocate(count)
     task.begin(state, rows, Streams(combine_keys(5, rows)), {})

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from ram_envs.envs.classification import make_classification
-from ram_envs.envs.moving import make_moving
+from ram_envs.envs.classification import ClassificationEnv
+from ram_envs.envs.moving import MovingEnv
 from ram_envs.streams import Streams
 from ram_envs.task import Outcome
 from ram_envs.tasks.catch import Catch
@@ -85,10 +85,12 @@ def test_a_task_that_keeps_every_rule_passes(num_envs: int, seed: int) -> None:
     [
         Catch(),
         Catch(size=5, num_balls=3),
-        make_classification("digits")[0],
-        make_classification("digits", "test", canvas_size=(40, 50), num_clutter=2)[0],
-        make_moving("digits")[0],
-        make_moving("digits", "validation", num_glimpses=3)[0],
+        ClassificationEnv(dataset="digits").batch.task,
+        ClassificationEnv(
+            dataset="digits", split="test", canvas_size=(40, 50), num_clutter=2
+        ).batch.task,
+        MovingEnv(dataset="digits").batch.task,
+        MovingEnv(dataset="digits", split="validation", num_glimpses=3).batch.task,
     ],
     ids=["catch", "three balls", "image", "test canvas", "moving", "moving, fixed"],
 )

@@ -78,6 +78,12 @@ def load_dataset(
     )
 
 
+def find_splits(dataset: str | Path | ImageDataset | Sequence[ImageDataset]) -> tuple[str, ...]:
+    """Return the names of a data set's splits: ("all",) where one serves as all three."""
+    served = {id(load_dataset(dataset, split)) for split in SPLITS}
+    return SPLITS if len(served) > 1 else ("all",)
+
+
 def _check_three_splits(datasets: Sequence[Any]) -> None:
     for entry in datasets:
         if not isinstance(entry, ImageDataset):

@@ -3,26 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 from gymnasium.vector import AutoresetMode
 
-from ram_envs.checks import call_checked
+from ram_envs.checks import suggest_keywords
 from ram_envs.glimpse_env import GlimpseEnv, GlimpseVectorEnv
 from ram_envs.retina import Retina
 from ram_envs.tasks.catch import Catch
-
-
-def make_catch(
-    size: int = 24,
-    paddle_width: int = 2,
-    max_speed: float = 1.0,
-    num_balls: int = 1,
-    glimpse_size: int = 6,
-    num_scales: int = 3,
-) -> tuple[Catch, Retina]:
-    """The task and the retina that the keywords of `CatchEnv` describe."""
-    return Catch(size, paddle_width, max_speed, num_balls), Retina(glimpse_size, num_scales)
 
 
 class CatchEnv(GlimpseEnv):
@@ -83,30 +70,44 @@ class CatchEnv(GlimpseEnv):
 
     metadata = {"render_modes": ["rgb_array", "human"], "render_fps": 8}
 
+    @suggest_keywords
     def __init__(
         self,
         *,
+        size: int = 24,
+        paddle_width: int = 2,
+        max_speed: float = 1.0,
+        num_balls: int = 1,
+        glimpse_size: int = 6,
+        num_scales: int = 3,
         initial_location: Sequence[float] | None = None,
         render_mode: str | None = None,
-        **keywords: Any,
     ) -> None:
-        task, retina = call_checked(make_catch, keywords, type(self))
+        task = Catch(size, paddle_width, max_speed, num_balls)
+        retina = Retina(glimpse_size, num_scales)
         super().__init__(task, retina, initial_location, render_mode)
 
 
 class CatchVectorEnv(GlimpseVectorEnv):
-    """`num_envs` times `CatchEnv`, many times faster. Keywords as there."""
+    """`num_envs` environments `CatchEnv` in one, many times faster, with the same keywords."""
 
     metadata = {"render_modes": ["rgb_array"], "render_fps": 8}
 
+    @suggest_keywords
     def __init__(
         self,
         num_envs: int = 1,
         *,
+        size: int = 24,
+        paddle_width: int = 2,
+        max_speed: float = 1.0,
+        num_balls: int = 1,
+        glimpse_size: int = 6,
+        num_scales: int = 3,
         initial_location: Sequence[float] | None = None,
         render_mode: str | None = None,
         autoreset_mode: AutoresetMode | str = AutoresetMode.NEXT_STEP,
-        **keywords: Any,
     ) -> None:
-        task, retina = call_checked(make_catch, keywords, type(self))
+        task = Catch(size, paddle_width, max_speed, num_balls)
+        retina = Retina(glimpse_size, num_scales)
         super().__init__(task, retina, num_envs, initial_location, render_mode, autoreset_mode)

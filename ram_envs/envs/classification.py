@@ -3,47 +3,43 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 from gymnasium.vector import AutoresetMode
 
-from ram_envs.checks import call_checked
+from ram_envs.checks import suggest_keywords
 from ram_envs.datasets import ImageDataset, Split, load_dataset
+from ram_envs.datasets.loading import find_splits
 from ram_envs.glimpse_env import GlimpseEnv, GlimpseVectorEnv
 from ram_envs.retina import Retina
 from ram_envs.tasks.canvas import Canvas
 from ram_envs.tasks.classification import Classification, ImageClassification
 from ram_envs.tasks.distortion import Distortion
 
-MakeTask = Callable[..., tuple[Classification[Any], Retina]]
+
+class DatasetFacts:
+    """What an environment of images says about its data set.
+
+    Attributes:
+        dataset_name: the name of the data set, which dataset="auto" leaves open.
+        num_images: the number of images in the split.
+        splits: ("train", "validation", "test"), or ("all",) where one split serves as all three.
+    """
+
+    dataset_name: str
+    num_images: int
+    splits: tuple[str, ...]
+
+    def _describe_dataset(self, task: Classification[Any], dataset: Any) -> None:
+        self.dataset_name = task.dataset.name
+        self.num_images = len(task.dataset)
+        self.splits = find_splits(dataset)
 
 
-def make_classification(
-    dataset: str | Path | ImageDataset | Sequence[ImageDataset] = "auto",
-    split: Split = "train",
-    num_glimpses: int = 6,
-    glimpse_size: int = 8,
-    num_scales: int = 1,
-    canvas_size: int | Sequence[int] | None = None,
-    num_clutter: int = 0,
-    clutter_size: int = 8,
-    distortion: float = 0.0,
-    elastic: float = 0.0,
-) -> tuple[ImageClassification, Retina]:
-    """The task and the retina that the keywords of `ClassificationEnv` describe."""
-    images = load_dataset(dataset, split)
-    canvas = make_canvas(images, canvas_size, num_clutter, clutter_size)
-    bent = Distortion(distortion, elastic)
-    if bent and split == "train":
-        canvas = dataclasses.replace(canvas, distortion=bent)
-    task = ImageClassification(images, canvas, num_glimpses, fixed_canvases=split != "train")
-    return task, Retina(glimpse_size, num_scales)
-
-
-class ClassificationEnv(GlimpseEnv):
+class ClassificationEnv(DatasetFacts, GlimpseEnv):
     """Look at an image through a retina, a few glimpses long, then say what it shows.
 
     ## Description
@@ -116,39 +112,86 @@ class ClassificationEnv(GlimpseEnv):
     - v0: initial version.
     """
 
-    _make: ClassVar[MakeTask] = staticmethod(make_classification)
-
+    @suggest_keywords
     def __init__(
         self,
         *,
+        dataset: str | Path | ImageDataset | Sequence[ImageDataset] = "auto",
+        split: Split = "train",
+        num_glimpses: int = 6,
+        glimpse_size: int = 8,
+        num_scales: int = 1,
+        canvas_size: int | Sequence[int] | None = None,
+        num_clutter: int = 0,
+        clutter_size: int = 8,
+        distortion: float = 0.0,
+        elastic: float = 0.0,
         initial_location: Sequence[float] | None = None,
         render_mode: str | None = None,
-        **keywords: Any,
     ) -> None:
-        task, retina = call_checked(self._make, keywords, type(self))
+        task = _make_task(
+            load_dataset(dataset, split),
+            split,
+            num_glimpses,
+            canvas_size,
+            num_clutter,
+            clutter_size,
+            Distortion(distortion, elastic),
+        )
+        retina = Retina(glimpse_size, num_scales)
         super().__init__(task, retina, initial_location, render_mode)
-        self.dataset_name: str = task.dataset.name
-        self.num_images: int = len(task.dataset)
+        self._describe_dataset(task, dataset)
 
 
-class ClassificationVectorEnv(GlimpseVectorEnv):
-    """`num_envs` times `ClassificationEnv`, many times faster. Keywords as there."""
+class ClassificationVectorEnv(DatasetFacts, GlimpseVectorEnv):
+    """`num_envs` environments `ClassificationEnv` in one, many times faster, with its keywords."""
 
-    _make: ClassVar[MakeTask] = staticmethod(make_classification)
-
+    @suggest_keywords
     def __init__(
         self,
         num_envs: int = 1,
         *,
+        dataset: str | Path | ImageDataset | Sequence[ImageDataset] = "auto",
+        split: Split = "train",
+        num_glimpses: int = 6,
+        glimpse_size: int = 8,
+        num_scales: int = 1,
+        canvas_size: int | Sequence[int] | None = None,
+        num_clutter: int = 0,
+        clutter_size: int = 8,
+        distortion: float = 0.0,
+        elastic: float = 0.0,
         initial_location: Sequence[float] | None = None,
         render_mode: str | None = None,
         autoreset_mode: AutoresetMode | str = AutoresetMode.NEXT_STEP,
-        **keywords: Any,
     ) -> None:
-        task, retina = call_checked(self._make, keywords, type(self))
+        task = _make_task(
+            load_dataset(dataset, split),
+            split,
+            num_glimpses,
+            canvas_size,
+            num_clutter,
+            clutter_size,
+            Distortion(distortion, elastic),
+        )
+        retina = Retina(glimpse_size, num_scales)
         super().__init__(task, retina, num_envs, initial_location, render_mode, autoreset_mode)
-        self.dataset_name: str = task.dataset.name
-        self.num_images: int = len(task.dataset)
+        self._describe_dataset(task, dataset)
+
+
+def _make_task(
+    images: ImageDataset,
+    split: Split,
+    num_glimpses: int,
+    canvas_size: int | Sequence[int] | None,
+    num_clutter: int,
+    clutter_size: int,
+    distortion: Distortion,
+) -> ImageClassification:
+    canvas = make_canvas(images, canvas_size, num_clutter, clutter_size)
+    if distortion and split == "train":
+        canvas = dataclasses.replace(canvas, distortion=distortion)
+    return ImageClassification(images, canvas, num_glimpses, fixed_canvases=split != "train")
 
 
 def make_canvas(

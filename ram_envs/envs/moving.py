@@ -4,40 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import ClassVar
 
+from gymnasium.vector import AutoresetMode
+
+from ram_envs.checks import suggest_keywords
 from ram_envs.datasets import ImageDataset, Split, load_dataset
-from ram_envs.envs.classification import (
-    ClassificationEnv,
-    ClassificationVectorEnv,
-    MakeTask,
-    make_canvas,
-)
+from ram_envs.envs.classification import DatasetFacts, make_canvas
+from ram_envs.glimpse_env import GlimpseEnv, GlimpseVectorEnv
 from ram_envs.retina import Retina
 from ram_envs.tasks.moving import MovingClassification
 
 
-def make_moving(
-    dataset: str | Path | ImageDataset | Sequence[ImageDataset] = "auto",
-    split: Split = "train",
-    num_glimpses: int = 8,
-    glimpse_size: int = 12,
-    num_scales: int = 3,
-    canvas_size: int | Sequence[int] | None = 60,
-    num_clutter: int = 4,
-    clutter_size: int = 8,
-    max_speed: float = 2.0,
-) -> tuple[MovingClassification, Retina]:
-    """The task and the retina that the keywords of `MovingEnv` describe."""
-    images = load_dataset(dataset, split)
-    canvas = make_canvas(images, canvas_size, num_clutter, clutter_size)
-    task = MovingClassification(
-        images, canvas, num_glimpses, max_speed, fixed_motion=split != "train"
-    )
-    return task, Retina(glimpse_size, num_scales)
-
-
-class MovingEnv(ClassificationEnv):
+class MovingEnv(DatasetFacts, GlimpseEnv):
     """Follow a digit that drifts and bounces among drifting clutter, then name it.
 
     ## Description
@@ -102,10 +80,54 @@ class MovingEnv(ClassificationEnv):
     - v0: initial version.
     """
 
-    _make: ClassVar[MakeTask] = staticmethod(make_moving)
+    @suggest_keywords
+    def __init__(
+        self,
+        *,
+        dataset: str | Path | ImageDataset | Sequence[ImageDataset] = "auto",
+        split: Split = "train",
+        num_glimpses: int = 8,
+        glimpse_size: int = 12,
+        num_scales: int = 3,
+        canvas_size: int | Sequence[int] | None = 60,
+        num_clutter: int = 4,
+        clutter_size: int = 8,
+        max_speed: float = 2.0,
+        initial_location: Sequence[float] | None = None,
+        render_mode: str | None = None,
+    ) -> None:
+        images = load_dataset(dataset, split)
+        canvas = make_canvas(images, canvas_size, num_clutter, clutter_size)
+        task = MovingClassification(images, canvas, num_glimpses, max_speed, split != "train")
+        retina = Retina(glimpse_size, num_scales)
+        super().__init__(task, retina, initial_location, render_mode)
+        self._describe_dataset(task, dataset)
 
 
-class MovingVectorEnv(ClassificationVectorEnv):
-    """`num_envs` times `MovingEnv`, many times faster. Keywords as there."""
+class MovingVectorEnv(DatasetFacts, GlimpseVectorEnv):
+    """`num_envs` environments `MovingEnv` in one, many times faster, with the same keywords."""
 
-    _make: ClassVar[MakeTask] = staticmethod(make_moving)
+    @suggest_keywords
+    def __init__(
+        self,
+        num_envs: int = 1,
+        *,
+        dataset: str | Path | ImageDataset | Sequence[ImageDataset] = "auto",
+        split: Split = "train",
+        num_glimpses: int = 8,
+        glimpse_size: int = 12,
+        num_scales: int = 3,
+        canvas_size: int | Sequence[int] | None = 60,
+        num_clutter: int = 4,
+        clutter_size: int = 8,
+        max_speed: float = 2.0,
+        initial_location: Sequence[float] | None = None,
+        render_mode: str | None = None,
+        autoreset_mode: AutoresetMode | str = AutoresetMode.NEXT_STEP,
+    ) -> None:
+        images = load_dataset(dataset, split)
+        canvas = make_canvas(images, canvas_size, num_clutter, clutter_size)
+        task = MovingClassification(images, canvas, num_glimpses, max_speed, split != "train")
+        retina = Retina(glimpse_size, num_scales)
+        super().__init__(task, retina, num_envs, initial_location, render_mode, autoreset_mode)
+        self._describe_dataset(task, dataset)
