@@ -7,6 +7,7 @@ Both are measured in turn, in one thread, with random actions drawn beforehand.
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,8 @@ import gymnasium as gym
 import tyro
 from gymnasium.vector import AutoresetMode
 
-from ram_agent.bench_probes import calls_per_second
+from ram_agent.bench import take_best
+from ram_agent.bench_probes import Probe, calls_per_second, step_many
 from ram_agent.provenance import provenance
 from ram_envs.atomic_files import write_json
 from ram_envs.registration import CLASSIFICATION
@@ -47,44 +49,46 @@ def main(settings: Settings) -> None:
     rows = []
     for env_id in ("RAMMNIST-v0", "RAMClutteredMNIST-v0", "RAMCatch-v0"):
         keywords: dict[str, Any] = {"dataset": settings.dataset} if env_id in CLASSIFICATION else {}
-        mode = AutoresetMode.SAME_STEP
         native, inner = (
             GridAction(
-                gym.make_vec(env_id, num_envs=settings.num_envs, autoreset_mode=mode, **keywords)
+                gym.make_vec(
+                    env_id,
+                    num_envs=settings.num_envs,
+                    autoreset_mode=AutoresetMode.SAME_STEP,
+                    **keywords,
+                )
             )
             for _ in range(2)
         )
-        adapted = SB3VecEnv(inner)
-        native.reset(seed=0)
-        adapted.seed(0)
-        adapted.reset()
-        native.action_space.seed(0)
-        actions = [native.action_space.sample() for _ in range(16)]
-        step_native, step_adapted = (
-            lambda step, envs=envs, actions=actions: envs.step(actions[step % 16])
-            for envs in (native, adapted)
-        )
-        best_native, best_adapted = 0.0, 0.0
-        for _ in range(settings.repeats):
-            best_native = max(best_native, calls_per_second(step_native, settings.seconds))
-            best_adapted = max(best_adapted, calls_per_second(step_adapted, settings.seconds))
-        cost = 100 * (1 - best_adapted / best_native)
+        probes = [
+            Probe("native", "env-steps/s", functools.partial(step_many, native)),
+            Probe("sb3", "env-steps/s", functools.partial(step_adapted, SB3VecEnv(inner))),
+        ]
+        best = take_best(probes, settings.seconds, settings.repeats)
+        cost = 100 * (1 - best["sb3"] / best["native"])
+        print(f"{env_id:<22} native {best['native']:>9,.0f}   SB3VecEnv {best['sb3']:>9,.0f}   "
+              f"cost {cost:4.1f}%")  # fmt: skip
         rows.append(
             {
                 "env_id": env_id,
                 "num_envs": settings.num_envs,
                 **keywords,
-                "native_steps_per_second": round(best_native * settings.num_envs),
-                "sb3_steps_per_second": round(best_adapted * settings.num_envs),
+                "native_steps_per_second": round(best["native"]),
+                "sb3_steps_per_second": round(best["sb3"]),
                 "cost_percent": round(cost, 1),
             }
         )
-        print(
-            f"{env_id:<22} native {best_native * settings.num_envs:>9,.0f}   "
-            f"SB3VecEnv {best_adapted * settings.num_envs:>9,.0f}   cost {cost:4.1f}%"
-        )
     if settings.save is not None:
         write_json(settings.save, {**provenance(), "seed": 0, "rows": rows})
+
+
+def step_adapted(envs: SB3VecEnv, seconds: float) -> float:
+    """Return env-steps per second through the adapter."""
+    envs.seed(0)
+    envs.reset()
+    envs.envs.action_space.seed(0)
+    actions = [envs.envs.action_space.sample() for _ in range(16)]
+    return envs.num_envs * calls_per_second(lambda step: envs.step(actions[step % 16]), seconds)
 
 
 if __name__ == "__main__":
