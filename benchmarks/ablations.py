@@ -49,10 +49,11 @@ class Change:
 
 
 # The base recipe: the preset with the paper's networks and two earlier settings.
-BASE = {"core": "rectifier", "hidden_size": 256, "feature_size": 128}
-BASE_TRAINING = {"location_std_end": 0.07, "weight_decay": 0.0}
-PRESETS_TRAINING = {"location_std_end": 0.03, "weight_decay": 0.05}
-LARGE_BATCH = {"batch_size": 2048, "learning_rate": 1e-2}  # as in `ram reproduce cluttered100`
+BASE: dict[str, Any] = {"core": "rectifier", "hidden_size": 256, "feature_size": 128}
+BASE_TRAINING: dict[str, Any] = {"location_std_end": 0.07, "weight_decay": 0.0}
+PRESETS_TRAINING: dict[str, Any] = {"location_std_end": 0.03, "weight_decay": 0.05}
+# As in `ram reproduce cluttered100`.
+LARGE_BATCH: dict[str, Any] = {"batch_size": 2048, "learning_rate": 1e-2}
 DEFAULT = Change("none", "", "")
 CORE = ("core", "rectifiers that begin as 0.9 of the state")
 GAZE = ("location's standard deviation", "0.2 → 0.07")

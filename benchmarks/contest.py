@@ -175,7 +175,7 @@ def _cell(rows: Iterable[Row]) -> str:
 
 def _outcome(row: Row) -> str:
     if row["test_error"] is None:
-        return row["diverged"]
+        return str(row["diverged"])
     last = row["curve"][-1]
     spent = f"{last['steps']:,} steps, {last['cpu_seconds']:.0f} s"
     return f"{row['test_error']:.2f} % after {spent}"
@@ -190,7 +190,7 @@ def draw_curves(results: dict[str, list[Row]], path: Path) -> None:
 
     env_ids = [env_id for env_id, rows in results.items() if rows]
     names = list(dict.fromkeys(name for env_id in env_ids for name in contestants(env_id)))
-    colors = dict(zip(names, plt.get_cmap("tab10").colors, strict=True))
+    colors = dict(zip(names, plt.get_cmap("tab10")(range(10)), strict=True))
     figure, axes = plt.subplots(
         2, len(env_ids), figsize=(5 * len(env_ids), 8), sharey="col", squeeze=False
     )
@@ -214,10 +214,10 @@ def draw_curves(results: dict[str, list[Row]], path: Path) -> None:
         axes[1, column].set(xlabel="CPU seconds of learning, one core", xscale="log")
     for axis in axes[:, 0]:
         axis.set_ylabel("validation error in %")
-    handles = {}
+    handles: dict[str, Any] = {}
     for axis in axes[0]:
         handles |= dict(zip(*axis.get_legend_handles_labels()[::-1], strict=True))
-    figure.legend(handles.values(), handles.keys(), loc="lower center", ncols=5, frameon=False)
+    figure.legend([*handles.values()], [*handles], loc="lower center", ncols=5, frameon=False)
     figure.tight_layout(rect=(0, 0.07, 1, 1))
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, dpi=100)

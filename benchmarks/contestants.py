@@ -49,7 +49,7 @@ class Contestant(ABC):
 
     def make_envs(self, num_envs: int, split: str, mode: str = "Disabled") -> Any:
         """Return environments of a split, wrapped as this contestant needs them."""
-        images = {} if self.is_game else {"dataset": self.dataset, "split": split}
+        images: dict[str, Any] = {} if self.is_game else {"dataset": self.dataset, "split": split}
         envs = gym.make_vec(self.env_id, num_envs=num_envs, autoreset_mode=mode, **images)
         return self.wrap(envs)
 
@@ -135,7 +135,8 @@ class _RandomLocations(gym.vector.VectorWrapper):
     """A wrapper that replaces the location of an action by a random one."""
 
     def step(self, actions: Any) -> Any:
-        return self.env.step((self.unwrapped.batch.random_locations(), actions[1]))
+        unwrapped: Any = self.unwrapped
+        return self.env.step((unwrapped.batch.random_locations(), actions[1]))
 
 
 def _episode_length(envs: Any) -> int:
@@ -271,7 +272,8 @@ class CanvasFeatures(BaseFeaturesExtractor):
         self.layers = nn.Sequential(body, nn.Linear(size, features_dim), nn.ReLU())
 
     def forward(self, canvases: Tensor) -> Tensor:
-        return self.layers(canvases)
+        features: Tensor = self.layers(canvases)
+        return features
 
 
 class CanvasPPO(PPOAgent):
@@ -317,7 +319,7 @@ class CanvasClassifier(Contestant):
             canvases, infos = self.train_envs.reset()
             loss = F.cross_entropy(self._scores(canvases), torch.as_tensor(infos["label"]))
             self.optimizer.zero_grad()
-            loss.backward()
+            loss.backward()  # type: ignore[no-untyped-call]
             self.optimizer.step()
             self.steps += self.batch_size * self.episode_length
 
@@ -326,7 +328,8 @@ class CanvasClassifier(Contestant):
         return self._scores(observation).argmax(1).numpy(), state
 
     def _scores(self, canvases: Any) -> Tensor:
-        return self.network(torch.as_tensor(canvases).permute(0, 3, 1, 2) / 255)
+        scores: Tensor = self.network(torch.as_tensor(canvases).permute(0, 3, 1, 2) / 255)
+        return scores
 
 
 _AGENTS: dict[str, type[Contestant]] = {
@@ -339,8 +342,8 @@ _AGENTS: dict[str, type[Contestant]] = {
     "RAM, random gaze": RAMWithRandomGaze,
 }
 # Games have no labels, so RAM learns without labels there.
-FOR_GAMES = {**_AGENTS, "CNN, whole canvas": CanvasPPO}
-FOR_IMAGES = {
+FOR_GAMES: dict[str, type[Contestant]] = {**_AGENTS, "CNN, whole canvas": CanvasPPO}
+FOR_IMAGES: dict[str, type[Contestant]] = {
     **_AGENTS,
     "RAM without labels": RAMWithoutLabels,
     "RecurrentPPO, random gaze": RecurrentPPOWithRandomGaze,

@@ -119,7 +119,7 @@ def count_multiply_adds(forward: Callable[[], object]) -> int:
     """Return the multiply-adds of matrix products and convolutions in a forward pass."""
     with FlopCounterMode(display=False) as counter, torch.no_grad():
         forward()
-    return counter.get_total_flops() // 2
+    return int(counter.get_total_flops()) // 2
 
 
 def make_table(rows: list[Row]) -> str:

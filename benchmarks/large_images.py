@@ -116,9 +116,9 @@ def measure_cnn(images: np.ndarray, settings: Settings) -> float:
     )
     pixels = torch.from_numpy(images)
 
-    def look() -> torch.Tensor:
+    def look() -> None:
         with torch.inference_mode():
-            return network(pixels.float()[:, None] / 255)
+            network(pixels.float()[:, None] / 255)
 
     return measure(look, settings)
 

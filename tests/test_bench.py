@@ -69,7 +69,7 @@ def test_the_memory_of_many_environments_is_measured_for_clutter(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr("ram_agent.bench.measure_memory", lambda dataset: 12.5)
-    sizes = {"num_envs": (2,), "seconds": 0.001, "repeats": 1}
+    sizes: dict[str, Any] = {"num_envs": (2,), "seconds": 0.001, "repeats": 1}
     command = Bench(("RAMClutteredMNIST-v0",), train=(), dataset="digits", **sizes)
     name = "RAMClutteredMNIST-v0, native × 1024: memory beside the data set"
     assert measure_all(command)[-1] == (name, 12.5, "MB")
@@ -86,7 +86,7 @@ def test_every_measurement_of_a_device(monkeypatch: pytest.MonkeyPatch) -> None:
     """The CPU stands in for a GPU."""
     monkeypatch.setattr("ram_agent.bench.DEVICE_MATMUL_SIZE", 64)
     env_ids = ("RAMMNIST-v0", "RAMCatch-v0")  # of which the game is played on the CPU
-    sizes = {"num_envs": (2,), "batch_size": 4, "seconds": 0.001, "repeats": 1}
+    sizes: dict[str, Any] = {"num_envs": (2,), "batch_size": 4, "seconds": 0.001, "repeats": 1}
     command = Bench(env_ids, train=env_ids, dataset="digits", **sizes)
     figures = {name: (value, unit) for name, value, unit in measure_on_device(command, CPU)}
     trainings = [f"training {env_id}, batch 4, cpu" for env_id in env_ids]
@@ -198,7 +198,7 @@ def test_peers_are_measured_in_processes_of_their_own(
     environments = {name: peers.ENVIRONMENTS[name] for name in names}
     monkeypatch.setattr(peers, "ENVIRONMENTS", environments)
     path = tmp_path / "peers.json"
-    settings = {"dataset": "digits", "seconds": 0.001, "repeats": 1, "save": path}
+    settings: dict[str, Any] = {"dataset": "digits", "seconds": 0.001, "repeats": 1, "save": path}
     peers.main(peers.Settings(**settings))
     is_missing = importlib.util.find_spec("ap_gym") is None
     expected = [name for name in names if not (is_missing and name.startswith("ap_gym"))]

@@ -17,7 +17,7 @@ pytest.importorskip("matplotlib", reason="the extra figures is not installed")
 
 import contest
 from contestants import FOR_GAMES, FOR_IMAGES, PaperRAM, contestants
-from side_by_side import run_side_by_side
+from side_by_side import put_table, run_side_by_side
 
 
 @pytest.mark.parametrize(
@@ -54,7 +54,7 @@ class Oracle:
 
 def test_each_image_counts_once() -> None:
     # 300 test images in batches of 70: the last batch is filled up with images that do not count.
-    envs = gym.make_vec(
+    envs: Any = gym.make_vec(
         "RAMMNIST-v0", num_envs=70, dataset="digits", split="test", autoreset_mode="Disabled"
     )
     oracle: Any = Oracle(envs.unwrapped.batch.task.dataset.labels, first_known=30)
@@ -140,12 +140,12 @@ def test_a_failed_call_is_raised_after_all_others_are_done() -> None:
 def test_the_table_in_a_page(tmp_path: Path) -> None:
     page = tmp_path / "page.md"
     page.write_text("Above.\n\n<!-- table -->\nold\n<!-- table -->\n\nBelow.\n")
-    contest.put_table(page, "| new |\n")
+    put_table(page, "| new |\n")
     expected = "Above.\n\n<!-- table -->\n| new |\n<!-- table -->\n\nBelow.\n"
     assert page.read_text() == expected
     page.write_text("Above.\n")
     with pytest.raises(ValueError, match=r"page\.md has 0 lines"):
-        contest.put_table(page, "| new |\n")
+        put_table(page, "| new |\n")
     assert page.read_text() == "Above.\n"
 
 

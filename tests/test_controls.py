@@ -9,12 +9,14 @@ import gymnasium as gym
 import numpy as np
 import pytest
 
-torch = pytest.importorskip("torch", reason="the extra agent is not installed")
+pytest.importorskip("torch", reason="the extra agent is not installed")
 
-from gymnasium.vector import AutoresetMode  # noqa: E402
+import torch
+from gymnasium.vector import AutoresetMode
+from torch import nn
 
-import ram_envs  # noqa: E402
-from ram_agent.paper.controls import (  # noqa: E402
+import ram_envs
+from ram_agent.paper.controls import (
     NETWORKS,
     ControlConfig,
     ControlTrainer,
@@ -22,7 +24,7 @@ from ram_agent.paper.controls import (  # noqa: E402
     measure_error,
     see_canvases,
 )
-from ram_agent.run_folder import RunFolder  # noqa: E402
+from ram_agent.run_folder import RunFolder
 
 # 12 images, each with the brightness of its class; 5 are of class 0.
 LABELS = np.array([0, 1, 2, 0, 1, 2, 0, 1, 2, 0, 1, 0])
@@ -81,7 +83,7 @@ def test_whole_canvases_and_their_labels() -> None:
         torch.testing.assert_close(image, torch.full((1, 8, 8), brightness))
 
 
-class Zero(torch.nn.Module):
+class Zero(nn.Module):
     """A network that answers 0 and counts its inputs."""
 
     def __init__(self) -> None:

@@ -16,7 +16,7 @@ from ram_envs import ImageDataset
 from ram_envs.retina import Retina
 
 SHAPE = (3, 200, 150, 3)  # the window of G = 4, K = 2 is 8 × 8, and 16 of them are less
-RETINA = {"glimpse_size": 4, "num_scales": 2}
+RETINA: dict[str, Any] = {"glimpse_size": 4, "num_scales": 2}
 IMAGES = np.random.default_rng(0).integers(0, 256, SHAPE, np.uint8)
 LABELS = np.array([0, 1, 0])
 
@@ -79,8 +79,8 @@ def test_native_is_sync(mode: AutoresetMode) -> None:
     def make() -> Any:
         return gym.make("RAMClassification-v0", dataset=dataset, **RETINA)
 
-    sync = SyncVectorEnv([make] * 2, autoreset_mode=mode)
-    native = gym.make_vec(
+    sync: Any = SyncVectorEnv([make] * 2, autoreset_mode=mode)
+    native: Any = gym.make_vec(
         "RAMClassification-v0", num_envs=2, dataset=dataset, autoreset_mode=mode, **RETINA
     )
     observations, _ = native.reset(seed=3, options={"reset_mask": np.array([False, True])})
@@ -148,7 +148,7 @@ def test_a_lazy_source_is_checked_like_an_array() -> None:
 
 def test_an_image_larger_than_memory_is_looked_at_and_drawn() -> None:
     pytest.importorskip("pygame")
-    black_and_white = np.repeat(np.uint8([0, 255]), 10**5)
+    black_and_white = np.repeat(np.array([0, 255], np.uint8), 10**5)
     vast = np.broadcast_to(black_and_white, (1, 2 * 10**5, 2 * 10**5))  # 40 GB if it were copied
     env: Any = gym.make(
         "RAMClassification-v0",

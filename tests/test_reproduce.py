@@ -229,7 +229,7 @@ def test_the_game(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     def tiny_preset(name: str, env_id: str) -> Any:
-        small = {"hidden_size": 16, "feature_size": 8}
+        small: dict[str, Any] = {"hidden_size": 16, "feature_size": 8}
         agent_config, train_config = preset(name, env_id)
         return dataclasses.replace(agent_config, **small), train_config
 

@@ -88,7 +88,7 @@ def step_vector(
     env_id: str, mode: AutoresetMode | None, num_envs: int, rounds: int, rng: np.random.Generator
 ) -> int:
     """Make, step, reset some rows and close; draw if there is no mode; return the steps."""
-    envs = gym.make_vec(
+    envs: Any = gym.make_vec(
         env_id,
         num_envs=num_envs,
         autoreset_mode=mode or AutoresetMode.NEXT_STEP,
@@ -96,7 +96,7 @@ def step_vector(
         **keywords_of(env_id),
     )
     envs.reset(seed=int(rng.integers(2**32)))
-    num_choices = envs.single_action_space[1].n  # type: ignore[attr-defined]
+    num_choices = envs.single_action_space[1].n
     for _ in range(rounds):
         locations = rng.uniform(-1.1, 1.1, (num_envs, 2)).astype(np.float32)
         over = envs.step((locations, rng.integers(num_choices, size=num_envs)))[2]
@@ -120,6 +120,7 @@ def kill_worker(seed: int) -> int:
     workers.reset(seed=seed)
     workers.step(workers.action_space.sample())
     victim = workers.processes[seed % 2]
+    assert victim.pid is not None
     os.kill(victim.pid, signal.SIGKILL)
     victim.join()
     try:
