@@ -22,7 +22,7 @@ import torch
 import tyro
 from side_by_side import put_table, run_side_by_side
 
-from ram_agent.config import WIDE_LSTM, preset
+from ram_agent.config import WIDE_LSTM, preset, replace_settings
 from ram_agent.provenance import provenance
 from ram_agent.runs import describe_run, make_trainer
 from ram_envs.atomic_files import write_json
@@ -69,7 +69,7 @@ CHANGES = (
     Change(*CORE, "LSTM, 128 wide", {"core": "lstm", "hidden_size": 128}),
     Change("initial weights", "He, zero biases", "PyTorch's", {"initialization": "torch"}),
     Change(*LABELS, "after the last alone", {}, {"supervision": "last_step"}),
-    Change(*LOCATION_REWARD, "the reward, as in the paper", {}, {"pay": "reward"}),
+    Change(*LOCATION_REWARD, "the reward, as in the paper", {}, {"location_reward": "reward"}),
     Change("discount in the gain", "0.5", "0", {}, {"gain_discount": 0.0}),
     Change("discount in the gain", "0.5", "0.9", {}, {"gain_discount": 0.9}),
     Change(*GAZE, "0.1 throughout", {}, {"location_std": 0.1, "location_std_end": 0.1}),
@@ -86,7 +86,7 @@ CHANGES = (
     Change(*BATCH, "128 and 3e-3", {}, {"batch_size": 128, "learning_rate": 3e-3}),
     Change(*BATCH, "512 and 2.5e-3", {}, {"learning_rate": 2.5e-3}),
     Change(*BATCH, "512 and 1e-2", {}, {"learning_rate": 1e-2}),
-    Change("schedule", "cosine", "linear", {}, {"schedule": "linear"}),
+    Change("schedule", "cosine", "linear", {}, {"learning_rate_schedule": "linear"}),
     Change("average of the weights", "0.999", "none", {}, {"average_decay": 0.0}),
     Change("weight decay", "0", "0.1", {}, {"weight_decay": 0.1}),
     Change("width of the glimpse network", "128", "256", {"feature_size": 256}),
@@ -168,20 +168,20 @@ def main(settings: Settings) -> None:
 def train(change: Change, seed: int, settings: Settings) -> Row:
     """Train once; return the final error, None if the training diverged."""
     torch.set_num_threads(1)
-    agent, training = preset("default", settings.env_id)
+    agent, training, _ = preset("default", settings.env_id)
     run = describe_run(
         settings.env_id,
         {"dataset": settings.dataset},
         "default",
         dataclasses.replace(agent, **{**BASE, **change.agent}),
-        dataclasses.replace(
+        replace_settings(
             training,
             seed=seed,
             episodes=settings.episodes,
-            parts=1,
             validate_every=settings.episodes,
             **{**BASE_TRAINING, **change.training},
         ),
+        shards=1,
     )
     trainer = make_trainer(run, None)
     started = time.process_time()  # independent of other processes
@@ -190,7 +190,7 @@ def train(change: Change, seed: int, settings: Settings) -> Row:
     except FloatingPointError:
         return {"validation_error": None, "cpu_seconds": None, "dataset": run["dataset"]}
     return {
-        "validation_error": round(trainer.best_error, 2),
+        "validation_error": round(-trainer.best_score, 2),
         "cpu_seconds": round(time.process_time() - started, 1),
         "env_id": settings.env_id,
         "episodes": settings.episodes,

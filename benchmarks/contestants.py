@@ -21,7 +21,7 @@ from torch import Tensor, nn
 
 import ram_envs  # noqa: F401  registers the ids
 from ram_agent import RAMAgent
-from ram_agent.config import preset
+from ram_agent.config import preset, replace_settings
 from ram_agent.trainer import Trainer
 from ram_envs.registration import CLASSIFICATION
 from ram_envs.sb3 import GlimpseFeatures, SB3VecEnv
@@ -77,8 +77,8 @@ class RAM(Contestant):
 
     def __init__(self, env_id: str, budget: int, seed: int, dataset: str) -> None:
         super().__init__(env_id, budget, seed, dataset)
-        agent_config, config = preset(self.preset, env_id)
-        config = dataclasses.replace(config, seed=seed, parts=1, **self.changes)
+        agent_config, config, _ = preset(self.preset, env_id)
+        config = replace_settings(config, seed=seed, **self.changes)
         train_envs = self.make_envs(config.batch_size, "train")
         self.episode_length = _episode_length(train_envs)
         agent = RAMAgent(
@@ -112,7 +112,7 @@ class RAMWithoutLabels(RAM):
     agent_changes: dict[str, Any] = {"baseline_shapes_state": True}
     changes = RAM.changes | {
         "supervision": "none",
-        "pay": "reward",
+        "location_reward": "reward",
         "baseline_loss": "cross_entropy",
         "entropy_weight": 0.1,
         "gae_lambda": 0.9,

@@ -48,7 +48,7 @@ class Settings:
     """Write the measurements to this JSON file."""
 
 
-def measure(settings: Settings, num_ranks: int, num_parts: int) -> float:
+def measure(settings: Settings, num_ranks: int, num_shards: int) -> float:
     """Return training episodes per second."""
     torchrun = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(num_ranks)]
     with tempfile.TemporaryDirectory() as folder:
@@ -57,7 +57,7 @@ def measure(settings: Settings, num_ranks: int, num_parts: int) -> float:
             "dataset": settings.dataset,
             "episodes": settings.episodes,
             "validate-every": settings.episodes,  # once, after the timed training
-            "parts": num_parts,
+            "shards": num_shards,
             "out": out,
         }
         options = [f"--{name}={value}" for name, value in given.items()]
@@ -73,16 +73,16 @@ def measure(settings: Settings, num_ranks: int, num_parts: int) -> float:
 def main(settings: Settings) -> None:
     best = dict.fromkeys(WAYS, 0.0)
     for _ in range(settings.repeats):
-        for way, (num_ranks, num_parts) in WAYS.items():
-            best[way] = max(best[way], measure(settings, num_ranks, num_parts))
+        for way, (num_ranks, num_shards) in WAYS.items():
+            best[way] = max(best[way], measure(settings, num_ranks, num_shards))
     rows = []
-    for way, (num_ranks, num_parts) in WAYS.items():
+    for way, (num_ranks, num_shards) in WAYS.items():
         times = best[way] / best["one process"]
         rows.append(
             {
                 "way": way,
                 "ranks": num_ranks,
-                "parts": num_parts,
+                "shards": num_shards,
                 "episodes_per_second": round(best[way]),
                 "times_one_process": round(times, 2),
             }

@@ -227,9 +227,9 @@ class Training:
         num_threads: int = 1,
         device: torch.device | None = None,
     ) -> None:
-        agent_config, config = preset("default", env_id)
+        agent_config, config, _ = preset("default", env_id)
         batch_size = batch_size or config.batch_size
-        config = dataclasses.replace(config, batch_size=batch_size, parts=num_threads)
+        config = dataclasses.replace(config, batch_size=batch_size)
         keywords = _keywords(env_id, dataset) | {"autoreset_mode": "Disabled"}
         shards = []
         for _ in range(num_threads):

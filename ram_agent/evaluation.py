@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import gymnasium as gym
 import numpy as np
@@ -49,15 +49,40 @@ class Evaluation:
 
     @property
     def error(self) -> float:
-        """Percent of wrong decisions: of labels where there are any, else of lost rewards."""
-        return self.errors[-1] if self.errors else 100 * (1 - self.mean_return)
+        """Percent of wrong decisions.
+
+        Raises:
+            ValueError: if the environment has no labels.
+        """
+        if not self.errors:
+            raise ValueError(
+                "This environment has no labels, so there is no error. Use mean_return, here "
+                f"{self.mean_return:g}."
+            )
+        return self.errors[-1]
+
+    @property
+    def measure(self) -> Literal["error", "return"]:
+        """What is measured: the error where there are labels, else the return."""
+        return "error" if self.errors else "return"
+
+    @property
+    def value(self) -> float:
+        """The error in percent, or the mean return."""
+        return self.error if self.errors else self.mean_return
+
+    @property
+    def score(self) -> float:
+        """What validation maximizes: minus the error in percent, or the mean return."""
+        return -self.error if self.errors else self.mean_return
 
     @property
     def standard_error(self) -> float:
-        """Standard error of `error` over the episodes, in percent."""
+        """Standard error of `value` over the episodes, in the same unit."""
+        if not self.errors:
+            return float(self.return_spread / np.sqrt(self.episodes))
         rate = self.error / 100
-        spread = np.sqrt(rate * (1 - rate)) if self.errors else self.return_spread
-        return float(100 * spread / np.sqrt(self.episodes))
+        return float(100 * np.sqrt(rate * (1 - rate)) / np.sqrt(self.episodes))
 
 
 @torch.no_grad()

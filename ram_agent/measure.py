@@ -100,7 +100,12 @@ def show_trained(trainer: Trainer, path: Path) -> None:
         path / "evaluation.json",
         {**best.info, "train_seconds": seconds, "split": split, "results": result},
     )
-    print(f"Trained for {trainer.seconds:.0f} s; best validation error {trainer.best_error:.2f}%.")
+    best_validation = (
+        f"error {-trainer.best_score:.2f}%"
+        if "error" in result["learned gaze"]
+        else f"return {trainer.best_score:.4f}"
+    )
+    print(f"Trained for {trainer.seconds:.0f} s; best validation {best_validation}.")
     print_results(result, title_results(env_id, keywords, split))
     try:
         save_watched(best, env_id, keywords, path / "fixations.png", range(NUM_SHOWN))
@@ -131,7 +136,7 @@ def _as_json(result: Evaluation) -> dict[str, Any]:
     if not result.errors:
         return {
             "mean_return": round(result.mean_return, 6),
-            "standard_error": round(result.standard_error / 100, 6),
+            "standard_error": round(result.standard_error, 6),
             "episodes": result.episodes,
         }
     row: dict[str, Any] = {

@@ -202,11 +202,9 @@ class RunFolder:
 
     # --- weights and state -----------------------------------------------------------------------
 
-    def save_agent(
-        self, name: str, agent: RAMAgent, update: int, validation_error: float | None = None
-    ) -> None:
+    def save_agent(self, name: str, agent: RAMAgent, update: int, **validation: float) -> None:
         """Write the weights `name`, with the facts of this run as `agent.info`."""
-        info = {**self.read_config(), "update": update, "validation_error": validation_error}
+        info = {**self.read_config(), "update": update, **validation}
         with self._explaining_errors():
             agent.save(self.path / name, info)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ import torch
 from tqdm import tqdm
 
 from ram_agent.agent import RAMAgent
-from ram_agent.config import AgentConfig, TrainConfig, config_from_json
+from ram_agent.config import SHARDS, AgentConfig, TrainConfig, config_from_json
 from ram_agent.distributed import Ranks
 from ram_agent.provenance import provenance
 from ram_agent.run_folder import RunFolder
@@ -26,27 +27,42 @@ def describe_run(
     preset: str,
     agent: AgentConfig,
     training: TrainConfig,
+    *,
+    shards: int = SHARDS,
+    training_keywords: Mapping[str, Any] | None = None,
     device: torch.device | str = "cpu",
 ) -> dict[str, Any]:
-    """Return config.json of a new run, with the data set that was found in place of "auto"."""
-    keywords = with_found_dataset(
-        env_id, keywords, only_in_training(training.distortion, training.elastic)
-    )
+    """Return config.json of a new run, with the data set that was found in place of "auto".
+
+    Args:
+        env_id, keywords: the environment, and its keywords in every split.
+        preset: the name of the preset.
+        agent, training: the settings.
+        shards: number of even parts in which a batch is played, each in a thread of its own.
+        training_keywords: further keywords of the training environments, such as distortion.
+        device: where the networks will be.
+
+    Raises:
+        ValueError: if the environment cannot be made, or the batch cannot be divided.
+    """
+    if training.batch_size % shards:
+        raise ValueError(
+            f"batch_size={training.batch_size} cannot be divided into shards={shards}. Change the "
+            "one or the other."
+        )
+    training_keywords = {name: value for name, value in (training_keywords or {}).items() if value}
+    keywords = with_found_dataset(env_id, keywords, training_keywords)
     return {
         "env_id": env_id,
         "env_kwargs": keywords,
         "dataset": keywords.get("dataset"),  # None for a game
+        "training_env_kwargs": training_keywords,
         "preset": preset,
+        "shards": shards,
         "agent": dataclasses.asdict(agent),
         "training": dataclasses.asdict(training),
         **provenance(device),
     }
-
-
-def only_in_training(distortion: float, elastic: float) -> dict[str, Any]:
-    """Keywords of the environments that an agent is trained in, beside those of all splits."""
-    keywords = {"distortion": distortion, "elastic": elastic}
-    return {name: strength for name, strength in keywords.items() if strength}
 
 
 def make_trainer(
@@ -62,10 +78,11 @@ def make_trainer(
     ranks, device = ranks or Ranks(), torch.device(device)
     config = config_from_json(TrainConfig, run["training"])
     env_id, keywords = run["env_id"], run["env_kwargs"]
-    part_size, num_parts = config.batch_size // config.parts, config.parts // ranks.size
-    in_training = {**keywords, **only_in_training(config.distortion, config.elastic)}
+    shard_size, num_shards = config.batch_size // run["shards"], run["shards"] // ranks.size
+    train_keywords = {**keywords, **run["training_env_kwargs"]}
     train_envs = [
-        place_split(device, env_id, part_size, "train", **in_training) for _ in range(num_parts)
+        place_split(device, env_id, shard_size, "train", **train_keywords)
+        for _ in range(num_shards)
     ]
     validation_envs = place_split(device, env_id, EVALUATION_ENVS, "validation", **keywords)
     torch.manual_seed(config.seed)
@@ -130,6 +147,10 @@ def print_progress(row: dict[str, float]) -> None:
     """Print a validation's metrics."""
     tqdm.write(
         f"{row['episodes']:>9,} episodes {row['seconds']:7.0f} s   "
-        f"train error {row['train_error']:6.2f}%   "
-        f"validation error {row['validation_error']:6.2f}%"
+        + "   ".join(
+            f"{split} error {row[f'{split}_error']:6.2f}%"
+            if f"{split}_error" in row
+            else f"{split} return {row[f'{split}_return']:8.4f}"
+            for split in ("train", "validation")
+        )
     )

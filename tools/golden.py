@@ -103,12 +103,14 @@ def train(env_id: str) -> list[dict[str, float]]:
     from ram_agent.config import preset
     from ram_agent.runs import make_trainer
 
-    agent, training = preset("default", env_id)
+    agent, training, shards = preset("default", env_id)
     agent = dataclasses.replace(agent, hidden_size=16, feature_size=8)
     training = dataclasses.replace(training, episodes=UPDATES * 32, batch_size=32)
     run = {
         "env_id": env_id,
         "env_kwargs": keywords_of(env_id),
+        "training_env_kwargs": {},
+        "shards": shards,
         "agent": dataclasses.asdict(agent),
         "training": dataclasses.asdict(training),
     }

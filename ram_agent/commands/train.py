@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import datetime
 import importlib.util
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any
@@ -13,7 +14,14 @@ import torch
 import tyro
 
 from ram_agent.commands.parsing import parse
-from ram_agent.config import AgentConfig, TrainConfig, config_from_json, preset
+from ram_agent.config import (
+    SHARDS,
+    AgentConfig,
+    TrainConfig,
+    config_from_json,
+    flatten_settings,
+    preset,
+)
 from ram_agent.distributed import Ranks, checked_device, join_ranks, local_device
 from ram_agent.measure import name_env, show_trained
 from ram_agent.run_folder import RunFolder
@@ -22,6 +30,8 @@ from ram_agent.splits import GPU, resolve_env_id
 from ram_agent.trainer import Trainer
 from ram_agent.weights import CheckpointError
 from ram_envs.device_env import DeviceVectorEnv, why_on_host
+
+TRAINING_KEYWORDS = ("distortion", "elastic")
 
 _UNSET = tyro.conf.arg(help_behavior_hint="(default: the environment's own)")
 
@@ -46,11 +56,24 @@ class Environment:
     canvas_size: Annotated[int | None, _UNSET] = None
     """Side of the canvas, in pixels."""
 
+    distortion: float = 0.0
+    """How much training images are rotated, scaled, sheared and shifted at random. It helps long
+    trainings where canvases are not random; 1 is much for digits."""
+
+    elastic: float = 0.0
+    """How much training images are deformed locally, too, as if on rubber. Such images are harder
+    to memorize, and take longer to learn."""
+
     @property
     def keywords(self) -> dict[str, Any]:
         """The keywords that were given."""
-        values = dataclasses.asdict(self)
+        values = {**dataclasses.asdict(self), **dict.fromkeys(TRAINING_KEYWORDS)}
         return {name: value for name, value in values.items() if value is not None}
+
+    @property
+    def training_keywords(self) -> dict[str, Any]:
+        """The keywords of the training environments alone."""
+        return {name: getattr(self, name) for name in TRAINING_KEYWORDS}
 
 
 @dataclass(frozen=True)
@@ -72,6 +95,9 @@ class Run:
     device: str = "cpu"
     """Where the networks run: cpu, cuda, … With cuda, environments of still images run there too;
     under torchrun each process has a GPU of its own."""
+
+    shards: int = SHARDS
+    """Parts of a batch, each played and learned from in a thread of its own."""
 
     threads: int = 1
     """PyTorch's threads on the CPU. The networks are small: one is fastest."""
@@ -139,8 +165,11 @@ def parse_train(args: list[str]) -> Train:
     """Parse twice: the first time for what decides on the defaults of the other settings."""
     first = parse(Train, "train", [arg for arg in args if arg not in ("-h", "--help")])
     env_id = None if first.env_id is None else resolve_env_id(first.env_id)
-    agent, training = preset(first.run.preset, env_id)
-    command = parse(Train, "train", args, Train(agent=agent, training=training))
+    settings = preset(first.run.preset, env_id)
+    default = Train(
+        run=Run(shards=settings.shards), agent=settings.agent, training=settings.training
+    )
+    command = parse(Train, "train", args, default)
     return dataclasses.replace(command, env_id=env_id)
 
 
@@ -154,16 +183,36 @@ def train(
         return trainer
     if options.resume is not None:
         trainer.resume()
-    if options.tensorboard:
-        trainer.log_to_tensorboard()
     name = name_env(run["env_id"], run["env_kwargs"])
     print(f"{name}: {trainer.num_updates} updates, in {folder.path}")
-    (envs, *_) = trainer.train_envs
+    envs = trainer.shards[0].envs
     if device.type == GPU and not isinstance(envs, DeviceVectorEnv):
         print(f"The networks are on {device}, the environments on the CPU: {why_on_host(envs)}.")
-    if not trainer.train(report=print_progress):
+    reports: list[Callable[[dict[str, float]], None]] = [print_progress]
+    if options.tensorboard:
+        reports.append(log_to_tensorboard(folder.path, trainer.update))
+
+    def report(row: dict[str, float]) -> None:
+        for write in reports:
+            write(row)
+
+    if not trainer.train(report):
         print(f"Stopped after {trainer.update} updates. Continue: {folder.resume_command}")
     return trainer
+
+
+def log_to_tensorboard(path: Path, update: int) -> Callable[[dict[str, float]], None]:
+    """Return a function that writes metrics for TensorBoard, from `update` on."""
+    from torch.utils.tensorboard import SummaryWriter
+
+    writer = SummaryWriter(str(path), purge_step=update)
+
+    def write(row: dict[str, float]) -> None:
+        for name, value in row.items():
+            writer.add_scalar(name, value, int(row["update"]))
+        writer.flush()
+
+    return write
 
 
 def make_run(
@@ -183,12 +232,15 @@ def make_run(
             command.run.preset,
             command.agent,
             command.training,
-            device,
+            shards=command.run.shards,
+            training_keywords=command.environment.training_keywords,
+            device=device,
         )
-        how = f"Give --parts {num_ranks}, or a multiple of it."
-    parts = run["training"]["parts"]
-    if parts % num_ranks:
-        raise ValueError(f"parts={parts} cannot be divided among {num_ranks} processes. {how}")
+        how = f"Give --shards {num_ranks}, or a multiple of it."
+    if run["shards"] % num_ranks:
+        raise ValueError(
+            f"shards={run['shards']} cannot be divided among {num_ranks} processes. {how}"
+        )
     if command.run.resume is None:
         folder.create(run, or_beside=command.run.out is None)
     return run
@@ -203,9 +255,12 @@ def read_run(folder: RunFolder, named: str | None) -> dict[str, Any]:
         BlockingIOError: if another process writes there.
     """
     run = folder.read_config()
-    missing = {"env_id", "env_kwargs", "dataset", "agent", "training"} - run.keys()
-    if missing:
-        raise CheckpointError(f"{folder.config_path} is damaged: it lacks {sorted(missing)}.")
+    names = ("env_id", "env_kwargs", "training_env_kwargs", "shards", "agent", "training")
+    if missing := [name for name in names if name not in run]:
+        raise CheckpointError(
+            f"{folder.config_path} lacks {', '.join(missing)}: it is damaged, or was written by "
+            "another version of ram-gym. Restore it, or start a new run."
+        )
     if named not in (None, run["env_id"]):
         raise ValueError(
             f"{named} is another environment than that of {folder.path}, {run['env_id']}. Leave "
@@ -221,7 +276,8 @@ def read_run(folder: RunFolder, named: str | None) -> dict[str, Any]:
 def check_unchanged(args: list[str], run: dict[str, Any], folder: RunFolder) -> None:
     """Raise ValueError if the arguments name a setting that is not the resumed run's own."""
     own = Train(
-        run=Run(preset=str(run.get("preset"))),
+        environment=Environment(**run["training_env_kwargs"]),
+        run=Run(preset=str(run.get("preset")), shards=run["shards"]),
         agent=config_from_json(AgentConfig, run["agent"]),
         training=config_from_json(TrainConfig, run["training"]),
     )
@@ -242,5 +298,11 @@ def default_folder(env_id: str | None) -> Path:
 
 
 def _flat(command: Train) -> dict[str, Any]:
-    settings = {"preset": command.run.preset, "out": command.run.out}
-    return {**settings, **dataclasses.asdict(command.agent), **dataclasses.asdict(command.training)}
+    return {
+        "preset": command.run.preset,
+        "out": command.run.out,
+        "shards": command.run.shards,
+        **command.environment.training_keywords,
+        **flatten_settings(dataclasses.asdict(command.agent)),
+        **flatten_settings(dataclasses.asdict(command.training)),
+    }

@@ -23,9 +23,9 @@ from tqdm import tqdm
 from ram_agent.measure import name_env
 from ram_agent.provenance import provenance
 from ram_agent.run_folder import RunFolder
-from ram_agent.runs import only_in_training, print_progress
+from ram_agent.runs import print_progress
+from ram_agent.shard import draw_index
 from ram_agent.splits import EVALUATION_ENVS, place_split, with_found_dataset
-from ram_agent.trainer import draw_index
 from ram_agent.training_state import collect_state, restore_state
 from ram_agent.weights import CheckpointError
 from ram_envs.atomic_files import write_json
@@ -57,6 +57,12 @@ class ControlConfig:
             )
         if self.episodes < 1:
             raise ValueError(f"episodes is {self.episodes}. Give a positive number.")
+
+
+def augmentation(config: ControlConfig) -> dict[str, float]:
+    """Return the further keywords of the training environments."""
+    keywords = {"distortion": config.distortion, "elastic": config.elastic}
+    return {name: value for name, value in keywords.items() if value}
 
 
 def fully_connected(width: int, height_and_width: tuple[int, int], num_labels: int) -> nn.Module:
@@ -128,8 +134,7 @@ class ControlTrainer:
         self.config = config = ControlConfig(**run["training"])
         self.folder = folder
         make = functools.partial(place_split, self.device, run["env_id"], **run["env_kwargs"])
-        in_training = only_in_training(config.distortion, config.elastic)
-        self.train_envs = make(num_envs=config.batch_size, split="train", **in_training)
+        self.train_envs = make(num_envs=config.batch_size, split="train", **augmentation(config))
         self.validation_envs = make(num_envs=EVALUATION_ENVS, split="validation")
         torch.manual_seed(config.seed)
         height, width = self.train_envs.unwrapped.canvases.shape[1:3]  # type: ignore[attr-defined]
@@ -246,9 +251,7 @@ def describe_control(
     device: torch.device | str = "cpu",
 ) -> dict[str, Any]:
     """Return config.json of a new run, in which the data set "auto" is resolved."""
-    keywords = with_found_dataset(
-        env_id, keywords, only_in_training(training.distortion, training.elastic)
-    )
+    keywords = with_found_dataset(env_id, keywords, augmentation(training))
     return {
         "env_id": env_id,
         "env_kwargs": keywords,

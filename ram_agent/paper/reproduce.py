@@ -6,7 +6,6 @@ repeated and an interrupted one is resumed, so the test split is measured once.
 
 from __future__ import annotations
 
-import dataclasses
 import difflib
 import math
 import os
@@ -19,7 +18,7 @@ import torch
 import tyro
 
 from ram_agent.commands.parsing import parse
-from ram_agent.config import preset
+from ram_agent.config import flatten_settings, preset, replace_settings
 from ram_agent.distributed import checked_device
 from ram_agent.measure import show_trained
 from ram_agent.paper.controls import (
@@ -39,6 +38,7 @@ from ram_envs.atomic_files import write_bytes, write_json
 from ram_envs.registration import CLASSIFICATION
 
 QUICK_EPISODES = 50_000
+AUGMENTATION = ("distortion", "elastic")  # keywords of the training environments
 
 
 @dataclass(frozen=True)
@@ -226,19 +226,27 @@ def _trained(command: Reproduce, name: str, entry: Ram | Control, seed: int) -> 
 
 def _trained_ram(command: Reproduce, name: str, entry: Ram, seed: int) -> dict[str, Any]:
     env_id = TABLES[name].env_id
-    agent_config, train_config = preset("default", env_id)
+    agent_config, train_config, shards = preset("default", env_id)
     changes: dict[str, Any] = {"seed": seed}
     if command.run_episodes is None:
         changes |= TABLES[name].training if entry.training is None else entry.training
     else:
         changes["episodes"] = command.run_episodes
-    if torch.device(command.device).type == GPU:
-        changes["parts"] = 1  # shards are for the threads of a CPU
-    train_config = dataclasses.replace(train_config, **changes)
+    augmentation = {name: changes.pop(name) for name in AUGMENTATION if name in changes}
+    train_config = replace_settings(train_config, **changes)
     keywords: dict[str, Any] = {}
     if env_id in CLASSIFICATION:
         keywords = {"dataset": command.run_dataset, **entry.keywords}
-    run = describe_run(env_id, keywords, "default", agent_config, train_config, command.device)
+    run = describe_run(
+        env_id,
+        keywords,
+        "default",
+        agent_config,
+        train_config,
+        shards=1 if torch.device(command.device).type == GPU else shards,  # threads of a CPU
+        training_keywords=augmentation,
+        device=command.device,
+    )
 
     def train(folder: RunFolder) -> None:
         trainer = make_trainer(run, folder, command.device)
@@ -257,8 +265,15 @@ def _trained_ram(command: Reproduce, name: str, entry: Ram, seed: int) -> dict[s
 
 def seconds_to_pass(metrics: Sequence[dict[str, Any]], error: float | None) -> float | None:
     """Return the seconds until the validation error was below `error`; None if it never was."""
-    passed = (row["seconds"] for row in metrics if error and row["validation_error"] < error)
+    passed = (row["seconds"] for row in metrics if error and _validation_error(row) < error)
     return next(passed, None)
+
+
+def _validation_error(row: dict[str, Any]) -> float:
+    """Return the percentage of wrong labels, or of balls that were missed."""
+    if "validation_return" in row:
+        return 100 * (1 - float(row["validation_return"]))
+    return float(row["validation_error"])
 
 
 def _trained_control(command: Reproduce, name: str, entry: Control, seed: int) -> dict[str, Any]:
@@ -328,10 +343,16 @@ def _check_same(folder: RunFolder, run: dict[str, Any]) -> None:
 
 
 def _flat_settings(run: dict[str, Any]) -> dict[str, Any]:
-    flat = {"env_id": run.get("env_id"), "preset": run.get("preset")}
-    for group in ("env_kwargs", "agent", "training"):
-        flat |= run.get(group, {})
-    return flat
+    groups = (
+        "env_id",
+        "preset",
+        "shards",
+        "env_kwargs",
+        "training_env_kwargs",
+        "agent",
+        "training",
+    )
+    return flatten_settings({name: run.get(name) for name in groups})
 
 
 def _folder(command: Reproduce, name: str, dataset: str | None, run: str) -> Path:

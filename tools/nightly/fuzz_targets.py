@@ -134,8 +134,8 @@ def tiny_run() -> dict[str, Any]:
     """Return the description of a run with the smallest possible agent."""
     keywords = {"dataset": "digits", "num_glimpses": 1, "glimpse_size": 1, "num_scales": 1}
     agent = AgentConfig(hidden_size=1, feature_size=1)
-    training = TrainConfig(episodes=2, batch_size=2, parts=1)
-    return describe_run("RAMMNIST-v0", keywords, "default", agent, training)
+    training = TrainConfig(episodes=2, batch_size=2)
+    return describe_run("RAMMNIST-v0", keywords, "default", agent, training, shards=1)
 
 
 # --- one input -------------------------------------------------------------------------------

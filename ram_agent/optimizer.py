@@ -1,0 +1,72 @@
+"""The optimizer of an agent: learning rates over the training, and the average of its weights."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from ram_agent.agent import RAMAgent
+from ram_agent.config import OptimizerConfig, TrainConfig
+from ram_agent.objective import warm_up
+
+
+def make_optimizer(agent: RAMAgent, config: OptimizerConfig) -> torch.optim.Optimizer:
+    """Return the optimizer of an agent, with groups for the location and baseline heads."""
+    location_head = list(agent.location_head.parameters())
+    baseline_head = list(agent.baseline_head.parameters())
+    heads = {id(parameter) for parameter in (*location_head, *baseline_head)}
+    others = [parameter for parameter in agent.parameters() if id(parameter) not in heads]
+    # "rate" is a group's own factor on the schedule's learning rate.
+    groups = [
+        {"params": others, "rate": 1.0, "is_location_head": False},
+        {"params": location_head, "rate": config.head_rate, "is_location_head": True},
+        {"params": baseline_head, "rate": config.head_rate, "is_location_head": False},
+    ]
+    if config.update_rule == "adam":
+        return torch.optim.AdamW(
+            groups, config.learning_rate, weight_decay=config.weight_decay, fused=True
+        )
+    return torch.optim.SGD(
+        groups, config.learning_rate, momentum=0.9, weight_decay=config.weight_decay
+    )
+
+
+def set_learning_rates(
+    optimizer: torch.optim.Optimizer, config: TrainConfig, update: int, num_updates: int
+) -> None:
+    """Set each group's learning rate for update `update`, from 0, of `num_updates`."""
+    progress = update / num_updates
+    if config.schedule.learning_rate_schedule == "cosine":
+        factor = 0.5 * (1 + math.cos(math.pi * progress))
+    else:
+        factor = 1 - progress
+    # A short run reaches its highest rate, too: at most a tenth of it is warm-up.
+    warmup = min(config.schedule.warmup_updates, num_updates // 10)
+    factor *= min(1.0, (update + 1) / (warmup + 1))
+    for group in optimizer.param_groups:
+        group["lr"] = config.optimizer.learning_rate * group["rate"] * factor
+        if group["is_location_head"]:
+            group["lr"] *= warm_up(progress, config.gaze.head_warmup)
+
+
+def make_averaging(
+    average_decay: float,
+) -> Callable[
+    [tuple[Tensor, ...] | list[Tensor], tuple[Tensor, ...] | list[Tensor], Tensor | int], None
+]:
+    """Return the function that moves averaged weights towards the present ones, in place."""
+
+    def average(
+        averaged: tuple[Tensor, ...] | list[Tensor],
+        current: tuple[Tensor, ...] | list[Tensor],
+        num_averaged: Tensor | int,
+    ) -> None:
+        n = float(num_averaged)
+        # Early on the average is short, so that it forgets the initial weights.
+        decay = min(average_decay, (1 + n) / (10 + n))
+        torch._foreach_lerp_(averaged, current, 1 - decay)
+
+    return average

@@ -1,0 +1,148 @@
+"""One shard of every training batch: its episodes, and what the agent learns from them.
+
+All randomness of update u is a function of (seed, u): which images, the environments' draws, and
+the noise on locations.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from ram_agent.agent import RAMAgent
+from ram_agent.config import TrainConfig
+from ram_agent.distributed import Ranks
+from ram_agent.objective import training_loss
+from ram_agent.rollout import collect_rollout, noise_source
+
+# Where there are no images in splits, the splits are ranges of seeds: `ram evaluate` plays from
+# seed 0, training draws its seeds between these two.
+FIRST_TRAINING_SEED = 2**32
+VALIDATION_SEED = 2**40
+
+
+VectorEnv = gym.vector.VectorEnv[Any, Any, Any]
+
+
+@dataclass(frozen=True)
+class ShardGradient:
+    """The gradients of the agent's parameters, and the metrics, of one shard of a batch."""
+
+    gradients: tuple[Tensor, ...]
+    metrics: dict[str, float]
+
+
+@dataclass(frozen=True)
+class Shard:
+    """An even share of each batch.
+
+    envs        a vector environment with autoreset DISABLED, which plays the share's episodes
+    number      which share, from 0, of `num_shards`, those of all ranks counted
+    num_images  in the training split; None where there are no images
+    """
+
+    envs: VectorEnv
+    number: int
+    num_shards: int
+    num_images: int | None
+
+    def learn(
+        self,
+        agent: RAMAgent,
+        config: TrainConfig,
+        update: int,
+        progress: float,
+        advantage_square: float,
+    ) -> ShardGradient:
+        """Play the episodes of an update, and return the gradients of their mean loss.
+
+        Args:
+            agent: the agent, which is not changed.
+            config: the settings of the training.
+            update: which update, from 0.
+            progress, advantage_square: as for `training_loss`.
+        """
+        num_envs = self.envs.num_envs
+        env_seed, *noise_seeds = np.random.SeedSequence((config.seed, update)).generate_state(
+            1 + self.num_shards
+        )
+        offset = self.number * num_envs
+        first_seed, options = FIRST_TRAINING_SEED, None
+        if self.num_images is not None:
+            first = update * config.batch_size + offset
+            index = draw_index(config.seed, first, num_envs, self.num_images)
+            first_seed, options = 0, {"index": index}
+        rollout = collect_rollout(
+            agent,
+            self.envs,
+            seed=first_seed + int(env_seed) + offset,
+            options=options,
+            sample_choice=True if config.objective.supervision == "none" else None,
+            generator=noise_source(self.envs, int(noise_seeds[self.number])),
+        )
+        loss, metrics = training_loss(rollout, config, progress, advantage_square)
+        gradients = torch.autograd.grad(loss, list(agent.parameters()))
+        # All metrics at once, and last: reading a number waits for a GPU.
+        values = torch.stack([metric.detach().double() for metric in metrics.values()]).tolist()
+        return ShardGradient(gradients, dict(zip(metrics, values, strict=True)))
+
+
+def make_shards(
+    train_envs: VectorEnv | Sequence[VectorEnv], batch_size: int, ranks: Ranks
+) -> list[Shard]:
+    """Return the shards of this rank, one for each of its vector environments.
+
+    Raises:
+        ValueError: if the environments do not share the batch evenly.
+    """
+    if isinstance(train_envs, gym.vector.VectorEnv):
+        train_envs = [train_envs]
+    num_envs = [envs.num_envs for envs in train_envs]
+    if sum(num_envs) * ranks.size != batch_size or len(set(num_envs)) != 1:
+        among = f" on each of {ranks.size} ranks" if ranks.size > 1 else ""
+        raise ValueError(
+            f"train_envs have {num_envs} sub-environments{among}, which is no even division of "
+            f"batch_size={batch_size}. Change the one or the other."
+        )
+    first, num_shards = ranks.rank * len(num_envs), ranks.size * len(num_envs)
+    num_images: int | None = getattr(train_envs[0].unwrapped, "num_images", None)
+    return [
+        Shard(envs, number, num_shards, num_images) for number, envs in enumerate(train_envs, first)
+    ]
+
+
+def average_shards(shards: Sequence[ShardGradient]) -> ShardGradient:
+    """Return the mean of equal shards, added in order: the result is the same in every run."""
+    metrics = {
+        name: sum(shard.metrics[name] for shard in shards) / len(shards)
+        for name in shards[0].metrics
+    }
+    sums = shards[0].gradients
+    for shard in shards[1:]:
+        sums = torch._foreach_add(sums, shard.gradients)
+    if len(shards) > 1:
+        torch._foreach_div_(sums, len(shards))
+    return ShardGradient(sums, metrics)
+
+
+def draw_index(seed: int, start: int, count: int, num_images: int) -> npt.NDArray[np.int64]:
+    """Return the images of episodes start, start + 1, …: each epoch is a permutation of all."""
+    epochs, places = np.divmod(np.arange(start, start + count), num_images)
+    index = np.empty_like(places)
+    for epoch in np.unique(epochs):
+        permutation = _permutation(seed, int(epoch), num_images)
+        index[epochs == epoch] = permutation[places[epochs == epoch]]
+    return index
+
+
+@functools.lru_cache(maxsize=2)
+def _permutation(seed: int, epoch: int, size: int) -> npt.NDArray[np.int64]:
+    return np.random.default_rng((seed, epoch)).permutation(size)
