@@ -86,31 +86,27 @@ class RAMAgent(nn.Module):
         self.config = config = config or AgentConfig()
         self.glimpse_shape: tuple[int, ...] = observation_space["glimpse"].shape  # type: ignore
         self.num_choices = int(action_space[1].n)  # type: ignore[index]
-
         self.info: dict[str, Any] = {}
 
         with _default_dtype(torch.float32):
-            self._make_networks(config)
-
-    def _make_networks(self, config: AgentConfig) -> None:
-        self.glimpse_network = GlimpseNetwork(
-            self.glimpse_shape,
-            config.feature_size,
-            config.hidden_size,
-            config.pixel_scale,
-            config.scale_factor,
-            config.num_channels,
-        )
-        self.core = CORES[config.core](config.hidden_size, config.hidden_size)
-        self.location_head = nn.Linear(config.hidden_size, 2)
-        self.choice_head = nn.Linear(config.hidden_size, self.num_choices)
-        self.baseline_head = nn.Linear(config.hidden_size, 1)
-        self.register_buffer("location_std", torch.tensor(0.1))
-        if config.initialization == "he":
-            heads = [self.location_head, self.choice_head, self.baseline_head]
-            initialize_he(self.glimpse_network, self.core, heads)
-            with torch.no_grad():
-                self.location_head.weight *= config.location_start
+            self.glimpse_network = GlimpseNetwork(
+                self.glimpse_shape,
+                config.feature_size,
+                config.hidden_size,
+                config.pixel_scale,
+                config.scale_factor,
+                config.num_channels,
+            )
+            self.core = CORES[config.core](config.hidden_size, config.hidden_size)
+            self.location_head = nn.Linear(config.hidden_size, 2)
+            self.choice_head = nn.Linear(config.hidden_size, self.num_choices)
+            self.baseline_head = nn.Linear(config.hidden_size, 1)
+            self.register_buffer("location_std", torch.tensor(0.1))
+            if config.initialization == "he":
+                heads = [self.location_head, self.choice_head, self.baseline_head]
+                initialize_he(self.glimpse_network, self.core, heads)
+                with torch.no_grad():
+                    self.location_head.weight *= config.location_start
 
     @classmethod
     def load(cls, path: str | Path) -> RAMAgent:
@@ -278,7 +274,7 @@ class RAMAgent(nn.Module):
             TypeError: if the observation is not such a dict, or the glimpse contains integers.
             ValueError: if a shape does not fit the agent, or the state not the observation.
         """
-        glimpse, location = self._check_observation(observation)
+        glimpse, location = _read_observation(observation, self.glimpse_shape)
         single = glimpse.ndim == 3
         if single:
             glimpse, location = glimpse[None], location[None]
@@ -287,9 +283,8 @@ class RAMAgent(nn.Module):
             shapes = [part.shape for part in state]
             if shapes != [part.shape for part in tensors]:
                 raise ValueError(
-                    f"The state has shapes {shapes}; a batch of {len(glimpse)} observations needs "
-                    f"{[tuple(part.shape) for part in tensors]}. Pass the state of the last call, "
-                    "or None at the start of an episode."
+                    f"The state has shapes {shapes}; this batch needs {tuple(tensors[0].shape)} each. "
+                    "Pass the state of the last call, or None at the start of an episode."
                 )
             tensors = tuple(torch.from_numpy(part).to(self.device) for part in state)
         if episode_start is not None:
@@ -305,37 +300,33 @@ class RAMAgent(nn.Module):
             return (locations[0], int(choices[0])), next_state
         return (locations, choices), next_state
 
-    def _check_observation(
-        self, observation: Any
-    ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
-        """Return the glimpse and the location of an observation, as float32 arrays."""
-        if not isinstance(observation, Mapping) or not {"glimpse", "location"} <= {*observation}:
-            found = (
-                f"a dict with {sorted(observation)}"
-                if isinstance(observation, Mapping)
-                else type(observation).__name__
-            )
-            raise TypeError(
-                f"The observation is {found}. Pass the environment's observation, a dict with "
-                "'glimpse' and 'location'."
-            )
+
+def _read_observation(
+    observation: Any, glimpse_shape: tuple[int, ...]
+) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
+    """Return the glimpse and the location of an observation, as float32 arrays."""
+    try:
         glimpse, location = np.asarray(observation["glimpse"]), np.asarray(observation["location"])
-        if not np.issubdtype(glimpse.dtype, np.floating):
-            raise TypeError(
-                f"The glimpse has dtype {glimpse.dtype}. Pass floats from 0 to 1: divide 8-bit "
-                "pixels by 255."
-            )
-        if glimpse.ndim > 4 or glimpse.shape[-3:] != self.glimpse_shape:
-            raise ValueError(
-                f"The glimpse has shape {glimpse.shape}; the agent expects {self.glimpse_shape}, "
-                "or a batch of them. Use an environment like the one it was trained in."
-            )
-        if location.shape != (*glimpse.shape[:-3], 2):
-            raise ValueError(
-                f"The location has shape {location.shape}; a glimpse of shape {glimpse.shape} "
-                f"needs {(*glimpse.shape[:-3], 2)}. Pass both from one observation."
-            )
-        return glimpse.astype(np.float32), location.astype(np.float32)
+    except (LookupError, TypeError):
+        is_dict = isinstance(observation, Mapping)
+        found = f"a dict of {sorted(observation)}" if is_dict else type(observation).__name__
+        raise TypeError(
+            f"The observation is {found}. Pass a dict with 'glimpse' and 'location', as the "
+            "environments of ram_envs return it."
+        ) from None
+    if not np.issubdtype(glimpse.dtype, np.floating):
+        raise TypeError(
+            f"The glimpse has dtype {glimpse.dtype}. Pass floats from 0 to 1: divide 8-bit pixels "
+            "by 255."
+        )
+    batch_shape = glimpse.shape[:-3]
+    if glimpse.shape != (*batch_shape, *glimpse_shape) or location.shape != (*batch_shape, 2):
+        raise ValueError(
+            f"The glimpse has shape {glimpse.shape} and the location {location.shape}; the agent "
+            f"expects {glimpse_shape} and (2,), or batches of them. Use an environment like the "
+            "one it was trained in."
+        )
+    return glimpse.astype(np.float32), location.astype(np.float32)
 
 
 def _check_spaces(observation_space: gym.Space[Any], action_space: gym.Space[Any]) -> None:
@@ -367,16 +358,14 @@ def _check_spaces(observation_space: gym.Space[Any], action_space: gym.Space[Any
 
 
 def _make_spaces(glimpse_shape: Any, num_choices: Any) -> tuple[gym.Space[Any], gym.Space[Any]]:
-    """Return the spaces of an agent that a file describes.
-
-    Raises:
-        ValueError: if a size is not an integer, or too large.
-    """
+    """Return the spaces of an agent that a file describes, or raise ValueError."""
     sizes = [*glimpse_shape, num_choices]
-    if not all(type(size) is int and 0 < size <= MAX_GLIMPSE_VALUES for size in sizes):
-        raise ValueError(f"sizes {reprlib.repr(sizes)} are not integers from 1 to 1,048,576.")
-    if len(glimpse_shape) != 3 or math.prod(glimpse_shape) > MAX_GLIMPSE_VALUES:
-        raise ValueError(f"glimpse_shape={glimpse_shape} is not (K·C, G, G), or too large.")
+    if (
+        len(sizes) != 4
+        or not all(type(size) is int and 0 < size <= MAX_GLIMPSE_VALUES for size in sizes)
+        or math.prod(glimpse_shape) > MAX_GLIMPSE_VALUES
+    ):
+        raise ValueError(f"the sizes {reprlib.repr(sizes)} are not four positive integers.")
     location = gym.spaces.Box(-1, 1, (2,), np.float32)
     glimpse = gym.spaces.Box(0, 1, tuple(glimpse_shape), np.float32)
     action_space = gym.spaces.Tuple((location, gym.spaces.Discrete(num_choices)))

@@ -95,10 +95,7 @@ class RunFolder:
             ) from None
         except OSError as error:
             if error.errno not in NO_LOCKS:
-                raise OSError(
-                    f"{path} cannot be written: {error.strerror or error}. Choose a folder that "
-                    "can be written."
-                ) from error
+                raise
         self._lock = lock
         for leftover in unfinished(self.path):  # by a process that was killed
             leftover.unlink(missing_ok=True)

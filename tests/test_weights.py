@@ -266,7 +266,7 @@ def rewrite(path: Path, **changes: Any) -> None:
         ({"agent": {"location_mean": "than"}}, "'than'"),
         ({"agent": {"baseline_shapes_state": 1}}, "baseline_shapes_state"),
         ({"agent": [8]}, "[8]"),
-        ({"glimpse_shape": [3, 3]}, "[3, 3]"),
+        ({"glimpse_shape": [3, 3]}, "[3, 3, 4]"),
         ({"glimpse_shape": [1, 3, 3]}, "(6, 9)"),
         ({"glimpse_shape": [2.0, 3, 3]}, "2.0"),
         ({"glimpse_shape": 3}, "int"),
