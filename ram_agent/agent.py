@@ -283,8 +283,8 @@ class RAMAgent(nn.Module):
             shapes = [part.shape for part in state]
             if shapes != [part.shape for part in tensors]:
                 raise ValueError(
-                    f"The state has shapes {shapes}; this batch needs {tuple(tensors[0].shape)} each. "
-                    "Pass the state of the last call, or None at the start of an episode."
+                    f"The state has shapes {shapes}; this batch needs {tuple(tensors[0].shape)} "
+                    "each. Pass the state of the last call, or None at the start of an episode."
                 )
             tensors = tuple(torch.from_numpy(part).to(self.device) for part in state)
         if episode_start is not None:

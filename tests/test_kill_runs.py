@@ -1,4 +1,4 @@
-"""Runs that are really killed: they are resumed, and end as the run that was not."""
+"""Runs that are killed with SIGKILL: resumed, they end like an undisturbed run."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The weights that come with the package: whole, light, and saying how they were made."""
+"""The agents that come with the package: they load, are small, and say how they were trained."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def test_the_cluttered_agent_says_how_it_was_trained() -> None:
     assert facts["validation_error"] < 2
 
 
-def test_the_catch_agent_says_how_it_was_trained_and_keeps_its_eye_on_the_ball() -> None:
+def test_the_catch_agent_says_how_it_was_trained_and_watches_the_ball() -> None:
     agent = RAMAgent.pretrained("catch")
     facts = agent.info
     assert agent.config.core == "lstm"
@@ -50,16 +50,16 @@ def test_the_catch_agent_says_how_it_was_trained_and_keeps_its_eye_on_the_ball()
     assert max(rates["random"], rates["center"]) < 0.3
 
 
-def test_those_that_begin_in_the_middle_do_so_elsewhere_too() -> None:
+def test_an_agent_that_starts_at_the_center_does_so_with_other_images_too() -> None:
     agent = RAMAgent.pretrained("mnist-2-middle")
     env_id, keywords = own_env(agent.info)
     envs = make_split(env_id, 300, "test", **{**keywords, "dataset": "digits"})
     observation, _ = envs.reset(seed=0)
     assert not observation["location"].any()
-    assert evaluate(agent, envs).error < 50  # chance is 90 %
+    assert evaluate(agent, envs).error < 50  # chance is 90%
 
 
-def test_all_are_loaded_by_name_and_light() -> None:
+def test_all_load_by_name_and_are_small() -> None:
     names = ["catch"]
     names += [f"cluttered-mnist-{number}" for number in (4, 6, 8)]
     names += [f"cluttered100-mnist-{number}" for number in (4, 6, 8)]
@@ -87,7 +87,7 @@ def test_each_has_a_card() -> None:
 
 
 @pytest.mark.parametrize("name", pretrained_names())
-def test_a_card_says_what_was_measured(name: str) -> None:
+def test_a_card_shows_the_measured_error(name: str) -> None:
     file = f"results/pretrained/{name}.json"
     measured = json.loads((ROOT / file).read_text(encoding="utf-8"))
     assert measured["command"] == f"ram evaluate pretrained:{name} --save {file}"
@@ -98,27 +98,27 @@ def test_a_card_says_what_was_measured(name: str) -> None:
     learned, random = (measured["results"][f"{gaze} gaze"] for gaze in ("learned", "random"))
     if name == "catch":
         caught, randomly = (100 * gaze["mean_return"] for gaze in (learned, random))
-        said = f"catches {caught:.1f} % of 10,000 balls; {randomly:.1f} % with"
+        said = f"catches {caught:.1f}% of 10,000 balls; {randomly:.1f}% with"
     else:
-        said = f"{learned['error']:.2f} %; {random['error']:.1f} % with"
+        said = f"{learned['error']:.2f}%; {random['error']:.1f}% with"
     assert f"{said} random gaze ([file](../../{file}))" in read_cards()[name]
 
 
-def test_it_names_digits_it_was_not_trained_on(capsys: pytest.CaptureFixture[str]) -> None:
+def test_it_classifies_digits_it_was_not_trained_on(capsys: pytest.CaptureFixture[str]) -> None:
     main(["evaluate", "pretrained:cluttered-mnist-8", "--dataset", "digits"])
     said = capsys.readouterr().out
     learned = next(line for line in said.splitlines() if line.strip().startswith("learned gaze "))
-    assert float(learned.split()[2]) < 50  # chance is 90 %
+    assert float(learned.split()[2]) < 50  # chance is 90%
 
 
-def test_it_is_watched_without_mnist(tmp_path: Path) -> None:
+def test_it_can_be_watched_without_mnist(tmp_path: Path) -> None:
     run = ["pretrained:mnist-6", "--dataset", "digits"]
     main(["watch", *run, "--save", str(tmp_path / "looks.png"), "--episodes", "1"])
     main(["figures", *run, "--out", str(tmp_path), "--num-images", "20"])
     assert {"looks.png", "paths.png"} <= {path.name for path in tmp_path.iterdir()}
 
 
-def test_an_unknown_name_lists_those_there_are() -> None:
+def test_an_unknown_name_lists_all_names() -> None:
     with pytest.raises(FileNotFoundError, match="cluttered-mnist-8"):
         RAMAgent.pretrained("clutterd")
 
@@ -134,7 +134,7 @@ def test_a_run_is_packed_to_a_third_of_its_size(
     tool: Any = runpy.run_path(str(ROOT / "tools" / "pack_agent.py"))
     capsys.readouterr()
     tool["main"]([str(run), "tiny", "--out", str(tmp_path)])
-    assert re.fullmatch(r"tiny: \d+\.\d\d % wrong, packed \d+\.\d\d %\n", capsys.readouterr().out)
+    assert re.fullmatch(r"tiny: error \d+\.\d\d%, packed \d+\.\d\d%\n", capsys.readouterr().out)
     before, after = (RAMAgent.load(path).info for path in (run, tmp_path / "tiny"))
     assert before["command"].endswith(f" --episodes 512 --out '{run}'")
     assert after == {**before, "command": before["command"].removesuffix(f" --out '{run}'")}

@@ -1,11 +1,11 @@
-"""Kill a training at random moments, resume it, and see whether it ends as if it had not been.
+"""Kill a training at random moments, resume it, and compare it with an undisturbed one.
 
     python tools/kill_runs.py --kills 100 --save results/kills.json
 
-Runs a tiny training undisturbed, and then again and again, each time killed (SIGKILL) at a random
-moment between its first line of Python and its end and resumed till it is over. Weights, all that
-`ram train --resume` reads, and all metrics but the seconds have to be the same, bit for bit. Some
-are killed again while they resume; each may take three kills. Needs a system with SIGKILL.
+Runs a tiny training without interruption, and then repeatedly with up to three kills (SIGKILL), at
+random moments between its first line of Python and its end, and resumes it until it is complete.
+Weights, resume state and all metrics except the seconds must be equal, bit for bit. Needs a system
+with SIGKILL.
 """
 
 from __future__ import annotations
@@ -36,12 +36,12 @@ SAME_FILES = ("best.safetensors", "last.safetensors")
 
 
 def main(args: list[str] | None = None) -> None:
-    """Kill, resume, compare, and write what came of it; exit with 1 if anything differed."""
+    """Kill, resume, compare, and write the result; exit with 1 if anything differs."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--kills", type=int, default=100, help="how many kills in all")
-    parser.add_argument("--seed", type=int, default=0, help="of the moments")
+    parser.add_argument("--kills", type=int, default=100, help="number of kills")
+    parser.add_argument("--seed", type=int, default=0, help="seed of the moments")
     parser.add_argument("--save", type=Path, help="write the results to this JSON file")
-    parser.add_argument("--epochs", type=int, default=40, help="length of each run")
+    parser.add_argument("--epochs", type=int, default=40, help="epochs of each run")
     settings = parser.parse_args(args)
     command = [*TRAIN.split(), "--epochs", str(settings.epochs)]
     moments = random.Random(settings.seed)
@@ -54,18 +54,16 @@ def main(args: list[str] | None = None) -> None:
         differences: list[str] = []
         while len(kills) < settings.kills:
             run = Path(folder) / f"run-{len(kills)}"
-            most = min(3, settings.kills - len(kills))
+            count = min(3, settings.kills - len(kills))
             killed = kill_and_resume(
-                command, run, [moments.uniform(0, seconds) for _ in range(most)]
+                command, run, [moments.uniform(0, seconds) for _ in range(count)]
             )
             found = compare(run, whole)
             kills += killed
             differences += [f"{run.name}: {difference}" for difference in found]
-            print(
-                f"{len(kills):>4} kills, {run.name}: {', '.join(found) or 'the same'}", flush=True
-            )
+            print(f"{len(kills):>4} kills, {run.name}: {', '.join(found) or 'equal'}", flush=True)
             if not killed:
-                seconds *= 0.9  # this machine has become faster
+                seconds *= 0.9  # the machine has become faster: kill earlier
     result = {
         **provenance(),
         "seed": settings.seed,
@@ -84,11 +82,11 @@ def main(args: list[str] | None = None) -> None:
 
 
 def kill_and_resume(command: list[str], run: Path, moments: list[float]) -> list[dict[str, Any]]:
-    """Train to the end, but kill it after so many seconds, once for each moment; tells where."""
+    """Train to the end, with a kill after each number of seconds; return where each kill fell."""
     killed = []
     for moment in moments:
         if train(command, run, moment) == 0:
-            break  # it was faster than the kill
+            break  # it ended before the kill
         state = RunFolder(run).state_path
         update = RunFolder(run).load_state().counters["update"] if state.exists() else None
         left = sorted(path.name for path in run.glob(".*.tmp")) if run.exists() else []
@@ -99,7 +97,7 @@ def kill_and_resume(command: list[str], run: Path, moments: list[float]) -> list
 
 
 def train(command: list[str], run: Path, kill_after: float | None = None) -> int:
-    """Start the run or go on with it; its exit status, which is negative if it was killed."""
+    """Start or resume the run; return its exit status, which is negative if it was killed."""
     how = ["--resume", run] if (run / "config.json").exists() else [*command, "--out", run]
     with subprocess.Popen(
         [sys.executable, "-m", "ram_agent", "train", *map(str, how)],
@@ -114,14 +112,14 @@ def train(command: list[str], run: Path, kill_after: float | None = None) -> int
 
 
 def check_usable(run: Path) -> None:
-    """Fail unless the weights that a kill left can be loaded."""
+    """Raise an error unless the weights that a kill left can be loaded."""
     for name in ("best", "last"):
         if (run / f"{name}.safetensors").exists():
             RAMAgent.load(run / name)
 
 
 def compare(run: Path, whole: Path) -> list[str]:
-    """What differs between two finished runs."""
+    """Return what differs between two complete runs."""
     differences = [
         name for name in SAME_FILES if (run / name).read_bytes() != (whole / name).read_bytes()
     ]

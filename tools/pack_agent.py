@@ -1,9 +1,9 @@
-"""Put the best weights of a run into the package, to be loaded by name, with 8 bits each.
+"""Add the best weights of a run to the package, to be loaded by name, with 8 bits per weight.
 
     python tools/pack_agent.py runs/reproduce/mnist/mnist/7-glimpses-seed-0 mnist-7
 
-Says the error on the validation split before and after. Where the run lay is dropped from its
-command. The card is written by hand, in `ram_agent/pretrained/README.md`.
+Prints the validation error before and after packing. The stored command omits the run's folder.
+Write the card by hand, in `ram_agent/pretrained/README.md`.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from ram_agent.weights import PRETRAINED
 
 
 def main(args: list[str] | None = None) -> None:
-    """Pack one agent."""
+    """Pack an agent."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("run", help="what RAMAgent.load takes: a run's folder, pretrained:NAME, …")
     parser.add_argument("name")
@@ -33,13 +33,13 @@ def main(args: list[str] | None = None) -> None:
     envs = make_split(env_id, EVALUATION_ENVS, "validation", **keywords)
     before, after = (evaluate(one, envs, num_episodes=None) for one in (agent, packed))
     if before.errors:
-        print(f"{options.name}: {before.error:.2f} % wrong, packed {after.error:.2f} %")
+        print(f"{options.name}: error {before.error:.2f}%, packed {after.error:.2f}%")
     else:
         print(f"{options.name}: mean return {before.mean_return:.4f}, {after.mean_return:.4f}")
 
 
 def without_folders(command: str) -> str:
-    """The command without --out and --runs, which say where a run lay."""
+    """Return the command without --out and --runs, the folders of a run."""
     words = iter(shlex.split(command))
     kept = []
     for word in words:
