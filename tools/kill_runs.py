@@ -26,13 +26,14 @@ import ram_agent
 from ram_agent.agent import RAMAgent
 from ram_agent.provenance import provenance
 from ram_agent.run_folder import RunFolder
+from ram_agent.weights import load_weights
 from ram_envs.atomic_files import write_json
 
 ROOT = Path(ram_agent.__file__).parent.parent
 # An epoch of the digits, 41 updates, is followed by a validation, which writes all files.
 TRAIN = "RAMMNIST-v0 --dataset digits --num-glimpses 2 --batch-size 32 --hidden-size 16"
 TRAIN += " --feature-size 8 --validate-every 1"
-SAME_FILES = ("best.safetensors", "last.safetensors")
+WEIGHTS = ("best.safetensors", "last.safetensors")
 
 
 def main(args: list[str] | None = None) -> None:
@@ -120,9 +121,7 @@ def check_usable(run: Path) -> None:
 
 def compare(run: Path, whole: Path) -> list[str]:
     """Return what differs between two complete runs."""
-    differences = [
-        name for name in SAME_FILES if (run / name).read_bytes() != (whole / name).read_bytes()
-    ]
+    differences = [name for name in WEIGHTS if read(run / name) != read(whole / name)]
     rows = [
         [{**row, "seconds": 0} for row in RunFolder(path).read_metrics()] for path in (run, whole)
     ]
@@ -137,6 +136,14 @@ def compare(run: Path, whole: Path) -> list[str]:
         differences.append("resume.safetensors")
     left = sorted(path.name for path in run.glob(".*.tmp"))
     return differences + left
+
+
+def read(path: Path) -> tuple[dict[str, list[float]], dict[str, Any]]:
+    """Return weights and what is stored with them, except what differs from run to run."""
+    tensors, description = load_weights(path)
+    for name in ("command", "date"):
+        del description["info"][name]
+    return {name: tensor.tolist() for name, tensor in tensors.items()}, description
 
 
 if __name__ == "__main__":
