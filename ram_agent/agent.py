@@ -166,6 +166,7 @@ class RAMAgent(nn.Module):
             IsADirectoryError: if the path is a folder.
             OSError: if the file cannot be written; an older one stays as it is.
             TypeError: if `info` contains values that JSON does not have.
+            ValueError: if a weight to be packed is NaN or infinite.
         """
         description = {
             "agent": dataclasses.asdict(self.config),

@@ -47,23 +47,9 @@ def save_weights(
     description: dict[str, Any],
     packed: bool = False,
 ) -> Path:
-    """Write tensors as float32, with their description, atomically.
+    """Write tensors as float32, with their description; see `RAMAgent.save`.
 
-    Args:
-        path: the file; the ending .safetensors is appended if it is missing.
-        tensors: weights and buffers by name.
-        description: a JSON object.
-        packed: store each matrix as 8-bit integers with a float32 factor per row. The file is
-            about a quarter as long, and the weights are rounded.
-
-    Returns:
-        The path that was written.
-
-    Raises:
-        IsADirectoryError: if the path is a folder.
-        OSError: if the file cannot be written.
-        TypeError: if the description is not JSON.
-        ValueError: if a packed weight is NaN or infinite.
+    `packed` stores each matrix as 8-bit integers with a float32 factor for each row.
     """
     path = Path(path)
     if path.is_dir():
@@ -79,11 +65,8 @@ def save_weights(
 def load_weights(path: str | Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     """Return the float32 tensors and the description that `save_weights` wrote.
 
-    Args:
-        path: what `find_weights` accepts.
-
     Raises:
-        FileNotFoundError: if there are no weights.
+        FileNotFoundError: if there are no weights; see `find_weights`.
         CheckpointError: if the file is damaged or has another format or version.
     """
     path = find_weights(path)
@@ -139,12 +122,7 @@ def pretrained_names() -> list[str]:
 def write_tensors(
     path: Path, tensors: Mapping[str, Tensor], kind: str, facts: dict[str, Any]
 ) -> None:
-    """Write a safetensors file of this project: tensors, and a JSON object in the header.
-
-    Raises:
-        OSError: if the file cannot be written.
-        TypeError: if the facts are not JSON.
-    """
+    """Write a safetensors file of this project: tensors, and a JSON object in the header."""
     try:
         metadata = {"format": kind, "version": VERSION, "description": json.dumps(facts)}
     except TypeError as error:
