@@ -17,13 +17,13 @@ import numpy.typing as npt
 
 from ram_envs.atomic_files import max_unpacked
 from ram_envs.datasets.idx import find_idx, read_idx
-from ram_envs.datasets.splits import SPLIT_NAMES, SPLITS, LabeledImages, Split
+from ram_envs.datasets.splits import SPLIT_NAMES, LabeledImages
 
 # --- .npz ------------------------------------------------------------------------------------
 
 
-def read_npz(path: Path) -> dict[Split, LabeledImages]:
-    """Return the arrays "images" and "labels" for every split, or "train_images" and so on."""
+def read_npz(path: Path) -> dict[str, LabeledImages]:
+    """Return the arrays "images" and "labels" as "all", or "train_images" and so on by split."""
     try:
         with path.open("rb") as file:
             if not zipfile.is_zipfile(file):
@@ -86,10 +86,10 @@ def _read_npy_header(file: IO[bytes]) -> tuple[tuple[int, ...], np.dtype[Any]] |
     return shape, dtype
 
 
-def _find_splits(arrays: Mapping[str, Any], path: Path) -> dict[Split, LabeledImages]:
+def _find_splits(arrays: Mapping[str, Any], path: Path) -> dict[str, LabeledImages]:
     if {"images", "labels"} <= set(arrays):
-        return dict.fromkeys(SPLITS, _read_arrays(arrays, "images", "labels", path))
-    found = {
+        return {"all": _read_arrays(arrays, "images", "labels", path)}
+    found: dict[str, LabeledImages] = {
         split: _read_arrays(arrays, f"{name}_images", f"{name}_labels", path)
         for split, names in SPLIT_NAMES.items()
         for name in names
@@ -120,10 +120,10 @@ def as_column(labels: Any) -> Any:
 # --- .npy ------------------------------------------------------------------------------------
 
 
-def find_npy_folders(path: Path) -> dict[Split, Path]:
-    """Return the folders that hold each split's images.npy."""
+def find_npy_folders(path: Path) -> dict[str, Path]:
+    """Return the folders that hold each split's images.npy, or the one that holds "all"."""
     if (path / "images.npy").exists():
-        return dict.fromkeys(SPLITS, path)
+        return {"all": path}
     return {
         split: path / name
         for split, names in SPLIT_NAMES.items()
@@ -132,7 +132,7 @@ def find_npy_folders(path: Path) -> dict[Split, Path]:
     }
 
 
-def map_npy_folders(folders: Mapping[Split, Path]) -> dict[Split, LabeledImages]:
+def map_npy_folders(folders: Mapping[str, Path]) -> dict[str, LabeledImages]:
     """Map the images in the folders' images.npy, and read labels.npy."""
     mapped = {folder: _map_folder(folder) for folder in folders.values()}
     shapes = {arrays.images.shape[1:] for arrays in mapped.values()}
@@ -182,8 +182,12 @@ def _check_length(path: Path) -> None:
 # --- IDX -------------------------------------------------------------------------------------
 
 
-def read_idx_folder(folder: Path, names: Sequence[str]) -> dict[Split, LabeledImages]:
-    """Read IDX files of training images and labels, then of test images and labels."""
+def read_idx_folder(folder: Path, names: Sequence[str]) -> dict[str, LabeledImages]:
+    """Read IDX files of training images and labels, then of test images and labels.
+
+    The last sixth of the training images is for validation, as for MNIST. If a class would be
+    missing in either part, because images are sorted by class, every sixth image of each class is.
+    """
     paths = [find_idx(name, folder) for name in names]
     missing = [name for name, path in zip(names, paths, strict=True) if path is None]
     if missing:
@@ -198,8 +202,22 @@ def read_idx_folder(folder: Path, names: Sequence[str]) -> dict[Split, LabeledIm
             "label per image."
         )
     n = len(images) - max(1, len(images) // 6)  # 50,000 of 60,000, as for MNIST
+    train: Any = slice(n)
+    validation: Any = slice(n, None)
+    if labels.ndim == 1 and set(labels[:n].tolist()) != set(labels[n:].tolist()):
+        validation = _every_sixth(labels)
+        train = ~validation
     return {
-        "train": LabeledImages(images[:n], labels[:n]),
-        "validation": LabeledImages(images[n:], labels[n:]),
+        "train": LabeledImages(images[train], labels[train]),
+        "validation": LabeledImages(images[validation], labels[validation]),
         "test": LabeledImages(test_images, test_labels),
     }
+
+
+def _every_sixth(labels: npt.NDArray[np.uint8]) -> npt.NDArray[np.bool_]:
+    """Mark every sixth image of each class, or one of a class that has two to five."""
+    marked = np.zeros(len(labels), np.bool_)
+    for label in np.unique(labels):
+        rows = np.flatnonzero(labels == label)
+        marked[rows[5::6] if len(rows) > 5 else rows[1:][-1:]] = True
+    return marked

@@ -2,27 +2,31 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
 
-from ram_envs.datasets.pixels import stack_images, to_pixels
+from ram_envs.datasets.pixels import Background, Notes, PictureWarning, stack_images, to_pixels
 from ram_envs.datasets.splits import LabeledImages
 
 
-def read_foreign(dataset: Any) -> LabeledImages:
+def read_foreign(dataset: Any, background: Background) -> LabeledImages:
     """Return the images, labels and class names of a data set with a length and entries.
+
+    Warns:
+        PictureWarning: Pictures may not be what their owner expects.
 
     Raises:
         TypeError, ValueError: An entry is not an image with a label; its index is named.
     """
     _check_is_indexed(dataset)
-    images, labels = [], []
+    images, labels, notes = [], [], Notes()
     for index in range(len(dataset)):
         image, label = _pair(_entry(dataset, index), index)
         try:
-            images.append(to_pixels(image))
+            images.append(to_pixels(image, background, notes, f"image {index}"))
         except (TypeError, ValueError) as error:
             raise type(error)(f"image {index} cannot be used: {error}") from None
         except Exception as error:  # Pillow raises many kinds for a damaged file
@@ -30,6 +34,8 @@ def read_foreign(dataset: Any) -> LabeledImages:
         labels.append(_label(label, index))
     if not images:
         raise ValueError(f"{dataset!r} is empty. Give at least one image.")
+    for note in notes.lines():
+        warnings.warn(note, PictureWarning, stacklevel=3)  # the caller of from_dataset
     return LabeledImages(stack_images(images), np.array(labels, np.int64), _class_names(dataset))
 
 

@@ -17,6 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ram_envs.datasets.foreign import read_foreign
+from ram_envs.datasets.pixels import WHITE, Background, check_background
 from ram_envs.datasets.sharing import SharedArray, can_share, find_mapped
 from ram_envs.datasets.source import ImageSource, is_lazy
 
@@ -104,19 +105,27 @@ class ImageDataset:
         return ImageDataset, (images, labels, self.name, None, self.class_names), state
 
     @classmethod
-    def from_dataset(cls, dataset: Any, name: str = "custom") -> ImageDataset:
+    def from_dataset(
+        cls, dataset: Any, name: str = "custom", background: Background = WHITE
+    ) -> ImageDataset:
         """Read a data set of PyTorch or Hugging Face once, into memory.
 
         Args:
             dataset: Has a length, and yields pairs (image, label) or mappings with "image" (or
                 "img") and "label". An image is a PIL image, an array (H, W[, C]) or a tensor
-                (C, H, W), uint8 or floats in [0, 1].
+                (C, H, W), uint8 or floats in [0, 1]; `ram_envs.datasets.pixels.to_pixels` states
+                all. Class names are taken from `.features` or `.classes`.
             name: What environments, checkpoints and results call it.
+            background: What shows through transparent parts: 0 (black) … 255 (white), or (red,
+                green, blue).
+
+        Warns:
+            PictureWarning: Pictures may not be what their owner expects.
 
         Raises:
             TypeError, ValueError: An entry is not an image with a label; its index is named.
         """
-        images, labels, class_names = read_foreign(dataset)
+        images, labels, class_names, _ = read_foreign(dataset, check_background(background))
         return cls(images, labels, name, class_names=class_names)
 
     @functools.cached_property
@@ -254,8 +263,8 @@ def _check_labels(labels: Any, num_images: int, num_classes: int | None) -> None
         )
     if labels.ndim != 1:
         raise ValueError(
-            f"labels have shape {labels.shape}, not (N,), one class for each image. Convert "
-            "one-hot labels with labels.argmax(axis=1)."
+            f"labels have shape {labels.shape}, not (N,), one class for each image. Pass "
+            "labels[:, 0] for a column, labels.argmax(axis=1) for one-hot labels."
         )
     if len(labels) != num_images:
         raise ValueError(

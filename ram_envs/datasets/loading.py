@@ -8,18 +8,22 @@ from __future__ import annotations
 import difflib
 import functools
 import hashlib
+import multiprocessing
 import os
+import sys
 import threading
 import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from ram_envs.datasets.digits import load_digits
 from ram_envs.datasets.image_dataset import ImageDataset, stamp
 from ram_envs.datasets.mnist import DATA_DIR_VARIABLE, DatasetUnavailableError, load_mnist
 from ram_envs.datasets.own_images import read_images
-from ram_envs.datasets.splits import SPLITS, Split
+from ram_envs.datasets.picture_folder import fingerprint_files, scan
+from ram_envs.datasets.pixels import WHITE, Background, check_background
+from ram_envs.datasets.splits import SPLIT_NAMES, SPLITS, Split
 
 _Datasets = dict[Split, ImageDataset]
 _LOADERS: dict[str, Callable[[str | None], _Datasets]] = {
@@ -34,7 +38,10 @@ class DatasetFallbackWarning(UserWarning):
 
 
 def load_dataset(
-    dataset: str | Path | ImageDataset | Sequence[ImageDataset], split: Split
+    dataset: str | Path | ImageDataset | Sequence[ImageDataset],
+    split: Split,
+    splits: Literal["all"] | None = None,
+    background: Background = WHITE,
 ) -> ImageDataset:
     """Return the images of one split.
 
@@ -44,28 +51,32 @@ def load_dataset(
             `ram_envs.datasets.own_images.read_images`; an `ImageDataset`, which serves every split
             whole; or three of them, for train, validation and test.
         split: "train", "validation" or "test".
+        splits: "all" serves every split all images of a folder or an .npz without splits, which
+            are divided 70/15/15 by default.
+        background: What shows through transparent parts of a folder's pictures: 0 (black) … 255
+            (white), or (red, green, blue).
 
     Raises:
         FileNotFoundError: ``RAM_ENVS_DATA_DIR`` is set, but MNIST is not there; or the path holds
             no images.
         DatasetUnavailableError: "mnist" is not on this machine and could not be downloaded.
         CorruptDatasetError: A file of MNIST is damaged, or another one.
-        TypeError, ValueError: The data set does not exist, or its images or labels do not fit.
+        TypeError, ValueError: The data set does not exist, its images or labels do not fit, or
+            `splits` or `background` has no effect on it.
     """
-    if split not in SPLITS:
-        raise ValueError(f"split={split!r} does not exist. {_suggest(split, SPLITS)}")
+    _check_split(split, splits)
+    background = check_background(background)
+    if isinstance(dataset, (str, Path)) and dataset not in _NAMES:
+        return _load_path(_find_path(dataset), splits, background)[split]
+    if background != WHITE or (splits is not None and not isinstance(dataset, ImageDataset)):
+        raise ValueError(
+            f"splits={splits!r} and background={background!r} have an effect on the path of a "
+            f"folder or an .npz alone, and dataset={dataset!r} is none. Leave them out."
+        )
     if isinstance(dataset, ImageDataset):
         return dataset
     if isinstance(dataset, (str, Path)):
-        if dataset in _NAMES:
-            return _load_named(str(dataset))[split]
-        path = Path(dataset).expanduser()
-        if isinstance(dataset, Path) or path.suffix == ".npz" or path.exists():
-            return _load_path(str(path.resolve()), str(dataset))[split]
-        raise ValueError(
-            f"dataset={dataset!r} does not exist. {_suggest(dataset, _NAMES)} For images of your "
-            "own, pass the path of a folder or an .npz, or ImageDataset(images, labels)."
-        )
+        return _load_named(str(dataset))[split]
     if isinstance(dataset, (tuple, list)):
         _check_three_splits(dataset)
         chosen: ImageDataset = dataset[SPLITS.index(split)]
@@ -78,10 +89,37 @@ def load_dataset(
     )
 
 
-def find_splits(dataset: str | Path | ImageDataset | Sequence[ImageDataset]) -> tuple[str, ...]:
-    """Return the names of a data set's splits: ("all",) where one serves as all three."""
-    served = {id(load_dataset(dataset, split)) for split in SPLITS}
-    return SPLITS if len(served) > 1 else ("all",)
+def find_splits(dataset: Any, splits: Literal["all"] | None = None) -> tuple[str, ...]:
+    """Return the splits whose images differ: three, or ("all",) if the same serve every split.
+
+    Args:
+        dataset: As for `load_dataset`, which checks it.
+        splits: Likewise.
+    """
+    if isinstance(dataset, (tuple, list)):
+        return ("all",) if len({id(entry) for entry in dataset}) == 1 else SPLITS
+    return ("all",) if splits == "all" or isinstance(dataset, ImageDataset) else SPLITS
+
+
+def _check_split(split: Any, splits: Any) -> None:
+    if split not in SPLITS:
+        meant = next((name for name, names in SPLIT_NAMES.items() if split in names), split)
+        raise ValueError(f"split={split!r} does not exist. {_suggest(meant, SPLITS)}")
+    if splits not in (None, "all"):
+        raise ValueError(f"splits={splits!r} is neither None nor 'all'.")
+
+
+def _find_path(dataset: str | Path) -> str:
+    """Return the absolute path of a folder or file that a user names."""
+    path = os.path.abspath(Path(dataset).expanduser())
+    if dataset == "":
+        raise ValueError("dataset='' is empty. Give a name or a path; '.' is the present folder.")
+    if isinstance(dataset, Path) or path.endswith(".npz") or os.path.exists(path):
+        return path
+    raise ValueError(
+        f"dataset={dataset!r} does not exist. {_suggest(dataset, _NAMES)} For images of your own, "
+        "pass the path of a folder or an .npz, or ImageDataset(images, labels)."
+    )
 
 
 def _check_three_splits(datasets: Sequence[Any]) -> None:
@@ -163,16 +201,51 @@ def _load_auto(data_dir: str | None) -> _Datasets:
         return _load_named("digits")
 
 
-@functools.lru_cache(maxsize=8)
-def _load_path(path: str, given: str) -> _Datasets:
-    datasets = read_images(given)
-    for split, dataset in datasets.items():
-        stamp(dataset, (load_dataset, (path, split)))
-    return datasets
+_loaded_paths: dict[tuple[str, str | None, Background], tuple[str, _Datasets]] = {}
+_MAX_LOADED_PATHS = 8
+
+
+def _load_path(path: str, splits: Literal["all"] | None, background: Background) -> _Datasets:
+    """Return the data sets at a path, read again only if files changed since."""
+    key = (path, splits, background)
+    with _lock:
+        state = _state_of_files(path)
+        if key in _loaded_paths and _loaded_paths[key][0] == state:
+            return _loaded_paths[key][1]
+        datasets = read_images(path, splits, background)
+        for split, dataset in datasets.items():
+            stamp(dataset, (load_dataset, (path, split, splits, background)))
+        if splits is None:
+            _announce(path, datasets)
+        _loaded_paths.pop(key, None)
+        _loaded_paths[key] = state, datasets
+        while len(_loaded_paths) > _MAX_LOADED_PATHS:
+            del _loaded_paths[next(iter(_loaded_paths))]
+        return datasets
+
+
+def _state_of_files(path: str) -> str:
+    if os.path.isdir(path):
+        return fingerprint_files(scan(path))
+    try:
+        stat = os.stat(path)
+    except OSError:
+        return ""  # read_images names it
+    return f"{stat.st_size} {stat.st_mtime_ns} {stat.st_ctime_ns}"
+
+
+def _announce(path: str, datasets: _Datasets) -> None:
+    """Print how images are divided, in the user's own process."""
+    if multiprocessing.parent_process() is None and sys.stderr is not None:
+        counts = [f"{len(dataset):,} {split}" for split, dataset in datasets.items()]
+        total = sum(map(len, datasets.values()))
+        text = f"{path}: {total:,} images: {', '.join(counts)}"
+        encoding = getattr(sys.stderr, "encoding", None) or "utf-8"
+        print(text.encode(encoding, "replace").decode(encoding), file=sys.stderr)
 
 
 def clear_cache() -> None:
     """Forget what was loaded and what failed, as if the process were new."""
     _loaded.clear()
     _failed_download.clear()
-    _load_path.cache_clear()
+    _loaded_paths.clear()

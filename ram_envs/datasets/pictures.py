@@ -1,84 +1,104 @@
-"""Folders of pictures: a folder for each class, perhaps within folders of splits, as arrays."""
+"""Pictures in files to arrays; those of a large folder are kept in the user's cache."""
 
 from __future__ import annotations
 
+import sys
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from gymnasium.error import DependencyNotInstalled
 
 from ram_envs.atomic_files import MAX_UNPACKED_BYTES
-from ram_envs.datasets.pixels import GRAY_MODES, Pixels, from_pil, stack_images
-from ram_envs.datasets.splits import SPLIT_NAMES, SPLITS, LabeledImages, Split
+from ram_envs.datasets import picture_cache
+from ram_envs.datasets.picture_cache import Entry
+from ram_envs.datasets.picture_folder import (
+    Arrangement,
+    Folder,
+    Picture,
+    arrange,
+    fingerprint_files,
+    picture_formats,
+)
+from ram_envs.datasets.pixels import (
+    Background,
+    Notes,
+    PictureWarning,
+    Pixels,
+    stack_images,
+    to_pixels,
+    too_large,
+)
+from ram_envs.datasets.splits import LabeledImages
 
-IMAGE_ENDINGS = (".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp")
-# The only formats that are read, whatever a file's name: Pillow passes PostScript to Ghostscript.
-IMAGE_FORMATS = ("BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")
 MAX_PADDED_PIXELS = 2**24  # of the images of short files
+MIN_CACHED = 1000  # pictures; fewer are read again in less than a second
 
 
-def read_pictures(path: Path) -> dict[Split, LabeledImages]:
-    """Return the pictures in a folder, for each split; without splits, the same for all."""
-    folders = {entry.name.lower(): entry for entry in path.iterdir() if entry.is_dir()}
-    found = {
-        split: folders[name]
-        for split, names in SPLIT_NAMES.items()
-        for name in names
-        if name in folders
-    }
-    if not found:
-        return dict.fromkeys(SPLITS, _read_classes(path, _find_classes(path)))
-    names = _find_classes(found.get("train", next(iter(found.values()))))
-    for folder in found.values():
-        if more := sorted(set(_find_classes(folder)) - set(names)):
-            raise ValueError(
-                f"{folder / more[0]}: there is no such class in {found.get('train', path).name}. "
-                "Add images of it there, or remove the folder."
-            )
-    return {split: _read_classes(folder, names) for split, folder in found.items()}
+def read_pictures(folder: Folder, background: Background) -> dict[str, LabeledImages]:
+    """Return the pictures in a folder, for each split, or "all" where it has none.
+
+    Warns:
+        PictureWarning: Files are left out, or pictures may not be what their owner expects.
+
+    Raises:
+        FileNotFoundError: There are no class folders, or one has no pictures.
+        ValueError: A picture cannot be read, or all do not fit in memory.
+        DependencyNotInstalled: Pillow is missing.
+    """
+    arrangement = arrange(folder)
+    if sum(map(len, arrangement.parts.values())) < MIN_CACHED:
+        entry = _read(arrangement, folder, background)
+    else:
+        key = picture_cache.make_key(fingerprint_files(folder), background)
+        cached = picture_cache.load(key)
+        entry = cached or _read(arrangement, folder, background)
+        if cached is None:
+            picture_cache.store(key, entry)
+    for note in entry.notes:
+        warnings.warn(f"{folder.path}: {note}", PictureWarning, stacklevel=2)
+    return entry.parts
 
 
-def _find_classes(folder: Path) -> list[str]:
-    names = sorted(
-        entry.name
-        for entry in folder.iterdir()
-        if entry.is_dir() and not entry.name.startswith(".")  # such as .ipynb_checkpoints
-    )
-    if not names:
-        raise FileNotFoundError(
-            f"{folder} has no folders. Make one for each class, with its images in it."
-        )
-    return names
+def _read(arrangement: Arrangement, folder: Folder, background: Background) -> Entry:
+    notes = Notes()
+    arrangement.note(notes)
+    parts: dict[str, LabeledImages] = {}
+    for part, pictures in arrangement.parts.items():
+        images = _read_all(pictures, background, notes)
+        _check_padded(images, sum(picture.file.size for picture in pictures), folder.path)
+        labels = np.array([picture.label for picture in pictures], np.int64)
+        keys = tuple(picture.key for picture in pictures)
+        parts[part] = LabeledImages(stack_images(images), labels, arrangement.class_names, keys)
+    return Entry(parts, notes.lines())
 
 
-def _read_classes(folder: Path, class_names: Sequence[str]) -> LabeledImages:
+def _read_all(pictures: Sequence[Picture], background: Background, notes: Notes) -> list[Pixels]:
     images: list[Pixels] = []
-    labels: list[int] = []
-    num_bytes = 0
-    for label, name in enumerate(class_names):
-        paths = [
-            path
-            for path in sorted((folder / name).rglob("*"))
-            if path.suffix.lower() in IMAGE_ENDINGS
-            and not any(part.startswith(".") for part in path.relative_to(folder).parts)
-        ]
-        if not paths:
-            raise FileNotFoundError(
-                f"{folder / name} has no images, which end in {', '.join(IMAGE_ENDINGS)}. Remove "
-                "the folder if there is no such class."
-            )
-        for path in paths:
-            images.append(read_picture(path))
-            num_bytes += path.stat().st_size
-        labels += [label] * len(paths)
-    _check_padded(images, num_bytes, folder)
-    return LabeledImages(stack_images(images), np.array(labels, np.int64), tuple(class_names))
+    try:
+        for picture in show_progress(pictures):
+            images.append(read_picture(picture.file.path, background, notes))
+    except MemoryError:
+        height, width = (max([1, *(each.shape[axis] for each in images)]) for axis in (0, 1))
+        channels = max([1, *(each.ndim for each in images)])  # 2 for gray, 3 for three channels
+        raise too_large((len(pictures), height, width, channels)) from None
+    return images
 
 
-def _check_padded(images: Sequence[Pixels], num_bytes: int, folder: Path) -> None:
+def show_progress(pictures: Sequence[Any]) -> Iterable[Any]:
+    """Return the pictures, with a progress bar on a terminal after a second."""
+    if sys.stderr is None or not sys.stderr.isatty():
+        return pictures
+    try:
+        from tqdm import tqdm
+    except ImportError:
+        return pictures
+    bar: Iterable[Any] = tqdm(pictures, "Reading pictures", delay=1, unit="")
+    return bar
+
+
+def _check_padded(images: Sequence[Pixels], num_bytes: int, folder: str) -> None:
     """Refuse files that would fill the memory once all are as large as the largest.
 
     A blank picture shrinks to a thousandth of its pixels. Shorter files were made to be large, or
@@ -94,38 +114,53 @@ def _check_padded(images: Sequence[Pixels], num_bytes: int, folder: Path) -> Non
         )
 
 
-def read_picture(path: Path) -> Pixels:
+def read_picture(path: str, background: Background, notes: Notes) -> Pixels:
     """Return a picture as (H, W) if it is gray, else as (H, W, 3).
 
     Raises:
         ValueError: It cannot be read, or unpacks to far more than a photo of its length.
-        DependencyNotInstalled: Pillow is missing.
+        MemoryError: There is too little memory.
     """
     try:
-        from PIL import Image
-    except ImportError as error:
-        raise DependencyNotInstalled(
-            'Reading images needs Pillow: run `pip install "ram-gym[play]"`.'
-        ) from error
-    try:
-        if path.exists() and not path.is_file():
-            raise ValueError("it is not a file")
-        with warnings.catch_warnings():
-            # An image too large for a photo: Pillow warns of it, and refuses only twice as much.
-            warnings.simplefilter("error", Image.DecompressionBombWarning)
-            with Image.open(path, formats=IMAGE_FORMATS) as image:
-                _check_unpacked(image, path.stat().st_size)
-                return from_pil(image)
+        with open_picture(path) as image:
+            return to_pixels(image, background, notes, path)
+    except MemoryError:
+        raise
     except Exception as error:  # Pillow raises many kinds for a damaged file
-        raise ValueError(f"{path} cannot be read as an image: {error}") from None
+        raise ValueError(
+            f"{path} cannot be read as a picture: {error}. Repair or remove it."
+        ) from None
 
 
-def _check_unpacked(image: Any, num_bytes: int) -> None:
-    """Refuse a picture of few bytes that would fill the memory; a photo is longer."""
+def open_picture(path: str) -> Any:
+    """Open a picture without reading its pixels, after checks of its size.
+
+    Raises:
+        ValueError: It is too large, or not a file.
+        Exception: Pillow does not read it.
+    """
+    from PIL import Image
+
+    file = Path(path)
+    if file.exists() and not file.is_file():  # a pipe would be waited for
+        raise ValueError("it is not a file")
+    try:
+        with warnings.catch_warnings():
+            # Pillow warns of a picture that is too large for a photo, and refuses only twice that.
+            warnings.simplefilter("error", Image.DecompressionBombWarning)
+            image = Image.open(path, formats=picture_formats())
+    except (Image.DecompressionBombWarning, Image.DecompressionBombError):
+        raise ValueError(
+            f"it has more than {Image.MAX_IMAGE_PIXELS:,} pixels. Shrink it, raise "
+            "PIL.Image.MAX_IMAGE_PIXELS first, or write the images to images.npy"
+        ) from None
     pixels = image.width * image.height
-    each = 4 if image.mode in GRAY_MODES[:2] else 16  # bytes, while it is read
+    each = 4 if image.mode in ("1", "L") else 16  # bytes, while it is read
+    num_bytes = file.stat().st_size
     if pixels * each > MAX_UNPACKED_BYTES and pixels > 100 * num_bytes:
+        image.close()
         raise ValueError(
             f"it would have {image.width} × {image.height} pixels, too many for a file of "
             f"{num_bytes:,} bytes. If that is right, save it uncompressed, as BMP"
         )
+    return image

@@ -1,11 +1,13 @@
 """From a picture to pixels: what Pillow opened, or an array of another library, to uint8.
 
-Every picture passes through `to_pixels`, wherever it comes from.
+Every picture passes through `to_pixels`, wherever it comes from, and looks as viewers show it:
+upright, with its palette applied, and with nothing behind transparent parts but a background.
 """
 
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
@@ -13,41 +15,96 @@ import numpy as np
 import numpy.typing as npt
 
 Pixels = npt.NDArray[np.uint8]
+Background = int | tuple[int, int, int]
 
-GRAY_MODES = ("1", "L", "LA", "I", "I;16", "F")  # of Pillow
-CHANNELS = (1, 3, 4)
+WHITE = 255
+ORIENTATION = 0x0112  # the EXIF tag
+CHANNELS = (1, 3, 4)  # gray; red, green and blue; these and alpha
+DARK = 4096  # values of 16 bits below this are almost black
 
 
-def to_pixels(picture: Any) -> Pixels:
-    """Return a picture as (H, W) if it is gray, else as (H, W, C).
+class PictureWarning(UserWarning):
+    """Pictures that were read may not be what their owner expects."""
+
+
+class Notes:
+    """Counts what is remarkable about pictures, so that each kind is reported once."""
+
+    def __init__(self) -> None:
+        self._counts: Counter[tuple[str, str]] = Counter()
+        self._examples: dict[tuple[str, str], str] = {}
+
+    def add(self, what: str, advice: str, example: str) -> None:
+        """Count a picture as `what`, a plural."""
+        self._counts[what, advice] += 1
+        self._examples.setdefault((what, advice), example)
+
+    def lines(self) -> tuple[str, ...]:
+        """Return two sentences for each kind: its number and an example, then the advice."""
+        return tuple(
+            f"{what}: {count:,}, such as {self._examples[what, advice]}. {advice}"
+            for (what, advice), count in self._counts.items()
+        )
+
+
+def to_pixels(
+    picture: Any,
+    background: Background = WHITE,
+    notes: Notes | None = None,
+    name: str = "",
+) -> Pixels:
+    """Return a picture as (H, W) if it is gray, else as (H, W, 3).
 
     Args:
-        picture: A PIL image, an array (H, W[, C]) or a tensor (C, H, W) or (H, W), uint8, bool or
-            floats in [0, 1].
+        picture: A PIL image; an array (H, W[, C]) or a tensor, (C, H, W) or (H, W[, C]): uint8,
+            other integers of 0 … 255, bool, or floats in [0, 1]. Four channels are red, green,
+            blue and alpha.
+        background: What shows through transparent parts: 0 (black) … 255 (white), or (R, G, B).
+        notes: Collects remarks, on what is dark or has several pages, for example.
+        name: What notes call the picture.
 
     Raises:
-        TypeError: It is none of these.
-        ValueError: Its shape or its values do not fit.
+        TypeError: It is neither an image nor an array of numbers.
+        ValueError: Its shape does not fit, or its values have no known range.
     """
+    notes = Notes() if notes is None else notes
     if hasattr(picture, "convert"):  # a PIL image, perhaps of a file that is read only here
-        return from_pil(picture)
+        return _from_pil(picture, background, notes, name)
+    pixels = _to_bytes(_channels_last(picture))
+    if pixels.ndim == 3 and pixels.shape[2] == 4:
+        return _on_background(pixels, background, notes, name)
+    return pixels[..., 0] if pixels.ndim == 3 and pixels.shape[2] == 1 else pixels
+
+
+# --- arrays and tensors ----------------------------------------------------------------------
+
+
+def _channels_last(picture: Any) -> npt.NDArray[Any]:
     is_tensor = hasattr(picture, "numpy")
     pixels = np.asarray(picture.numpy() if is_tensor else picture)
     what = f"shape {pixels.shape}, dtype {pixels.dtype}, {type(picture).__name__}"
     if pixels.dtype.kind not in "biuf":
         raise TypeError(f"it has {what}. Give uint8, or floats in [0, 1]; open a path first.")
-    if pixels.ndim == 3 and (is_tensor or pixels.shape[2] not in CHANNELS):
-        pixels = np.moveaxis(pixels, 0, -1)  # (C, H, W), as PyTorch has it
-    if pixels.ndim not in (2, 3) or pixels.size == 0:
+    if pixels.ndim == 2 and pixels.size:
+        return pixels
+    if pixels.ndim != 3 or not pixels.size:
         raise ValueError(f"it has {what}. Give (H, W), (H, W, C) or a tensor (C, H, W).")
-    if pixels.ndim == 3 and not is_tensor and pixels.shape[2] not in CHANNELS:
-        raise ValueError(f"it has {what}. Give 1, 3 or 4 channels, (H, W, C), or a tensor.")
-    return _to_bytes(pixels)
+    first, last = pixels.shape[0] in CHANNELS, pixels.shape[2] in CHANNELS
+    if first and (is_tensor or not last):  # as PyTorch has it
+        return np.moveaxis(pixels, 0, -1)
+    if not last:
+        raise ValueError(
+            f"it has {what}. Give 1, 3 or 4 channels; ImageDataset(images, labels) takes any "
+            "number, (N, H, W, C)."
+        )
+    return pixels
 
 
 def _to_bytes(pixels: npt.NDArray[Any]) -> Pixels:
     if pixels.dtype == np.bool_:
         return pixels.astype(np.uint8) * np.uint8(255)
+    if pixels.dtype == np.uint8:
+        return pixels
     lowest, highest = pixels.min().item(), pixels.max().item()
     if pixels.dtype.kind == "f":
         if math.isnan(lowest):
@@ -61,17 +118,92 @@ def _to_bytes(pixels: npt.NDArray[Any]) -> Pixels:
     if lowest < 0 or highest > 255:
         raise ValueError(
             f"its values go from {lowest} to {highest}, of {pixels.dtype}. Give integers from 0 "
-            "to 255, or floats in [0, 1]."
+            "to 255, such as (image >> 8).astype(np.uint8) of 16 bits, or floats in [0, 1]."
         )
     return pixels.astype(np.uint8)
 
 
-def from_pil(image: Any) -> Pixels:
-    """Return a PIL image as (H, W) if it is gray, else as (H, W, 3)."""
-    mode = "L" if image.mode in GRAY_MODES else "RGB"
-    if image.mode.startswith("I;16"):  # 16 bits, which Pillow would clip
-        return (np.asarray(image) >> 8).astype(np.uint8)
-    return np.asarray(image.convert(mode), np.uint8)
+# --- PIL images ------------------------------------------------------------------------------
+
+
+def _from_pil(image: Any, background: Background, notes: Notes, name: str) -> Pixels:
+    if getattr(image, "n_frames", 1) > 1 and image.format != "MPO":  # whose others are previews
+        notes.add("pictures with several pages or frames", "Only the first is read.", name)
+    image.load()
+    if image.getexif().get(ORIENTATION, 1) != 1:
+        from PIL import ImageOps
+
+        image = ImageOps.exif_transpose(image)
+    mode, key = image.mode, image.info.get("transparency")
+    if mode == "F":
+        return _to_bytes(np.asarray(image))
+    if mode.startswith("I"):
+        return _from_integers(np.asarray(image), key, background, notes, name)
+    if mode in ("LA", "La", "PA", "RGBA", "RGBa") or key is not None:
+        pixels = np.asarray(image.convert("LA" if mode == "La" else "RGBA").convert("RGBA"))
+        shown = _on_background(pixels, background, notes, name)
+        return _without_color(shown) if mode in ("1", "L", "LA", "La", "P", "PA") else shown
+    if mode in ("1", "L"):
+        return np.asarray(image.convert("L"), np.uint8)
+    pixels = np.asarray(image.convert("RGB"), np.uint8)
+    return _without_color(pixels) if mode == "P" else pixels
+
+
+def _from_integers(
+    pixels: npt.NDArray[Any], key: Any, background: Background, notes: Notes, name: str
+) -> Pixels:
+    """Return integers of 16 bits as 8, as most software shows them."""
+    lowest, highest = int(pixels.min()), int(pixels.max())
+    if lowest < 0 or highest > 0xFFFF:
+        raise ValueError(
+            f"its values go from {lowest} to {highest}, and the range of 32-bit integers is not "
+            "known. Save it with 8 or 16 bits"
+        )
+    if 0 < highest < DARK:
+        what = f"pictures of 16 bits that are almost black, with values below {DARK}"
+        notes.add(what, "Save them with 8 bits, or with values up to 65535.", name)
+    gray = (pixels >> 8).astype(np.uint8)
+    if key is None:
+        return gray
+    rgba = np.repeat(gray[..., None], 4, axis=2)
+    rgba[..., 3] = np.where(pixels == key, 0, 255)
+    return _without_color(_on_background(rgba, background, notes, name))
+
+
+def _on_background(pixels: Pixels, background: Background, notes: Notes, name: str) -> Pixels:
+    """Return (H, W, 4) with alpha as (H, W, 3): what is seen before a background."""
+    alpha = pixels[..., 3:].astype(np.uint16)
+    ground = np.array(background, np.uint16)
+    shown = ((pixels[..., :3] * alpha + ground * (255 - alpha) + 127) // 255).astype(np.uint8)
+    if alpha.min() < 255 and (shown == shown[:1, :1]).all():
+        what = f"transparent pictures that show nothing on the background {background}"
+        notes.add(what, "Pass another background to load_dataset.", name)
+    return shown
+
+
+def _without_color(pixels: Pixels) -> Pixels:
+    """Return (H, W, 3) as (H, W), if all of it is gray."""
+    gray = pixels[..., :1]
+    return pixels[..., 0] if (pixels == gray).all() else pixels
+
+
+def check_background(background: Any) -> Background:
+    """Return the background, checked.
+
+    Raises:
+        ValueError: It is neither 0 … 255 nor three of these.
+    """
+    values = background if isinstance(background, (tuple, list)) else (background,)
+    integers = [isinstance(v, (int, np.integer)) and not isinstance(v, bool) for v in values]
+    if len(values) not in (1, 3) or not all(integers) or not all(0 <= v <= 255 for v in values):
+        raise ValueError(
+            f"background={background!r} is neither an integer from 0 (black) to 255 (white) nor "
+            "(red, green, blue)."
+        )
+    return background if len(values) == 1 else tuple(values)
+
+
+# --- many of them ----------------------------------------------------------------------------
 
 
 def stack_images(images: Sequence[Pixels]) -> Pixels:
@@ -91,19 +223,25 @@ def stack_images(images: Sequence[Pixels]) -> Pixels:
         if number != channels and min(number, channels) > 1:
             raise ValueError(
                 f"image {index} has {number} channels, and one before it {channels}. Give all "
-                "color images as many; image[..., :3] leaves out alpha."
+                "color images as many."
             )
         channels = max(channels, number)
     shape = (len(images), height, width, channels)
     try:
         stacked = np.zeros(shape, np.uint8)
     except MemoryError:
-        raise ValueError(
-            f"{len(images):,} images, padded to {height} × {width} as the largest, need "
-            f"{math.prod(shape):,} bytes, more than there are. Shrink or leave out the large ones."
-        ) from None
+        raise too_large(shape) from None
     for place, image in zip(stacked, images, strict=True):
         top, left = (height - image.shape[0]) // 2, (width - image.shape[1]) // 2
         pixels = image if image.ndim == 3 else image[..., None]
         place[top : top + image.shape[0], left : left + image.shape[1]] = pixels
     return stacked if channels > 1 else stacked[..., 0]
+
+
+def too_large(shape: tuple[int, ...]) -> ValueError:
+    """Return the error for images of a shape (N, H, W, C) that memory cannot hold."""
+    return ValueError(
+        f"{shape[0]:,} images, padded to {shape[1]} × {shape[2]} as the largest, need "
+        f"{math.prod(shape):,} bytes, more memory than there is. Shrink them or leave out the "
+        "largest; or write them to images.npy and labels.npy, which are read by window."
+    )

@@ -7,6 +7,10 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
+from ram_envs.datasets.sharing import find_mapped
+
+MAX_COPIED_BYTES = 2**30  # of a memory-mapped array, rows are copied up to here
+
 
 class ImageSource(Protocol):
     """Images (N, H, W[, C]), uint8, such as a `zarr.Array`.
@@ -42,3 +46,28 @@ def read_rows(
         images: npt.NDArray[np.uint8] = source[rows]
         return images
     return np.stack([np.asarray(source[row]) for row in rows.tolist()])
+
+
+class MappedRows:
+    """Some rows of a memory-mapped array, read by window; an `ImageSource`."""
+
+    def __init__(self, array: npt.NDArray[np.uint8], rows: npt.NDArray[np.int64]) -> None:
+        self._array, self._rows = array, rows
+        self.shape = (len(rows), *array.shape[1:])
+        self.dtype = array.dtype
+
+    def __getitem__(self, key: Any, /) -> Any:
+        first, *others = key if isinstance(key, tuple) else (key,)
+        return self._array[(self._rows[first], *others)]
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        mapped: Any = find_mapped(self._array)
+        return MappedRows, (self._array if mapped is None else mapped, self._rows)
+
+
+def select_rows(images: npt.NDArray[Any], rows: npt.NDArray[np.int64]) -> Any:
+    """Return a copy of some images, or of a large memory-mapped array `MappedRows`."""
+    selected_bytes = len(rows) * images[:1].nbytes
+    if selected_bytes > MAX_COPIED_BYTES and find_mapped(images) is not None:
+        return MappedRows(images, rows)
+    return images[rows]

@@ -1,9 +1,12 @@
-"""The names of the three splits, in the order in which data sets are given."""
+"""Which images are for training, for validation and for the test."""
 
 from __future__ import annotations
 
+import hashlib
+from collections.abc import Sequence
 from typing import Any, Literal, NamedTuple
 
+import numpy as np
 import numpy.typing as npt
 
 Split = Literal["train", "validation", "test"]
@@ -15,6 +18,7 @@ SPLIT_NAMES: dict[Split, tuple[str, ...]] = {
     "validation": ("validation", "valid", "val"),
     "test": ("test", "testing"),
 }
+SHARES: dict[Split, float] = {"train": 0.70, "validation": 0.15, "test": 0.15}
 
 
 class LabeledImages(NamedTuple):
@@ -24,8 +28,55 @@ class LabeledImages(NamedTuple):
         images: (N, H, W[, C]) uint8, where the file holds what it should.
         labels: (N,) integers, likewise.
         class_names: the name of each class, where the source has names.
+        keys: what identifies each image, to choose its split; None for its index.
     """
 
     images: npt.NDArray[Any]
     labels: npt.NDArray[Any]
     class_names: tuple[str, ...] | None = None
+    keys: tuple[str, ...] | None = None
+
+
+def divide(
+    labels: npt.NDArray[np.integer], keys: Sequence[str] | None, among: Sequence[Split] = SPLITS
+) -> dict[Split, npt.NDArray[np.int64]]:
+    """Divide images among splits, 70/15/15 or in these proportions; return the rows of each.
+
+    A hash of its key alone assigns an image, so that adding one moves no other. Only where a class
+    would be missing in a split, the image whose hash is nearest moves there. A class of two is in
+    training and test, a class of one in training.
+
+    Args:
+        labels: (N,) the class of each image.
+        keys: (N,) what identifies each image; None for its index.
+        among: the splits, in order.
+    """
+    texts = map(str, range(len(labels))) if keys is None else keys
+    values = np.array([_hash_to_unit(text) for text in texts])
+    ends = np.cumsum([SHARES[split] for split in among]) / sum(SHARES[split] for split in among)
+    chosen = np.searchsorted(ends[:-1], values, side="right")
+    for label in np.unique(labels):
+        rows = np.flatnonzero(labels == label)
+        chosen[rows] = _fill_missing(chosen[rows], values[rows], ends)
+    return {split: np.flatnonzero(chosen == number) for number, split in enumerate(among)}
+
+
+def _hash_to_unit(text: str) -> float:
+    digest = hashlib.blake2b(text.encode("utf-8", "surrogateescape"), digest_size=8).digest()
+    return int.from_bytes(digest, "big") / 2**64
+
+
+def _fill_missing(
+    chosen: npt.NDArray[np.int64], values: npt.NDArray[np.float64], ends: npt.NDArray[np.float64]
+) -> npt.NDArray[np.int64]:
+    """Move images of one class so that each split has one, or as many splits as there are."""
+    last = len(ends) - 1
+    wanted = {1: [0], 2: [0, last]}.get(len(chosen), [*range(last + 1)])
+    centers = ends - np.diff(ends, prepend=0) / 2
+    for number in wanted:
+        if number not in chosen:
+            counts = np.bincount(chosen, minlength=len(ends))
+            can_move = (counts[chosen] > 1) | ~np.isin(chosen, wanted)
+            distances = np.where(can_move, np.abs(values - centers[number]), np.inf)
+            chosen[np.argmin(distances)] = number
+    return chosen

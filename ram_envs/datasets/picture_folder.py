@@ -1,0 +1,263 @@
+"""Which pictures a folder holds: their classes and splits, and what is left out and why."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import unicodedata
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from functools import cache
+from pathlib import Path
+from typing import NamedTuple
+
+from gymnasium.error import DependencyNotInstalled
+
+from ram_envs.datasets.pixels import Notes
+from ram_envs.datasets.splits import SPLIT_NAMES, Split
+
+# The formats that are read, whatever a file's name says. Pillow passes PostScript to Ghostscript,
+# and others of its formats are rarely pictures.
+FORMATS = (
+    *("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "PPM", "AVIF", "DDS", "DIB", "HEIF", "ICO"),
+    *("JPEG2000", "MPO", "PCX", "QOI", "SGI", "TGA"),
+)
+# Files that may lie beside pictures without a warning.
+DATA_ENDINGS = (".csv", ".db", ".html", ".ini", ".json", ".log", ".md", ".txt", ".xml", ".yaml")
+IGNORED_FOLDERS = ("@eaDir", "__MACOSX", "#recycle", "$RECYCLE.BIN", "lost+found")
+
+
+class File(NamedTuple):
+    """A file as the file system lists it; a broken link has neither size nor times."""
+
+    path: str
+    size: int
+    times: tuple[int, int]
+
+    @property
+    def ending(self) -> str:
+        return os.path.splitext(self.path)[1].lower()
+
+
+@dataclass
+class Folder:
+    """A folder and all below it, without hidden files; links are followed."""
+
+    path: str
+    files: list[File] = field(default_factory=list)
+    folders: list[Folder] = field(default_factory=list)
+
+    @property
+    def name(self) -> str:
+        return normalize(os.path.basename(self.path))
+
+    def walk(self) -> Iterator[File]:
+        """Yield all files, in an order that depends on their names alone."""
+        yield from self.files
+        for folder in self.folders:
+            yield from folder.walk()
+
+    def pictures(self) -> list[File]:
+        """Return the pictures that lie in the folder itself."""
+        endings = picture_endings()
+        return [file for file in self.files if file.ending in endings]
+
+
+class Picture(NamedTuple):
+    """A picture, the number of its class, and its path within the data set."""
+
+    file: File
+    label: int
+    key: str
+
+
+@dataclass
+class Arrangement:
+    """The pictures of a folder, by split ("all" where there are none), and what is left out."""
+
+    class_names: tuple[str, ...]
+    parts: dict[str, list[Picture]]
+    left_out: list[tuple[str, str]]  # path and reason
+
+    def note(self, notes: Notes) -> None:
+        """Add what is left out to the notes, except for data files."""
+        for path, reason in self.left_out:
+            if os.path.splitext(path)[1].lower() not in DATA_ENDINGS:
+                notes.add(f"files left out, {reason}", "Convert, move or remove them.", path)
+
+
+def normalize(text: str) -> str:
+    """Return a name in one Unicode form: some systems write "é" as two characters."""
+    return unicodedata.normalize("NFC", text)
+
+
+def scan(path: str | Path) -> Folder:
+    """List a folder and all below it."""
+    return _scan(os.path.abspath(path), (os.path.realpath(path),))
+
+
+def _scan(path: str, above: tuple[str, ...]) -> Folder:
+    result = Folder(path)
+    with os.scandir(path) as entries:
+        found = sorted(entries, key=lambda entry: normalize(entry.name))
+    for entry in found:
+        if entry.name.startswith(".") or entry.name in IGNORED_FOLDERS:
+            continue
+        if entry.is_dir():
+            target = os.path.realpath(entry.path) if entry.is_symlink() else entry.path
+            if target not in above:  # a link that leads back
+                result.folders.append(_scan(entry.path, (*above, target)))
+            continue
+        try:
+            stat = entry.stat()
+            times = (stat.st_mtime_ns, stat.st_ctime_ns)
+            result.files.append(File(entry.path, stat.st_size, times))
+        except FileNotFoundError:
+            result.files.append(File(entry.path, 0, (0, 0)))
+    return result
+
+
+def fingerprint_files(folder: Folder) -> str:
+    """Hash the relative paths, sizes and times of all files: it changes whenever one does."""
+    start = len(folder.path)
+    digest = hashlib.blake2b(digest_size=16)
+    for path, size, times in folder.walk():
+        text = f"{normalize(path[start:])}\0{size}\0{times}\n"
+        digest.update(text.encode("utf-8", "surrogateescape"))
+    return digest.hexdigest()
+
+
+def picture_endings() -> frozenset[str]:
+    """Return the endings of files that the installed Pillow reads, of the formats above.
+
+    Raises:
+        DependencyNotInstalled: Pillow is missing.
+    """
+    try:
+        import PIL  # noqa: F401
+    except ImportError as error:
+        raise DependencyNotInstalled(
+            'Reading pictures needs Pillow. Run `pip install "ram-gym[play]"`.'
+        ) from error
+    return _readable()[1]
+
+
+@cache
+def _readable() -> tuple[tuple[str, ...], frozenset[str]]:
+    from PIL import Image
+
+    Image.init()
+    formats = tuple(name for name in FORMATS if name in Image.OPEN)
+    extensions = Image.registered_extensions().items()
+    return formats, frozenset(ending for ending, name in extensions if name in formats)
+
+
+def picture_formats() -> tuple[str, ...]:
+    """Return those of the formats above that the installed Pillow reads."""
+    return _readable()[0]
+
+
+# --- classes and splits ----------------------------------------------------------------------
+
+
+def arrange(folder: Folder) -> Arrangement:
+    """Find the splits, classes and pictures of a folder.
+
+    A folder named as a split is one if it holds class folders only; beside other folders, both
+    training and test must be there. Otherwise each folder is a class.
+
+    Raises:
+        FileNotFoundError: There are no class folders, or one has no pictures.
+        ValueError: A class is missing in the training split, or a split is there twice.
+    """
+    left_out = _strays(folder)
+    splits = _find_splits(folder)
+    parts: dict[str, Folder] = dict(splits.items()) or {"all": folder}
+    first = parts.get("train") or next(iter(parts.values()))
+    class_names = tuple(_classes(first))
+    pictures: dict[str, list[Picture]] = {}
+    for part, top in parts.items():
+        classes = _classes(top)
+        if more := sorted(set(classes) - set(class_names)):
+            raise ValueError(
+                f"{classes[more[0]][0].path}: there is no such class in {first.path}. Add images "
+                "of it there, or remove the folder."
+            )
+        if top is not folder:
+            left_out += _strays(top)
+        pictures[part] = []
+        for label, name in enumerate(class_names):
+            found = _pictures_of(classes.get(name, []), label, folder.path, left_out)
+            if not found:
+                raise FileNotFoundError(
+                    f"{os.path.join(top.path, name)} has no pictures that Pillow reads here. Add "
+                    "some, or remove the folder if there is no such class."
+                )
+            pictures[part] += found
+    if splits:
+        others = [other for other in folder.folders if other not in splits.values()]
+        left_out += [(f.path, "beside the splits") for other in others for f in other.pictures()]
+    return Arrangement(class_names, pictures, left_out)
+
+
+def _find_splits(folder: Folder) -> dict[Split, Folder]:
+    found: dict[Split, Folder] = {}
+    for entry in folder.folders:
+        for split, names in SPLIT_NAMES.items():
+            if entry.name.lower() in names:
+                if split in found:
+                    raise ValueError(
+                        f"{folder.path} has two folders for {split}, {found[split].name} and "
+                        f"{entry.name}. Rename or remove one."
+                    )
+                found[split] = entry
+    if len(found) == len(folder.folders):
+        return found
+    are_splits = all(entry.folders and not entry.pictures() for entry in found.values())
+    return found if {"train", "test"} <= set(found) and are_splits else {}
+
+
+def _classes(folder: Folder) -> dict[str, list[Folder]]:
+    """Return the class folders by name, sorted; two ways to write a name are one class."""
+    classes: dict[str, list[Folder]] = {}
+    for entry in folder.folders:
+        classes.setdefault(entry.name, []).append(entry)
+    if not classes:
+        raise FileNotFoundError(
+            f"{folder.path} has no folders. Make one for each class, with its pictures in it."
+        )
+    if len(classes) == 1 and not any(entry.pictures() for entry in folder.folders):
+        only = folder.folders[0]
+        if only.folders:
+            raise FileNotFoundError(
+                f"{folder.path} has one folder, {only.name}, which holds folders. Give "
+                f"{only.path} if these are the classes."
+            )
+    return dict(sorted(classes.items()))
+
+
+def _pictures_of(
+    folders: list[Folder], label: int, root: str, left_out: list[tuple[str, str]]
+) -> list[Picture]:
+    endings = picture_endings()
+    found = []
+    for file in (file for folder in folders for file in folder.walk()):
+        if file.ending in endings:
+            key = normalize(os.path.relpath(file.path, root).replace(os.sep, "/"))
+            found.append(Picture(file, label, key))
+        else:
+            left_out.append((file.path, _why_no_picture(file)))
+    return sorted(found, key=lambda picture: picture.key.split("/"))
+
+
+def _strays(folder: Folder) -> list[tuple[str, str]]:
+    """Return the files that lie beside the class folders, and why they are left out."""
+    endings = picture_endings()
+    return [
+        (file.path, "in no class folder" if file.ending in endings else _why_no_picture(file))
+        for file in folder.files
+    ]
+
+
+def _why_no_picture(file: File) -> str:
+    return f"which end in {file.ending}" if file.ending else "whose names have no ending"
