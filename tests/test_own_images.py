@@ -44,8 +44,9 @@ def animals(tmp_path: Path) -> Path:
 
 
 def test_a_folder_of_classes(animals: Path) -> None:
-    dataset = read_images(animals)["train"]
+    dataset = read_images(animals, "all")["train"]
     assert dataset.labels.tolist() == [0, 0, 1]  # cat before dog, a before b
+    assert dataset.class_names == ("cat", "dog")
     assert dataset.name == str(animals)
     assert dataset.images.tolist() == [
         # centered on black, as high as the highest and as wide as the widest
@@ -58,7 +59,7 @@ def test_a_folder_of_classes(animals: Path) -> None:
 def test_a_color_image_makes_all_of_them_color(tmp_path: Path) -> None:
     save(tmp_path / "one" / "a.png", np.full((2, 2, 3), [10, 20, 30]))
     save(tmp_path / "two" / "b.png", [[7, 7], [7, 7]])
-    images = read_images(tmp_path)["test"].images
+    images = read_images(tmp_path, "all")["test"].images
     assert images.shape == (2, 2, 2, 3)
     assert images[:, 0, 0].tolist() == [[10, 20, 30], [7, 7, 7]]
 
@@ -68,7 +69,7 @@ def test_images_with_palette_alpha_and_16_bits(tmp_path: Path) -> None:
     Image.new("P", (1, 1), 0).save(tmp_path / "a" / "palette.png")
     Image.new("RGBA", (1, 1), (10, 20, 30, 255)).save(tmp_path / "a" / "alpha.png")
     Image.fromarray(np.array([[0x1234]], np.uint16)).save(tmp_path / "a" / "deep.png")
-    alpha, deep, palette = read_images(tmp_path)["train"].images[:, 0, 0].tolist()
+    alpha, deep, palette = read_images(tmp_path, "all")["train"].images[:, 0, 0].tolist()
     assert (alpha, deep) == ([10, 20, 30], [0x12] * 3)
     assert palette == [0, 0, 0]
 
@@ -105,9 +106,9 @@ def test_what_spoils_a_folder_is_named(animals: Path, spoil: Any, culprit: str) 
 def test_a_folder_without_classes_or_with_a_split_missing(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match=tmp_path.name):
         read_images(tmp_path)
-    for split in ("train", "test"):
+    for split in ("train", "val"):
         save(tmp_path / split / "a" / "a.png", [[1]])
-    with pytest.raises(FileNotFoundError, match=r"train, test .*validation"):
+    with pytest.raises(FileNotFoundError, match=r"train, validation .*test"):
         read_images(tmp_path)
     with pytest.raises(FileNotFoundError, match="nowhere"):
         read_images(tmp_path / "nowhere")
@@ -117,7 +118,7 @@ def test_hidden_folders_and_files_are_left_out(animals: Path) -> None:
     (animals / ".ipynb_checkpoints").mkdir()
     (animals / "cat" / "._a.png").write_bytes(b"what macOS leaves on other disks")
     save(animals / "cat" / ".thumbnails" / "a.png", [[1]])
-    assert read_images(animals)["train"].labels.tolist() == [0, 0, 1]
+    assert read_images(animals, "all")["train"].labels.tolist() == [0, 0, 1]
 
 
 def test_splits_have_the_same_classes(tmp_path: Path) -> None:
@@ -125,7 +126,7 @@ def test_splits_have_the_same_classes(tmp_path: Path) -> None:
         for name in ("a", "b"):
             save(tmp_path / split / name / "1.png", [[1]])
     save(tmp_path / "test" / "c" / "1.png", [[1]])
-    with pytest.raises(ValueError, match=r"test/c: .* train"):
+    with pytest.raises(ValueError, match=r"test/c: .*train"):
         read_images(tmp_path)
 
 
@@ -146,7 +147,7 @@ def test_a_picture_that_unpacks_to_much_more_than_a_photo_is_refused(animals: Pa
     bomb = animals / "cat" / "c.png"
     bomb.write_bytes(png_of_nothing(10_000, 10_000))
     assert bomb.stat().st_size < 20_000
-    with pytest.raises(ValueError, match=r"c\.png .*100000000"):
+    with pytest.raises(ValueError, match=r"c\.png .*89,478,485"):
         read_images(animals)
 
 
@@ -156,7 +157,7 @@ def test_a_short_file_is_no_large_picture(animals: Path) -> None:
     with pytest.raises(ValueError, match=r"5000 × 5000 .* \S+ bytes"):
         read_images(animals)
     picture.write_bytes(png_of_nothing(2_000, 2_000))  # no more than a large screen
-    assert read_images(animals)["train"].images.shape == (4, 2_000, 2_000)
+    assert read_images(animals, "all")["train"].images.shape == (4, 2_000, 2_000)
 
 
 def test_a_picture_is_not_handed_to_another_program(animals: Path) -> None:
@@ -197,7 +198,7 @@ IMAGES, LABELS = np.arange(3 * 4 * 5, dtype=np.uint8).reshape(3, 4, 5), np.array
 
 def test_an_npz_of_images_and_labels(tmp_path: Path) -> None:
     np.savez(tmp_path / "a.npz", images=IMAGES, labels=LABELS)
-    splits = read_images(tmp_path / "a.npz")
+    splits = read_images(tmp_path / "a.npz", "all")
     for dataset in splits.values():
         assert np.array_equal(dataset.images, IMAGES)
         assert np.array_equal(dataset.labels, LABELS)
@@ -293,7 +294,7 @@ def save_npy(folder: Path, images: Any = IMAGES, labels: Any = LABELS) -> None:
 
 def test_npy_files_are_memory_mapped(tmp_path: Path) -> None:
     save_npy(tmp_path)
-    splits = read_images(tmp_path)
+    splits = read_images(tmp_path, "all")
     for dataset in splits.values():
         assert np.array_equal(dataset.images, IMAGES)
         assert dataset.labels.tolist() == [0, 1, 0]
@@ -540,7 +541,9 @@ class Closed:
 
     mode = "L"
 
-    def convert(self, mode: str) -> Any:
+    def convert(self, mode: str) -> Any: ...
+
+    def load(self) -> Any:
         raise OSError("image file is truncated")
 
 
@@ -553,8 +556,8 @@ class Closed:
         (Listed([GOOD, (Closed(), 0)]), "image 1 .*truncated"),
         (Listed([GOOD, (GOOD[0], 2)]), r" 2 \(label 1\).* 1"),
         (
-            Listed([(np.zeros((2, 2, 3)), 0), GOOD, (np.zeros((2, 2, 4)), 0)]),
-            "image 2 .*4 channels.* 3",
+            Listed([(np.zeros((2, 2, 3)), 0), GOOD, (np.zeros((2, 2, 2)), 0)]),
+            r"image 2 .*\(2, 2, 2\)",
         ),
     ],
 )
@@ -598,9 +601,16 @@ def test_stacked_images_of_one_size_are_themselves() -> None:
 
 
 def test_a_path_makes_environments_that_share_the_images(animals: Path) -> None:
-    env: Any = gym.make("RAMClassification-v0", dataset=str(animals), glimpse_size=2).unwrapped
+    env: Any = gym.make(
+        "RAMClassification-v0", dataset=str(animals), splits="all", glimpse_size=2
+    ).unwrapped
     envs: Any = gym.make_vec(
-        "RAMClassification-v0", num_envs=3, dataset=animals, split="test", glimpse_size=2
+        "RAMClassification-v0",
+        num_envs=3,
+        dataset=animals,
+        split="test",
+        splits="all",
+        glimpse_size=2,
     ).unwrapped
     assert env.action_space[1].n == 2
     images = [each.batch.task.dataset.images for each in (env, envs)]
@@ -610,10 +620,10 @@ def test_a_path_makes_environments_that_share_the_images(animals: Path) -> None:
 
 
 def test_it_travels_to_other_processes_as_its_path(animals: Path) -> None:
-    dataset = load_dataset(str(animals), "test")
+    dataset = load_dataset(str(animals), "test", "all")
     sent = pickle.dumps(dataset)
     assert len(sent) < 400
-    assert pickle.loads(sent) is load_dataset(str(animals), "test")
+    assert pickle.loads(sent) is load_dataset(animals, "test", "all")
 
 
 def test_worker_processes_play_what_one_process_plays(animals: Path) -> None:
@@ -623,6 +633,7 @@ def test_worker_processes_play_what_one_process_plays(animals: Path) -> None:
             num_envs=2,
             vectorization_mode=mode,
             dataset=str(animals),
+            splits="all",
             glimpse_size=2,
         )
         observation, info = envs.reset(seed=3)

@@ -29,6 +29,8 @@ def read_foreign(dataset: Any, background: Background) -> LabeledImages:
             images.append(to_pixels(image, background, notes, f"image {index}"))
         except (TypeError, ValueError) as error:
             raise type(error)(f"image {index} cannot be used: {error}") from None
+        except MemoryError:
+            raise
         except Exception as error:  # Pillow raises many kinds for a damaged file
             raise ValueError(f"image {index} cannot be read: {error}") from error
         labels.append(_label(label, index))

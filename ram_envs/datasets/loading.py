@@ -20,8 +20,8 @@ from typing import Any, Literal
 from ram_envs.datasets.digits import load_digits
 from ram_envs.datasets.image_dataset import ImageDataset, stamp
 from ram_envs.datasets.mnist import DATA_DIR_VARIABLE, DatasetUnavailableError, load_mnist
-from ram_envs.datasets.own_images import read_images
-from ram_envs.datasets.picture_folder import fingerprint_files, scan
+from ram_envs.datasets.own_images import find_source, read_source
+from ram_envs.datasets.picture_folder import Folder
 from ram_envs.datasets.pixels import WHITE, Background, check_background
 from ram_envs.datasets.splits import SPLIT_NAMES, SPLITS, Split
 
@@ -209,10 +209,11 @@ def _load_path(path: str, splits: Literal["all"] | None, background: Background)
     """Return the data sets at a path, read again only if files changed since."""
     key = (path, splits, background)
     with _lock:
-        state = _state_of_files(path)
+        source = find_source(path)
+        state = _state_of_files(source)
         if key in _loaded_paths and _loaded_paths[key][0] == state:
             return _loaded_paths[key][1]
-        datasets = read_images(path, splits, background)
+        datasets = read_source(source, splits, background)
         for split, dataset in datasets.items():
             stamp(dataset, (load_dataset, (path, split, splits, background)))
         if splits is None:
@@ -224,13 +225,13 @@ def _load_path(path: str, splits: Literal["all"] | None, background: Background)
         return datasets
 
 
-def _state_of_files(path: str) -> str:
-    if os.path.isdir(path):
-        return fingerprint_files(scan(path))
+def _state_of_files(source: Path | Folder) -> str:
+    if isinstance(source, Folder):
+        return source.state
     try:
-        stat = os.stat(path)
+        stat = source.stat()
     except OSError:
-        return ""  # read_images names it
+        return ""  # read_source names it
     return f"{stat.st_size} {stat.st_mtime_ns} {stat.st_ctime_ns}"
 
 

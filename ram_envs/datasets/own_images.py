@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+import warnings
 from pathlib import Path
 from typing import Literal
 
 import numpy as np
 
+from ram_envs.datasets import picture_cache
 from ram_envs.datasets.array_files import (
     find_npy_folders,
     map_npy_folders,
@@ -18,14 +19,17 @@ from ram_envs.datasets.array_files import (
 from ram_envs.datasets.idx import find_idx
 from ram_envs.datasets.image_dataset import ImageDataset
 from ram_envs.datasets.mnist import MNIST_FILES
-from ram_envs.datasets.picture_folder import scan
+from ram_envs.datasets.picture_cache import Entry
+from ram_envs.datasets.picture_folder import Folder, scan
 from ram_envs.datasets.pictures import read_pictures
-from ram_envs.datasets.pixels import WHITE, Background, stack_images
+from ram_envs.datasets.pixels import WHITE, Background, Notes, PictureWarning, stack_images
 from ram_envs.datasets.source import select_rows
 from ram_envs.datasets.splits import SPLITS, LabeledImages, Split, divide
 
 IDX_NAMES = tuple(file.name for file in MNIST_FILES)  # training and test images and labels
+MIN_CACHED = 1000  # files; fewer are read again in less than a second
 
+Arrays = dict[str, LabeledImages]  # by split, or of "all"
 Datasets = dict[Split, ImageDataset]
 
 
@@ -62,7 +66,20 @@ def read_images(
             to divide.
         DependencyNotInstalled: Pillow is missing, for a folder of pictures.
     """
+    return read_source(find_source(path), splits, background)
+
+
+def find_source(path: str | Path) -> Path | Folder:
+    """Return a path, absolute, or all that lies below it if it is a folder."""
     path = Path(os.path.abspath(Path(path).expanduser()))
+    return scan(path) if path.is_dir() else path
+
+
+def read_source(
+    source: Path | Folder, splits: Literal["all"] | None, background: Background
+) -> Datasets:
+    """Return what `read_images` does, of what `find_source` returned."""
+    path = Path(source.path) if isinstance(source, Folder) else source
     if not path.exists():
         raise FileNotFoundError(f"{path} does not exist. Give a folder of images, or an .npz.")
     if path.suffix == ".npy":
@@ -70,92 +87,105 @@ def read_images(
             f"{path} is one array. Give the path of its folder, with the images in images.npy and "
             "their classes in labels.npy."
         )
-    arrays = _read_arrays(path, background)
-    if "all" in arrays:
-        return _divide_all(arrays["all"], path, splits)
-    if splits is not None:
-        raise ValueError(f"{path} has splits, so splits={splits!r} has no effect. Leave it out.")
-    return _with_one_shape(_check_splits(_add_validation(arrays), path))
-
-
-def _read_arrays(path: Path, background: Background) -> Mapping[str, LabeledImages]:
-    if path.is_dir():
-        folders = find_npy_folders(path)
-        has_idx = any(find_idx(name, path) for name in IDX_NAMES)
-        if not folders and not has_idx:
-            return read_pictures(scan(path), background)
+    if isinstance(source, Folder) and not _holds_arrays(path):
+        entry = _read_pictures(source, splits, background)
+        for note in entry.notes:
+            warnings.warn(f"{path}: {note}", PictureWarning, stacklevel=2)
+        return _make_datasets(entry.arrays, path)
     if background != WHITE:
         raise ValueError(
             f"{path} holds arrays, so background={background!r} has no effect. Leave it out."
         )
-    if not path.is_dir():
-        return read_npz(path)
-    return map_npy_folders(folders) if folders else read_idx_folder(path, IDX_NAMES)
+    if not isinstance(source, Folder):
+        arrays = read_npz(path)
+    elif folders := find_npy_folders(path):
+        arrays = map_npy_folders(folders)
+    else:
+        arrays = read_idx_folder(path, IDX_NAMES)
+    return _make_datasets(_divide(arrays, path, splits), path)
 
 
-def _divide_all(arrays: LabeledImages, path: Path, splits: Literal["all"] | None) -> Datasets:
-    """Return the same images for each split, or a part of them for each."""
-    try:
-        whole = ImageDataset(*arrays[:2], str(path), class_names=arrays.class_names)
-    except (TypeError, ValueError) as error:
-        raise ValueError(f"{path}: {error}") from None
-    if splits == "all":
-        return dict.fromkeys(SPLITS, whole)
-    rows = divide(whole.labels, arrays.keys)
-    if not all(map(len, rows.values())):
+def _holds_arrays(path: Path) -> bool:
+    return bool(find_npy_folders(path)) or any(find_idx(name, path) for name in IDX_NAMES)
+
+
+def _read_pictures(folder: Folder, splits: Literal["all"] | None, background: Background) -> Entry:
+    """Return the divided pictures of a folder; those of a large one come from the user's cache."""
+    is_large = sum(1 for _ in folder.walk()) >= MIN_CACHED
+    key = picture_cache.make_key(folder.state, splits, background) if is_large else ""
+    entry = picture_cache.load(key) if is_large else None
+    if entry is None:
+        notes = Notes()
+        arrays = read_pictures(folder, background, notes)
+        entry = Entry(_divide(arrays, Path(folder.path), splits), notes.lines())
+        if is_large:
+            picture_cache.store(key, entry)
+    return entry
+
+
+def _divide(arrays: Arrays, path: Path, splits: Literal["all"] | None) -> Arrays:
+    """Return arrays of three splits, or of "all" if `splits` is that."""
+    if "all" not in arrays and splits is not None:
+        raise ValueError(f"{path} has splits, so splits={splits!r} has no effect. Leave it out.")
+    if splits is not None:
+        return arrays
+    if set(arrays) == {"all"}:
+        alternative = "pass splits='all' to use all images for each"
+        return _divide_one(arrays["all"], SPLITS, path, alternative)
+    if set(arrays) == {"train", "test"}:
+        pair = _divide_one(arrays["train"], SPLITS[:2], path, "give validation images")
+        return {**arrays, **pair}
+    return arrays
+
+
+def _divide_one(
+    whole: LabeledImages, among: tuple[Split, ...], path: Path, alternative: str
+) -> Arrays:
+    images, labels, class_names, keys = whole
+    if class_names is None:
+        try:
+            class_names = ImageDataset(images, labels).class_names
+        except (TypeError, ValueError) as error:
+            raise ValueError(f"{path}: {error}") from None
+    rows = divide(labels, keys, among)
+    empty = [split for split in among if not len(rows[split])]
+    if empty:
         raise ValueError(
-            f"{path} has {len(whole)} images, too few for training, validation and test. Add "
-            "images, so that a class has three at least; or pass splits='all' to use all images "
-            "for each."
+            f"{path} has {len(labels)} images to divide, too few for {' and '.join(empty)}. Add "
+            f"images, so that a class has three at least, or {alternative}."
         )
     return {
-        split: ImageDataset(
-            select_rows(whole.array, rows[split]),
-            whole.labels[rows[split]],
-            whole.name,
-            class_names=whole.class_names,
-        )
-        for split in SPLITS
-    }
-
-
-def _add_validation(arrays: Mapping[str, LabeledImages]) -> Mapping[str, LabeledImages]:
-    """Divide the training images where there is a test split but none for validation."""
-    if set(arrays) != {"train", "test"}:
-        return arrays
-    images, labels, class_names, keys = arrays["train"]
-    if np.ndim(labels) != 1 or len(labels) != len(images):
-        return arrays  # for ImageDataset to refuse
-    rows = divide(labels, keys, ("train", "validation"))
-    parts = {
         split: LabeledImages(select_rows(images, rows[split]), labels[rows[split]], class_names)
-        for split in ("train", "validation")
+        for split in among
     }
-    return {**arrays, **parts}
 
 
-def _check_splits(arrays: Mapping[str, LabeledImages], path: Path) -> Datasets:
+def _make_datasets(arrays: Arrays, path: Path) -> Datasets:
     """Return data sets of all three splits, with the same classes; an error names the file."""
+    if "all" in arrays:
+        return dict.fromkeys(SPLITS, _make_dataset(arrays["all"], path, str(path)))
     missing = [split for split in SPLITS if split not in arrays]
     if missing:
         raise FileNotFoundError(
             f"{path} has {', '.join(arrays)} but no {', '.join(missing)}. Give images and labels "
             "for train and test at least; validation images are then taken from train."
         )
-    datasets = {}
-    for split in SPLITS:
-        try:
-            images, labels, class_names, _ = arrays[split]
-            datasets[split] = ImageDataset(images, labels, str(path), class_names=class_names)
-        except (TypeError, ValueError) as error:
-            raise ValueError(f"{path}, {split}: {error}") from None
+    datasets = {split: _make_dataset(arrays[split], path, f"{path}, {split}") for split in SPLITS}
     counts = [dataset.num_classes for dataset in datasets.values()]
     if len(set(counts)) > 1:
         raise ValueError(
             f"{path}: train, validation and test have {counts[0]}, {counts[1]} and {counts[2]} "
             "classes. Add images of those that are missing in a split."
         )
-    return datasets
+    return _with_one_shape(datasets)
+
+
+def _make_dataset(arrays: LabeledImages, path: Path, where: str) -> ImageDataset:
+    try:
+        images, labels, class_names, _ = arrays
+        return ImageDataset(images, labels, str(path), class_names=class_names)
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"{where}: {error}") from None
 
 
 def _with_one_shape(datasets: Datasets) -> Datasets:

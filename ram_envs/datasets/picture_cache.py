@@ -1,7 +1,7 @@
-"""Arrays of large folders of pictures, kept in the user's cache under a key of their files.
+"""Arrays of large folders of pictures, kept in the user's cache.
 
-A key stands for names, sizes and times of all files, so an entry is never stale. Entries are
-written atomically, so any number of processes may read and write them at once.
+The key of an entry stands for the names, sizes and times of all files, so an entry is never
+stale. Entries are written atomically, so any number of processes may read and write them at once.
 """
 
 from __future__ import annotations
@@ -11,22 +11,21 @@ import hashlib
 import json
 import os
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import IO, NamedTuple
 
 import numpy as np
 
 from ram_envs.atomic_files import write_whole
-from ram_envs.datasets.pixels import Background
 from ram_envs.datasets.splits import LabeledImages
 
 MAX_CACHE_BYTES = 2**31  # of all entries; the least recently used are removed
-VERSION = 1  # raised when pictures are read differently
+VERSION = 1  # raised when pictures are read or divided differently
 
 
 class Entry(NamedTuple):
-    """The arrays of each part of a folder, and what to warn of."""
+    """The arrays of each split, or of "all"; and what to warn of."""
 
-    parts: dict[str, LabeledImages]
+    arrays: dict[str, LabeledImages]
     notes: tuple[str, ...]
 
 
@@ -37,53 +36,56 @@ def cache_folder() -> Path:
     return Path(pooch.os_cache("ram-gym")) / "pictures"
 
 
-def make_key(files: str, background: Background) -> str:
-    """Return the key of an entry, from the fingerprint of its files and how they are read."""
+def make_key(state: str, *settings: object) -> str:
+    """Return the key of an entry, from the state of its files and the settings that shape it."""
     import PIL
 
-    text = json.dumps([VERSION, PIL.__version__, np.ravel(background).tolist(), files])
+    text = json.dumps([VERSION, PIL.__version__, state, *settings])
     return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
 
 
 def load(key: str) -> Entry | None:
     """Return an entry, or None if there is none, or a damaged one."""
-    path = cache_folder() / f"{key}.npz"
+    path = cache_folder() / key
     try:
-        with np.load(path, allow_pickle=False) as arrays:
-            names = tuple(arrays["class_names"].tolist())
-            parts = {
-                part: LabeledImages(
-                    arrays[f"{part}_images"],
-                    arrays[f"{part}_labels"],
-                    names,
-                    tuple(arrays[f"{part}_keys"].tolist()),
-                )
-                for part in arrays["parts"].tolist()
+        with path.open("rb") as file:
+            facts = json.loads(_read(file).tobytes())
+            names = tuple(facts["class_names"])
+            arrays = {
+                name: LabeledImages(_read(file), _read(file), names) for name in facts["names"]
             }
-            notes = tuple(arrays["notes"].tolist())
         os.utime(path)  # as the most recently used
-    except Exception:  # zipfile and numpy raise many kinds for a damaged file
+    except (OSError, ValueError, KeyError):
         return None
-    return Entry(parts, notes)
+    return Entry(arrays, tuple(facts["notes"]))
 
 
 def store(key: str, entry: Entry) -> None:
     """Write an entry, if it fits; without room or permission, do nothing."""
-    if sum(part.images.nbytes for part in entry.parts.values()) > MAX_CACHE_BYTES // 2:
+    arrays, notes = entry
+    if sum(part.images.nbytes for part in arrays.values()) > MAX_CACHE_BYTES // 2:
         return
-    class_names = next(iter(entry.parts.values())).class_names
-    arrays: dict[str, Any] = {"parts": [*entry.parts], "class_names": class_names}
-    arrays["notes"] = np.array(entry.notes, np.str_)
-    for name, part in entry.parts.items():
-        arrays |= {f"{name}_images": part.images, f"{name}_labels": part.labels}
-        arrays |= {f"{name}_keys": part.keys}
+    class_names = next(iter(arrays.values())).class_names
+    facts = json.dumps({"names": [*arrays], "class_names": class_names, "notes": notes})
+
+    def write(file: IO[bytes]) -> None:
+        np.save(file, np.frombuffer(facts.encode(), np.uint8))
+        for images, labels, *_ in arrays.values():
+            np.save(file, images)
+            np.save(file, labels)
+
     with contextlib.suppress(OSError):
-        write_whole(cache_folder() / f"{key}.npz", lambda file: np.savez(file, **arrays))
+        write_whole(cache_folder() / key, write)
         _remove_oldest(cache_folder())
 
 
+def _read(file: IO[bytes]) -> np.ndarray:
+    array: np.ndarray = np.load(file, allow_pickle=False)
+    return array
+
+
 def _remove_oldest(folder: Path) -> None:
-    entries = sorted(folder.glob("*.npz"), key=lambda path: path.stat().st_mtime, reverse=True)
+    entries = sorted(folder.glob("[!.]*"), key=lambda path: path.stat().st_mtime, reverse=True)
     total = 0
     for entry in entries:
         total += entry.stat().st_size

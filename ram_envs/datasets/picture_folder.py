@@ -7,7 +7,7 @@ import os
 import unicodedata
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from functools import cache
+from functools import cache, cached_property
 from pathlib import Path
 from typing import NamedTuple
 
@@ -51,6 +51,14 @@ class Folder:
     def name(self) -> str:
         return normalize(os.path.basename(self.path))
 
+    @cached_property
+    def state(self) -> str:
+        """A hash of the relative paths, sizes and times of all files."""
+        start = len(self.path)
+        lines = (f"{path[start:]}\0{size}\0{times}" for path, size, times in self.walk())
+        text = "\n".join(lines).encode("utf-8", "surrogateescape")
+        return hashlib.blake2b(text, digest_size=16).hexdigest()
+
     def walk(self) -> Iterator[File]:
         """Yield all files, in an order that depends on their names alone."""
         yield from self.files
@@ -88,7 +96,7 @@ class Arrangement:
 
 def normalize(text: str) -> str:
     """Return a name in one Unicode form: some systems write "é" as two characters."""
-    return unicodedata.normalize("NFC", text)
+    return text if text.isascii() else unicodedata.normalize("NFC", text)
 
 
 def scan(path: str | Path) -> Folder:
@@ -115,16 +123,6 @@ def _scan(path: str, above: tuple[str, ...]) -> Folder:
         except FileNotFoundError:
             result.files.append(File(entry.path, 0, (0, 0)))
     return result
-
-
-def fingerprint_files(folder: Folder) -> str:
-    """Hash the relative paths, sizes and times of all files: it changes whenever one does."""
-    start = len(folder.path)
-    digest = hashlib.blake2b(digest_size=16)
-    for path, size, times in folder.walk():
-        text = f"{normalize(path[start:])}\0{size}\0{times}\n"
-        digest.update(text.encode("utf-8", "surrogateescape"))
-    return digest.hexdigest()
 
 
 def picture_endings() -> frozenset[str]:
@@ -187,7 +185,7 @@ def arrange(folder: Folder) -> Arrangement:
             left_out += _strays(top)
         pictures[part] = []
         for label, name in enumerate(class_names):
-            found = _pictures_of(classes.get(name, []), label, folder.path, left_out)
+            found = _pictures_of(classes.get(name, []), label, len(folder.path) + 1, left_out)
             if not found:
                 raise FileNotFoundError(
                     f"{os.path.join(top.path, name)} has no pictures that Pillow reads here. Add "
@@ -237,13 +235,13 @@ def _classes(folder: Folder) -> dict[str, list[Folder]]:
 
 
 def _pictures_of(
-    folders: list[Folder], label: int, root: str, left_out: list[tuple[str, str]]
+    folders: list[Folder], label: int, start: int, left_out: list[tuple[str, str]]
 ) -> list[Picture]:
     endings = picture_endings()
     found = []
     for file in (file for folder in folders for file in folder.walk()):
         if file.ending in endings:
-            key = normalize(os.path.relpath(file.path, root).replace(os.sep, "/"))
+            key = normalize(file.path[start:].replace(os.sep, "/"))
             found.append(Picture(file, label, key))
         else:
             left_out.append((file.path, _why_no_picture(file)))

@@ -1,4 +1,4 @@
-"""Pictures in files to arrays; those of a large folder are kept in the user's cache."""
+"""Pictures in files, as arrays."""
 
 from __future__ import annotations
 
@@ -11,20 +11,15 @@ from typing import Any
 import numpy as np
 
 from ram_envs.atomic_files import MAX_UNPACKED_BYTES
-from ram_envs.datasets import picture_cache
-from ram_envs.datasets.picture_cache import Entry
 from ram_envs.datasets.picture_folder import (
-    Arrangement,
     Folder,
     Picture,
     arrange,
-    fingerprint_files,
     picture_formats,
 )
 from ram_envs.datasets.pixels import (
     Background,
     Notes,
-    PictureWarning,
     Pixels,
     stack_images,
     to_pixels,
@@ -33,14 +28,10 @@ from ram_envs.datasets.pixels import (
 from ram_envs.datasets.splits import LabeledImages
 
 MAX_PADDED_PIXELS = 2**24  # of the images of short files
-MIN_CACHED = 1000  # pictures; fewer are read again in less than a second
 
 
-def read_pictures(folder: Folder, background: Background) -> dict[str, LabeledImages]:
+def read_pictures(folder: Folder, background: Background, notes: Notes) -> dict[str, LabeledImages]:
     """Return the pictures in a folder, for each split, or "all" where it has none.
-
-    Warns:
-        PictureWarning: Files are left out, or pictures may not be what their owner expects.
 
     Raises:
         FileNotFoundError: There are no class folders, or one has no pictures.
@@ -48,21 +39,6 @@ def read_pictures(folder: Folder, background: Background) -> dict[str, LabeledIm
         DependencyNotInstalled: Pillow is missing.
     """
     arrangement = arrange(folder)
-    if sum(map(len, arrangement.parts.values())) < MIN_CACHED:
-        entry = _read(arrangement, folder, background)
-    else:
-        key = picture_cache.make_key(fingerprint_files(folder), background)
-        cached = picture_cache.load(key)
-        entry = cached or _read(arrangement, folder, background)
-        if cached is None:
-            picture_cache.store(key, entry)
-    for note in entry.notes:
-        warnings.warn(f"{folder.path}: {note}", PictureWarning, stacklevel=2)
-    return entry.parts
-
-
-def _read(arrangement: Arrangement, folder: Folder, background: Background) -> Entry:
-    notes = Notes()
     arrangement.note(notes)
     parts: dict[str, LabeledImages] = {}
     for part, pictures in arrangement.parts.items():
@@ -71,7 +47,7 @@ def _read(arrangement: Arrangement, folder: Folder, background: Background) -> E
         labels = np.array([picture.label for picture in pictures], np.int64)
         keys = tuple(picture.key for picture in pictures)
         parts[part] = LabeledImages(stack_images(images), labels, arrangement.class_names, keys)
-    return Entry(parts, notes.lines())
+    return parts
 
 
 def _read_all(pictures: Sequence[Picture], background: Background, notes: Notes) -> list[Pixels]:
@@ -127,9 +103,9 @@ def read_picture(path: str, background: Background, notes: Notes) -> Pixels:
     except MemoryError:
         raise
     except Exception as error:  # Pillow raises many kinds for a damaged file
-        raise ValueError(
-            f"{path} cannot be read as a picture: {error}. Repair or remove it."
-        ) from None
+        what = str(error) or type(error).__name__
+        advice = "" if what.endswith(".") else ". Repair or remove it."  # as ours have their own
+        raise ValueError(f"{path} cannot be read as a picture: {what}{advice}") from None
 
 
 def open_picture(path: str) -> Any:
@@ -143,7 +119,7 @@ def open_picture(path: str) -> Any:
 
     file = Path(path)
     if file.exists() and not file.is_file():  # a pipe would be waited for
-        raise ValueError("it is not a file")
+        raise ValueError("it is not a file. Remove it.")
     try:
         with warnings.catch_warnings():
             # Pillow warns of a picture that is too large for a photo, and refuses only twice that.
@@ -152,7 +128,7 @@ def open_picture(path: str) -> Any:
     except (Image.DecompressionBombWarning, Image.DecompressionBombError):
         raise ValueError(
             f"it has more than {Image.MAX_IMAGE_PIXELS:,} pixels. Shrink it, raise "
-            "PIL.Image.MAX_IMAGE_PIXELS first, or write the images to images.npy"
+            "PIL.Image.MAX_IMAGE_PIXELS first, or write the images to images.npy."
         ) from None
     pixels = image.width * image.height
     each = 4 if image.mode in ("1", "L") else 16  # bytes, while it is read
@@ -161,6 +137,6 @@ def open_picture(path: str) -> Any:
         image.close()
         raise ValueError(
             f"it would have {image.width} × {image.height} pixels, too many for a file of "
-            f"{num_bytes:,} bytes. If that is right, save it uncompressed, as BMP"
+            f"{num_bytes:,} bytes. If that is right, save it uncompressed, as BMP."
         )
     return image

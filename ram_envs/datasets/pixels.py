@@ -157,7 +157,7 @@ def _from_integers(
     if lowest < 0 or highest > 0xFFFF:
         raise ValueError(
             f"its values go from {lowest} to {highest}, and the range of 32-bit integers is not "
-            "known. Save it with 8 or 16 bits"
+            "known. Save it with 8 or 16 bits."
         )
     if 0 < highest < DARK:
         what = f"pictures of 16 bits that are almost black, with values below {DARK}"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from gymnasium.vector import AutoresetMode
@@ -33,10 +33,12 @@ class DatasetFacts:
     num_images: int
     splits: tuple[str, ...]
 
-    def _describe_dataset(self, task: Classification[Any], dataset: Any) -> None:
+    def _describe_dataset(
+        self, task: Classification[Any], dataset: Any, splits: Literal["all"] | None
+    ) -> None:
         self.dataset_name = task.dataset.name
         self.num_images = len(task.dataset)
-        self.splits = find_splits(dataset)
+        self.splits = find_splits(dataset, splits)
 
 
 class ClassificationEnv(DatasetFacts, GlimpseEnv):
@@ -95,6 +97,8 @@ class ClassificationEnv(DatasetFacts, GlimpseEnv):
       with a warning), the path of a folder or an .npz (`ram_envs.datasets.own_images`), an
       `ImageDataset` (serves every split whole), or three of them (train, validation, test).
     - `split="train"`, "validation" or "test".
+    - `splits=None`: "all" serves every split all images of a path without splits, which are divided
+      70/15/15 by default.
     - `num_glimpses=6`: T.
     - `glimpse_size=8`, `num_scales=1`: G and K, the retina.
     - `canvas_size=None`: a side or (height, width) in pixels; None for the image's own size.
@@ -118,6 +122,7 @@ class ClassificationEnv(DatasetFacts, GlimpseEnv):
         *,
         dataset: str | Path | ImageDataset | Sequence[ImageDataset] = "auto",
         split: Split = "train",
+        splits: Literal["all"] | None = None,
         num_glimpses: int = 6,
         glimpse_size: int = 8,
         num_scales: int = 1,
@@ -130,7 +135,7 @@ class ClassificationEnv(DatasetFacts, GlimpseEnv):
         render_mode: str | None = None,
     ) -> None:
         task = _make_task(
-            load_dataset(dataset, split),
+            load_dataset(dataset, split, splits),
             split,
             num_glimpses,
             canvas_size,
@@ -140,7 +145,7 @@ class ClassificationEnv(DatasetFacts, GlimpseEnv):
         )
         retina = Retina(glimpse_size, num_scales)
         super().__init__(task, retina, initial_location, render_mode)
-        self._describe_dataset(task, dataset)
+        self._describe_dataset(task, dataset, splits)
 
 
 class ClassificationVectorEnv(DatasetFacts, GlimpseVectorEnv):
@@ -153,6 +158,7 @@ class ClassificationVectorEnv(DatasetFacts, GlimpseVectorEnv):
         *,
         dataset: str | Path | ImageDataset | Sequence[ImageDataset] = "auto",
         split: Split = "train",
+        splits: Literal["all"] | None = None,
         num_glimpses: int = 6,
         glimpse_size: int = 8,
         num_scales: int = 1,
@@ -166,7 +172,7 @@ class ClassificationVectorEnv(DatasetFacts, GlimpseVectorEnv):
         autoreset_mode: AutoresetMode | str = AutoresetMode.NEXT_STEP,
     ) -> None:
         task = _make_task(
-            load_dataset(dataset, split),
+            load_dataset(dataset, split, splits),
             split,
             num_glimpses,
             canvas_size,
@@ -176,7 +182,7 @@ class ClassificationVectorEnv(DatasetFacts, GlimpseVectorEnv):
         )
         retina = Retina(glimpse_size, num_scales)
         super().__init__(task, retina, num_envs, initial_location, render_mode, autoreset_mode)
-        self._describe_dataset(task, dataset)
+        self._describe_dataset(task, dataset, splits)
 
 
 def _make_task(

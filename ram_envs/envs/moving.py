@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Literal
 
 from gymnasium.vector import AutoresetMode
 
@@ -65,6 +66,7 @@ class MovingEnv(DatasetFacts, GlimpseEnv):
       digits with a warning), an `ImageDataset` (serves every split whole), or three of them
       (train, validation, test).
     - `split="train"`, "validation" or "test".
+    - `splits=None`: "all" serves every split all images of a path without splits.
     - `num_glimpses=8`: T.
     - `glimpse_size=12`, `num_scales=3`: G and K, the retina.
     - `canvas_size=60`: a side or (height, width) of the screen in pixels.
@@ -86,6 +88,7 @@ class MovingEnv(DatasetFacts, GlimpseEnv):
         *,
         dataset: str | Path | ImageDataset | Sequence[ImageDataset] = "auto",
         split: Split = "train",
+        splits: Literal["all"] | None = None,
         num_glimpses: int = 8,
         glimpse_size: int = 12,
         num_scales: int = 3,
@@ -96,12 +99,12 @@ class MovingEnv(DatasetFacts, GlimpseEnv):
         initial_location: Sequence[float] | None = None,
         render_mode: str | None = None,
     ) -> None:
-        images = load_dataset(dataset, split)
+        images = load_dataset(dataset, split, splits)
         canvas = make_canvas(images, canvas_size, num_clutter, clutter_size)
         task = MovingClassification(images, canvas, num_glimpses, max_speed, split != "train")
         retina = Retina(glimpse_size, num_scales)
         super().__init__(task, retina, initial_location, render_mode)
-        self._describe_dataset(task, dataset)
+        self._describe_dataset(task, dataset, splits)
 
 
 class MovingVectorEnv(DatasetFacts, GlimpseVectorEnv):
@@ -114,6 +117,7 @@ class MovingVectorEnv(DatasetFacts, GlimpseVectorEnv):
         *,
         dataset: str | Path | ImageDataset | Sequence[ImageDataset] = "auto",
         split: Split = "train",
+        splits: Literal["all"] | None = None,
         num_glimpses: int = 8,
         glimpse_size: int = 12,
         num_scales: int = 3,
@@ -125,9 +129,9 @@ class MovingVectorEnv(DatasetFacts, GlimpseVectorEnv):
         render_mode: str | None = None,
         autoreset_mode: AutoresetMode | str = AutoresetMode.NEXT_STEP,
     ) -> None:
-        images = load_dataset(dataset, split)
+        images = load_dataset(dataset, split, splits)
         canvas = make_canvas(images, canvas_size, num_clutter, clutter_size)
         task = MovingClassification(images, canvas, num_glimpses, max_speed, split != "train")
         retina = Retina(glimpse_size, num_scales)
         super().__init__(task, retina, num_envs, initial_location, render_mode, autoreset_mode)
-        self._describe_dataset(task, dataset)
+        self._describe_dataset(task, dataset, splits)
