@@ -176,8 +176,8 @@ def test_a_folder_of_images_is_trained_and_measured(
 ) -> None:
     for label, name in enumerate(("dark", "bright")):
         (tmp_path / "photos" / name).mkdir(parents=True)
-        for number in range(8):
-            image = Image.fromarray(np.full((10, 8 + number), 40 + 180 * label, np.uint8))
+        for number in range(50):  # of which some ten are for the test
+            image = Image.fromarray(np.full((10, 8 + number % 8), 40 + 180 * label, np.uint8))
             image.save(tmp_path / "photos" / name / f"{number}.png")
     out, photos = str(tmp_path / "run"), str(tmp_path / "photos")
     settings = ["--glimpse-size", "4", "--num-scales", "2", "--canvas-size", "16"]
