@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from ram_agent.agent import RAMAgent
+from ram_agent.config import SEED, is_a
 from ram_agent.losses import gaussian_log_prob
 
 Gaze = Literal["learned", "random", "center"]
@@ -129,7 +130,13 @@ def collect_rollout(
 
 
 def noise_source(envs: gym.vector.VectorEnv[Any, Any, Any], seed: int) -> torch.Generator:
-    """A source of noise where the environments are: their device, or the CPU."""
+    """Return a source of noise on the environments' device, or on the CPU.
+
+    Raises:
+        ValueError: if the seed is not an integer from 0, below 2^63.
+    """
+    if not is_a(seed, int) or not SEED.has(seed):
+        raise ValueError(f"seed={seed!r} is not a valid seed. Give {SEED.words}.")
     return torch.Generator(getattr(envs.unwrapped, "device", "cpu")).manual_seed(seed)
 
 

@@ -119,7 +119,7 @@ class RunFolder:
             or_beside: if there is a run already, use the path with the suffix -2, -3, … instead.
 
         Raises:
-            FileExistsError: if the folder contains a run, or any other files.
+            FileExistsError: if the folder contains a run that was trained, or any other files.
             BlockingIOError: if another process writes there.
         """
         wanted = self.path
@@ -135,18 +135,32 @@ class RunFolder:
                 if not or_beside:
                     raise
                 self.path = wanted.with_name(f"{wanted.name}-{number}")
+        self.state_path.unlink(missing_ok=True)
         write_json(self.config_path, config)
 
     def _check_is_new(self) -> None:
-        # A start that was killed leaves these.
-        allowed = {self.path / LOCK_NAME, self.path / HOLDER_NAME, *unfinished(self.path)}
-        if self.path.exists() and not (
-            self.path.is_dir() and allowed.issuperset(self.path.iterdir())
-        ):
+        """Raise FileExistsError if the folder contains more than a run without any update."""
+        if self.path.is_dir():
+            allowed = {self.path / LOCK_NAME, self.path / HOLDER_NAME, *unfinished(self.path)}
+            if self._is_untrained():
+                allowed |= {self.config_path, self.state_path}
+            if allowed.issuperset(self.path.iterdir()):
+                return
+        if self.path.exists():
             raise FileExistsError(
                 f"{self.path} is not empty. Choose another --out, or continue that run: "
                 f"{self.resume_command}"
             )
+
+    def _is_untrained(self) -> bool:
+        """Return whether settings of a run are here, and no update of it was done."""
+        try:
+            is_run = "env_id" in self.read_config()
+            return is_run and not (
+                self.state_path.exists() and self.load_state().counters.get("update", 1)
+            )
+        except (FileNotFoundError, CheckpointError):
+            return False
 
     def read_config(self) -> dict[str, Any]:
         """Return what `create` wrote.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import gymnasium as gym
@@ -170,6 +171,12 @@ def test_same_seed_same_episodes(gaze: Any) -> None:
     assert (runs[0][0] != runs[2][0]).all()  # first locations
     if gaze != "center":
         assert (runs[0][1] != runs[2][1]).all()  # noise
+
+
+@pytest.mark.parametrize("seed", [-1, 2**63, 10**100, 1.5, "3", True])
+def test_a_seed_that_is_none_is_refused(seed: Any) -> None:
+    with pytest.raises(ValueError, match=re.escape(repr(seed))):
+        evaluate(ScriptedAgent(awake=1), RecordingEnvs(5), seed=seed)
 
 
 def test_first_locations_are_not_those_of_the_batch_before() -> None:

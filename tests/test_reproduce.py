@@ -356,7 +356,12 @@ def test_wrong_values_are_named_before_any_training(
 
 @pytest.mark.parametrize(
     ("settings", "named"),
-    [({"seeds": (0, -1)}, "-1"), ({"episodes": -5}, "-5"), ({"quick": True, "episodes": 0}, "0")],
+    [
+        ({"seeds": (0, -1)}, "-1"),
+        ({"seeds": (2**63,)}, str(2**63)),
+        ({"episodes": -5}, "-5"),
+        ({"quick": True, "episodes": 0}, "0"),
+    ],
 )
 def test_numbers_out_of_range_are_named(settings: dict[str, Any], named: str) -> None:
     with pytest.raises(ValueError, match=named):

@@ -66,6 +66,53 @@ def test_a_new_run_takes_no_folder_with_files(tmp_path: Path) -> None:
     assert (tmp_path / "file").read_text() == "mine"
 
 
+@pytest.mark.parametrize("with_state", [False, True])
+def test_a_folder_in_which_nothing_was_trained_is_taken(tmp_path: Path, with_state: bool) -> None:
+    failed = RunFolder(tmp_path / "run")
+    failed.create({**RUN, "seed": 3})
+    if with_state:  # written before the first update
+        failed.save_state(state_at(0))
+    failed.unlock()
+    folder = RunFolder(failed.path)
+    folder.create({**RUN, "seed": 4})
+    assert folder.read_config() == {**RUN, "seed": 4}
+    assert not folder.has_begun
+
+
+@pytest.mark.parametrize(
+    "write",
+    [
+        lambda folder: folder.save_state(state_at(1)),
+        lambda folder: folder.append_metrics({"update": 1}),
+        lambda folder: folder.save_agent("last", make_agent(), update=1),
+        lambda folder: folder.state_path.write_bytes(b"damaged"),
+        lambda folder: folder.config_path.write_text("{"),
+        lambda folder: folder.config_path.write_text('{"theme": "dark"}'),
+        lambda folder: (folder.path / "notes.txt").write_text("mine"),
+        lambda folder: (folder.path / "resume.pt").write_bytes(b"older"),
+    ],
+)
+def test_a_folder_with_anything_else_is_not_taken(tmp_path: Path, write: Any) -> None:
+    begun = RunFolder(tmp_path / "run")
+    begun.create(RUN)
+    write(begun)
+    before = {path.name: path.read_bytes() for path in begun.path.iterdir()}
+    begun.unlock()
+    with pytest.raises(FileExistsError, match=re.escape(str(begun.path))):
+        RunFolder(begun.path).create(RUN)
+    beside = RunFolder(begun.path)
+    beside.create(RUN, or_beside=True)
+    assert beside.path.name == "run-2"
+    assert {path.name: path.read_bytes() for path in begun.path.iterdir()} == before
+
+
+def test_a_folder_that_another_run_has_just_made_is_not_taken(tmp_path: Path) -> None:
+    first = RunFolder(tmp_path / "run")
+    first.create(RUN)
+    with pytest.raises(BlockingIOError, match="run"):
+        RunFolder(tmp_path / "run").create(RUN)
+
+
 def test_a_new_run_beside_others(tmp_path: Path) -> None:
     folders = [RunFolder(tmp_path / "run") for _ in range(3)]
     for number, folder in enumerate(folders):
@@ -235,7 +282,7 @@ def test_best_weights_of_a_run_are_preferred(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match=r"best\.safetensors"):
         RAMAgent.load(tmp_path)
     folder.save_agent("last", make_agent(), update=9)
-    assert RAMAgent.load(tmp_path).info == {**RUN, "update": 9, "validation_error": None}
+    assert RAMAgent.load(tmp_path).info == {**RUN, "update": 9}
     folder.save_agent("best", make_agent(), update=5, validation_error=2.5)
     assert RAMAgent.load(tmp_path).info == {**RUN, "update": 5, "validation_error": 2.5}
 

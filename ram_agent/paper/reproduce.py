@@ -18,7 +18,7 @@ import torch
 import tyro
 
 from ram_agent.commands.parsing import parse
-from ram_agent.config import flatten_settings, preset, replace_settings
+from ram_agent.config import SEED, flatten_settings, preset, replace_settings
 from ram_agent.distributed import checked_device
 from ram_agent.measure import show_trained
 from ram_agent.paper.controls import (
@@ -90,8 +90,8 @@ class Reproduce:
         if self.episodes is not None and self.episodes < 1:
             raise ValueError(f"episodes is {self.episodes}. Give a positive number.")
         for seed in self.seeds:
-            if seed < 0:
-                raise ValueError(f"seeds contains {seed}. Give numbers of 0 or more.")
+            if not SEED.has(seed):
+                raise ValueError(f"seeds contains {seed}. Give {SEED.words} each.")
 
     @property
     def runs_folder(self) -> Path:
