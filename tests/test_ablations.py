@@ -15,17 +15,17 @@ pytest.importorskip("torch", reason="the extra agent is not installed")
 import ablations
 from ablations import BASE, BASE_TRAINING, CHANGES, DEFAULT, Change, Settings
 
-from ram_agent.config import preset
+from ram_agent.config import flatten_settings, preset, replace_settings
 from ram_agent.paper.tables import LONG_TRAINING
 
 ROOT = Path(__file__).parent.parent
 
 
 def test_each_change_differs_from_the_base_and_has_a_unique_name() -> None:
-    agent, training = preset("default", Settings().env_id)
+    agent, training, _ = preset("default", Settings().env_id)
     agent, training = (
         dataclasses.replace(agent, **BASE),
-        dataclasses.replace(training, **BASE_TRAINING),
+        replace_settings(training, **BASE_TRAINING),
     )
     names = set()
     for change in CHANGES:
@@ -35,15 +35,18 @@ def test_each_change_differs_from_the_base_and_has_a_unique_name() -> None:
         for name, value in change.agent.items():
             assert getattr(agent, name) != value
         for name, value in change.training.items():
-            assert getattr(training, name) != value or name == "batch_size"
+            assert (
+                flatten_settings(dataclasses.asdict(training))[name] != value
+                or name == "batch_size"
+            )
     assert len(names) == len(CHANGES)
 
 
 def test_the_preset_is_what_its_row_says() -> None:
-    agent, training = preset("default", Settings().env_id)
+    agent, training, _ = preset("default", Settings().env_id)
     (row,) = (change for change in CHANGES if change.instead == "the preset")
     assert dataclasses.replace(agent, **{**BASE, **row.agent}) == agent
-    assert dataclasses.replace(training, **{**BASE_TRAINING, **row.training}) == training
+    assert replace_settings(training, **{**BASE_TRAINING, **row.training}) == training
     assert LONG_TRAINING.items() >= ablations.LARGE_BATCH.items()
 
 

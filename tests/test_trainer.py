@@ -20,10 +20,11 @@ import pytest
 import torch
 from gymnasium.vector import AutoresetMode
 
+import ram_agent.objective
 import ram_agent.trainer
 import ram_envs
 from ram_agent.agent import RAMAgent
-from ram_agent.config import PRESETS, AgentConfig, TrainConfig, preset
+from ram_agent.config import AgentConfig, TrainConfig, preset, replace_settings
 from ram_agent.distributed import Ranks
 from ram_agent.evaluation import Evaluation, evaluate
 from ram_agent.run_folder import RunFolder
@@ -78,16 +79,17 @@ def make_trainer(
     config: TrainConfig = SHORT,
     folder: RunFolder | None = None,
     agent_config: AgentConfig = SMALL,
+    shards: int = 2,
     **keywords: Any,
 ) -> Trainer:
-    """A new agent and its trainer; the folder is made unless it is there."""
-    parts = [make_envs(config.batch_size // config.parts, **keywords) for _ in range(config.parts)]
+    """Make a new agent and its trainer; the folder is made unless it is there."""
+    train_envs = [make_envs(config.batch_size // shards, **keywords) for _ in range(shards)]
     torch.manual_seed(config.seed)
-    spaces = parts[0].single_observation_space, parts[0].single_action_space
+    spaces = train_envs[0].single_observation_space, train_envs[0].single_action_space
     agent = RAMAgent(*spaces, agent_config)
     if folder is not None and not folder.path.exists():
         folder.create({"training": dataclasses.asdict(config)})
-    return Trainer(agent, parts, make_envs(24, **keywords), config, folder)
+    return Trainer(agent, train_envs, make_envs(24, **keywords), config, folder)
 
 
 def weights(trainer: Trainer) -> dict[str, Any]:
@@ -113,7 +115,7 @@ def test_same_seed_same_weights(tmp_path: Path) -> None:
     trainers, folders = [], []
     for name, seed in (("a", 1), ("b", 1), ("c", 2)):
         folders.append(RunFolder(tmp_path / name))
-        trainers.append(make_trainer(dataclasses.replace(SHORT, seed=seed), folders[-1]))
+        trainers.append(make_trainer(replace_settings(SHORT, seed=seed), folders[-1]))
         torch.manual_seed(len(trainers))  # of no concern once training begins
         assert trainers[-1].train()
         assert trainers[-1].update == 12
@@ -199,7 +201,7 @@ class Writes:
 def test_killed_at_any_write_and_resumed_is_as_if_not_killed(
     tmp_path: Path, when: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    config = dataclasses.replace(SHORT, episodes=60)  # 6 updates, validations after 3 and 6
+    config = replace_settings(SHORT, episodes=60)  # 6 updates, validations after 3 and 6
     whole = RunFolder(tmp_path / "whole")
     writes = Writes(monkeypatch)
     make_trainer(config, whole).train()
@@ -276,7 +278,7 @@ def test_a_run_that_trains_is_not_resumed_by_another(tmp_path: Path) -> None:
     [
         (lambda tensors, counters: counters.update(more=3), "more"),
         (lambda tensors, counters: counters.update(update="3"), "'3'"),
-        (lambda tensors, counters: counters.update(best_error=None), "None"),
+        (lambda tensors, counters: counters.update(best_score=None), "None"),
         (lambda tensors, counters: tensors.pop("agent.choice_head.bias"), "choice_head.bias"),
         (lambda tensors, counters: tensors.update(more=torch.ones(3)), "more"),
         (
@@ -312,7 +314,7 @@ def test_resume_refuses_the_state_of_another_optimizer(tmp_path: Path) -> None:
     folder = RunFolder(tmp_path / "run")
     make_trainer(folder=folder).train()
     with pytest.raises(CheckpointError, match="momentum_buffer"):
-        make_trainer(dataclasses.replace(SHORT, optimizer="sgd"), folder).resume()
+        make_trainer(replace_settings(SHORT, update_rule="sgd"), folder).resume()
 
 
 def test_a_signal_while_ranks_are_asked_stops_them_the_next_time(
@@ -385,9 +387,9 @@ def test_trains_in_a_thread_of_the_users() -> None:
 
 
 def watch_resets(trainer: Trainer) -> list[dict[str, Any]]:
-    """What the training environments are reset with: a list that grows, in order of the parts."""
+    """Return what the training environments are reset with: a list that grows."""
     resets: list[dict[str, Any]] = []
-    for envs in trainer.train_envs:
+    for envs in [shard.envs for shard in trainer.shards]:
 
         def reset(envs: Any = envs, plain: Any = envs.reset, **keywords: Any) -> Any:
             resets.append(keywords)
@@ -398,7 +400,7 @@ def watch_resets(trainer: Trainer) -> list[dict[str, Any]]:
 
 
 def test_each_epoch_is_a_fresh_permutation_of_all_images() -> None:
-    trainer = make_trainer(dataclasses.replace(SHORT, parts=1))
+    trainer = make_trainer(shards=1)
     resets = watch_resets(trainer)
     trainer.train()
     shown = np.concatenate([reset["options"]["index"] for reset in resets])
@@ -408,19 +410,19 @@ def test_each_epoch_is_a_fresh_permutation_of_all_images() -> None:
     assert len({tuple(epoch) for epoch in [*epochs, range(24)]}) == 6
 
 
-def test_parts_share_the_images_and_seeds_of_the_batch() -> None:
+def test_shards_share_the_images_and_seeds_of_the_batch() -> None:
     shown = {}
-    for parts in (1, 2, 5):
-        trainer = make_trainer(dataclasses.replace(SHORT, parts=parts))
+    for shards in (1, 2, 5):
+        trainer = make_trainer(shards=shards)
         resets = watch_resets(trainer)
         trainer.train_one_update()
-        size = 10 // parts
-        shown[parts] = {
+        size = 10 // shards
+        shown[shards] = {
             (index, reset["seed"] + row)
             for reset in resets
             for row, index in enumerate(reset["options"]["index"].tolist())
         }
-        assert len(resets) == parts
+        assert len(resets) == shards
         assert all(len(reset["options"]["index"]) == size for reset in resets)
     assert shown[1] == shown[2] == shown[5]
 
@@ -430,13 +432,18 @@ def test_environments_that_are_not_the_batch() -> None:
     for sizes in ([8], [4, 6], [10, 10]):
         with pytest.raises(ValueError, match="batch_size=10"):
             Trainer(agent, [make_envs(size) for size in sizes], make_envs(24), SHORT)
-    with pytest.raises(ValueError, match="batch_size=10, shared by 2 ranks"):
+    with pytest.raises(ValueError, match="2 ranks"):
         Trainer(agent, [make_envs(10)], make_envs(24), SHORT, ranks=Ranks(0, 2))
 
 
-def test_ranks_play_the_parts_of_one_process(monkeypatch: pytest.MonkeyPatch) -> None:
-    parts = dataclasses.replace(SHORT, batch_size=12, parts=6)
-    alone = make_trainer(parts)
+def test_one_vector_environment_is_one_shard() -> None:
+    trainer = Trainer(make_trainer().agent, make_envs(10), make_envs(24), SHORT)
+    assert [(shard.number, shard.envs.num_envs) for shard in trainer.shards] == [(0, 10)]
+
+
+def test_ranks_play_the_shards_of_one_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    config = replace_settings(SHORT, batch_size=12)
+    alone = make_trainer(config, shards=6)
     expected = watch_resets(alone)
     alone.train_one_update()
     expected.sort(key=lambda reset: reset["seed"])  # threads come in any order
@@ -444,7 +451,7 @@ def test_ranks_play_the_parts_of_one_process(monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setattr(Ranks, "average_tensors", lambda ranks, tensors: tensors)
     for rank in range(3):
         envs = [make_envs(2), make_envs(2)]
-        trainer = Trainer(alone.agent, envs, make_envs(24), parts, ranks=Ranks(rank, 3))
+        trainer = Trainer(alone.agent, envs, make_envs(24), config, ranks=Ranks(rank, 3))
         resets = watch_resets(trainer)
         trainer.train_one_update()
         resets.sort(key=lambda reset: reset["seed"])
@@ -461,13 +468,14 @@ def test_ranks_play_the_parts_of_one_process(monkeypatch: pytest.MonkeyPatch) ->
     [("cosine", [1, 0.8535534, 0.5, 0.1464466]), ("linear", [1, 0.75, 0.5, 0.25])],
 )
 def test_learning_rate_and_location_std_fall(schedule: Any, factors: list[float]) -> None:
-    config = TrainConfig(
+    config = replace_settings(
+        TrainConfig(),
         episodes=40,  # 4 updates
         batch_size=10,
         learning_rate=0.01,
         head_rate=0.3,
         head_warmup=0.5,
-        schedule=schedule,
+        learning_rate_schedule=schedule,
         location_std=0.3,
         location_std_end=0.1,
     )
@@ -500,11 +508,12 @@ def test_learning_rate_and_location_std_fall(schedule: Any, factors: list[float]
     ],
 )
 def test_learning_rate_rises_first(warmup_updates: int, update: int, rate: float) -> None:
-    config = TrainConfig(
+    config = replace_settings(
+        TrainConfig(),
         episodes=400,  # 40 updates
         batch_size=10,
         learning_rate=1.0,
-        schedule="linear",
+        learning_rate_schedule="linear",
         warmup_updates=warmup_updates,
     )
     trainer = make_trainer(config)
@@ -522,17 +531,16 @@ def test_length_of_training() -> None:
         ({"epochs": 2.5}, 6, 3),
         ({"epochs": 10, "validate_every": 61}, 24, 7),
     ):
-        trainer = make_trainer(dataclasses.replace(SHORT, **settings))
+        trainer = make_trainer(replace_settings(SHORT, **settings))
         assert (trainer.num_updates, trainer.validation_interval) == (num_updates, interval)
 
 
 # --- without labels --------------------------------------------------------------------------
 
 SMALL_GAME = {"size": 5, "max_speed": 0.0, "glimpse_size": 5, "num_scales": 1}
-ALONE = dataclasses.replace(
-    preset("default", "RAMCatch-v0")[1],
+ALONE = replace_settings(
+    preset("default", "RAMCatch-v0").training,
     batch_size=64,
-    parts=2,
     learning_rate=1e-2,
     warmup_updates=20,
     validate_every=64,
@@ -540,24 +548,24 @@ ALONE = dataclasses.replace(
 
 
 def make_game_trainer(config: TrainConfig, **keywords: Any) -> Trainer:
-    """A new agent that is to learn a game of four steps, in which the ball falls straight."""
+    """Make an agent that is to learn a game of four steps, in which the ball falls straight."""
 
     def make(num_envs: int) -> gym.vector.VectorEnv:
         mode = AutoresetMode.DISABLED
         keys = {**SMALL_GAME, **keywords}
         return gym.make_vec("RAMCatch-v0", num_envs=num_envs, autoreset_mode=mode, **keys)
 
-    parts = [make(config.batch_size // config.parts) for _ in range(config.parts)]
+    train_envs = [make(config.batch_size // 2) for _ in range(2)]
     torch.manual_seed(config.seed)
-    spaces = parts[0].single_observation_space, parts[0].single_action_space
+    spaces = train_envs[0].single_observation_space, train_envs[0].single_action_space
     agent_config = dataclasses.replace(
         preset("default", "RAMCatch-v0")[0], hidden_size=32, feature_size=32
     )
-    return Trainer(RAMAgent(*spaces, agent_config), parts, make(500), config)
+    return Trainer(RAMAgent(*spaces, agent_config), train_envs, make(500), config)
 
 
 def test_it_learns_a_game_from_its_reward_alone() -> None:
-    trainer = make_game_trainer(dataclasses.replace(ALONE, episodes=64 * 250))
+    trainer = make_game_trainer(replace_settings(ALONE, episodes=64 * 250))
     before = evaluate(trainer.agent, trainer.validation_envs, num_episodes=1000)
     while not trainer.is_over:
         trainer.train_one_update()
@@ -575,14 +583,12 @@ def test_metrics_of_a_game() -> None:
     metrics = trainer.train_one_update()
     assert metrics["entropy"] == pytest.approx(math.log(3))  # three moves, each as likely
     assert metrics["baseline_loss"] == pytest.approx(math.log(2))  # a probability of ½
-    assert 0 < metrics["train_error"] < 100
+    assert 0 < metrics["train_return"] < 1
     assert "label_loss" not in metrics
 
 
 def test_labels_are_learned_from_the_reward_alone_if_so_configured() -> None:
-    config = dataclasses.replace(
-        ALONE, episodes=64 * 250, supervision="none", validate_every=64 * 250
-    )
+    config = replace_settings(ALONE, episodes=64 * 250, supervision="none", validate_every=64 * 250)
     agent_config = dataclasses.replace(SMALL, baseline_shapes_state=True)
     trainer = make_trainer(config, agent_config=agent_config, num_glimpses=1, glimpse_size=8)
     metrics = trainer.train_one_update()
@@ -596,16 +602,16 @@ def test_labels_are_learned_from_the_reward_alone_if_so_configured() -> None:
 
 def test_a_probability_cannot_stand_for_several_balls() -> None:
     trainer = make_game_trainer(ALONE, num_balls=3)
-    with pytest.raises(ValueError, match=r"takes returns from 0 to 1.* Use squared_error"):
+    with pytest.raises(ValueError, match="squared_error"):
         trainer.train_one_update()
 
 
 def test_games_of_training_and_validation_are_not_those_of_the_test(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    trainer = make_game_trainer(dataclasses.replace(ALONE, episodes=64))
+    trainer = make_game_trainer(replace_settings(ALONE, episodes=64))
     seeds: list[tuple[int, int]] = []
-    for envs in (*trainer.train_envs, trainer.validation_envs):
+    for envs in (*[shard.envs for shard in trainer.shards], trainer.validation_envs):
         unwrapped = envs.unwrapped
         reset = unwrapped.reset
 
@@ -623,15 +629,15 @@ def test_games_of_training_and_validation_are_not_those_of_the_test(
 
 # --- one update ------------------------------------------------------------------------------
 
-# Plain gradient descent, whole batch in one part.
-PLAIN = dataclasses.replace(
-    PRESETS["paper"][1], batch_size=24, episodes=24 * 4, learning_rate=0.1, validate_every=1
+# Plain gradient descent.
+PLAIN = replace_settings(
+    preset("paper").training, batch_size=24, episodes=24 * 4, learning_rate=0.1, validate_every=1
 )
 
 
 def undecided_trainer(config: TrainConfig, **keywords: Any) -> Trainer:
     """Its agent gives every label the same probability after every glimpse, and so says 0."""
-    trainer = make_trainer(config, **keywords)
+    trainer = make_trainer(config, shards=1, **keywords)
     with torch.no_grad():
         for head in (trainer.agent.choice_head, trainer.agent.baseline_head):
             head.weight.zero_()
@@ -643,28 +649,28 @@ def test_metrics_of_an_agent_that_always_says_0() -> None:
     metrics = undecided_trainer(PLAIN).train_one_update()
     assert metrics["train_error"] == pytest.approx(200 / 3)
     assert metrics["label_loss"] == pytest.approx(math.log(3))
-    assert metrics["pay"] == pytest.approx(1 / 3)  # 8 of 24 are right, each location shares in it
+    assert metrics["location_reward"] == pytest.approx(1 / 3)  # 8 of 24 are right
     assert metrics["baseline_loss"] == pytest.approx(1 / 3)  # expected 0, got 1 of 3 times
 
 
 def test_gain_pays_nothing_where_the_label_stays_as_probable_as_it_was() -> None:
-    metrics = undecided_trainer(dataclasses.replace(PLAIN, pay="gain")).train_one_update()
+    metrics = undecided_trainer(replace_settings(PLAIN, location_reward="gain")).train_one_update()
     assert metrics["train_error"] == pytest.approx(200 / 3)
-    assert metrics["pay"] == 0
+    assert metrics["location_reward"] == 0
     assert metrics["baseline_loss"] == 0
 
 
 def spy_on(monkeypatch: pytest.MonkeyPatch, name: str) -> list[tuple[torch.Tensor, ...]]:
-    """The arguments of each call of a loss by the trainer."""
+    """Return the arguments of each call of a loss: a list that grows."""
     calls: list[tuple[torch.Tensor, ...]] = []
-    loss = getattr(ram_agent.trainer, name)
+    loss = getattr(ram_agent.objective, name)
 
     def spied(*args: torch.Tensor) -> torch.Tensor:
         calls.append(args)
         result: torch.Tensor = loss(*args)
         return result
 
-    monkeypatch.setattr(ram_agent.trainer, name, spied)
+    monkeypatch.setattr(ram_agent.objective, name, spied)
     return calls
 
 
@@ -676,8 +682,8 @@ def test_which_labels_are_supervised(
     monkeypatch: pytest.MonkeyPatch, supervision: Any, expected: list[float]
 ) -> None:
     calls = spy_on(monkeypatch, "label_loss")
-    config = dataclasses.replace(PLAIN, supervision=supervision)
-    make_trainer(config, num_glimpses=4).train_one_update()
+    config = replace_settings(PLAIN, supervision=supervision)
+    make_trainer(config, shards=1, num_glimpses=4).train_one_update()
     ((_, labels, label_weights),) = calls
     assert label_weights.tolist() == pytest.approx(expected)
     assert sorted(labels.tolist()) == [0] * 8 + [1] * 8 + [2] * 8
@@ -685,12 +691,12 @@ def test_which_labels_are_supervised(
 
 def test_last_location_and_last_baseline_are_not_trained(monkeypatch: pytest.MonkeyPatch) -> None:
     policy, baseline = spy_on(monkeypatch, "policy_loss"), spy_on(monkeypatch, "baseline_loss")
-    make_trainer(PLAIN, num_glimpses=4).train_one_update()
+    make_trainer(PLAIN, shards=1, num_glimpses=4).train_one_update()
     shapes = [[tuple(tensor.shape) for tensor in call] for call in (*policy, *baseline)]
     assert shapes == [[(3, 24), (3, 24)], [(3, 24), (3, 24)]]
 
 
-def test_advantage_is_pay_less_baseline(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_advantage_is_location_return_minus_baseline(monkeypatch: pytest.MonkeyPatch) -> None:
     calls = spy_on(monkeypatch, "policy_loss")
     trainer = undecided_trainer(PLAIN)
     with torch.no_grad():
@@ -704,7 +710,7 @@ def test_advantage_is_pay_less_baseline(monkeypatch: pytest.MonkeyPatch) -> None
 
 def test_advantages_are_scaled_by_their_running_size(monkeypatch: pytest.MonkeyPatch) -> None:
     calls = spy_on(monkeypatch, "policy_loss")
-    config = dataclasses.replace(PLAIN, normalize_advantages=True, learning_rate=1e-9)
+    config = replace_settings(PLAIN, normalize_advantages=True, learning_rate=1e-9)
     trainer = undecided_trainer(config)
     with torch.no_grad():
         trainer.agent.choice_head.bias[0] = 1.0  # it goes on to say 0
@@ -723,7 +729,7 @@ def changed(before: dict[str, Any], after: dict[str, Any]) -> set[str]:
 
 
 def test_location_weight_rises_from_0() -> None:
-    trainer = make_trainer(dataclasses.replace(PLAIN, location_warmup=0.5))  # 4 updates
+    trainer = make_trainer(replace_settings(PLAIN, location_warmup=0.5))  # 4 updates
     before = weights(trainer)
     trainer.train_one_update()
     after = weights(trainer)
@@ -739,12 +745,12 @@ def test_one_glimpse_trains_the_label_alone() -> None:
     metrics = trainer.train_one_update()
     assert changed(before, weights(trainer)) == {"glimpse_network", "core", "choice_head"}
     assert metrics["label_loss"] > 0
-    assert metrics["location_loss"] == metrics["baseline_loss"] == metrics["pay"] == 0
+    assert metrics["location_loss"] == metrics["baseline_loss"] == metrics["location_reward"] == 0
 
 
 @pytest.mark.parametrize("max_grad_norm", [0.001, None])
 def test_long_gradients_are_shortened(max_grad_norm: float | None) -> None:
-    config = dataclasses.replace(PLAIN, learning_rate=1.0, max_grad_norm=max_grad_norm)
+    config = replace_settings(PLAIN, learning_rate=1.0, max_grad_norm=max_grad_norm)
     trainer = make_trainer(config)
     before = torch.cat([parameter.detach().flatten() for parameter in trainer.agent.parameters()])
     trainer.train_one_update()
@@ -759,7 +765,7 @@ def test_long_gradients_are_shortened(max_grad_norm: float | None) -> None:
 def test_weight_decay_shrinks_weights_beside_the_gradient() -> None:
     after = []
     for weight_decay in (0.0, 0.5):
-        config = dataclasses.replace(
+        config = replace_settings(
             SHORT, learning_rate=0.01, warmup_updates=0, weight_decay=weight_decay
         )
         trainer = make_trainer(config)
@@ -769,12 +775,12 @@ def test_weight_decay_shrinks_weights_beside_the_gradient() -> None:
     torch.testing.assert_close(after[0] - after[1], 0.005 * before, rtol=1e-3, atol=1e-6)
 
 
-def test_parts_average_to_the_batch() -> None:
-    """Without noise on the locations, two parts learn what one does."""
-    config = dataclasses.replace(PLAIN, location_std=1e-6, location_std_end=1e-6, location_weight=0)
+def test_shards_average_to_the_batch() -> None:
+    """Without noise on the locations, two shards learn what one does."""
+    config = replace_settings(PLAIN, location_std=1e-6, location_std_end=1e-6, location_weight=0)
     results = []
-    for parts in (1, 2, 3):
-        trainer = make_trainer(dataclasses.replace(config, parts=parts))
+    for shards in (1, 2, 3):
+        trainer = make_trainer(config, shards=shards)
         metrics = trainer.train_one_update()
         results.append((trainer.agent.core.state_and_input.weight, metrics["label_loss"]))
     for weight, loss in results[1:]:
@@ -787,7 +793,7 @@ def test_parts_average_to_the_batch() -> None:
 
 @pytest.mark.parametrize("decay", [0.0, 0.999, 0.2])
 def test_running_average_of_the_weights(decay: float) -> None:
-    trainer = make_trainer(dataclasses.replace(SHORT, average_decay=decay))
+    trainer = make_trainer(replace_settings(SHORT, average_decay=decay))
     history = []
     for _ in range(3):
         trainer.train_one_update()
@@ -810,7 +816,7 @@ class ScriptedErrors:
         self.errors = list(errors)
         self.agents: list[RAMAgent] = []
 
-    def __call__(self, agent: RAMAgent, envs: Any, ranks: Any) -> Evaluation:
+    def __call__(self, agent: RAMAgent, envs: Any, **keywords: Any) -> Evaluation:
         self.agents.append(agent)
         return Evaluation(24, mean_return=0.0, return_spread=0.0, errors=(self.errors.pop(0),))
 
@@ -821,14 +827,14 @@ def test_stops_without_a_new_best_and_keeps_the_best(
     validation = ScriptedErrors(50.0, 40.0, 45.0, 40.0)
     monkeypatch.setattr(ram_agent.trainer, "evaluate", validation)
     folder = RunFolder(tmp_path / "run")
-    trainer = make_trainer(dataclasses.replace(SHORT, episodes=1000, patience=2), folder)
+    trainer = make_trainer(replace_settings(SHORT, episodes=1000, patience=2), folder)
     averages: list[torch.Tensor] = []
     assert trainer.train(
         lambda row: averages.append(trainer.averaged_agent.choice_head.weight.clone())
     )
     assert trainer.update == 12  # of 100: four validations, the last two no better than the second
     assert all(agent is trainer.averaged_agent for agent in validation.agents)
-    assert trainer.best_error == 40.0
+    assert trainer.best_score == -40.0
 
     best = RAMAgent.load(folder.path)
     assert (best.info["update"], best.info["validation_error"]) == (6, 40.0)
@@ -838,14 +844,14 @@ def test_stops_without_a_new_best_and_keeps_the_best(
     assert last.info["update"] == 12
     assert torch.equal(last.choice_head.weight, averages[3])
 
-    resumed = make_trainer(dataclasses.replace(SHORT, episodes=1000, patience=2), folder)
+    resumed = make_trainer(replace_settings(SHORT, episodes=1000, patience=2), folder)
     resumed.resume()
     assert resumed.is_over
 
 
 def test_without_patience_it_goes_on_to_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ram_agent.trainer, "evaluate", ScriptedErrors(1.0, 2.0, 3.0, 4.0))
-    trainer = make_trainer(dataclasses.replace(SHORT, patience=None))
+    trainer = make_trainer(replace_settings(SHORT, patience=None))
     trainer.train()
     assert trainer.update == 12
 
@@ -876,7 +882,7 @@ def test_divergence_is_said_and_leaves_the_last_checkpoint(tmp_path: Path) -> No
         if row["update"] == 6:
             trainer.agent.choice_head.bias.data.fill_(math.nan)
 
-    with pytest.raises(FloatingPointError, match=r"loss is nan .* Lower learning_rate"):
+    with pytest.raises(FloatingPointError, match="nan"):
         trainer.train(spoil)
     assert [row["update"] for row in folder.read_metrics()] == [3, 6]
     resumed = make_trainer(folder=folder)
@@ -889,14 +895,14 @@ def test_divergence_is_said_and_leaves_the_last_checkpoint(tmp_path: Path) -> No
 def test_a_gradient_that_is_not_finite_does_not_reach_the_weights(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    trainer = make_trainer(dataclasses.replace(PLAIN, max_grad_norm=1.0))
+    trainer = make_trainer(replace_settings(PLAIN, max_grad_norm=1.0))
     before = weights(trainer)
 
-    def steep(baselines: torch.Tensor, pays: torch.Tensor) -> torch.Tensor:
+    def steep(baselines: torch.Tensor, returns: torch.Tensor) -> torch.Tensor:
         return (baselines * 0).abs().sum().sqrt()  # 0, with an infinite slope
 
-    monkeypatch.setattr(ram_agent.trainer, "baseline_loss", steep)
-    with pytest.raises(FloatingPointError, match="training has diverged"):
+    monkeypatch.setattr(ram_agent.objective, "baseline_loss", steep)
+    with pytest.raises(FloatingPointError, match="diverged"):
         trainer.train_one_update()
     assert trainer.update == 0
     assert changed(before, weights(trainer)) == set()
@@ -905,15 +911,15 @@ def test_a_gradient_that_is_not_finite_does_not_reach_the_weights(
 
 @pytest.mark.parametrize("learning_rate", [1e20, 1e36])
 def test_weights_too_large_for_the_network(learning_rate: float) -> None:
-    trainer = make_trainer(dataclasses.replace(PLAIN, learning_rate=learning_rate))
+    trainer = make_trainer(replace_settings(PLAIN, learning_rate=learning_rate))
     with pytest.raises(FloatingPointError, match="diverged"):
         trainer.train()
 
 
 def test_metrics_are_json_that_others_can_read(tmp_path: Path) -> None:
     folder = RunFolder(tmp_path / "run")
-    # One episode to a part: it has no spread.
-    make_trainer(dataclasses.replace(SHORT, batch_size=2, episodes=24), folder).train()
+    # One episode to a shard: it has no spread.
+    make_trainer(replace_settings(SHORT, batch_size=2, episodes=24), folder).train()
     for line in folder.metrics_path.read_text().splitlines():
         json.loads(line, parse_constant=pytest.fail)  # neither NaN nor Infinity
 
@@ -931,9 +937,9 @@ def test_learns_three_patterns() -> None:
 
 
 def test_learns_three_patterns_as_the_paper_did() -> None:
-    agent_config, config = PRESETS["paper"]
+    agent_config, config, _ = preset("paper")
     agent_config = dataclasses.replace(agent_config, hidden_size=64, feature_size=32)
-    config = dataclasses.replace(
+    config = replace_settings(
         config, learning_rate=0.003, episodes=20 * 400, validate_every=20 * 200
     )
     trainer = make_trainer(config, agent_config=agent_config)
@@ -944,7 +950,8 @@ def test_learns_three_patterns_as_the_paper_did() -> None:
 
 
 def test_learns_to_look_where_the_answer_is() -> None:
-    config = TrainConfig(
+    config = replace_settings(
+        TrainConfig(),
         batch_size=64,
         learning_rate=3e-3,
         location_weight=0.5,
