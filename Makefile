@@ -5,6 +5,8 @@ PYTHON ?= python3
 DEMO_ENV ?= RAMClutteredMNIST-v0
 DEMO_FLAGS ?= --dataset digits --episodes 330000
 PYTEST_FLAGS ?=
+# Processes that run the tests.
+TEST_JOBS ?= 2
 
 VENV := .venv
 RLLIB_VENV := .venv-rllib
@@ -14,7 +16,7 @@ DEMO_RUN := runs/demo-$(shell date +%Y%m%d-%H%M%S)
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-examples test-rllib coverage docs lint types format clean distclean
+.PHONY: help demo test test-slow test-examples test-rllib coverage docs lint types format clean distclean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-13s %s\n", $$1, $$2}' Makefile
@@ -25,8 +27,11 @@ demo: $(VENV)/.installed-demo ## train an agent on embedded data and draw what i
 	@echo "demo: drawing $(DEMO_RUN)/watch.gif"
 	@$(VENV)/bin/ram watch $(DEMO_RUN) --save $(DEMO_RUN)/watch.gif
 
-test: $(VENV)/.installed-dev ## run the tests (PYTEST_FLAGS="-k catch" for some of them)
-	@$(PY) -m pytest $(PYTEST_FLAGS)
+test: $(VENV)/.installed-dev ## run the quick tests (PYTEST_FLAGS="-k catch" for some of them)
+	@$(PY) -m pytest -n $(TEST_JOBS) -m "not slow" $(PYTEST_FLAGS)
+
+test-slow: $(VENV)/.installed-dev ## run the slow tests
+	@$(PY) -m pytest -n $(TEST_JOBS) -m slow $(PYTEST_FLAGS)
 
 coverage: $(VENV)/.installed-dev ## list what the tests leave out: lines, branches, errors
 	@$(PY) -m coverage erase
