@@ -7,7 +7,10 @@ from __future__ import annotations
 
 import importlib
 import io
+import os
+import signal
 import sys
+from pathlib import Path
 
 PROGRAM = "ram"
 COMMANDS = {  # name: (module, whose `main` takes the arguments; what it does)
@@ -29,32 +32,42 @@ def main(args: list[str] | None = None) -> None:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):  # a terminal or pipe of any encoding
             stream.reconfigure(errors="replace")
-    args = sys.argv[1:] if args is None else args
+    try:
+        run(sys.argv[1:] if args is None else args)
+        sys.stdout.flush()
+    except KeyboardInterrupt:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # another one must not spoil the exit
+        fail("interrupted.", INTERRUPTED)
+    except BrokenPipeError:  # the reader of a pipe, such as `head`, has closed it
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(1)
+    except Exception as error:
+        if is_expected(error):
+            fail(str(error) or type(error).__name__)
+        place = find_own_code(error)
+        if place is None:
+            raise
+        fail(f"{type(error).__name__} at {place}: {error}")
+
+
+def run(args: list[str]) -> None:
+    """Run the command that the first argument names."""
     if not args or args[0] in ("-h", "--help"):
         return print_help()
-    if args[0] == "--version":
+    name, *others = args
+    if name == "--version":
         from ram_agent import __version__
 
         return print(f"ram-gym {__version__}")
-    if args[0] not in COMMANDS:
-        fail(f"there is no command {args[0]!r}. {suggest(args[0])}")
-    module, _ = COMMANDS[args[0]]
+    if name not in COMMANDS:
+        fail(f"There is no command {name!r}. {suggest(name)}")
     try:
-        importlib.import_module(module).main(args[1:])
+        importlib.import_module(COMMANDS[name][0]).main(others)
     except ModuleNotFoundError as error:
         package = (error.name or "").partition(".")[0]
         if package not in AGENT_PACKAGES:
             raise
-        fail(
-            f"`ram {args[0]}` needs {package}, which is not installed. Run: "
-            'pip install "ram-gym[agent]"'
-        )
-    except KeyboardInterrupt as interrupt:
-        fail(str(interrupt) or "interrupted.", INTERRUPTED)
-    except Exception as error:
-        if not is_expected(error):
-            raise
-        fail(str(error) or type(error).__name__)
+        fail(f'`ram {name}` needs {package}. Run: pip install "ram-gym[agent]"')
 
 
 def is_expected(error: Exception) -> bool:
@@ -63,6 +76,20 @@ def is_expected(error: Exception) -> bool:
 
     kinds = (OSError, ValueError, FloatingPointError, MemoryError, gym.error.Error)
     return isinstance(error, kinds)
+
+
+def find_own_code(error: Exception) -> str | None:
+    """Return the line of the user's own module in which an error arose, if it did."""
+    import sysconfig
+    import traceback
+
+    import ram_envs
+
+    ours = {str(Path(module).parent) for module in (__file__, ram_envs.__file__)}
+    installed = [sysconfig.get_path(name) for name in ("stdlib", "purelib", "platlib")]
+    frames = traceback.extract_tb(error.__traceback__)
+    others = [frame for frame in frames if not frame.filename.startswith((*ours, *installed, "<"))]
+    return f"{others[-1].filename}:{others[-1].lineno}" if others else None
 
 
 def print_help() -> None:

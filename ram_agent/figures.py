@@ -40,6 +40,7 @@ class GazeRecord:
     views       (T, M, w, w[, C]) in [0, 1], the glimpses of the first M episodes as pictures
     probs       (T, N, n), probabilities of the labels after each glimpse
     labels      (N,), the true labels
+    names       the n classes' names
     """
 
     canvases: npt.NDArray[np.uint8]
@@ -49,6 +50,7 @@ class GazeRecord:
     views: npt.NDArray[np.float32]
     probs: npt.NDArray[np.float32]
     labels: npt.NDArray[np.int64]
+    names: tuple[str, ...]
 
     @property
     def is_wrong(self) -> npt.NDArray[np.bool_]:
@@ -131,6 +133,7 @@ def record_gaze(
         views=views,
         probs=np.concatenate(probs, axis=1),
         labels=np.concatenate(labels),
+        names=tuple(batch.task.choice_names),
     )
 
 
@@ -222,9 +225,9 @@ def draw_paths(record: GazeRecord, rows: npt.NDArray[np.integer]) -> Figure:
     for axis, row in zip(axes.flat, rows, strict=False):
         _draw_path(axis, record, int(row))
         probs, wrong = record.probs[-1, row], record.is_wrong[row]
-        text = f"{probs.argmax()} ({100 * probs.max():.0f}%)"
+        text = f"{record.names[probs.argmax()]} ({100 * probs.max():.0f}%)"
         if wrong:
-            text += f", truth {record.labels[row]}"
+            text += f", truth {record.names[record.labels[row]]}"
         axis.set_title(text, fontsize=10, color="C3" if wrong else "black")
     return figure
 
@@ -268,7 +271,7 @@ def draw_glimpses(record: GazeRecord) -> Figure:
     for row in range(num_shown):
         above, beneath = axes[2 * row], axes[2 * row + 1]
         _draw_path(above[0], record, row)
-        above[0].set_title(f"label {record.labels[row]}", fontsize=9)
+        above[0].set_title(record.names[record.labels[row]], fontsize=9)
         beneath[0].axis("off")
         for step in range(num_glimpses):
             above[step + 1].imshow(record.views[step, row], cmap="gray", vmin=0, vmax=1)
@@ -278,11 +281,16 @@ def draw_glimpses(record: GazeRecord) -> Figure:
             beneath[step + 1].bar(np.arange(len(probs)), probs, color=np.where(right, "C2", "C7"))
             beneath[step + 1].set(ylim=(0, 1), yticks=[])
             if len(probs) <= 10:
-                beneath[step + 1].set_xticks(np.arange(len(probs)))
+                beneath[step + 1].set_xticks(np.arange(len(probs)), _short(record.names))
             beneath[step + 1].tick_params(labelsize=6, length=0)
         for axis in above:
             axis.axis("off")
     return figure
+
+
+def _short(names: tuple[str, ...]) -> list[str]:
+    """Return names that fit beneath bars; the titles above show them in full."""
+    return [name if len(name) <= 4 else f"{name[:3]}…" for name in names]
 
 
 def draw_heat_maps(record: GazeRecord) -> Figure:

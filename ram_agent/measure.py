@@ -13,8 +13,15 @@ from tqdm import tqdm
 from ram_agent.agent import RAMAgent
 from ram_agent.evaluation import Evaluation, evaluate
 from ram_agent.rollout import Gaze
-from ram_agent.runs import load_trained
-from ram_agent.splits import EVALUATION_ENVS, make_split, name_split
+from ram_agent.run_folder import RunFolder
+from ram_agent.runs import own_env
+from ram_agent.splits import (
+    EVALUATION_ENVS,
+    check_images,
+    make_split,
+    name_split,
+    pick_episodes,
+)
 from ram_agent.trainer import Trainer
 from ram_envs.atomic_files import write_json
 from ram_envs.datasets import Split
@@ -90,16 +97,15 @@ def print_results(results: dict[str, dict[str, Any]], title: str) -> None:
     print()
 
 
-def show_trained(trainer: Trainer, path: Path) -> None:
-    """Measure the best weights of a finished run in the folder `path`, and draw their fixations."""
-    best, env_id, keywords = load_trained(path)
+def show_trained(trainer: Trainer, folder: RunFolder) -> None:
+    """Measure the best weights of a finished run, and draw their fixations."""
+    best, run, path = RAMAgent.load(folder.path), folder.read_config(), folder.path
+    env_id, keywords = own_env(run)
+    check_images(run, env_id, keywords)  # they may have changed during training
     split = name_split(env_id, keywords, "test")
     result = evaluate_all(best, env_id, "test", None, 0, keywords)  # as `ram evaluate` does
-    seconds = round(trainer.seconds, 1)
-    write_json(
-        path / "evaluation.json",
-        {**best.info, "train_seconds": seconds, "split": split, "results": result},
-    )
+    measured = {"train_seconds": round(trainer.seconds, 1), "split": split, "results": result}
+    write_json(path / "evaluation.json", {**best.info, **run, **measured})
     best_validation = (
         f"error {-trainer.best_score:.2f}%"
         if "error" in result["learned gaze"]
@@ -108,7 +114,8 @@ def show_trained(trainer: Trainer, path: Path) -> None:
     print(f"Trained for {trainer.seconds:.0f} s; best validation {best_validation}.")
     print_results(result, title_results(env_id, keywords, split))
     try:
-        save_watched(best, env_id, keywords, path / "fixations.png", range(NUM_SHOWN))
+        episodes = pick_episodes(env_id, keywords, "test", NUM_SHOWN)
+        save_watched(best, env_id, keywords, path / "fixations.png", episodes)
     except gym.error.DependencyNotInstalled as error:
         print(f"The fixations are not drawn. {error}")
     else:
@@ -120,7 +127,7 @@ def save_watched(
     env_id: str,
     keywords: dict[str, Any],
     path: Path,
-    episodes: range,
+    episodes: Sequence[int],
     split: Split = "test",
     deterministic: bool = True,
 ) -> None:

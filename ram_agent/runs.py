@@ -17,7 +17,15 @@ from ram_agent.config import SHARDS, AgentConfig, TrainConfig, config_from_json
 from ram_agent.distributed import Ranks
 from ram_agent.provenance import provenance
 from ram_agent.run_folder import RunFolder
-from ram_agent.splits import EVALUATION_ENVS, place_split, resolve_env_id, with_found_dataset
+from ram_agent.splits import (
+    EVALUATION_ENVS,
+    check_images,
+    describe_images,
+    is_available,
+    place_split,
+    resolve_env_id,
+    with_found_dataset,
+)
 from ram_agent.trainer import Trainer
 
 
@@ -56,6 +64,7 @@ def describe_run(
         "env_id": env_id,
         "env_kwargs": keywords,
         "dataset": keywords.get("dataset"),  # None for a game
+        "images": describe_images(env_id, keywords),
         "training_env_kwargs": training_keywords,
         "preset": preset,
         "shards": shards,
@@ -95,13 +104,14 @@ def make_trainer(
 
 
 def load_trained(
-    path: str | Path, named: str | None = None, **changes: Any
+    path: str | Path, named: str | None = None, only_look: bool = False, **changes: Any
 ) -> tuple[RAMAgent, str, dict[str, Any]]:
     """Load a trained agent and find the environment to look at.
 
     Args:
         path: a run's folder, a weights file, or "pretrained:NAME".
         named: an environment that the user named, in place of the agent's own.
+        only_look: nothing is measured: the embedded digits will do where MNIST is not available.
         changes: keywords of the environment that the user gave; None for those that were not.
 
     Returns:
@@ -109,11 +119,19 @@ def load_trained(
 
     Raises:
         FileNotFoundError: if there are no weights.
-        ValueError: if the environment is unknown; see `own_env`.
+        ValueError: if the environment is unknown, or its images are others than in training and
+            no data set was given.
     """
     agent = RAMAgent.load(path)
     env_id, keywords = own_env(agent.info, named)
     given = {name: value for name, value in changes.items() if value is not None}
+    if "dataset" in given:
+        return agent, env_id, with_found_dataset(env_id, {**keywords, **given})
+    if only_look and not is_available(env_id, keywords):
+        print("MNIST is not available; the embedded digits are shown instead.", file=sys.stderr)
+        return agent, env_id, {**keywords, **given, "dataset": "digits"}
+    if env_id == agent.info["env_id"]:
+        check_images(agent.info, env_id, keywords)
     return agent, env_id, {**keywords, **given}
 
 

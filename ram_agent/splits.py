@@ -7,14 +7,18 @@ built on a classification environment is trained, validated and tested on differ
 from __future__ import annotations
 
 import importlib
+import os
 import sys
+from pathlib import Path
 from typing import Any
 
 import gymnasium as gym
+import numpy as np
 import torch
 from gymnasium.vector import AutoresetMode
 
-from ram_envs.datasets import Split
+from ram_envs.datasets import SPLITS, DatasetUnavailableError, Split
+from ram_envs.datasets.source import is_lazy
 from ram_envs.device_env import place_envs
 from ram_envs.registration import ENVS
 from ram_envs.tasks.classification import ImageClassification
@@ -124,9 +128,9 @@ def place_split(
 
 
 def with_found_dataset(
-    env_id: str, keywords: dict[str, Any], in_training: dict[str, Any]
+    env_id: str, keywords: dict[str, Any], in_training: dict[str, Any] | None = None
 ) -> dict[str, Any]:
-    """Return the keywords with the name of the data set that was found.
+    """Return the keywords with the data set that was found: its name, or an absolute path.
 
     Args:
         env_id: the environment.
@@ -136,9 +140,83 @@ def with_found_dataset(
     Raises:
         ValueError: if the environment cannot be made with them.
     """
-    envs = make_split(env_id, 1, "train", **keywords, **in_training).unwrapped
+    envs = make_split(env_id, 1, "train", **keywords, **(in_training or {})).unwrapped
     found = getattr(envs, "dataset_name", None)
-    return {**keywords, "dataset": found} if found in DATASETS else keywords
+    if found in DATASETS:
+        return {**keywords, "dataset": found}
+    path = Path(keywords.get("dataset", "")).expanduser()
+    is_own = "dataset" in keywords and path.exists()
+    return {**keywords, "dataset": os.path.abspath(path)} if is_own else keywords
+
+
+def describe_images(env_id: str, keywords: dict[str, Any]) -> dict[str, Any] | None:
+    """Return class names, and each split's size and fingerprint of its contents, as JSON values.
+
+    None for a game. Images that are read by window, which may exceed memory, have no fingerprint.
+    """
+    splits = find_splits(env_id, keywords)
+    if not splits:
+        return None
+    names: dict[str, Split] = {split: split if split in SPLITS else "train" for split in splits}
+    datasets = {
+        name: make_split(env_id, 1, split, **keywords).unwrapped.batch.task.dataset  # type: ignore[attr-defined]
+        for name, split in names.items()
+    }
+    facts: dict[str, Any] = {"class_names": list(next(iter(datasets.values())).class_names)}
+    for name, dataset in datasets.items():
+        fingerprint = None if is_lazy(dataset.images) else dataset.fingerprint
+        facts[name] = {"num_images": len(dataset), "fingerprint": fingerprint}
+    return facts
+
+
+def is_available(env_id: str, keywords: dict[str, Any]) -> bool:
+    """Return whether the data set is here, or could be downloaded."""
+    try:
+        find_splits(env_id, keywords)
+    except DatasetUnavailableError:
+        return False
+    return True
+
+
+def pick_episodes(env_id: str, keywords: dict[str, Any], split: Split, count: int) -> list[int]:
+    """Return the first image of each class, then the second, …, as many as there are; or seeds."""
+    envs = make_split(env_id, 1, split, **keywords).unwrapped
+    if getattr(envs, "num_images", None) is None:
+        return list(range(count))
+    labels = envs.batch.task.dataset.labels  # type: ignore[attr-defined]
+    order = np.argsort(labels, kind="stable")
+    _, starts = np.unique(labels[order], return_index=True)
+    nth = np.arange(len(labels)) - np.repeat(starts, np.diff([*starts, len(labels)]))
+    picked: list[int] = order[np.lexsort((order, nth))][:count].tolist()
+    return picked
+
+
+def check_images(info: dict[str, Any], env_id: str, keywords: dict[str, Any]) -> None:
+    """Raise unless the images are those that a run was trained and is measured with.
+
+    Args:
+        info: config.json of the run, or the facts stored with its weights.
+        env_id: the run's environment.
+        keywords: the run's keywords.
+
+    Raises:
+        FileNotFoundError: if the run's own data set is gone.
+        ValueError: if its contents have changed.
+    """
+    advice = "Restore it, or name the data set to use: --dataset PATH."
+    path = str(keywords.get("dataset", ""))
+    if os.path.isabs(path) and not os.path.exists(path):
+        raise FileNotFoundError(f"{path}, the run's own data set, does not exist. {advice}")
+    before = info.get("images")
+    if not isinstance(before, dict):  # an agent of the package: MNIST is verified when it is read
+        return
+    now = describe_images(env_id, keywords) or {}
+    for name in before:
+        if before[name] != now.get(name):
+            raise ValueError(
+                f"{path}, the run's own data set, has changed: {name} was {before[name]} and is "
+                f"{now.get(name)}. {advice}"
+            )
 
 
 def _make(env_id: str, keywords: dict[str, Any], make: Any, **options: Any) -> Any:

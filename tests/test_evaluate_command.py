@@ -177,8 +177,8 @@ def test_watch_what_cannot_be_shown(
     said = fail(capsys, "watch", run, "--save", movie, "--episodes", "1")
     assert str(movie) in said
     assert ".gif" in said
-    said = fail(capsys, "watch", run, "--save", tmp_path / "a.gif", "--start", "299")
-    assert "299" in said
+    said = fail(capsys, "watch", run, "--save", tmp_path / "a.gif", "--start", "300")
+    assert "300" in said
     said = fail(capsys, "watch", run, "--save", tmp_path / "a.gif", "--episodes", "0")
     assert "episodes=0" in said
     assert not list(tmp_path.iterdir())

@@ -15,7 +15,13 @@ from ram_agent.evaluation import evaluate
 from ram_agent.measure import NUM_SHOWN, save_watched
 from ram_agent.rollout import Gaze
 from ram_agent.runs import load_trained
-from ram_agent.splits import EVALUATION_ENVS, choose_split, make_split, shows_still_images
+from ram_agent.splits import (
+    EVALUATION_ENVS,
+    choose_split,
+    make_split,
+    pick_episodes,
+    shows_still_images,
+)
 from ram_envs.datasets import Split
 
 
@@ -56,12 +62,15 @@ def main(args: list[str]) -> None:
     """Draw every figure into the folder that --out names."""
     command = parse(Figures, "figures", args)
     torch.set_num_threads(1)
-    agent, env_id, keywords = load_trained(command.run, command.env_id, dataset=command.dataset)
+    agent, env_id, keywords = load_trained(
+        command.run, command.env_id, only_look=True, dataset=command.dataset
+    )
     split = choose_split(env_id, keywords, command.split)
     envs = make_split(env_id, EVALUATION_ENVS, split, **keywords)
     if not shows_still_images(envs):
         path = command.out / "episodes.gif"
-        save_watched(agent, env_id, keywords, path, range(NUM_SHOWN), split)
+        episodes = pick_episodes(env_id, keywords, split, NUM_SHOWN)
+        save_watched(agent, env_id, keywords, path, episodes, split)
         print(f"Written to {path}")
         return
     if importlib.util.find_spec("matplotlib") is None:

@@ -26,9 +26,16 @@ from ram_agent.distributed import Ranks, checked_device, join_ranks, local_devic
 from ram_agent.measure import name_env, show_trained
 from ram_agent.run_folder import RunFolder
 from ram_agent.runs import describe_run, make_trainer, own_env, print_progress
-from ram_agent.splits import GPU, resolve_env_id
+from ram_agent.splits import (
+    GPU,
+    check_images,
+    describe_images,
+    resolve_env_id,
+    with_found_dataset,
+)
 from ram_agent.trainer import Trainer
 from ram_agent.weights import CheckpointError
+from ram_envs.atomic_files import write_json
 from ram_envs.device_env import DeviceVectorEnv, why_on_host
 
 TRAINING_KEYWORDS = ("distortion", "elastic")
@@ -78,7 +85,7 @@ class Environment:
 
 @dataclass(frozen=True)
 class Run:
-    """Where and how the run is made; any of these but --preset and --out goes with --resume."""
+    """Where and how to train."""
 
     preset: str = "default"
     """Where all settings below come from that are not given: "default", what trains best, or
@@ -90,7 +97,8 @@ class Run:
     """The run's folder."""
 
     resume: Annotated[Path | None, tyro.conf.arg(help_behavior_hint="")] = None
-    """Continue the run in this folder, with its own settings, as if it had not stopped."""
+    """Continue the run in this folder, with its own settings, as if it had not stopped. Only
+    --dataset may be given too, where the images lie elsewhere, or have changed."""
 
     device: str = "cpu"
     """Where the networks run: cpu, cuda, … With cuda, environments of still images run there too;
@@ -156,7 +164,7 @@ def main(args: list[str]) -> None:
             run = ranks.from_first(lambda: make_run(command, args, folder, ranks.size, device))
             trainer = train(options, run, folder if ranks.is_first else None, device, ranks)
         if ranks.is_first and trainer.is_over:
-            show_trained(trainer, folder.path)
+            show_trained(trainer, folder)
     finally:
         folder.unlock()
 
@@ -220,7 +228,7 @@ def make_run(
 ) -> dict[str, Any]:
     """Return config.json of the run in `folder`, which is made if the run is new."""
     if command.run.resume is not None:
-        run = read_run(folder, command.env_id)
+        run = read_run(folder, command.env_id, command.environment.dataset)
         check_unchanged(args, run, folder)
         how = "Continue with a number of processes that divides it."
     else:
@@ -246,12 +254,19 @@ def make_run(
     return run
 
 
-def read_run(folder: RunFolder, named: str | None) -> dict[str, Any]:
-    """Return config.json of a run that continues, locked, and with the id the user `named`.
+def read_run(
+    folder: RunFolder, named: str | None = None, dataset: str | None = None
+) -> dict[str, Any]:
+    """Return config.json of a run that continues, after locking its folder.
+
+    Args:
+        folder: the run's folder.
+        named: the environment that the user named.
+        dataset: another data set that the user gave; replaces the run's own.
 
     Raises:
-        FileNotFoundError: if there is no run in the folder.
-        ValueError: if its settings are damaged, or its environment is unknown.
+        FileNotFoundError: if there is no run in the folder, or no data set.
+        ValueError: if its settings are damaged, its environment is unknown, or its images changed.
         BlockingIOError: if another process writes there.
     """
     run = folder.read_config()
@@ -266,10 +281,17 @@ def read_run(folder: RunFolder, named: str | None) -> dict[str, Any]:
             f"{named} is another environment than that of {folder.path}, {run['env_id']}. Leave "
             "it out, or start a new run."
         )
-    own_env(run, named)
+    env_id, keywords = own_env(run, named)
     config_from_json(TrainConfig, run["training"])
     folder.lock()
     folder.check_fits(config_from_json(AgentConfig, run["agent"]))
+    if dataset is None:
+        check_images(run, env_id, keywords)
+        return run
+    keywords = with_found_dataset(env_id, {**keywords, "dataset": dataset})
+    images = describe_images(env_id, keywords)
+    run |= {"env_kwargs": keywords, "dataset": keywords["dataset"], "images": images}
+    write_json(folder.config_path, run)
     return run
 
 
@@ -283,7 +305,7 @@ def check_unchanged(args: list[str], run: dict[str, Any], folder: RunFolder) -> 
     )
     given = parse(Train, "train", args, own)
     before = {**run["env_kwargs"], **_flat(own)}
-    now = {**run["env_kwargs"], **given.environment.keywords, **_flat(given)}
+    now = {**given.environment.keywords, "dataset": before.get("dataset"), **_flat(given)}
     for name, value in now.items():
         if value != before.get(name):
             raise ValueError(

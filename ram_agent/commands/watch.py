@@ -37,8 +37,8 @@ class Watch:
     save: Path | None = None
     """Instead of a window: an animation (.gif), or the last frames side by side (.png)."""
 
-    episodes: int = NUM_SHOWN
-    """How many episodes."""
+    episodes: int | None = None
+    """How many episodes; 6 if not given, or as many as there are images."""
 
     start: int = 0
     """The first episode: the index of an image, or the seed of a game."""
@@ -56,16 +56,22 @@ def main(args: list[str]) -> None:
     from ram_envs.rendering import Window, to_surface
 
     command = parse(Watch, "watch", args)
-    if command.episodes < 1:
+    if command.episodes is not None and command.episodes < 1:
         raise ValueError(f"episodes={command.episodes}: expected 1 or more.")
-    agent, env_id, keywords = load_trained(command.run, command.env_id, dataset=command.dataset)
+    agent, env_id, keywords = load_trained(
+        command.run, command.env_id, only_look=True, dataset=command.dataset
+    )
     split = choose_split(env_id, keywords, command.split)
-    episodes = range(command.start, command.start + command.episodes)
+    envs = make_split(env_id, 1, split, render_mode="rgb_array", **keywords)
+    end = command.start + (command.episodes or NUM_SHOWN)
+    if command.episodes is None:  # if too many are asked for, the environment refuses
+        num_images: int = getattr(envs.unwrapped, "num_images", end)
+        end = max(command.start + 1, min(end, num_images))
+    episodes = range(command.start, end)
     if command.save is not None:
         save_watched(agent, env_id, keywords, command.save, episodes, split, not command.sampled)
         print(f"Written to {command.save}")
         return
-    envs = make_split(env_id, 1, split, render_mode="rgb_array", **keywords)
     window = Window(title=f"ram watch {command.run}", render_fps=2)
     for frames in play_frames(agent, envs, episodes, not command.sampled):
         for frame in (*frames, frames[-1]):

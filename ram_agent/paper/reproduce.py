@@ -253,7 +253,7 @@ def _trained_ram(command: Reproduce, name: str, entry: Ram, seed: int) -> dict[s
         trainer.resume()
         if not trainer.train(report=print_progress):
             raise KeyboardInterrupt  # the trainer caught the signal to save
-        show_trained(trainer, folder.path)
+        show_trained(trainer, folder)
 
     words = [f"{entry.num_glimpses}-glimpses"] if entry.num_glimpses else []
     words += ["middle"] if entry.begins_in_middle else []

@@ -97,7 +97,7 @@ def read_run(content: bytes, folder: Path) -> None:
     write_input(content, folder)
     run = RunFolder(folder)
     try:
-        attempt((FileNotFoundError, ValueError), read_config, run, None)
+        attempt((FileNotFoundError, ValueError), read_config, run)
     finally:
         run.unlock()
     for row in attempt(CheckpointError, run.read_metrics):

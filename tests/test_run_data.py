@@ -1,0 +1,186 @@
+"""Which images a run uses: its own, unchanged, from any folder, however few."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+from ram_commands import TINY_AGENT, fail, frame_count
+
+from ram_agent import measure
+from ram_agent.agent import RAMAgent
+from ram_agent.cli import main
+from ram_agent.run_folder import RunFolder
+from ram_agent.splits import pick_episodes, resolve_env_id
+from ram_envs.datasets import DatasetUnavailableError
+
+SIZES = ["--num-glimpses", "2", "--glimpse-size", "4", "--num-scales", "2"]
+BRIEF = [*SIZES, *TINY_AGENT, "--episodes", "64", "--batch-size", "16"]
+COUNTS = {"train": 8, "validation": 3, "test": 2}  # of each class
+
+
+def make_pictures(folder: Path, brightness: int = 40) -> None:
+    """Write pictures of two classes, in three splits."""
+    for split, count in COUNTS.items():
+        for label, name in enumerate(("dark", "light")):
+            (folder / split / name).mkdir(parents=True, exist_ok=True)
+            for number in range(count):
+                pixels = np.full((10, 10), brightness + 100 * label + number, np.uint8)
+                Image.fromarray(pixels).save(folder / split / name / f"{number}.png")
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with the images photos/ and the finished run run/, trained by a relative path."""
+    folder = tmp_path_factory.mktemp("own")
+    make_pictures(folder / "photos")
+    with pytest.MonkeyPatch.context() as patches:
+        patches.chdir(folder)
+        patches.setattr(measure, "EVALUATION_ENVS", 4)
+        main(["train", "RAMClassification-v0", "--dataset", "photos", *BRIEF, "--out", "run"])
+    return folder
+
+
+@pytest.fixture
+def own(trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A copy of `trained`, whose run names the copied images; the present folder is another."""
+    folder = Path(shutil.copytree(trained, tmp_path / "own"))
+    config = RunFolder(folder / "run").read_config()
+    config["env_kwargs"]["dataset"] = config["dataset"] = str(folder / "photos")
+    (folder / "run" / "config.json").write_text(json.dumps(config))
+    agent = RAMAgent.load(folder / "run")
+    agent.save(folder / "run" / "best", {**agent.info, **config})
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    return folder
+
+
+def commands(run: Path) -> list[list[Any]]:
+    """Every command that looks at a run's images."""
+    return [
+        ["evaluate", run],
+        ["watch", run, "--save", "a.png"],
+        ["figures", run],
+        ["train", "--resume", run],
+    ]
+
+
+def test_the_run_knows_its_images(trained: Path) -> None:
+    config = RunFolder(trained / "run").read_config()
+    assert config["env_kwargs"]["dataset"] == str(trained / "photos")
+    assert config["images"]["class_names"] == ["dark", "light"]
+    sizes = {name: config["images"][name]["num_images"] for name in COUNTS}
+    assert sizes == {"train": 16, "validation": 6, "test": 4}
+    assert len({config["images"][name]["fingerprint"] for name in COUNTS}) == 3
+
+
+def test_a_run_is_measured_on_its_images_from_any_folder(
+    trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make_pictures(tmp_path / "photos", brightness=90)  # others, at the path that was typed
+    monkeypatch.chdir(tmp_path)
+    main(["evaluate", str(trained / "run"), "--save", "again.json"])
+    saved = json.loads(Path("again.json").read_text())
+    first = json.loads((trained / "run" / "evaluation.json").read_text())
+    assert saved["results"] == first["results"]
+    assert saved["results"]["learned gaze"]["episodes"] == 4
+
+
+@pytest.mark.parametrize("number", range(4))
+def test_images_that_have_changed_are_refused(
+    own: Path, number: int, capsys: pytest.CaptureFixture[str]
+) -> None:
+    command = commands(own / "run")[number]
+    for split in COUNTS:  # the classes change places
+        dark, light = own / "photos" / split / "dark", own / "photos" / split / "light"
+        dark.rename(own / "kept")
+        light.rename(dark)
+        (own / "kept").rename(light)
+    line = fail(capsys, *command)
+    assert str(own / "photos") in line
+    assert "--dataset" in line
+    main([str(word) for word in (*command, "--dataset", own / "photos")])
+
+
+@pytest.mark.parametrize("number", range(4))
+def test_images_that_are_gone_are_named(
+    own: Path, number: int, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (own / "photos").rename(own / "moved")
+    line = fail(capsys, *commands(own / "run")[number])
+    assert str(own / "photos") in line
+    main([str(word) for word in (*commands(own / "run")[number], "--dataset", own / "moved")])
+
+
+def test_a_picture_that_was_added_is_noticed(own: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    pixels = np.zeros((10, 10), np.uint8)
+    Image.fromarray(pixels).save(own / "photos" / "test" / "dark" / "new.png")
+    assert "test" in fail(capsys, "evaluate", own / "run")
+
+
+def test_fewer_test_images_than_a_picture_has_room_for(trained: Path, tmp_path: Path) -> None:
+    run = trained / "run"
+    assert (run / "fixations.png").is_file()
+    main(["watch", str(run), "--save", str(tmp_path / "all.gif")])
+    assert frame_count(tmp_path / "all.gif") == 4 * 3  # reset and two steps of each image
+    main(["figures", str(run), "--out", str(tmp_path / "figures")])
+    assert (tmp_path / "figures" / "paths.png").is_file()
+
+
+def test_shown_episodes_are_spread_over_the_classes(trained: Path) -> None:
+    keywords = RunFolder(trained / "run").read_config()["env_kwargs"]
+    picked = [
+        pick_episodes("RAMClassification-v0", keywords, "train", count) for count in (1, 4, 99)
+    ]
+    assert picked[:2] == [[0], [0, 8, 1, 9]]
+    assert sorted(picked[2]) == list(range(16))
+    assert pick_episodes("RAMCatch-v0", {}, "test", 3) == [0, 1, 2]
+
+
+@pytest.mark.parametrize("given", ["RAMMNIST-v0", "RAMMNIST", "ram_envs:RAMMNIST-v0"])
+def test_an_id_has_one_form(given: str) -> None:
+    assert resolve_env_id(given) == "RAMMNIST-v0"
+
+
+def test_an_id_in_its_other_form_is_tested_on_test_images(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    dataset = ["--dataset", "digits", "--num-glimpses", "2"]
+    brief = [*dataset, *TINY_AGENT, "--batch-size", "32", "--episodes", "64"]
+    main(["train", "ram_envs:RAMMNIST-v0", *brief, "--out", str(tmp_path / "run")])
+    assert "RAMMNIST-v0, digits, num_glimpses=2, test split" in capsys.readouterr().out
+    config = RunFolder(tmp_path / "run").read_config()
+    assert config["env_id"] == "RAMMNIST-v0"
+    assert config["agent"]["core"] == "rectifier" or config["agent"]["hidden_size"] == 16
+    evaluation = json.loads((tmp_path / "run" / "evaluation.json").read_text())
+    assert evaluation["split"] == "test"
+    assert evaluation["results"]["learned gaze"]["episodes"] == 300
+
+
+def test_looking_falls_back_to_the_digits_and_measuring_does_not(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def refuse(*args: Any) -> None:
+        raise DatasetUnavailableError("no network")
+
+    monkeypatch.setattr("ram_envs.datasets.loading._LOADERS", {**_loaders(), "mnist": refuse})
+    monkeypatch.delenv("RAM_ENVS_DATA_DIR", raising=False)
+    monkeypatch.chdir(tmp_path)
+    agent = "pretrained:mnist-2"
+    main(["watch", agent, "--save", "a.gif", "--episodes", "1"])
+    assert "digits" in capsys.readouterr().err
+    assert frame_count(Path("a.gif")) == 3
+    main(["figures", agent, "--num-images", "20"])
+    assert "digits" in capsys.readouterr().err
+    assert "no network" in fail(capsys, "evaluate", agent)
+
+
+def _loaders() -> dict[str, Any]:
+    from ram_envs.datasets import loading
+
+    return dict(loading._LOADERS)
