@@ -226,7 +226,7 @@ def test_the_environment_in_a_strangers_file_runs_no_code(
 def trained_envs(folder: Path) -> list[Any]:
     """Return a training and the validation environment of a run."""
     trainer = make_trainer(RunFolder(folder).read_config(), None)
-    return [trainer.train_envs[0], trainer.validation_envs]
+    return [trainer.shards[0].envs, trainer.validation_envs]
 
 
 def test_an_environment_of_ones_own_module(
