@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import functools
 import json
+import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -30,7 +31,7 @@ from ram_agent.bench_probes import (
 from ram_agent.commands.parsing import parse
 from ram_agent.distributed import checked_device
 from ram_agent.provenance import provenance
-from ram_envs.atomic_files import write_json
+from ram_envs.atomic_files import check_writable, write_json
 from ram_envs.registration import ENVS
 
 MATMUL_SIZE = 1024  # side of the square matrices whose product measures the machine itself
@@ -81,13 +82,18 @@ class Bench:
 
     def __post_init__(self) -> None:
         for name in ("seconds", "repeats"):
-            if not getattr(self, name) > 0:
+            if not 0 < getattr(self, name) < math.inf:
                 raise ValueError(f"{name} is {getattr(self, name)!r}. Give a positive number.")
         for number in self.num_envs:
             if number < 1:
                 raise ValueError(f"num_envs contains {number}. Give numbers of 1 or more.")
-        if self.batch_size is not None and (self.batch_size < 2 or self.batch_size % 2):
-            raise ValueError(f"batch_size is {self.batch_size}. Give an even number, 2 or more.")
+        if self.batch_size is not None:
+            if self.batch_size < 2 or self.batch_size % 2:
+                raise ValueError(
+                    f"batch_size is {self.batch_size}. Give an even number, 2 or more."
+                )
+            if not self.train:
+                raise ValueError("batch_size has no effect without training. Leave it out.")
         for env_id in (*self.env_ids, *self.train):
             if env_id not in ENVS:
                 raise ValueError(
@@ -103,8 +109,12 @@ def main(args: list[str]) -> None:
 def bench(command: Bench) -> None:
     """Run `ram bench`."""
     if command.compare is not None:
+        if command != Bench(compare=command.compare):
+            raise ValueError("compare measures nothing. Leave all other options out.")
         print_comparison(*command.compare)
         return
+    if command.save is not None:
+        check_writable(command.save)
     device = checked_device(command.device)
     if device.type not in ("cpu", "cuda"):
         raise ValueError(f"device is {command.device!r}. Choose cpu or cuda.")

@@ -94,6 +94,13 @@ def write_json(path: Path, value: Any) -> None:
     write_bytes(path, (json.dumps(value, indent=2, ensure_ascii=False) + "\n").encode())
 
 
+def check_writable(path: Path) -> None:
+    """Raise OSError unless a file can be written at `path`: call it before hours of work."""
+    existing = next(folder for folder in path.absolute().parents if folder.exists())
+    if path.is_dir() or not existing.is_dir() or not os.access(existing, os.W_OK):
+        raise OSError(f"{path} cannot be written. Choose a file in a folder that can be.")
+
+
 def read_json(path: Path) -> Any:
     """Return the value in a JSON file, which may come from an untrusted source.
 

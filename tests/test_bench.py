@@ -178,6 +178,8 @@ def test_a_comparison_names_a_file_of_something_else(content: str, tmp_path: Pat
         ({"num_envs": (4, 0)}, "num_envs contains 0"),
         ({"batch_size": 7}, "batch_size is 7"),
         ({"batch_size": -2}, "batch_size is -2"),
+        ({"batch_size": 8, "train": ()}, "batch_size"),
+        ({"seconds": float("inf")}, "seconds is inf"),
         ({"train": ("Pong-v5",)}, "Pong-v5"),
     ],
 )
@@ -186,9 +188,24 @@ def test_bad_settings_are_named(settings: dict[str, Any], named: str) -> None:
         Bench(**settings)
 
 
-def test_a_device_that_it_cannot_measure_is_named() -> None:
+def test_a_device_that_cannot_be_measured_is_named() -> None:
     with pytest.raises(ValueError, match="meta"):
         bench(Bench(device="meta"))
+
+
+def test_an_unwritable_file_is_named_before_anything_is_measured(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    for path in (tmp_path, tmp_path / "file" / "bench.json"):
+        with pytest.raises(OSError, match=re.escape(str(path))):
+            bench(Bench(save=path))
+
+
+def test_a_comparison_refuses_options_without_effect(tmp_path: Path) -> None:
+    paths = (tmp_path / "a.json", tmp_path / "b.json")
+    with pytest.raises(ValueError, match="compare"):
+        bench(Bench(compare=paths, save=tmp_path / "c.json"))
+    with pytest.raises(FileNotFoundError, match=r"a\.json"):
+        bench(Bench(compare=paths))
 
 
 def test_peers_are_measured_in_processes_of_their_own(

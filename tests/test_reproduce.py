@@ -336,8 +336,8 @@ def test_all_tables_and_some_rows_of_all() -> None:
         (["catch", "--num-glimpses", "8"], ["catch", "num_glimpses=8"]),
         (["mnist", "--controls", "vgg"], ["'vgg'", "fc-256, fc-64, conv, cnn"]),
         (["mnist", "--device", "warp"], ["device", "warp"]),
-        (["mnist", "--out", "a_file"], ["a_file", "--out"]),
-        (["mnist", "--runs", "a_file/runs"], ["a_file/runs", "--runs"]),
+        (["mnist", "--out", "a_file"], ["a_file"]),
+        (["mnist", "--runs", "a_file/runs"], ["a_file/runs"]),
     ],
 )
 def test_wrong_values_are_named_before_any_training(
@@ -376,6 +376,25 @@ def test_a_run_with_other_settings_is_refused(
     assert all(text in said for text in ("4-glimpses-seed-0", "episodes=600", "episodes=500"))
     said = fail(capsys, *arguments, "--controls", "fc-64")
     assert all(text in said for text in ("fc-64-seed-0", "episodes=600", "episodes=500"))
+
+
+def test_a_run_of_the_older_format_is_refused(
+    copied: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = copied / "mnist" / "digits" / "4-glimpses-seed-0"
+    (path / "resume.safetensors").rename(path / "resume.pt")
+    error = fail(capsys, "mnist", *TINY, "--num-glimpses", "4", "--runs", copied)
+    assert str(path) in error
+
+
+def test_a_run_that_another_commit_began_names_both(copied: Path) -> None:
+    path = copied / "mnist" / "digits" / "fc-64-seed-0"
+    (path / "evaluation.json").unlink()
+    config = json.loads((path / "config.json").read_text())
+    (path / "config.json").write_text(json.dumps({**config, "commit": "abc"}))
+    main(["reproduce", "mnist", *TINY, "--controls", "fc-64", "--runs", str(copied)])
+    (row,) = (row for row in read(copied / "mnist.json") if row["name"] == NAMES[-1])
+    assert row["commit"] == f"abc, {config['commit']}"
 
 
 @pytest.mark.parametrize(

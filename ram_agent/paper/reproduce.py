@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import difflib
 import math
-import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -34,7 +33,7 @@ from ram_agent.provenance import provenance
 from ram_agent.run_folder import RunFolder, read_json
 from ram_agent.runs import describe_run, make_trainer, print_progress
 from ram_agent.splits import GPU
-from ram_envs.atomic_files import write_bytes, write_json
+from ram_envs.atomic_files import check_writable, write_bytes, write_json
 from ram_envs.registration import CLASSIFICATION
 
 QUICK_EPISODES = 50_000
@@ -137,10 +136,10 @@ def reproduce(command: Reproduce) -> None:
     picked = pick_rows(command)
     paths = {name: command.out_folder / f"{name}.json" for name in picked}
     # Report whatever would fail at the end before hours of training.
-    for path in paths.values():
+    for name, path in paths.items():
         read_rows(path)
-    for option, folder in (("--out", command.out_folder), ("--runs", command.runs_folder)):
-        check_writable(folder, option)
+        check_writable(path)
+        check_writable(command.runs_folder / name / "run")
     try:
         for name, entries in picked.items():
             for entry in entries:
@@ -154,13 +153,6 @@ def reproduce(command: Reproduce) -> None:
     for path in paths.values():
         print(path.with_suffix(".md").read_text(encoding="utf-8"))
     print("Written to " + ", ".join(str(path) for path in paths.values()))
-
-
-def check_writable(folder: Path, option: str) -> None:
-    """Raise OSError if the folder cannot be made or written."""
-    existing = next(path for path in (folder, *folder.absolute().parents) if path.exists())
-    if not existing.is_dir() or not os.access(existing, os.W_OK):
-        raise OSError(f"{folder} is not a folder that can be written. Give another {option}.")
 
 
 def pick_rows(command: Reproduce) -> dict[str, list[Ram | Control]]:
@@ -326,6 +318,9 @@ def finish_run(
         else:
             print(f"{path}: {'resumes' if folder.has_begun else 'starts'}")
             train(folder)
+            commits = dict.fromkeys((folder.read_config()["commit"], run["commit"]))
+            evaluation = {**read_json(evaluation_path), "commit": ", ".join(commits)}
+            write_json(evaluation_path, evaluation)
         return read_json(evaluation_path)
     finally:
         folder.unlock()
