@@ -26,7 +26,7 @@ class Checked:
 
     def __post_init__(self) -> None:
         for name, kind in type_hints(type(self)).items():
-            _check_setting(name, getattr(self, name), kind)
+            check_setting(name, getattr(self, name), kind)
 
 
 @dataclass(frozen=True)
@@ -413,7 +413,7 @@ RANGES: dict[str, Range] = {
 }
 
 
-def _check_setting(name: str, value: Any, kind: Any) -> None:
+def check_setting(name: str, value: Any, kind: Any) -> None:
     """Raise ValueError unless a value has its setting's type and lies in its range."""
     if not is_a(value, kind):
         expected = kind.__name__ if isinstance(kind, type) else str(kind)

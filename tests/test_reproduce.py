@@ -17,7 +17,7 @@ pytest.importorskip("torch", reason="the extra agent is not installed")
 
 from ram_agent import measure
 from ram_agent.cli import main
-from ram_agent.config import preset
+from ram_agent.config import preset, replace_settings
 from ram_agent.paper import reproduce
 from ram_agent.paper.controls import NETWORKS, ControlTrainer, measure_best
 from ram_agent.paper.report import make_markdown, make_row, merge_row
@@ -229,9 +229,8 @@ def test_the_game(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     def tiny_preset(name: str, env_id: str) -> Any:
-        small: dict[str, Any] = {"hidden_size": 16, "feature_size": 8}
-        agent_config, train_config = preset(name, env_id)
-        return dataclasses.replace(agent_config, **small), train_config
+        found = preset(name, env_id)
+        return found._replace(agent=replace_settings(found.agent, hidden_size=16, feature_size=8))
 
     monkeypatch.setattr(reproduce, "preset", tiny_preset)
     main(["reproduce", "catch", "--quick", "--episodes", "128", "--runs", str(tmp_path)])
@@ -582,9 +581,10 @@ def test_markdown_marks_a_quick_run() -> None:
 def test_agents_have_the_default_preset(done: Path) -> None:
     config = RunFolder(done / "mnist" / "digits" / "6-glimpses-seed-0").read_config()
     assert config["preset"] == "default"
-    agent, training = preset("default", "RAMMNIST-v0")
+    agent, training, shards = preset("default", "RAMMNIST-v0")
     assert config["agent"] == dataclasses.asdict(agent)
     assert config["training"] == dataclasses.asdict(dataclasses.replace(training, episodes=600))
+    assert config["shards"] == shards
 
 
 @pytest.mark.parametrize(
@@ -612,9 +612,12 @@ def test_published_rows_are_trained_longer(
         main(["reproduce", name, "--num-glimpses", str(num_glimpses), *arguments])
     run = tmp_path / name / "digits" / f"{num_glimpses}-glimpses-seed-0"
     config = RunFolder(run).read_config()
-    training = preset("default", TABLES[name].env_id)[1]
+    training = preset("default", TABLES[name].env_id).training
+    augmentation = {key: settings[key] for key in ("distortion", "elastic") if key in settings}
+    assert config["training_env_kwargs"] == augmentation
+    changes = {key: value for key, value in settings.items() if key not in augmentation}
     assert config["training"] == dataclasses.asdict(
-        dataclasses.replace(training, **{"episodes": 6_000_000, **settings})
+        replace_settings(training, **{"episodes": 6_000_000, **changes})
     )
 
 
@@ -626,7 +629,7 @@ def test_controls_are_distorted_as_ram_is(tmp_path: Path, monkeypatch: pytest.Mo
             main(["reproduce", name, *arguments])
         config = RunFolder(tmp_path / name / "digits" / "cnn-seed-0").read_config()
         assert config["training"]["episodes"] == 1_500_000
-        assert config["training"]["distortion"] == distortion
+        assert config["training_env_kwargs"].get("distortion", 0) == distortion
         assert config["env_kwargs"] == {"dataset": "digits"}
 
 

@@ -20,7 +20,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from tqdm import tqdm
 
+from ram_agent.config import Checked
 from ram_agent.measure import name_env
+from ram_agent.paper.tables import Network
 from ram_agent.provenance import provenance
 from ram_agent.run_folder import RunFolder
 from ram_agent.runs import print_progress
@@ -32,14 +34,14 @@ from ram_envs.atomic_files import write_json
 
 
 @dataclass(frozen=True)
-class ControlConfig:
+class ControlConfig(Checked):
     """The training of a control: AdamW with a cosine schedule, weights selected on validation.
 
     Raises:
         ValueError: if a value is out of range.
     """
 
-    network: str
+    network: Network
     seed: int
     episodes: int  # training canvases
     batch_size: int = 128
@@ -47,22 +49,6 @@ class ControlConfig:
     weight_decay: float = 1e-4
     validate_every: int = 50_000  # canvases; at least one epoch
     patience: int = 40  # validations without a new best
-    distortion: float = 0.0  # of training images, as RAM's
-    elastic: float = 0.0  # likewise
-
-    def __post_init__(self) -> None:
-        if self.network not in NETWORKS:
-            raise ValueError(
-                f"There is no network {self.network!r}. Choose one of {', '.join(NETWORKS)}."
-            )
-        if self.episodes < 1:
-            raise ValueError(f"episodes is {self.episodes}. Give a positive number.")
-
-
-def augmentation(config: ControlConfig) -> dict[str, float]:
-    """Return the further keywords of the training environments."""
-    keywords = {"distortion": config.distortion, "elastic": config.elastic}
-    return {name: value for name, value in keywords.items() if value}
 
 
 def fully_connected(width: int, height_and_width: tuple[int, int], num_labels: int) -> nn.Module:
@@ -134,7 +120,9 @@ class ControlTrainer:
         self.config = config = ControlConfig(**run["training"])
         self.folder = folder
         make = functools.partial(place_split, self.device, run["env_id"], **run["env_kwargs"])
-        self.train_envs = make(num_envs=config.batch_size, split="train", **augmentation(config))
+        self.train_envs = make(
+            num_envs=config.batch_size, split="train", **run["training_env_kwargs"]
+        )
         self.validation_envs = make(num_envs=EVALUATION_ENVS, split="validation")
         torch.manual_seed(config.seed)
         height, width = self.train_envs.unwrapped.canvases.shape[1:3]  # type: ignore[attr-defined]
@@ -248,13 +236,15 @@ def describe_control(
     env_id: str,
     keywords: dict[str, Any],
     training: ControlConfig,
+    training_keywords: dict[str, Any],
     device: torch.device | str = "cpu",
 ) -> dict[str, Any]:
     """Return config.json of a new run, in which the data set "auto" is resolved."""
-    keywords = with_found_dataset(env_id, keywords, augmentation(training))
+    keywords = with_found_dataset(env_id, keywords, training_keywords)
     return {
         "env_id": env_id,
         "env_kwargs": keywords,
+        "training_env_kwargs": training_keywords,
         "dataset": keywords["dataset"],
         "training": dataclasses.asdict(training),
         **provenance(device),

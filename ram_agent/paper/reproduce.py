@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import difflib
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -17,7 +17,7 @@ import torch
 import tyro
 
 from ram_agent.commands.parsing import parse
-from ram_agent.config import SEED, flatten_settings, preset, replace_settings
+from ram_agent.config import check_setting, flatten_settings, preset, replace_settings
 from ram_agent.distributed import checked_device
 from ram_agent.measure import show_trained
 from ram_agent.paper.controls import (
@@ -86,11 +86,9 @@ class Reproduce:
     and --episodes, which do not overwrite published results."""
 
     def __post_init__(self) -> None:
-        if self.episodes is not None and self.episodes < 1:
-            raise ValueError(f"episodes is {self.episodes}. Give a positive number.")
+        check_setting("episodes", self.episodes, int | None)
         for seed in self.seeds:
-            if not SEED.has(seed):
-                raise ValueError(f"seeds contains {seed}. Give {SEED.words} each.")
+            check_setting("seed", seed, int)
 
     @property
     def runs_folder(self) -> Path:
@@ -219,13 +217,9 @@ def _trained(command: Reproduce, name: str, entry: Ram | Control, seed: int) -> 
 def _trained_ram(command: Reproduce, name: str, entry: Ram, seed: int) -> dict[str, Any]:
     env_id = TABLES[name].env_id
     agent_config, train_config, shards = preset("default", env_id)
-    changes: dict[str, Any] = {"seed": seed}
-    if command.run_episodes is None:
-        changes |= TABLES[name].training if entry.training is None else entry.training
-    else:
-        changes["episodes"] = command.run_episodes
-    augmentation = {name: changes.pop(name) for name in AUGMENTATION if name in changes}
-    train_config = replace_settings(train_config, **changes)
+    own = TABLES[name].training if entry.training is None else entry.training
+    changes, augmentation = _settings(command, own)
+    train_config = replace_settings(train_config, seed=seed, **changes)
     keywords: dict[str, Any] = {}
     if env_id in CLASSIFICATION:
         keywords = {"dataset": command.run_dataset, **entry.keywords}
@@ -268,19 +262,22 @@ def _validation_error(row: dict[str, Any]) -> float:
     return float(row["validation_error"])
 
 
+def _settings(
+    command: Reproduce, training: Mapping[str, Any]
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Return a table's settings of a training, and its keywords of the training environments."""
+    if command.run_episodes is not None:
+        return {"episodes": command.run_episodes}, {}
+    augmentation = {name: training[name] for name in AUGMENTATION if name in training}
+    return {name: training[name] for name in training.keys() - augmentation}, augmentation
+
+
 def _trained_control(command: Reproduce, name: str, entry: Control, seed: int) -> dict[str, Any]:
     env_id = TABLES[name].env_id
-    training = TABLES[name].training  # RAM's
-    if command.run_episodes is not None:
-        training = {"episodes": command.run_episodes}
-    config = ControlConfig(
-        entry.network,
-        seed,
-        math.ceil(entry.share * training["episodes"]),
-        distortion=training.get("distortion", 0.0),
-        elastic=training.get("elastic", 0.0),
-    )
-    run = describe_control(env_id, {"dataset": command.run_dataset}, config, command.device)
+    training, augmentation = _settings(command, TABLES[name].training)
+    config = ControlConfig(entry.network, seed, math.ceil(entry.share * training["episodes"]))
+    keywords = {"dataset": command.run_dataset}
+    run = describe_control(env_id, keywords, config, augmentation, command.device)
 
     def train(folder: RunFolder) -> None:
         trainer = ControlTrainer(run, folder, command.device)

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 from ram_envs.registration import CLASSIFICATION
 
 NONE = "–"
 HEADLINE_SEEDS = (0, 1, 2)
+Network = Literal["fc-256", "fc-64", "conv", "cnn"]
 
 
 @dataclass(frozen=True)
@@ -115,12 +116,12 @@ class Ram:
 class Control:
     """A row of a network on the whole canvas.
 
-    network  a name in `controls.NETWORKS`
+    network  its name in `controls.NETWORKS`
     others   what others report
     share    its training canvases, as a share of RAM's; less than 1 for a slow network
     """
 
-    network: str
+    network: Network
     others: Others = Others()
     share: float = 1.0
 
