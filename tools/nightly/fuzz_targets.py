@@ -62,13 +62,21 @@ def read_npz(content: bytes, folder: Path) -> None:
     """Read images in an .npz: `ram_envs.datasets.own_images.read_images`."""
     path = folder / "a.npz"
     path.write_bytes(content)
-    attempt((FileNotFoundError, ValueError), read_images, path)
+    attempt((FileNotFoundError, ValueError), read_few_images, path)
 
 
 def read_folder(content: bytes, folder: Path) -> None:
     """Read a folder of pictures, .npy or IDX files: `ram_envs.datasets.own_images.read_images`."""
     write_input(content, folder)
-    attempt((FileNotFoundError, ValueError), read_images, folder)
+    attempt((FileNotFoundError, ValueError), read_few_images, folder)
+
+
+def read_few_images(path: Path) -> None:
+    """Read images; those without splits, too few to divide, serve every split."""
+    try:
+        read_images(path)
+    except ValueError:
+        read_images(path, "all")
 
 
 def read_agent(content: bytes, folder: Path) -> None:
