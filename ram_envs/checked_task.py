@@ -1,4 +1,4 @@
-"""A task with one state, whose verbs check all that the task gives back; for `ram_envs.testing`."""
+"""A task with one state, whose verbs check everything the task returns; for `ram_envs.testing`."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ VERBS = ("allocate", "begin", "advance", "images", "infos")
 
 
 class TaskError(AssertionError):
-    """A task breaks a rule of the protocol; the message says which."""
+    """A task breaks a rule of the protocol; the message names it."""
 
 
 def require(holds: bool, message: str) -> None:
@@ -26,7 +26,7 @@ def require(holds: bool, message: str) -> None:
 
 
 def check_attributes(task: Any) -> None:
-    """What a task says of itself."""
+    """Check a task's attributes and that it has the verbs."""
     for name in ("image_shape", "choice_names", "frames_change"):
         require(hasattr(task, name), f"the task has no attribute {name}.")
     for name in VERBS:
@@ -36,32 +36,32 @@ def check_attributes(task: Any) -> None:
         isinstance(shape, tuple)
         and len(shape) in (2, 3)
         and all(isinstance(side, (int, np.integer)) and side >= 1 for side in shape),
-        f"image_shape is {shape!r}: expected a tuple (H, W) or (H, W, C) of integers from 1.",
+        f"image_shape is {shape!r}. Make it a tuple (H, W) or (H, W, C) of integers from 1.",
     )
     require(
         isinstance(names, tuple) and all(isinstance(name, str) for name in names),
-        f"choice_names is {names!r}: expected a tuple of strings, one for each choice.",
+        f"choice_names is {names!r}. Make it a tuple of strings, one for each choice.",
     )
-    require(len(names) > 0, "choice_names is empty: expected at least one choice.")
+    require(len(names) > 0, "choice_names is empty. Name at least one choice.")
     repeated = sorted({name for name in names if names.count(name) > 1})
-    require(not repeated, f"choice_names repeats {repeated}: expected each name once.")
+    require(not repeated, f"choice_names repeats {repeated}. Give every choice its own name.")
     require(
         isinstance(changes, (bool, np.bool_)),
-        f"frames_change is {changes!r}: expected True (a game) or False (a picture).",
+        f"frames_change is {changes!r}. Make it True (a game) or False (a picture).",
     )
 
 
 @dataclass
-class Moment:
-    """What one episode shows, and what the step to it gave (None after `begin`)."""
+class Snapshot:
+    """What one episode shows, and the result of the last step (None after `begin`)."""
 
     image: npt.NDArray[np.uint8]
     infos: dict[str, Any]
     reward: float | None = None
     over: bool = False
 
-    def difference(self, other: Moment) -> str | None:
-        """In words: what is otherwise in `other`, or None."""
+    def difference(self, other: Snapshot) -> str | None:
+        """Return in words how `other` differs, or None."""
         if not np.array_equal(self.image, other.image):
             place = tuple(np.argwhere(self.image != other.image)[0].tolist())
             return f"pixel {place} of its image is {other.image[place]}, not {self.image[place]}"
@@ -73,7 +73,7 @@ class Moment:
         return None
 
 
-Story = list[Moment]  # of one episode: after `begin`, and after each step
+EpisodeRecord = list[Snapshot]  # after `begin`, and after each step
 
 
 class CheckedTask:
@@ -85,57 +85,61 @@ class CheckedTask:
         self.begun = np.zeros(num_envs, np.bool_)
         self.state = _call("allocate()", task.allocate, num_envs)
 
-    def begin(self, rows: Rows, keys: UInt64Array) -> list[Moment]:
+    def begin(self, rows: Rows, keys: UInt64Array) -> list[Snapshot]:
         before = self._look() if self.begun.any() else {}
         name = f"begin() of the rows {rows.tolist()}"
         _call(name, self.task.begin, self.state, rows.copy(), Streams(keys), {})
         self.begun[rows] = True
         return self._look_at("begin", rows, before)
 
-    def advance(self, rows: Rows, choices: npt.NDArray[np.int64]) -> list[Moment]:
+    def advance(self, rows: Rows, choices: npt.NDArray[np.int64]) -> list[Snapshot]:
         before = self._look()
         name = f"advance() of the rows {rows.tolist()}"
         outcome = _call(name, self.task.advance, self.state, rows.copy(), choices.copy())
         self._check_outcome(outcome, len(rows))
-        moments = self._look_at("advance", rows, before)
-        for row, moment, reward, over in zip(
-            rows.tolist(), moments, outcome.rewards, outcome.terminations, strict=True
+        snapshots = self._look_at("advance", rows, before)
+        for row, snapshot, reward, over in zip(
+            rows.tolist(), snapshots, outcome.rewards, outcome.terminations, strict=True
         ):
-            moment.reward, moment.over = float(reward), bool(over)
+            snapshot.reward, snapshot.over = float(reward), bool(over)
             require(
-                self.task.frames_change or np.array_equal(before[row].image, moment.image),
+                self.task.frames_change or np.array_equal(before[row].image, snapshot.image),
                 f"frames_change is False, but a step changed the image of row {row}. Set it to "
                 "True, or show the same image until the next episode begins.",
             )
-        return moments
+        return snapshots
 
-    def _look_at(self, verb: str, rows: Rows, before: dict[int, Moment]) -> list[Moment]:
-        """What `rows` show after a verb, which must have left the others as they were."""
+    def _look_at(self, verb: str, rows: Rows, before: dict[int, Snapshot]) -> list[Snapshot]:
+        """Return what `rows` show after a verb, which must not have changed the others."""
         after, again = self._look(), self._look()
         for row in before.keys() - set(rows.tolist()):
             difference = before[row].difference(after[row])
             require(
                 difference is None,
                 f"{verb}() was given the rows {rows.tolist()} and changed row {row}: {difference}. "
-                "It may write to state[rows] alone.",
+                "Write only to state[rows].",
             )
-        for row, moment in after.items():
-            difference = moment.difference(again[row])
+        for row, snapshot in after.items():
+            difference = snapshot.difference(again[row])
             require(
                 difference is None,
-                f"images() or infos() changed row {row}: asked again, {difference}. They may only "
-                "tell what is, whenever and however often they are asked.",
+                f"images() or infos() changed row {row}: on a second call {difference}. Let them "
+                "only read the state.",
             )
         return [after[row] for row in rows.tolist()]
 
-    def _look(self) -> dict[int, Moment]:
-        """What each row that has begun shows now."""
+    def _look(self) -> dict[int, Snapshot]:
+        """Return what each row that has begun shows."""
         source, source_rows = self._checked_images()
         infos = self._checked_infos()
         return {
-            row: Moment(
+            row: Snapshot(
                 source[source_rows[row]].copy(),
-                {key: values[row].item() for key, (values, held) in infos.items() if held[row]},
+                {
+                    key: values[row].item()
+                    for key, (values, present) in infos.items()
+                    if present[row]
+                },
             )
             for row in np.flatnonzero(self.begun).tolist()
         }
@@ -144,51 +148,51 @@ class CheckedTask:
         found = _call("images()", self.task.images, self.state)
         require(
             isinstance(found, tuple) and len(found) == 2,
-            f"images() gave a {type(found).__name__}: expected a pair (source, rows).",
+            f"images() returned a {type(found).__name__}. Return a pair (source, rows).",
         )
         source, rows = found
         shape = tuple(self.task.image_shape)
         _require_array("the source of images()", source, np.uint8)
         require(
             source.shape[1:] == shape and len(source) > 0,
-            f"the source of images() has shape {source.shape}: expected (N, "
-            f"{', '.join(map(str, shape))}), as image_shape says.",
+            f"the source of images() has shape {source.shape}, but image_shape is {shape}. Return "
+            f"(N, {', '.join(map(str, shape))}).",
         )
         require(
             isinstance(rows, np.ndarray)
             and rows.dtype.kind in "iu"
             and rows.shape == (self.num_envs,),
-            f"the rows of images() are {_describe(rows)}: expected integers of shape "
+            f"the rows of images() are {_describe(rows)}. Return integers of shape "
             f"({self.num_envs},), one for each episode, begun or not.",
         )
         wrong = rows[(rows < 0) | (rows >= len(source))]
         if wrong.size:
             raise TaskError(
-                f"the rows of images() contain {wrong[0]}: expected 0 to {len(source) - 1}, the "
-                "rows of the source."
+                f"the rows of images() contain {wrong[0]}. Return rows of the source, from 0 to "
+                f"{len(source) - 1}."
             )
         return source, rows
 
     def _checked_infos(self) -> dict[str, tuple[npt.NDArray[Any], npt.NDArray[np.bool_]]]:
         infos: dict[str, Any] = _call("infos()", self.task.infos, self.state)
-        require(isinstance(infos, dict), f"infos() gave {_describe(infos)}: expected a dict.")
+        require(isinstance(infos, dict), f"infos() returned {_describe(infos)}. Return a dict.")
         for key, pair in infos.items():
             require(
                 isinstance(key, str) and not key.startswith(("_", "final_")),
-                f"infos() has the key {key!r}: expected a string that begins with neither '_' nor "
-                "'final_', which are Gymnasium's.",
+                f"infos() has the key {key!r}. Use strings that begin with neither '_' nor "
+                "'final_', which Gymnasium reserves.",
             )
             is_pair = isinstance(pair, tuple) and len(pair) == 2
-            require(is_pair, f"infos()[{key!r}] is {_describe(pair)}: expected (values, present).")
+            require(is_pair, f"infos()[{key!r}] is {_describe(pair)}. Return (values, present).")
             values, present = pair
             require(
                 isinstance(values, np.ndarray)
                 and values.shape == (self.num_envs,)
                 and values.dtype != object,
-                f"the values of infos()[{key!r}] are {_describe(values)}: expected an array of "
+                f"the values of infos()[{key!r}] are {_describe(values)}. Return an array of "
                 f"numbers or strings of shape ({self.num_envs},), one for each episode.",
             )
-            name = f"the second of infos()[{key!r}], where the values hold"
+            name = f"the second array of infos()[{key!r}], where the values exist"
             _require_array(name, present, np.bool_, (self.num_envs,))
         if "label" in infos:
             self._check_labels(*infos["label"])
@@ -198,21 +202,21 @@ class CheckedTask:
         labels, most = values[present & self.begun], len(self.task.choice_names) - 1
         require(
             labels.dtype.kind in "iu" and bool(((labels >= 0) & (labels <= most)).all()),
-            f"infos()['label'] holds {labels[:4].tolist()}: the true label is a choice, an integer "
-            f"from 0 to {most}. Give another key to what is none.",
+            f"infos()['label'] contains {labels[:4].tolist()}. The true label is a choice, an "
+            f"integer from 0 to {most}; use another key for anything else.",
         )
 
     def _check_outcome(self, outcome: Outcome, count: int) -> None:
         for name, dtype in (("rewards", np.float64), ("terminations", np.bool_)):
             require(
                 hasattr(outcome, name),
-                f"advance() gave {_describe(outcome)}: expected Outcome(rewards, terminations).",
+                f"advance() returned {_describe(outcome)}. Return Outcome(rewards, terminations).",
             )
             _require_array(f"the {name} of advance()", getattr(outcome, name), dtype, (count,))
-        strange = outcome.rewards[~np.isfinite(outcome.rewards)]
-        if strange.size:
+        infinite = outcome.rewards[~np.isfinite(outcome.rewards)]
+        if infinite.size:
             raise TaskError(
-                f"the rewards of advance() contain {strange[0]}: expected finite numbers."
+                f"the rewards of advance() contain {infinite[0]}. Return finite numbers."
             )
 
 
@@ -229,7 +233,7 @@ def _require_array(name: str, array: Any, dtype: Any, shape: tuple[int, ...] | N
         isinstance(array, np.ndarray)
         and array.dtype == dtype
         and shape in (None, getattr(array, "shape", None)),
-        f"{name}: found {_describe(array)}, expected a numpy array, {wanted}.",
+        f"{name}: found {_describe(array)}. Return a numpy array, {wanted}.",
     )
 
 

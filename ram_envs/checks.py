@@ -1,11 +1,11 @@
-"""What environments are told, checked: an error names the value, what was expected, the way out."""
+"""Checks of what users pass to environments: an error names the value and how to correct it."""
 
 from __future__ import annotations
 
 import difflib
 import functools
 import inspect
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, ParamSpec
 
 import numpy as np
@@ -13,7 +13,6 @@ import numpy.typing as npt
 from gymnasium.error import ResetNeeded
 from gymnasium.vector import AutoresetMode
 
-from ram_envs.retina import Retina
 from ram_envs.task import Rows
 
 Arguments = ParamSpec("Arguments")
@@ -27,31 +26,43 @@ def suggest_keywords(init: Callable[Arguments, None]) -> Callable[Arguments, Non
     def checked(*args: Arguments.args, **keywords: Arguments.kwargs) -> None:
         for keyword in keywords:
             if keyword not in known:
-                close = difflib.get_close_matches(keyword, known, n=1)
-                hint = f"Did you mean {close[0]!r}? " if close else ""
-                raise TypeError(
-                    f"{type(args[0]).__name__} has no keyword {keyword!r}. {hint}Its keywords are "
-                    f"{', '.join(known)}."
-                )
+                name = type(args[0]).__name__
+                raise TypeError(f"{name} has no keyword {keyword!r}. {suggest(keyword, known)}")
         init(*args, **keywords)
 
     return checked
 
 
-def check_retina_suits(retina: Retina, image_shape: tuple[int, ...]) -> None:
-    height, width = image_shape[:2]
-    if retina.glimpse_size > min(height, width):
+def suggest(given: object, known: Iterable[object]) -> str:
+    """Return a sentence that lists the known names, and which of them was probably meant."""
+    names = [str(name) for name in known]
+    close = difflib.get_close_matches(str(given).lower(), names, n=1)
+    hint = f"Did you mean {close[0]!r}? " if close else ""
+    return f"{hint}Choose from {', '.join(repr(name) for name in names)}."
+
+
+def checked_integer(
+    name: str, value: Any, low: int, high: int | None = None, meaning: str = ""
+) -> int:
+    """Return `value` as an int, or raise ValueError unless it is an integer from low to high.
+
+    `meaning` ends the message: what the highest value stands for.
+    """
+    is_integer = isinstance(value, (int, np.integer)) and not isinstance(value, bool)
+    if not is_integer or value < low or (high is not None and value > high):
+        limits = f"from {low}" if high is None else f"from {low} to {high}"
+        raise ValueError(f"{name}={value!r} is out of range. Give an integer {limits}{meaning}.")
+    return int(value)
+
+
+def checked_number(name: str, value: Any, low: float, high: float, meaning: str = "") -> float:
+    """Return `value` as a float, or raise ValueError unless it is a number from low to high."""
+    is_number = isinstance(value, (int, float, np.integer, np.floating))
+    if not is_number or isinstance(value, bool) or not low <= value <= high:
         raise ValueError(
-            f"glimpse_size={retina.glimpse_size}: larger than the canvas of {height} × {width} "
-            f"pixels. Expected at most {min(height, width)}; choose a smaller glimpse_size."
+            f"{name}={value!r} is out of range. Give a number from {low:g} to {high:g}{meaning}."
         )
-    widest = retina.patch_widths[-1]
-    if retina.num_scales > 1 and widest > 2 * max(height, width):
-        raise ValueError(
-            f"num_scales={retina.num_scales} makes the widest patch {widest} pixels, but a patch "
-            f"of {2 * max(height, width)} already sees the whole {height} × {width} canvas from "
-            "any location. Choose fewer scales or a smaller glimpse_size."
-        )
+    return float(value)
 
 
 def checked_initial_location(location: Sequence[float] | None) -> npt.NDArray[np.float32] | None:
@@ -59,17 +70,21 @@ def checked_initial_location(location: Sequence[float] | None) -> npt.NDArray[np
         return None
     try:
         checked = np.asarray(location, np.float64)
-        suits = checked.shape == (2,) and bool((np.abs(checked) <= 1).all())
+        is_location = checked.shape == (2,) and bool((np.abs(checked) <= 1).all())
     except (TypeError, ValueError):
-        suits = False
-    if not suits:
-        raise ValueError(f"initial_location={location!r}: expected (x, y), both from -1 to 1.")
+        is_location = False
+    if not is_location:
+        raise ValueError(
+            f"initial_location={location!r} is not a location. Give (x, y), both from -1 to 1."
+        )
     return checked.astype(np.float32)
 
 
 def check_render_mode(render_mode: str | None, known: Sequence[str]) -> None:
     if render_mode is not None and render_mode not in known:
-        raise ValueError(f"render_mode={render_mode!r}: expected None or one of {list(known)}.")
+        raise ValueError(
+            f"render_mode={render_mode!r} does not exist. {suggest(render_mode, (None, *known))}"
+        )
 
 
 def checked_autoreset_mode(mode: AutoresetMode | str) -> AutoresetMode:
@@ -77,7 +92,18 @@ def checked_autoreset_mode(mode: AutoresetMode | str) -> AutoresetMode:
         return AutoresetMode(mode)
     except ValueError:
         known = [known.value for known in AutoresetMode]
-        raise ValueError(f"autoreset_mode={mode!r}: expected one of {known}.") from None
+        raise ValueError(
+            f"autoreset_mode={mode!r} does not exist. {suggest(mode, known)}"
+        ) from None
+
+
+def check_options(options: Mapping[str, Any], names: Sequence[str] | None, *more: str) -> None:
+    """Check that `reset` was given no unknown option; names=None means that any may be known."""
+    known = (*(names or ()), *more)
+    for name in options:
+        if names is not None and name not in known:
+            hint = suggest(name, known) if known else "Leave it out: this task has no options."
+            raise ValueError(f"reset() has no option {name!r}. {hint}")
 
 
 def checked_reset_mask(mask: Any, num_envs: int) -> npt.NDArray[np.bool_]:
@@ -85,52 +111,51 @@ def checked_reset_mask(mask: Any, num_envs: int) -> npt.NDArray[np.bool_]:
         return np.ones(num_envs, np.bool_)
     if not isinstance(mask, np.ndarray) or mask.dtype != np.bool_ or mask.shape != (num_envs,):
         raise ValueError(
-            f"options['reset_mask']={mask!r}: expected a numpy array of {num_envs} booleans."
+            f"options['reset_mask']={mask!r} is not a mask. Give a numpy array of {num_envs} bools."
         )
     if not mask.any():
-        raise ValueError("options['reset_mask'] resets nothing: expected at least one True.")
+        raise ValueError(f"options['reset_mask']={mask} resets nothing. Set at least one True.")
     return mask
 
 
-def all_true(flags: npt.NDArray[np.bool_]) -> bool:
-    """flags.all(), of which a small batch asks often: to count takes a fifth of the time."""
+def all_true(flags: npt.NDArray[Any]) -> bool:
+    """Return flags.all(), five times faster for the small arrays of every step."""
     return int(np.count_nonzero(flags)) == flags.size
 
 
 def check_running(running: npt.NDArray[np.bool_]) -> None:
     if not all_true(running):
         stopped = np.flatnonzero(~running).tolist()
-        which = f" in sub-environments {stopped}" if len(running) > 1 else ""
+        where = f" in sub-environments {stopped}" if len(running) > 1 else ""
         raise ResetNeeded(
-            f"step() called{which} before reset() or after the end of the episode: call reset() "
-            "first; a vector environment resets some with options={'reset_mask': mask}."
+            f"step() was called{where} before reset() or after the end of the episode. Call "
+            "reset() first; options={'reset_mask': mask} resets some of a vector environment."
         )
 
 
 def checked_seeds(seeds: Any, num_envs: int) -> Sequence[int | None]:
     if not isinstance(seeds, (list, tuple)):
         raise TypeError(
-            f"seed={seeds!r}: expected a Python integer, a list with an entry for each "
+            f"seed={seeds!r} is not a seed. Give an int, a list with one entry for each "
             "sub-environment, or None."
         )
     if len(seeds) != num_envs:
         raise ValueError(
-            f"seed has {len(seeds)} entries for {num_envs} sub-environments: expected one "
-            "integer, or an entry for each."
+            f"seed has {len(seeds)} entries for {num_envs} sub-environments. Give one for each."
         )
     for seed in seeds:
         if seed is not None and not (isinstance(seed, int) and seed >= 0):
-            raise ValueError(f"seed contains {seed!r}: expected Python integers from 0, or None.")
+            raise ValueError(f"seed contains {seed!r}. Give ints from 0, or None.")
     return seeds
 
 
 def checked_pair(action: Any) -> tuple[Any, Any]:
     if not isinstance(action, (tuple, list)) or len(action) != 2:
         raise TypeError(
-            f"action={action!r}: expected a pair (location, choice), where choice is a label or "
-            "a move, as in env.action_space.sample(). For an agent that says it otherwise, wrap "
-            "the environment in GridAction, FlatBoxAction or DictAction of ram_envs.wrappers (of "
-            "ram_envs.wrappers.vector for a vector environment)."
+            f"action={action!r} is not a pair (location, choice) as in env.action_space.sample(). "
+            "For agents without Tuple support, wrap the environment in GridAction, FlatBoxAction "
+            "or DictAction of ram_envs.wrappers (ram_envs.wrappers.vector for a vector "
+            "environment)."
         )
     return action[0], action[1]
 
@@ -138,17 +163,17 @@ def checked_pair(action: Any) -> tuple[Any, Any]:
 def checked_locations(
     locations: Any, shape: tuple[int, ...], rows: Rows | slice = slice(None)
 ) -> npt.NDArray[np.float32]:
-    """Locations of `shape` as float32, clipped to the box; only `rows` must not be NaN."""
-    try:  # float64, so that numbers too large for float32 are clipped like others
+    """Return locations of `shape` as float32, clipped; NaN is refused in `rows` only."""
+    try:  # float64, so that numbers beyond float32's range are clipped, too
         checked = np.asarray(locations, np.float64)
     except (TypeError, ValueError):
-        raise TypeError(f"location={locations!r}: expected numbers, (x, y) last.") from None
+        raise TypeError(f"location={locations!r} is not numeric. Give (x, y).") from None
     if checked.shape != shape:
-        raise ValueError(f"location has shape {checked.shape}: expected {shape}, (x, y) last.")
+        raise ValueError(f"location has shape {checked.shape}, not {shape}. Give (x, y) last.")
     if np.count_nonzero(np.isnan(checked[rows])):
         raise ValueError(
-            f"location={locations!r} contains NaN: expected numbers from -1 to 1. An agent that "
-            "gives NaN has usually diverged; look at its losses."
+            f"location={locations!r} contains NaN. Give numbers from -1 to 1; an agent whose "
+            "output is NaN has usually diverged."
         )
     return np.minimum(np.maximum(checked, -1), 1).astype(np.float32)
 
@@ -156,18 +181,20 @@ def checked_locations(
 def checked_choices(
     choices: Any, shape: tuple[int, ...], num_choices: int, rows: Rows | slice = slice(None)
 ) -> npt.NDArray[np.int64]:
-    """Choices of `shape` as int64; only `rows` must be in range."""
+    """Return choices of `shape` as int64; only `rows` must be in range."""
     checked = np.asarray(choices)
     if checked.dtype.kind not in "iu" or checked.shape != shape:
-        kind = "an integer" if shape == () else f"integers of shape {shape}"
+        wanted = "an integer" if shape == () else f"integers of shape {shape}"
         raise TypeError(
-            f"label or move {choices!r} ({checked.dtype}, shape {checked.shape}): expected {kind} "
-            f"from 0 to {num_choices - 1}."
+            f"choice={choices!r} has dtype {checked.dtype} and shape {checked.shape}. Give "
+            f"{wanted} from 0 to {num_choices - 1}."
         )
     converted = checked.astype(np.int64)
     chosen = converted[rows] if shape else converted
-    if chosen.size and chosen.view(np.uint64).max() >= num_choices:  # what is negative is huge
-        told = checked[rows] if shape else checked
-        bad = told.min() if told.min() < 0 else told.max()
-        raise ValueError(f"label or move {bad}: expected an integer from 0 to {num_choices - 1}.")
+    if chosen.size and chosen.view(np.uint64).max() >= num_choices:  # negative ones view as huge
+        given = checked[rows] if shape else checked
+        wrong = given.min() if given.min() < 0 else given.max()
+        raise ValueError(
+            f"choice={wrong} does not exist. Give an integer from 0 to {num_choices - 1}."
+        )
     return converted

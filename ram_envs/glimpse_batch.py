@@ -1,4 +1,4 @@
-"""A task and a retina, joined: B episodes side by side, the one core of all environments."""
+"""A task and a retina, joined: B episodes side by side, the core of every environment."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from gymnasium import spaces
 from gymnasium.error import ResetNeeded
 
 from ram_envs.arrays import arange
-from ram_envs.checks import all_true, check_retina_suits, checked_initial_location
+from ram_envs.checks import all_true, checked_initial_location, checked_integer
 from ram_envs.datasets.source import read_rows
-from ram_envs.retina import Retina, pixel_edges
+from ram_envs.retina import Retina, check_images, pixel_edges
 from ram_envs.streams import Streams, UInt64Array, combine_keys, key_from_seed
 from ram_envs.task import Rows, State, Task
 
@@ -25,18 +25,19 @@ Infos = dict[str, Any]
 
 
 class GlimpseBatch(Generic[State]):
-    """B episodes of a task, each seen through the same retina.
+    """B episodes of a task, all seen through one retina.
 
     Args:
         task: the world.
         retina: the sensor.
         num_envs: B.
-        initial_location: (x, y) of every episode's first glimpse; uniformly random if None. An
-            attribute too, which may be changed.
-        keep_trails: whether to remember what was looked at, for `scene`.
+        initial_location: (x, y) of each episode's first glimpse; uniformly random if None.
+        keep_trails: whether to record glimpses and locations, which `scene` needs.
 
     Raises:
         ValueError: if the retina does not suit the images, or the location is not in [−1, 1]².
+            By the first `begin`, if the task's images do not have the shape it states.
+        TypeError: by the first `begin`, if the task's images are not uint8.
     """
 
     def __init__(
@@ -47,16 +48,19 @@ class GlimpseBatch(Generic[State]):
         initial_location: Sequence[float] | None = None,
         keep_trails: bool = False,
     ) -> None:
-        if num_envs < 1:
-            raise ValueError(f"num_envs={num_envs!r}: expected 1 or more.")
-        check_retina_suits(retina, task.image_shape)
+        num_envs = checked_integer("num_envs", num_envs, 1)
+        retina.check_suits(task.image_shape)
         self.task = task
         self.retina = retina
         self.num_envs = num_envs
+        self.all_rows: Rows = np.arange(num_envs)
         self.state = task.allocate(num_envs)
         self.running = np.zeros(num_envs, np.bool_)
         self.locations = np.zeros((num_envs, 2), np.float32)
         self.initial_location = checked_initial_location(initial_location)
+        # The options of reset that the task knows; None if it does not say.
+        self.option_names: tuple[str, ...] | None = getattr(task, "option_names", None)
+        self._images_checked = False
         self._keys = np.zeros(num_envs, np.uint64)
         self._episodes = np.zeros(num_envs, np.int64)
         self._steps = np.zeros(num_envs, np.int64)
@@ -69,7 +73,7 @@ class GlimpseBatch(Generic[State]):
 
     @property
     def observation_space(self) -> spaces.Dict:
-        """What one environment sees: the glimpse, and where it was taken."""
+        """The space of one environment's observations: a glimpse and its location."""
         shape = self.retina.glimpse_shape(self.task.image_shape)
         return spaces.Dict(
             glimpse=spaces.Box(0, 1, shape, np.float32),
@@ -78,24 +82,26 @@ class GlimpseBatch(Generic[State]):
 
     @property
     def action_space(self) -> spaces.Tuple[Any]:
-        """What one environment is told: where to look next, and a label or a move."""
+        """The space of one environment's actions: the next location, and a label or a move."""
         num_choices = len(self.task.choice_names)
         return spaces.Tuple((spaces.Box(-1, 1, (2,), np.float32), spaces.Discrete(num_choices)))
 
     @property
     def canvases(self) -> npt.NDArray[np.uint8]:
-        """The whole images, (B, H, W[, C]): for drawing, tests and scripted players."""
+        """The whole images (B, H, W[, C]), for drawing, tests and scripted players."""
         return read_rows(*self.task.images(self.state))
 
     def seed(self, rows: Rows, seeds: Sequence[int]) -> None:
-        """From its next episode on, row rows[j] plays the episodes 0, 1, … of seeds[j]."""
+        """Let row rows[j] play the episodes 0, 1, … of seeds[j], beginning with its next."""
         self._keys[rows] = [key_from_seed(seed) for seed in seeds]
         self._episodes[rows] = 0
 
     def begin(self, rows: Rows, options: Mapping[str, Any]) -> None:
-        """Begin the next episode in `rows`: a new world, and a first location."""
+        """Begin the next episode in `rows`, with a first location."""
         gaze_streams, task_streams = episode_streams(self._keys[rows], self._episodes[rows])
         self.task.begin(self.state, rows, task_streams, options)
+        if not self._images_checked:
+            self._check_images()
         if self.initial_location is None:
             self.locations[rows] = gaze_streams.uniform(2, -1, 1)
         else:
@@ -118,20 +124,26 @@ class GlimpseBatch(Generic[State]):
     ) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.bool_]]:
         """Take one step in `rows` (n,): the choice takes effect, then the retina moves.
 
-        Returns rewards and terminations, both (n,).
+        Args:
+            rows: `all_rows` itself, or some of them in any order.
+            locations: (n, 2), within [−1, 1].
+            choices: (n,).
+
+        Returns:
+            Rewards and terminations, both (n,).
         """
         outcome = self.task.advance(self.state, rows, choices)
-        places = rows if len(rows) < self.num_envs else slice(None)  # quicker, for all
-        self.locations[places] = locations
-        self._steps[places] += 1
-        self.running[places] = ~outcome.terminations
+        index = slice(None) if rows is self.all_rows else rows  # a slice is faster
+        self.locations[index] = locations
+        self._steps[index] += 1
+        self.running[index] = ~outcome.terminations
         if self._trails is not None:
             for row, choice, reward in zip(rows, choices, outcome.rewards, strict=True):
                 self._trails[row].act(int(choice), float(reward), bool(self.running[row]))
         return outcome.rewards, outcome.terminations
 
     def observe(self) -> Observation:
-        """What each sees now: new arrays, glimpse (B, K·C, G, G) and location (B, 2)."""
+        """Return new arrays: glimpse (B, K·C, G, G) and location (B, 2)."""
         glimpses = self._look()
         if self._trails is not None:
             edges = pixel_edges(self.locations, *self.task.image_shape[:2])
@@ -142,37 +154,51 @@ class GlimpseBatch(Generic[State]):
     def _look(self) -> npt.NDArray[np.float32]:
         if self._padded is None:
             glimpses = self.retina.look_by_window(*self.task.images(self.state), self.locations)
-            if not self._episodes.all():
-                glimpses[self._episodes == 0] = 0  # where none has begun, nothing is seen
-            return glimpses
-        if self.task.frames_change:
-            self.retina.fill(self._padded, self.canvases, slice(None))
-        return self.retina.look(self._padded, self.locations)
+        else:
+            if self.task.frames_change:
+                self.retina.fill(self._padded, self.canvases, slice(None))
+            glimpses = self.retina.look(self._padded, self.locations)
+        if not all_true(self._episodes):  # zeros where no episode has begun
+            glimpses[self._episodes == 0] = 0
+        return glimpses
+
+    def _check_images(self) -> None:
+        source, _ = self.task.images(self.state)
+        try:
+            check_images(source)
+        except (TypeError, ValueError) as error:
+            raise type(error)(f"{type(self.task).__name__}.images(): {error}") from None
+        if tuple(source.shape[1:]) != tuple(self.task.image_shape):
+            raise ValueError(
+                f"{type(self.task).__name__}.images() gives images of shape {source.shape[1:]}, "
+                f"but image_shape is {self.task.image_shape}. Make them agree."
+            )
+        self._images_checked = True
 
     def random_locations(self) -> npt.NDArray[np.float32]:
-        """Uniformly random locations (B, 2), as the seeds say, for a gaze that is not chosen."""
+        """Return uniformly random locations (B, 2) that follow from the seeds, for random gaze."""
         streams = Streams(combine_keys(self._keys, self._episodes, 2, self._steps))
         return streams.uniform(2, -1, 1).astype(np.float32)
 
     def infos(self, mask: npt.NDArray[np.bool_] | None = None) -> Infos:
-        """The infos of the rows in `mask` (or all) as Gymnasium batches them: key and _key."""
+        """Return the infos of the rows in `mask` (or all) as Gymnasium has them: key and _key."""
         infos: Infos = {}
         for key, (values, present) in self.task.infos(self.state).items():
             present = present.copy() if mask is None else present & mask
             if all_true(present):
                 infos[key], infos[f"_{key}"] = values.copy(), present
             elif present.any():
-                held = np.zeros_like(values)
-                held[present] = values[present]
-                infos[key], infos[f"_{key}"] = held, present
+                masked = np.zeros_like(values)
+                masked[present] = values[present]
+                infos[key], infos[f"_{key}"] = masked, present
         return infos
 
     def scene(self, row: int) -> Scene:
-        """What a picture of row `row` shows."""
+        """Return what a picture of one row shows."""
         from ram_envs.rendering import Scene
 
         if self._trails is None or not self._trails[row].edges:
-            raise ResetNeeded("Nothing to render yet: call reset() first.")
+            raise ResetNeeded("There is nothing to render yet. Call reset() first.")
         trail = self._trails[row]
         names = self.task.choice_names
         label = self.infos().get("label")
@@ -191,14 +217,14 @@ class GlimpseBatch(Generic[State]):
 
 
 def episode_streams(keys: UInt64Array, episodes: npt.ArrayLike) -> tuple[Streams, Streams]:
-    """What an episode's first location, and what its task is drawn from."""
+    """Return the streams of the first locations, and those of the task, of each episode."""
     episode_keys = combine_keys(keys, episodes)
     gaze_keys, task_keys = combine_keys(episode_keys, arange(2, episode_keys)[:, None])
     return Streams(gaze_keys), Streams(task_keys)
 
 
 class _Trail:
-    """What one episode looked at, said and was paid so far."""
+    """Locations and last glimpse, choice and reward of one episode."""
 
     def __init__(self) -> None:
         self.edges: list[npt.NDArray[np.int64]] = []
@@ -209,7 +235,7 @@ class _Trail:
 
     def act(self, choice: int, reward: float, running: bool) -> None:
         self.choice, self.reward = choice, reward
-        # What is seen after the end changes nothing any more, so the picture leaves it out.
+        # The glimpse after the last step decides nothing, so pictures leave it out.
         self._look_is_due = running
 
     def look(self, edge: npt.NDArray[np.int64], glimpse: npt.NDArray[np.float32]) -> None:

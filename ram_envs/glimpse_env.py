@@ -1,8 +1,7 @@
 """Environments seen through a retina: `GlimpseEnv` and its vector twin.
 
-Both are thin shells over a `GlimpseBatch` that speak Gymnasium: spaces, seeding, auto-reset, infos,
-rendering. So the single environment is the vector environment with B = 1, and the rules are
-written once.
+Both are thin Gymnasium shells over a `GlimpseBatch`: spaces, seeding, auto-reset, infos, rendering.
+The single environment is the vector environment with B = 1, so the rules are written once.
 """
 
 from __future__ import annotations
@@ -19,6 +18,7 @@ from gymnasium.vector.utils import batch_space
 
 from ram_envs.checks import (
     all_true,
+    check_options,
     check_render_mode,
     check_running,
     checked_autoreset_mode,
@@ -40,8 +40,8 @@ if TYPE_CHECKING:
 class GlimpseEnv(gym.Env[Observation, Any]):
     """A task seen through a retina, one episode at a time.
 
-    Observation, action and their spaces are those of `GlimpseBatch`. A location outside [−1, 1]²,
-    ±inf included, is clipped.
+    The observation is Dict(glimpse=Box(0, 1, (K·C, G, G)), location=Box(-1, 1, (2,))), the action
+    Tuple(location, choice). A location outside [−1, 1]², ±inf included, is clipped.
 
     Args:
         task: the world.
@@ -52,7 +52,7 @@ class GlimpseEnv(gym.Env[Observation, Any]):
     Raises:
         ResetNeeded: by `step`, before the first reset or after the end of an episode.
         TypeError, ValueError: by `step`, for an action that is not a pair (location, choice) of
-            the action space, NaN locations included.
+            the action space, or a location that is NaN; by `reset`, for an unknown option.
     """
 
     splits: tuple[str, ...] = ()  # of the data set, where there is one
@@ -70,44 +70,45 @@ class GlimpseEnv(gym.Env[Observation, Any]):
         self.batch = GlimpseBatch(task, retina, 1, initial_location, render_mode is not None)
         self.observation_space: spaces.Dict = self.batch.observation_space
         self.action_space = self.batch.action_space
-        self._row: Rows = np.zeros(1, np.intp)
         self._seeded = False
         self._window: Window | None = None
 
     @property
     def canvas(self) -> npt.NDArray[np.uint8]:
-        """The whole image, (H, W[, C]): for drawing, tests and scripted players."""
+        """The whole image (H, W[, C]), for drawing, tests and scripted players."""
         canvas: npt.NDArray[np.uint8] = self.batch.canvases[0]
         return canvas
 
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
     ) -> tuple[Observation, dict[str, Any]]:
-        """Begin an episode. Options are the task's; for classification {"index": i}."""
+        """Begin an episode. The options are the task's: {"index": i} shows image i of a split."""
+        options = options or {}
+        check_options(options, self.batch.option_names)
         super().reset(seed=seed)
         if seed is None and not self._seeded:
             seed = int(self.np_random.integers(2**63))
         if seed is not None:
-            self.batch.seed(self._row, [seed])
+            self.batch.seed(self.batch.all_rows, [seed])
             self._seeded = True
-        self.batch.begin(self._row, options or {})
+        self.batch.begin(self.batch.all_rows, options)
         return self._observe()
 
     def step(self, action: Any) -> tuple[Observation, float, bool, bool, dict[str, Any]]:
-        """Tell the label or move, then look at the next location."""
+        """Act with the label or move, then look at the next location."""
         check_running(self.batch.running)
         location, choice = checked_pair(action)
         locations = checked_locations(location, (2,))[None]
         choices = checked_choices(choice, (), len(self.batch.task.choice_names))[None]
-        rewards, terminations = self.batch.advance(self._row, locations, choices)
+        rewards, terminations = self.batch.advance(self.batch.all_rows, locations, choices)
         observation, info = self._observe()
         return observation, float(rewards[0]), bool(terminations[0]), False, info
 
     def render(self) -> npt.NDArray[np.uint8] | None:
-        """The canvas, the retina's squares, the path and what is seen: (height, width, 3) uint8."""
+        """Draw canvas, patches, path and glimpse: (height, width, 3) uint8, or a window."""
         if self.render_mode is None:
             gym.logger.warn(
-                "render() without a render_mode draws nothing; make the environment with "
+                "render() draws nothing without a render_mode. Make the environment with "
                 'render_mode="rgb_array" or "human".'
             )
             return None
@@ -140,8 +141,8 @@ class GlimpseVectorEnv(gym.vector.VectorEnv[Observation, Any, npt.NDArray[Any]])
     """B environments in one; sub-environment i of seed s plays as `GlimpseEnv` of seed s + i.
 
     It equals `SyncVectorEnv` of the single environment bit for bit, in every auto-reset mode, and
-    is many times faster. `reset(options={"reset_mask": mask})` resets some sub-environments; other
-    options are the task's, where an array gives entry i to sub-environment i.
+    is many times faster. `reset(options={"reset_mask": mask})` resets some sub-environments. The
+    other options are the task's; an array gives entry i to sub-environment i.
 
     Args:
         task: the world.
@@ -149,8 +150,9 @@ class GlimpseVectorEnv(gym.vector.VectorEnv[Observation, Any, npt.NDArray[Any]])
         num_envs: B.
         initial_location: (x, y) of every first glimpse; uniformly random if None.
         render_mode: None or "rgb_array".
-        autoreset_mode: what happens after an episode's end: NEXT_STEP (Gymnasium's default: the
-            next step's action is ignored and begins a new one), SAME_STEP or DISABLED.
+        autoreset_mode: what happens at an episode's end. NEXT_STEP (Gymnasium's default): the next
+            step ignores the action and begins a new episode. SAME_STEP: the same step does.
+            DISABLED: `reset` must be called.
     """
 
     splits: tuple[str, ...] = ()  # of the data set, where there is one
@@ -169,16 +171,15 @@ class GlimpseVectorEnv(gym.vector.VectorEnv[Observation, Any, npt.NDArray[Any]])
         self.render_mode = render_mode
         self.autoreset_mode = checked_autoreset_mode(autoreset_mode)
         self.metadata = {**self.metadata, "autoreset_mode": self.autoreset_mode}
-        self.num_envs = num_envs
         self.batch = GlimpseBatch(task, retina, num_envs, initial_location, render_mode is not None)
+        self.num_envs = self.batch.num_envs
         self.single_observation_space = self.batch.observation_space
         self.single_action_space = self.batch.action_space
-        self.observation_space = batch_space(self.single_observation_space, num_envs)
-        self.action_space = batch_space(self.single_action_space, num_envs)
-        self._all_rows: Rows = np.arange(num_envs)
+        self.observation_space = batch_space(self.single_observation_space, self.num_envs)
+        self.action_space = batch_space(self.single_action_space, self.num_envs)
         self._seeded = False
-        self._begun = np.zeros(num_envs, np.bool_)
-        # where the final canvases are found: a source and its rows
+        self._begun = np.zeros(self.num_envs, np.bool_)
+        # A source of images and the row of each final canvas in it.
         self._final_images: tuple[npt.NDArray[np.uint8] | ImageSource, Rows] | None = None
 
     @property
@@ -188,7 +189,7 @@ class GlimpseVectorEnv(gym.vector.VectorEnv[Observation, Any, npt.NDArray[Any]])
 
     @property
     def canvases(self) -> npt.NDArray[np.uint8]:
-        """The whole images, (B, H, W[, C]): for drawing, tests and scripted players."""
+        """The whole images (B, H, W[, C]), for drawing, tests and scripted players."""
         return self.batch.canvases
 
     def reset(
@@ -200,6 +201,7 @@ class GlimpseVectorEnv(gym.vector.VectorEnv[Observation, Any, npt.NDArray[Any]])
         """Begin an episode in every sub-environment, or in those of options["reset_mask"]."""
         super().reset(seed=seed if isinstance(seed, int) else None)
         options = dict(options or {})
+        check_options(options, self.batch.option_names, "reset_mask")
         mask = checked_reset_mask(options.pop("reset_mask", None), self.num_envs)
         rows = np.flatnonzero(mask)
         self._seed_rows(seed, rows)
@@ -220,20 +222,22 @@ class GlimpseVectorEnv(gym.vector.VectorEnv[Observation, Any, npt.NDArray[Any]])
         resets_itself = self.autoreset_mode is AutoresetMode.NEXT_STEP
         check_running(self._begun if resets_itself else self.batch.running)
         running = self.batch.running
-        rows, reset_rows = self._all_rows, self._all_rows[:0]
-        told: Rows | slice = slice(None)  # the rows as an index, which copies nothing for all
+        rows, reset_rows = self.batch.all_rows, self.batch.all_rows[:0]
+        index: Rows | slice = slice(None)  # of the rows; a slice copies nothing
         if not all_true(running):
             rows, reset_rows = np.flatnonzero(running), np.flatnonzero(~running)
-            told = rows
+            index = rows
         locations, choices = checked_pair(actions)
-        locations = checked_locations(locations, (self.num_envs, 2), told)
+        locations = checked_locations(locations, (self.num_envs, 2), index)
         choices = checked_choices(
-            choices, (self.num_envs,), len(self.batch.task.choice_names), told
+            choices, (self.num_envs,), len(self.batch.task.choice_names), index
         )
 
         rewards = np.zeros(self.num_envs)
         terminations = np.zeros(self.num_envs, np.bool_)
-        rewards[told], terminations[told] = self.batch.advance(rows, locations[told], choices[told])
+        rewards[index], terminations[index] = self.batch.advance(
+            rows, locations[index], choices[index]
+        )
         infos: Infos = {}
         if len(reset_rows):
             self.batch.begin(reset_rows, {})
@@ -245,7 +249,7 @@ class GlimpseVectorEnv(gym.vector.VectorEnv[Observation, Any, npt.NDArray[Any]])
         return observations, rewards, terminations, np.zeros(self.num_envs, np.bool_), infos
 
     def render(self) -> tuple[npt.NDArray[np.uint8], ...] | None:
-        """One picture (height, width, 3) uint8 for each sub-environment."""
+        """Draw one picture (height, width, 3) uint8 for each sub-environment."""
         if self.render_mode is None:
             return None
         from ram_envs import rendering
@@ -263,19 +267,19 @@ class GlimpseVectorEnv(gym.vector.VectorEnv[Observation, Any, npt.NDArray[Any]])
             seeds = range(seed, seed + self.num_envs)
         else:
             seeds = checked_seeds(seed, self.num_envs)
-        if not self._seeded:  # those that are given no seed get a random one
+        if not self._seeded:  # rows without a seed of their own get a random one
             self.batch.seed(
-                self._all_rows, self.np_random.integers(2**63, size=self.num_envs).tolist()
+                self.batch.all_rows, self.np_random.integers(2**63, size=self.num_envs).tolist()
             )
             self._seeded = True
         given = [row for row in rows if seeds[row] is not None]
         self.batch.seed(np.array(given, np.intp), [seeds[row] for row in given])
 
     def _final(self, ended: npt.NDArray[np.bool_]) -> Infos:
-        """final_obs and final_info of the sub-environments that ended in this step."""
+        """Return final_obs and final_info of the sub-environments that ended in this step."""
         source, rows = self.batch.task.images(self.batch.state)
         if isinstance(source, np.ndarray) and source.flags.writeable:
-            source, rows = source[rows], self._all_rows
+            source, rows = source[rows], self.batch.all_rows
         self._final_images = source, rows.copy()
         observations = self.batch.observe()
         final_obs = np.full(self.num_envs, None, dtype=object)

@@ -9,13 +9,13 @@ Coordinates, here and everywhere
     patch       of width w = G · 2^k starts at pixel c − ⌊w/2⌋ in both directions
     outside     the image every pixel is 0
 
-How it is quick: only the window of the widest patch is read, whatever the image's size. The
-windows of a whole batch are gathered line by line; then neighbors are added up, two by two, across
-and down, from scale to scale, each patch being the middle of the next. Being integer, it is exact.
-Small images are laid out amid black before, so that every window lies inside.
+Speed: only the window of the widest patch is read, whatever the image's size. The windows of a
+batch are gathered line by line; then cells are added two by two, across and down, from scale to
+scale, since each patch is the middle of the next. Integer sums are exact. Small images are first
+copied into black margins, so that every window lies inside.
 
-Images and locations may be torch's tensors: the glimpses are the same, bit for bit, and made on
-their device without waiting for it.
+Images and locations may be torch tensors: the glimpses are the same bit for bit, and are computed
+on the tensors' device without waiting for it.
 """
 
 from __future__ import annotations
@@ -29,23 +29,24 @@ import numpy as np
 import numpy.typing as npt
 
 from ram_envs.arrays import arange, cast, empty, is_tensor
+from ram_envs.checks import checked_integer
 from ram_envs.datasets.source import ImageSource
 from ram_envs.windows import as_items, read_windows, window_index
 
-# Windows are cut and pooled together up to this many bytes: few enough for the cache, enough to
-# make numpy's overhead small.
-_BLOCK = 2**19
-# Of tensors more at once, since a device is the quicker the more it has to do.
-_TENSOR_BLOCK = 2**26
+# Bytes of windows pooled at once: few enough for the cache, enough to hide numpy's overhead.
+_BLOCK_BYTES = 2**19
+# Larger blocks for tensors: a GPU needs large batches to be efficient.
+_TENSOR_BLOCK_BYTES = 2**26
 
 
 @dataclass(frozen=True)
 class Padded:
-    """B images amid black, ready to be looked at; made by `Retina.allocate`.
+    """B images with black margins, made by `Retina.allocate`.
 
-    pixels  (B, C, H + w, W + w) uint8, where w is the widest patch's width; an image's top left
-            is at (⌊w/2⌋, ⌊w/2⌋), so that the window at the pixel edge (x, y) starts at (y, x).
-    starts  (B, C), where in them each plane begins
+    pixels      (B, C, H + w, W + w) uint8, where w is the widest patch's width. An image's top left
+                is at (⌊w/2⌋, ⌊w/2⌋), so that the window at the pixel edge (x, y) starts at (y, x).
+    starts      (B, C), the flat index in `pixels` at which each plane starts
+    image_shape (H, W[, C])
     """
 
     pixels: npt.NDArray[np.uint8]
@@ -54,49 +55,71 @@ class Padded:
 
 
 class Retina:
-    """K square patches of G × G, each twice as wide as the one before, around a location.
+    """The glimpse sensor: K square patches around a location, each twice as wide as the last.
 
     Args:
-        glimpse_size: G, the side of a patch as the agent sees it, in cells; at least 1.
-        num_scales: K, how many patches; at least 1, at most 13.
+        glimpse_size: G, the side of each patch as the agent sees it, in cells; 1 to 65,536.
+        num_scales: K, the number of patches; 1 to 13.
 
     Raises:
         ValueError: if an argument is not an integer in its range.
     """
 
     def __init__(self, glimpse_size: int, num_scales: int = 1) -> None:
-        for name, value, most in (
-            ("glimpse_size", glimpse_size, 2**16),
-            ("num_scales", num_scales, 13),
-        ):
-            if not isinstance(value, (int, np.integer)) or not 1 <= value <= most:
-                raise ValueError(f"{name}={value!r}: expected an integer from 1 to {most}.")
-        self.glimpse_size = int(glimpse_size)
-        self.num_scales = int(num_scales)
-        # the width of each patch in pixels of the image: G, 2G, 4G, …
+        self.glimpse_size = checked_integer("glimpse_size", glimpse_size, 1, 2**16)
+        self.num_scales = checked_integer("num_scales", num_scales, 1, 13)
+        # The width of each patch in pixels of the image: G, 2G, 4G, …
         self.patch_widths = tuple(self.glimpse_size << scale for scale in range(self.num_scales))
 
     def __repr__(self) -> str:
         return f"Retina(glimpse_size={self.glimpse_size}, num_scales={self.num_scales})"
 
     def glimpse_shape(self, image_shape: Sequence[int]) -> tuple[int, int, int]:
-        """The shape (K · C, G, G) of a glimpse of images (H, W) or (H, W, C)."""
+        """Return the shape (K · C, G, G) of a glimpse of images (H, W) or (H, W, C)."""
         channels = image_shape[2] if len(image_shape) == 3 else 1
         return (self.num_scales * channels, self.glimpse_size, self.glimpse_size)
+
+    def check_suits(self, image_shape: tuple[int, ...]) -> None:
+        """Raise ValueError if the patches are too large for images (H, W[, C])."""
+        height, width = image_shape[:2]
+        if self.glimpse_size > min(height, width):
+            raise ValueError(
+                f"glimpse_size={self.glimpse_size} is larger than the canvas of {height} × {width} "
+                f"pixels. Choose at most {min(height, width)}."
+            )
+        widest, enough = self.patch_widths[-1], 2 * max(height, width)
+        if self.num_scales > 1 and widest > enough:
+            raise ValueError(
+                f"num_scales={self.num_scales} makes the widest patch {widest} pixels, but "
+                f"{enough} already show the whole {height} × {width} canvas from any location. "
+                "Choose fewer scales or a smaller glimpse_size."
+            )
 
     def __call__(
         self, images: npt.NDArray[np.uint8], locations: npt.NDArray[np.float32]
     ) -> npt.NDArray[np.float32]:
-        """Look at each image once.
+        """Return a glimpse of each image.
 
         Args:
             images: (B, H, W) or (B, H, W, C), uint8; an array or a tensor.
-            locations: (B, 2), (x, y) in [−1, 1]; likewise.
+            locations: (B, 2), (x, y) in [−1, 1], of the same kind; values outside are clipped. On a
+                GPU, NaN is replaced by 0: checking for it would force a synchronization.
 
         Returns:
-            Glimpses (B, K · C, G, G) in [0, 1], scale-major, the C channels of the innermost patch
-            first.
+            Glimpses (B, K · C, G, G) in [0, 1], float32, scale-major: the C channels of the
+            innermost patch come first.
+
+        Raises:
+            TypeError: if the images are not uint8.
+            ValueError: if a shape is wrong, or a location is NaN.
         """
+        check_images(images)
+        if tuple(locations.shape) != (len(images), 2):
+            raise ValueError(
+                f"locations have shape {tuple(locations.shape)}, not {(len(images), 2)}. Give one "
+                "(x, y) for each image."
+            )
+        locations = without_nan(locations)
         rows = arange(len(images), images)
         if is_tensor(images) or not self.pads(images.shape[1:]):
             return self.look_by_window(images, rows, locations)
@@ -105,14 +128,14 @@ class Retina:
         return self.look(padded, locations)
 
     def pads(self, image_shape: Sequence[int]) -> bool:
-        """Whether images are so small beside the window that a padded copy of them is quicker."""
+        """Return whether images are so small that looking at a padded copy is faster."""
         return image_shape[0] * image_shape[1] <= 16 * self.patch_widths[-1] ** 2
 
     def allocate(self, num_images: int, image_shape: Sequence[int]) -> Padded:
-        """Room for `num_images` images of shape (H, W) or (H, W, C), all black."""
+        """Return black space for `num_images` images of shape (H, W) or (H, W, C)."""
         height, width, channels = (*image_shape, 1)[:3]
-        more = self.patch_widths[-1]
-        planes, size = (num_images, channels), (height + more, width + more)
+        margins = self.patch_widths[-1]
+        planes, size = (num_images, channels), (height + margins, width + margins)
         starts = math.prod(size) * np.arange(math.prod(planes)).reshape(planes)
         return Padded(np.zeros((*planes, *size), np.uint8), starts, tuple(image_shape))
 
@@ -122,24 +145,24 @@ class Retina:
         images: npt.NDArray[np.uint8],
         rows: npt.NDArray[np.integer] | slice,
     ) -> None:
-        """Lay `images` (n, H, W[, C]) out in rows `rows` (n,) of `padded`."""
+        """Copy `images` (n, H, W[, C]) to `rows` (n,) of `padded`."""
         height, width, channels = (*images.shape[1:], 1)[:3]
-        before = self.patch_widths[-1] // 2
-        room = padded.pixels[..., before : before + height, before : before + width]
+        margin = self.patch_widths[-1] // 2
+        inner = padded.pixels[..., margin : margin + height, margin : margin + width]
         planes = images.reshape(-1, height, width, channels).transpose(0, 3, 1, 2)
-        as_items(room)[rows] = as_items(np.ascontiguousarray(planes))
+        as_items(inner)[rows] = as_items(np.ascontiguousarray(planes))
 
     def look(self, padded: Padded, locations: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
-        """Glimpses (B, K · C, G, G) of the images laid out in `padded` at `locations` (B, 2)."""
+        """Return glimpses (B, K · C, G, G) of padded images at `locations` (B, 2)."""
         batch, channels, _, width = padded.pixels.shape
         x, y = pixel_edges(locations, *padded.image_shape[:2]).T
         starts = padded.starts + (y * width + x)[:, None]
         widest = self.patch_widths[-1]
 
-        def cut(part: slice) -> npt.NDArray[np.uint8]:
-            return read_windows(padded.pixels, starts[part], widest, width, widest)
+        def read(block: slice) -> npt.NDArray[np.uint8]:
+            return read_windows(padded.pixels, starts[block], widest, width, widest)
 
-        return self._pool(cut, batch, channels, locations)
+        return self._pool(read, batch, channels, locations)
 
     def look_by_window(
         self,
@@ -147,23 +170,23 @@ class Retina:
         rows: npt.NDArray[np.integer],
         locations: npt.NDArray[np.float32],
     ) -> npt.NDArray[np.float32]:
-        """Look at images too large to be copied; no more of them is read than the windows.
+        """Return glimpses of images of which only the windows are read.
 
         Args:
-            source: (N, H, W) or (N, H, W, C), uint8; an array, a lazy one, or a tensor.
-            rows: (B,), which image each look is at.
-            locations: (B, 2); with a source that is a tensor, rows and locations are too.
+            source: (N, H, W) or (N, H, W, C), uint8; an array, a lazy array, or a tensor.
+            rows: (B,), which image to look at. A tensor if the source is one.
+            locations: (B, 2), likewise.
 
         Returns:
-            Glimpses (B, K · C, G, G), as when they are called with source[rows].
+            Glimpses (B, K · C, G, G), the same as of source[rows].
         """
         height, width, channels = (*source.shape[1:], 1)[:3]
         widest = self.patch_widths[-1]
         corners = pixel_edges(locations, height, width) - widest // 2  # left, top
         if is_tensor(source):
 
-            def gather(part: slice) -> Any:
-                return _gather_windows(source, rows[part], corners[part], widest)
+            def gather(block: slice) -> Any:
+                return _gather_windows(source, rows[block], corners[block], widest)
 
             return self._pool(gather, len(rows), channels, locations)
         is_gathered = (
@@ -171,22 +194,22 @@ class Retina:
             and source.flags.c_contiguous
             and min(height, width) >= widest
         )
-        # The nearest windows that are wholly inside can be gathered all at once; others are sliced.
+        # Windows that lie wholly inside are gathered all at once; the others are sliced one by one.
         nearest = np.minimum(np.maximum(corners, 0), (width - widest, height - widest))
         starts = ((rows * height + nearest[:, 1]) * width + nearest[:, 0]) * channels
         moved = nearest != corners
         is_sliced = moved[:, 0] | moved[:, 1] if is_gathered else np.ones(len(rows), np.bool_)
 
-        def cut(part: slice) -> npt.NDArray[np.uint8]:
-            shape = (widest, len(rows[part]), widest, channels)
+        def read(block: slice) -> npt.NDArray[np.uint8]:
+            shape = (widest, len(rows[block]), widest, channels)
             if is_gathered:
                 assert isinstance(source, np.ndarray)
                 lines = (widest, width * channels, widest * channels)
-                windows = read_windows(source, starts[part], *lines).reshape(shape)
+                windows = read_windows(source, starts[block], *lines).reshape(shape)
             else:
                 windows = np.empty(shape, np.uint8)
-            for place in np.flatnonzero(is_sliced[part]).tolist():
-                (x, y), row = corners[part][place].tolist(), int(rows[part][place])
+            for place in np.flatnonzero(is_sliced[block]).tolist():
+                (x, y), row = corners[block][place].tolist(), int(rows[block][place])
                 y0, y1 = max(y, 0), min(y + widest, height)
                 x0, x1 = max(x, 0), min(x + widest, width)
                 pixels = np.asarray(source[row, y0:y1, x0:x1])
@@ -196,41 +219,41 @@ class Retina:
                 )
             return np.ascontiguousarray(windows.swapaxes(2, 3))
 
-        return self._pool(cut, len(rows), channels, locations)
+        return self._pool(read, len(rows), channels, locations)
 
     def _pool(
         self,
-        cut: Callable[[slice], npt.NDArray[np.uint8]],
+        read: Callable[[slice], npt.NDArray[np.uint8]],
         batch: int,
         channels: int,
         locations: npt.NDArray[np.float32],
     ) -> npt.NDArray[np.float32]:
-        """Glimpses (B, K · C, G, G) of the windows (w, b, C, w) that `cut` gives for a part."""
+        """Return glimpses (B, K · C, G, G); `read` returns the windows (w, b, C, w) of a block."""
         size, widest = self.glimpse_size, self.patch_widths[-1]
         shape = (batch, self.num_scales, channels, size, size)
         glimpses: npt.NDArray[np.float32] = empty(shape, "float32", locations)
-        most = _TENSOR_BLOCK if is_tensor(glimpses) else _BLOCK
-        num_blocks = max(1, round(batch * channels * widest**2 / most))
-        block = max(1, -(-batch // num_blocks))
-        for start in range(0, batch, block):
-            part = slice(start, start + block)
-            for scale, cells in enumerate(self._sums(cut(part))):
+        block_bytes = _TENSOR_BLOCK_BYTES if is_tensor(glimpses) else _BLOCK_BYTES
+        num_blocks = max(1, round(batch * channels * widest**2 / block_bytes))
+        block_size = max(1, -(-batch // num_blocks))
+        for start in range(0, batch, block_size):
+            block = slice(start, start + block_size)
+            for scale, cells in enumerate(self._sums(read(block))):
                 if is_tensor(cells):
-                    glimpses[part, scale] = _divide(cells, 255 * 4**scale)
+                    glimpses[block, scale] = _divide(cells, 255 * 4**scale)
                     continue
-                # First to the glimpse's order, a line of cells at a time; then to floats.
+                # Transpose whole lines of cells while they are small integers; then divide.
                 lines = np.ascontiguousarray(as_items(cells).transpose(1, 2, 0))  # (b, C, G)
                 np.divide(
                     lines[..., None].view(cells.dtype),
                     np.float32(255 * 4**scale),
-                    out=glimpses[part, scale],
+                    out=glimpses[block, scale],
                 )
         return glimpses.reshape(batch, self.num_scales * channels, size, size)
 
     def _sums(self, windows: npt.NDArray[np.uint8]) -> Iterator[npt.NDArray[np.unsignedinteger]]:
-        """The sums (G, b, C, G) of each scale's cells; the windows (w, b, C, w) are used up."""
+        """Yield each scale's sums (G, b, C, G); the windows (w, b, C, w) are overwritten."""
         size, widest = self.glimpse_size, self.patch_widths[-1]
-        # Of an odd G the patches' cells lie across each other's borders, from three scales on.
+        # With an odd G and three or more scales, the cells of one patch straddle those of the next.
         nest = size % 2 == 0 or self.num_scales <= 2
         sums: npt.NDArray[np.unsignedinteger] = windows
         for scale, width in enumerate(self.patch_widths):
@@ -250,13 +273,13 @@ class Retina:
 def pixel_edges(
     locations: npt.NDArray[np.float32], height: int, width: int
 ) -> npt.NDArray[np.int64]:
-    """The pixel edges (…, 2), as (x, y), that `locations` (…, 2) name on an image H × W.
+    """Return the pixel edges (…, 2), as (x, y), of `locations` (…, 2) on an image H × W.
 
-    A location outside [−1, 1]² names an edge of the image's border.
+    A location outside [−1, 1]² is clipped to the image's border.
     """
-    # float64, so that the edge does not depend on float32 rounding, which libraries do differently
+    # float64, because libraries differ in how they round float32.
     scaled = cast(locations, "float64")
-    if is_tensor(scaled):  # with numbers alone: a pair of them would have to be sent to its device
+    if is_tensor(scaled):  # scalars only: an array of factors would have to be sent to the device
         scaled = scaled.clip(-1, 1) + 1
         scaled[..., 0] *= width / 2
         scaled[..., 1] *= height / 2
@@ -266,18 +289,44 @@ def pixel_edges(
         scaled += 1
         scaled *= width / 2 if width == height else (width / 2, height / 2)
     scaled += 0.5
-    # which rounds down, there being nothing negative
+    # Truncation rounds down, since nothing is negative.
     edges: npt.NDArray[np.int64] = cast(scaled, "int64")
     return edges
 
 
+def check_images(images: Any) -> None:
+    """Check that images, an array or a tensor, are uint8 of shape (B, H, W) or (B, H, W, C)."""
+    if str(images.dtype).removeprefix("torch.") != "uint8":
+        raise TypeError(
+            f"images are {images.dtype}, not uint8 (0 black, 255 white). Convert values in [0, 1] "
+            "with (images * 255).round().astype(np.uint8)."
+        )
+    if len(images.shape) not in (3, 4):
+        raise ValueError(
+            f"images have shape {tuple(images.shape)}, not (B, H, W) or (B, H, W, C). Pass "
+            "image[None] for a single one."
+        )
+
+
+def without_nan(locations: Any) -> Any:
+    """Raise ValueError if a location is NaN; on a GPU replace it by 0, without waiting."""
+    if not is_tensor(locations) or locations.device.type == "cpu":
+        if (locations != locations).any():
+            raise ValueError(
+                f"locations={locations} contain NaN. Give numbers from -1 to 1; an agent whose "
+                "output is NaN has usually diverged."
+            )
+        return locations
+    return locations.nan_to_num(0, 1, -1)
+
+
 def _sum_dtype(scale: int) -> type[np.unsignedinteger]:
-    """The narrowest dtype that holds 255 · 4^scale."""
+    """Return the narrowest dtype that holds 255 · 4^scale."""
     return np.uint8 if scale == 0 else np.uint16 if scale <= 4 else np.uint32
 
 
 def _gather_windows(images: Any, rows: Any, corners: Any, widest: int) -> Any:
-    """Windows (w, b, C, w) of tensors, whose left and top are at `corners` (b, 2)."""
+    """Return windows (w, b, C, w) of tensors whose left and top are `corners` (b, 2)."""
     height, width, channels = (*images.shape[1:], 1)[:3]
     rows, y, x = window_index(rows, corners[:, 1], corners[:, 0], widest, widest)
     inside = (y >= 0) & (y < height) & (x >= 0) & (x < width)
@@ -286,21 +335,21 @@ def _gather_windows(images: Any, rows: Any, corners: Any, widest: int) -> Any:
     return windows.permute(1, 0, 3, 2)
 
 
-def _divide(cells: Any, most: int) -> Any:
-    """A tensor's sums (G, b, C, G) as shares (b, C, G, G) of the `most` that a cell can hold."""
-    # In float32 a GPU multiplies by the rounded inverse, and its last bit differs; from float64
-    # the rounding to float32 gives the nearest number either way.
-    return cast(cells.permute(1, 2, 0, 3), "float64") / most
+def _divide(cells: Any, maximum: int) -> Any:
+    """Divide a tensor's sums (G, b, C, G) by a cell's maximum; return (b, C, G, G)."""
+    # A GPU divides float32 by multiplying with a rounded inverse, which changes the last bit.
+    # Rounded from float64 to float32, the quotient is the nearest number on every device.
+    return cast(cells.permute(1, 2, 0, 3), "float64") / maximum
 
 
 def _halve(cells: npt.NDArray[np.unsignedinteger], scale: int) -> npt.NDArray[np.unsignedinteger]:
-    """The sums of 2 × 2 cells (h, …, w), contiguous and used up, as cells of the next scale."""
+    """Add 2 × 2 cells (h, …, w) to the next scale's; the contiguous cells are overwritten."""
     if is_tensor(cells):
         cells = cast(cells, "int64")
         pairs = cells[::2] + cells[1::2]
         return pairs[..., ::2] + pairs[..., 1::2]
-    # Two neighbors as one word twice as wide: its halves add up many times quicker than every
-    # other cell does.
+    # View two neighbors as one word of twice the width: adding its halves is many times faster than
+    # adding cells with a stride of two.
     bits = 8 * cells.itemsize
     words = cells.view(f"u{2 * cells.itemsize}")
     sums = words >> bits

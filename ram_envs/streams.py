@@ -1,9 +1,9 @@
 """Counter-based random numbers: an episode's draws depend on its key alone.
 
 A stream is a SplitMix64 sequence (Steele, Lea & Flood 2014, "Fast splittable pseudorandom number
-generators") whose state is a hash of its key. Draw j is a function of (key, j), so the same
-episode is the same wherever it runs, whichever sub-environments start beside it, and the draws of
-a whole batch are made in a few vectorised operations.
+generators") whose state is a hash of its key. Draw j is a function of (key, j): an episode
+does not depend on where it runs, or on which sub-environments start with it, and a few vectorized
+operations make the draws of a whole batch.
 """
 
 from __future__ import annotations
@@ -15,10 +15,10 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from ram_envs.arrays import arange, beside, cast, is_tensor
+from ram_envs.arrays import arange, cast, is_tensor, to_like
 
-UInt64Array = npt.NDArray[np.uint64]  # or a tensor of int64 with the same bits: torch has no more
-
+# Or a tensor of int64 with the same bits, since torch does not compute with uint64.
+UInt64Array = npt.NDArray[np.uint64]
 
 _GOLDEN = 0x9E3779B97F4A7C15  # 2^64 / golden ratio, SplitMix64's increment
 _MIX_1 = 0xBF58476D1CE4E5B9
@@ -26,7 +26,7 @@ _MIX_2 = 0x94D049BB133111EB
 
 
 class _Arithmetic(NamedTuple):
-    """How words are calculated with: the constants, and `shift_right`, which lets zeros follow."""
+    """Arithmetic on 64-bit words: the constants, and a shift that fills with zeros."""
 
     golden: Any
     mix_1: Any
@@ -35,7 +35,7 @@ class _Arithmetic(NamedTuple):
 
 
 def as_signed(word: int) -> int:
-    """The integer of int64 that has the 64 bits of `word`."""
+    """Return the int64 integer with the 64 bits of `word`."""
     return (word + 2**63) % 2**64 - 2**63
 
 
@@ -49,13 +49,13 @@ _OF_TENSORS = _Arithmetic(
     as_signed(_GOLDEN),
     as_signed(_MIX_1),
     as_signed(_MIX_2),
-    # Of int64 the sign would follow.
+    # A shift of int64 fills with the sign bit, which the mask removes.
     lambda words, count: (words >> count) & (2 ** (64 - count) - 1),
 )
 
 
 def _mix(words: Any, use: _Arithmetic) -> Any:
-    """SplitMix64's finalizer: a bijection of 64-bit words in which every input bit matters."""
+    """Apply SplitMix64's finalizer, a bijection of 64-bit words that mixes all input bits."""
     words = words ^ use.shift_right(words, 30)
     words = words * use.mix_1
     words ^= use.shift_right(words, 27)
@@ -68,7 +68,7 @@ def combine_keys(*parts: npt.ArrayLike) -> UInt64Array:
     """Hash integers or arrays of integers, broadcast together, into 64-bit keys, shape (B,).
 
     The order of the parts matters: (seed 1, episode 2) and (seed 2, episode 1) are two streams.
-    Beside tensors, the other parts are single integers.
+    If a part is a tensor, the others are tensors or single integers.
     """
     tensors: list[Any] = [part for part in parts if is_tensor(part)]
     use = _OF_TENSORS if tensors else _OF_ARRAYS
@@ -84,20 +84,22 @@ def combine_keys(*parts: npt.ArrayLike) -> UInt64Array:
 
 
 def key_from_seed(seed: int) -> np.uint64:
-    """The key of a Gymnasium seed, any integer from 0; seeds below 2^64 keep distinct keys."""
+    """Return the key of a seed, an integer from 0; seeds below 2^64 have distinct keys."""
+    if not isinstance(seed, (int, np.integer)) or isinstance(seed, bool) or seed < 0:
+        raise ValueError(f"seed={seed!r} is not a seed. Give an integer from 0.")
     return np.uint64(seed % 2**64)
 
 
 def key_from_text(text: str) -> np.uint64:
-    """The key of a text, the same in every process and on every machine."""
+    """Return the key of a text, the same in every process and on every machine."""
     return np.uint64(int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "little"))
 
 
 class Streams:
     """B independent streams of random numbers, one for each row of a batch.
 
-    Every method takes ``count`` draws from each stream and returns shape (B, count); a row's
-    draws do not depend on the other rows.
+    Every method takes `count` draws from each stream and returns shape (B, count). A row's draws
+    do not depend on the other rows.
     """
 
     def __init__(self, keys: UInt64Array) -> None:
@@ -109,7 +111,7 @@ class Streams:
         return len(self._states)
 
     def bits(self, count: int) -> UInt64Array:
-        """Uniform 64-bit words, (B, count)."""
+        """Draw uniform 64-bit words, (B, count)."""
         first = self._drawn + 1
         counters: Any = (
             np.arange(first, first + count, dtype=np.uint64)
@@ -121,22 +123,22 @@ class Streams:
         return words
 
     def uniform(self, count: int, low: float = 0.0, high: float = 1.0) -> npt.NDArray[np.float64]:
-        """Uniform numbers in [low, high), (B, count), from the top 53 bits of each word."""
+        """Draw uniform numbers in [low, high), (B, count), from the top 53 bits of each word."""
         fractions = cast(self._use.shift_right(self.bits(count), 11), "float64") * 2.0**-53
         uniform: npt.NDArray[np.float64] = low + (high - low) * fractions
         return uniform
 
     def integers(self, *ranges: int) -> npt.NDArray[np.int64]:
-        """Uniform integers, (B, len(ranges)); column j lies in 0 … ranges[j] − 1.
+        """Draw uniform integers, (B, len(ranges)); column j lies in 0 … ranges[j] − 1.
 
-        The fixed-point product of 32 random bits with the range is off from uniform by less than
-        range / 2^32 (1 in 10^5 for 50,000 images), without rejection, so that every draw costs
-        the same.
+        The high half of the product of 32 random bits and the range deviates from uniform by less
+        than range / 2^32 (1 in 10^5 for 50,000 images). Nothing is rejected, so that every draw
+        costs the same.
         """
         shift = self._use.shift_right
         high_bits = shift(self.bits(len(ranges)), 32)
         widths = np.asarray(ranges, np.uint64)
         if self._use is _OF_TENSORS:
-            widths = beside(widths.view(np.int64), high_bits)
+            widths = to_like(widths.view(np.int64), high_bits)
         integers: npt.NDArray[np.int64] = cast(shift(high_bits * widths, 32), "int64")
         return integers

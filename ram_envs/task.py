@@ -1,8 +1,8 @@
-"""What a task is: a batched world to look at, which knows neither retina nor Gymnasium.
+"""The protocol of a task: a batch of worlds to look at, independent of retina and Gymnasium.
 
-A task says what is on the screen, what a choice (a label, a move) does to it, what that pays and
-when the episode ends. It keeps no state of its own: `allocate` makes the state of B episodes, and
-the other verbs act on rows of it, so one task can serve many environments.
+A task defines the image, what a choice (a label or a move) does to it, the reward, and when an
+episode ends. It has no state of its own: `allocate` returns the state of B episodes, and the other
+verbs act on rows of it, so that one task can serve many environments.
 """
 
 from __future__ import annotations
@@ -23,10 +23,10 @@ Rows = npt.NDArray[np.intp]
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a step did to n episodes.
+    """The result of a step in n episodes.
 
     rewards         (n,) float64
-    terminations    (n,) bool: whether the episode is over
+    terminations    (n,) bool, whether the episode is over
     """
 
     rewards: npt.NDArray[np.float64]
@@ -34,11 +34,11 @@ class Outcome:
 
 
 class Task(Protocol, Generic[State]):
-    """A batched world. `ImageClassification` is the model to read.
+    """A batch of worlds. `ram_envs.tasks.catch` is an example, docs/own_task.md a guide.
 
     Attributes:
-        image_shape: (H, W) or (H, W, C) of what is on the screen.
-        choice_names: what each choice of the action's second half is called, in order.
+        image_shape: (H, W) or (H, W, C) of the images.
+        choice_names: the name of each choice, the second half of an action, in order.
         frames_change: whether the image changes during an episode (a game) or only between
             episodes (a picture).
     """
@@ -48,23 +48,23 @@ class Task(Protocol, Generic[State]):
     frames_change: bool
 
     def allocate(self, num_envs: int) -> State:
-        """The state of `num_envs` episodes that have not begun."""
+        """Return the state of `num_envs` episodes that have not begun."""
 
     def begin(self, state: State, rows: Rows, streams: Streams, options: Mapping[str, Any]) -> None:
-        """Begin new episodes in rows `rows` (n,), drawing from `streams` (n of them) alone.
+        """Begin new episodes in `rows` (n,); all randomness comes from the n `streams`.
 
-        `options` are those of `env.reset`; an array there has num_envs entries.
+        `options` are those of `env.reset`; an array among them has num_envs entries.
         """
 
     def advance(self, state: State, rows: Rows, choices: npt.NDArray[np.int64]) -> Outcome:
-        """Let the episodes in `rows` (n,) take one step with `choices` (n,)."""
+        """Take one step in `rows` (n,) with `choices` (n,)."""
 
     def images(self, state: State) -> tuple[npt.NDArray[np.uint8] | ImageSource, Rows]:
-        """What is on the screens: a source (N, H, W[, C]) and which row of it each episode shows.
+        """Return a source of images (N, H, W[, C]) and the row of it that each episode shows, (B,).
 
-        So a task whose images lie in a data set hands out the data set, not copies. What is handed
-        out read-only must stay as it is.
+        So a task can hand out a whole data set instead of copies. A read-only source must not
+        change later.
         """
 
     def infos(self, state: State) -> dict[str, tuple[npt.NDArray[Any], npt.NDArray[np.bool_]]]:
-        """The `info` of each episode: for each key the values (B,) and where they hold (B,)."""
+        """Return the entries of `info`: for each key the values (B,) and where they exist (B,)."""

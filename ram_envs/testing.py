@@ -1,13 +1,13 @@
-"""`check_task`: tells the author of a task which rule of the protocol it breaks, and by what value.
+"""`check_task`: which rule of the protocol does a task break, and with what value?
 
-    from ram_envs.testing import check_task
+    from ram_envs import check_task
 
-    check_task(MyTask())  # raises TaskError in plain words, or returns
+    check_task(MyTask())  # raises TaskError, or returns
 
-It plays a few short episodes of random choices and looks at all that the task gives back. Then it
-plays the same episodes again under other circumstances, which must not matter: a second time,
-beside another state, in rows that were used before, while other rows begin or step, and alone.
-`ram_envs.task` states the rules.
+It plays a few short episodes of random choices and checks everything the task returns. Then it
+plays the same episodes again in circumstances that must not matter: a second time, next to another
+state, in rows that were used before, while other rows begin or step, and alone. `ram_envs.task`
+states the rules.
 """
 
 from __future__ import annotations
@@ -19,38 +19,41 @@ import numpy as np
 
 from ram_envs.checked_task import (
     CheckedTask,
-    Moment,
-    Story,
+    EpisodeRecord,
+    Snapshot,
     TaskError,
     check_attributes,
     require,
 )
-from ram_envs.streams import UInt64Array, combine_keys
+from ram_envs.checks import checked_integer
+from ram_envs.streams import UInt64Array, combine_keys, key_from_seed
 from ram_envs.task import Rows, Task
 
 __all__ = ["TaskError", "check_task"]
 
 
 def check_task(task: Task[Any], num_envs: int = 4, seed: int = 0, max_steps: int = 1000) -> None:
-    """Check a task against what `ram_envs.task.Task` promises.
+    """Check a task against the protocol `ram_envs.task.Task`.
 
     Args:
         task: an instance of the task, as small as you like.
-        num_envs: how many episodes are played side by side, at least 2.
-        seed: of what the episodes draw, and of the choices made in them.
-        max_steps: how many steps an episode of random choices may take.
+        num_envs: the number of episodes played side by side, at least 2, since rows are compared.
+        seed: seed of the episodes and of the choices made in them.
+        max_steps: the most steps that an episode of random choices may take.
 
     Raises:
         TaskError: for the first rule that is broken.
+        ValueError: if an argument is out of range.
     """
-    if num_envs < 2:
-        raise ValueError(f"num_envs={num_envs!r}: expected 2 or more; rows are compared.")
+    checked_integer("num_envs", num_envs, 2)
+    checked_integer("max_steps", max_steps, 1)
+    key_from_seed(seed)
     check_attributes(task)
     check = _Check(task, num_envs, seed, max_steps)
     check.every_choice()
     check.first_time()
     check.second_time()
-    check.beside_another_state()
+    check.next_to_another_state()
     check.in_used_rows()
     check.while_others_begin()
     check.while_others_step()
@@ -58,7 +61,7 @@ def check_task(task: Task[Any], num_envs: int = 4, seed: int = 0, max_steps: int
 
 
 class _Check:
-    """One episode for each row: row r draws from the stream keys[r], and chooses by it too."""
+    """One episode per row: row r draws from the stream keys[r], which decides its choices, too."""
 
     def __init__(self, task: Task[Any], num_envs: int, seed: int, max_steps: int) -> None:
         self.task = task
@@ -68,10 +71,10 @@ class _Check:
         self.even, self.odd = self.rows[::2], self.rows[1::2]
         self.keys = combine_keys(seed, 0, self.rows)
         self.other_keys = combine_keys(seed, 1, self.rows)
-        self.expected: list[Story] = []
+        self.expected: list[EpisodeRecord] = []
 
     def every_choice(self) -> None:
-        """No choice is refused, nor an empty batch, as when all rows wait for a new episode."""
+        """Check that every choice is accepted, and an empty batch, as when all rows have ended."""
         for choice in range(len(self.task.choice_names)):
             checked = self._new_checked()
             checked.begin(self.rows, self.keys)
@@ -80,23 +83,23 @@ class _Check:
 
     def first_time(self) -> None:
         self.expected = self._play(self._new_checked(), self.rows)
-        for row, story in enumerate(self.expected):
+        for row, record in enumerate(self.expected):
             require(
-                story[-1].over,
+                record[-1].over,
                 f"the episode in row {row} has not ended after {self.max_steps} steps of random "
-                "choices: expected a termination. If it may last longer, raise max_steps.",
+                "choices. Terminate it, or raise max_steps if episodes may last longer.",
             )
-        self.max_steps = max(len(story) for story in self.expected) - 1
+        self.max_steps = max(len(record) for record in self.expected) - 1
 
     def second_time(self) -> None:
         self._compare(
             self._play(self._new_checked(), self.rows),
             self.rows,
-            "the same streams and choices gave another episode the second time",
-            "Draw from the streams given to begin() alone, and remember nothing in the task.",
+            "the same streams and choices led to another episode the second time",
+            "Draw only from the streams given to begin(), and store nothing in the task.",
         )
 
-    def beside_another_state(self) -> None:
+    def next_to_another_state(self) -> None:
         other = self._new_checked()
 
         def disturb(step: int) -> None:
@@ -106,8 +109,8 @@ class _Check:
         self._compare(
             self._play(self._new_checked(), self.rows, disturb),
             self.rows,
-            "two states of the task interfere: beside another state an episode goes otherwise",
-            "Keep all that changes in what allocate() returns, nothing in the task itself.",
+            "two states of the task interfere: an episode changes next to another state",
+            "Store everything that changes in what allocate() returns, nothing in the task.",
         )
 
     def in_used_rows(self) -> None:
@@ -116,8 +119,8 @@ class _Check:
         self._compare(
             self._play(checked, self.rows),
             self.rows,
-            "something is left of an earlier episode: in a used row an episode goes otherwise",
-            "Let begin() set all that the episode needs in its rows anew.",
+            "an earlier episode leaves traces: an episode changes in a row that was used before",
+            "Let begin() set everything that the episode needs in its rows.",
         )
 
     def while_others_begin(self) -> None:
@@ -129,20 +132,20 @@ class _Check:
         self._compare(
             self._play(checked, self.even, disturb),
             self.even,
-            f"begin() was given the rows {self.odd.tolist()} and changed how another goes on",
-            "It may write to state[rows] alone.",
+            f"begin() was given the rows {self.odd.tolist()} and changed another episode",
+            "Write only to state[rows].",
         )
 
     def while_others_step(self) -> None:
-        """All begin; the odd rows play to their end before the even ones take a step."""
+        """Begin all; play the odd rows to their end before the even ones take a step."""
         checked = self._new_checked()
         begun = checked.begin(self.even, self.keys[self.even])
         self._play(checked, self.odd)
         self._compare(
             self._play_on(checked, self.even, begun),
             self.even,
-            f"advance() was given the rows {self.odd.tolist()} and changed how another goes on",
-            "It may write to state[rows] alone.",
+            f"advance() was given the rows {self.odd.tolist()} and changed another episode",
+            "Write only to state[rows].",
         )
 
     def alone(self) -> None:
@@ -152,9 +155,9 @@ class _Check:
             self._compare(
                 self._play_on(checked, self.rows[:1], begun, self.keys[row : row + 1]),
                 self.rows[row : row + 1],
-                f"an episode goes otherwise alone than among {self.num_envs}",
-                "What happens in a row may depend on its stream and choices alone: not on the "
-                "other rows, how many there are, or which it is.",
+                f"an episode differs between playing alone and among {self.num_envs}",
+                "Let a row depend only on its stream and choices, not on the other rows, their "
+                "number or its own.",
             )
 
     def _new_checked(self) -> CheckedTask:
@@ -162,7 +165,7 @@ class _Check:
 
     def _play(
         self, checked: CheckedTask, rows: Rows, after_step: Callable[[int], None] | None = None
-    ) -> list[Story]:
+    ) -> list[EpisodeRecord]:
         """Play an episode in each of `rows`."""
         return self._play_on(checked, rows, checked.begin(rows, self.keys[rows]), None, after_step)
 
@@ -170,29 +173,29 @@ class _Check:
         self,
         checked: CheckedTask,
         rows: Rows,
-        begun: list[Moment],
+        begun: list[Snapshot],
         keys: UInt64Array | None = None,
         after_step: Callable[[int], None] | None = None,
-    ) -> list[Story]:
-        """Play what has begun in `rows` to its end, with choices that follow from the keys."""
+    ) -> list[EpisodeRecord]:
+        """Play the episodes begun in `rows` to their ends; the keys decide the choices."""
         keys = self.keys[rows] if keys is None else keys
-        stories = [[moment] for moment in begun]
+        records = [[snapshot] for snapshot in begun]
         for step in range(1, self.max_steps + 1):
-            running = np.flatnonzero([not story[-1].over for story in stories])
+            running = np.flatnonzero([not record[-1].over for record in records])
             if not running.size:
                 break
             choices = combine_keys(keys[running], step) % np.uint64(len(self.task.choice_names))
-            moments = checked.advance(rows[running], choices.astype(np.int64))
-            for place, moment in zip(running.tolist(), moments, strict=True):
-                stories[place].append(moment)
+            snapshots = checked.advance(rows[running], choices.astype(np.int64))
+            for place, snapshot in zip(running.tolist(), snapshots, strict=True):
+                records[place].append(snapshot)
             if after_step is not None:
                 after_step(step)
-        return stories
+        return records
 
-    def _compare(self, found: list[Story], rows: Rows, problem: str, remedy: str) -> None:
-        for row, story in zip(rows.tolist(), found, strict=True):
-            for step, (moment, same) in enumerate(zip(self.expected[row], story, strict=False)):
-                difference = moment.difference(same)
+    def _compare(self, found: list[EpisodeRecord], rows: Rows, problem: str, remedy: str) -> None:
+        for row, record in zip(rows.tolist(), found, strict=True):
+            for step, (snapshot, same) in enumerate(zip(self.expected[row], record, strict=False)):
+                difference = snapshot.difference(same)
                 if difference is not None:
                     when = f"after step {step}" if step else "when it begins"
                     raise TaskError(f"{problem}: row {row}, {when}: {difference}. {remedy}")

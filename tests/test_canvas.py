@@ -215,15 +215,14 @@ def test_images_are_left_alone() -> None:
     [
         (
             ((27, 60, 3), (28, 28, 3)),
-            r"^canvas_size=\(27, 60\): too small for images of \(28, 28\)\. Give a canvas_size "
-            r"\(height, width\) that is at least the images' size\.$",
+            r"^canvas_size=\(27, 60\).*\(28, 28\)",
         ),
-        (((60, 27), (28, 28)), r"canvas_size=\(60, 27\).*at least the images' size"),
-        (((60, 60, 3), (28, 28, 3), 4, 29), r"images of \(28, 28\); expected 1 to 28 pixels"),
-        (((60, 60), (28, 28), -1), "num_clutter=-1: expected .*0 or more"),
-        (((60, 60), (28, 28), 4, 29), "clutter_size=29: .* expected 1 to 28 pixels"),
-        (((60, 60), (28, 20), 4, 21), r"clutter_size=21: .*\(28, 20\); expected 1 to 20 pixels"),
-        (((60, 60), (28, 28), 4, 0), "clutter_size=0: .* expected 1 to 28 pixels"),
+        (((60, 27), (28, 28)), r"canvas_size=\(60, 27\).*\(28, 28\)"),
+        (((60, 60, 3), (28, 28, 3), 4, 29), "clutter_size=29.* 28"),
+        (((60, 60), (28, 28), -1), "num_clutter=-1"),
+        (((60, 60), (28, 28), 4, 29), "clutter_size=29.* 28"),
+        (((60, 60), (28, 20), 4, 21), r"clutter_size=21.* 20"),
+        (((60, 60), (28, 28), 4, 0), "clutter_size=0.* 28"),
     ],
 )
 def test_impossible_canvases_are_refused(arguments: Any, message: str) -> None:

@@ -258,7 +258,7 @@ IMPOSSIBLE: list[tuple[dict[str, Any], type[Exception], str]] = [
     ({"split": "valid"}, ValueError, "split='valid'.* 'validation'"),
     ({"num_glimpse": 6}, TypeError, "'num_glimpse'.* 'num_glimpses'"),
     ({"rendermode": None}, TypeError, "'rendermode'.* 'render_mode'"),
-    ({"xyz": 1}, TypeError, "'xyz'.* canvas_size"),
+    ({"xyz": 1}, TypeError, "'xyz'.* 'canvas_size'"),
     ({"num_glimpses": 0}, ValueError, "num_glimpses=0"),
     ({"num_glimpses": -2}, ValueError, "num_glimpses=-2"),
     ({"num_glimpses": 2.5}, ValueError, r"num_glimpses=2\.5"),
@@ -298,9 +298,9 @@ def test_impossible_settings_are_refused(
 
 
 def test_message_reaches_those_who_use_gymnasium_make() -> None:
-    with pytest.raises(TypeError, match=r"'num_glimpse'\. Did you mean 'num_glimpses'\?"):
+    with pytest.raises(TypeError, match=r"'num_glimpse'.* 'num_glimpses'"):
         gym.make("RAMMNIST-v0", dataset="digits", num_glimpse=3)
-    with pytest.raises(TypeError, match=r"'num_glimpse'\. Did you mean 'num_glimpses'\?"):
+    with pytest.raises(TypeError, match=r"'num_glimpse'.* 'num_glimpses'"):
         gym.make_vec("RAMMNIST-v0", dataset="digits", num_glimpse=3)
 
 
@@ -316,35 +316,35 @@ def test_numpy_integers_are_integers() -> None:
 
 
 def test_impossible_vector_environments_are_refused() -> None:
-    with pytest.raises(ValueError, match=r"autoreset_mode='NEXT': expected one of \['NextStep'"):
+    with pytest.raises(ValueError, match=r"autoreset_mode='NEXT'.* 'NextStep'"):
         make_vec(autoreset_mode="NEXT")
-    with pytest.raises(ValueError, match="num_envs=0: expected 1 or more"):
+    with pytest.raises(ValueError, match="num_envs=0"):
         make_vec(0)
-    with pytest.raises(ValueError, match="render_mode='human': expected None or one of"):
+    with pytest.raises(ValueError, match=r"render_mode='human'.* 'rgb_array'"):
         make_vec(render_mode="human")
-    with pytest.raises(TypeError, match=r"'autoreset'\. Did you mean 'autoreset_mode'"):
+    with pytest.raises(TypeError, match=r"'autoreset'.* 'autoreset_mode'"):
         make_vec(autoreset="Disabled")
 
 
 BAD_ACTIONS: list[tuple[Any, type[Exception], str]] = [
-    (((np.nan, 0), 1), ValueError, r"location=\(nan, 0\) contains NaN: expected numbers from -1"),
-    ((MIDDLE, 3), ValueError, "label or move 3: expected an integer from 0 to 2"),
-    ((MIDDLE, -1), ValueError, "label or move -1: expected an integer from 0 to 2"),
-    ((MIDDLE, 1.0), TypeError, r"label or move 1\.0 \(float64, .*expected an integer from 0 to 2"),
-    ((MIDDLE, True), TypeError, r"label or move True \(bool"),
-    ((MIDDLE, None), TypeError, "label or move None"),
-    ((MIDDLE, np.array([1])), TypeError, r"shape \(1,\)\): expected an integer from 0 to 2"),
-    (((0, 0, 0), 1), ValueError, r"location has shape \(3,\): expected \(2,\), \(x, y\) last"),
-    ((0.5, 1), ValueError, r"location has shape \(\): expected \(2,\)"),
-    ((None, 1), ValueError, r"location has shape \(\): expected \(2,\)"),
-    ((("a", 0), 1), TypeError, r"location=\('a', 0\): expected numbers"),
-    (([0, [0]], 1), TypeError, r"location=\[0, \[0\]\]: expected numbers"),
-    ((np.zeros((1, 2)), 1), ValueError, r"location has shape \(1, 2\): expected \(2,\)"),
-    (1, TypeError, r"action=1: expected a pair \(location, choice\).*env\.action_space\.sample"),
-    (None, TypeError, "action=None: expected a pair"),
-    ((MIDDLE, 1, 1), TypeError, "expected a pair"),
-    (np.zeros(3), TypeError, r"expected a pair.* wrap the environment in GridAction"),
-    ({"location": MIDDLE, "label": 1}, TypeError, "expected a pair"),
+    (((np.nan, 0), 1), ValueError, r"location=\(nan, 0\).*NaN"),
+    ((MIDDLE, 3), ValueError, "choice=3.* 2"),
+    ((MIDDLE, -1), ValueError, "choice=-1.* 2"),
+    ((MIDDLE, 1.0), TypeError, r"choice=1\.0.*float64.* 2"),
+    ((MIDDLE, True), TypeError, "choice=True.*bool"),
+    ((MIDDLE, None), TypeError, "choice=None"),
+    ((MIDDLE, np.array([1])), TypeError, r"choice=array.*\(1,\).* 2"),
+    (((0, 0, 0), 1), ValueError, r"location.*\(3,\).*\(2,\)"),
+    ((0.5, 1), ValueError, r"location.*\(\).*\(2,\)"),
+    ((None, 1), ValueError, r"location.*\(\).*\(2,\)"),
+    ((("a", 0), 1), TypeError, r"location=\('a', 0\)"),
+    (([0, [0]], 1), TypeError, r"location=\[0, \[0\]\]"),
+    ((np.zeros((1, 2)), 1), ValueError, r"location.*\(1, 2\).*\(2,\)"),
+    (1, TypeError, r"action=1 .*action_space\.sample"),
+    (None, TypeError, "action=None.*pair"),
+    ((MIDDLE, 1, 1), TypeError, "pair"),
+    (np.zeros(3), TypeError, r"pair.*GridAction"),
+    ({"location": MIDDLE, "label": 1}, TypeError, "pair"),
 ]
 
 
@@ -367,14 +367,14 @@ def test_bad_actions_are_refused_and_change_nothing(
 
 ZEROS = np.zeros((2, 2), np.float32)
 BAD_BATCHES: list[tuple[Any, type[Exception], str]] = [
-    ((np.array([[0, 0], [np.nan, 0]]), np.zeros(2, int)), ValueError, "contains NaN"),
-    ((ZEROS, np.array([0, 3])), ValueError, "label or move 3: expected an integer from 0 to 2"),
-    ((ZEROS, np.array([-1, 5])), ValueError, "label or move -1: expected an integer from 0 to 2"),
-    ((ZEROS, np.zeros(2)), TypeError, r"float64.*expected integers of shape \(2,\) from 0 to 2"),
-    ((ZEROS, 0), TypeError, r"shape \(\)\): expected integers of shape \(2,\) from 0 to 2"),
-    ((ZEROS, np.zeros(3, int)), TypeError, r"shape \(3,\)\): expected integers of shape \(2,\)"),
-    ((ZEROS[0], np.zeros(2, int)), ValueError, r"location has shape \(2,\): expected \(2, 2\)"),
-    ([(MIDDLE, 0), (MIDDLE, 0), (MIDDLE, 0)], TypeError, "expected a pair"),
+    ((np.array([[0, 0], [np.nan, 0]]), np.zeros(2, int)), ValueError, "NaN"),
+    ((ZEROS, np.array([0, 3])), ValueError, "choice=3.* 2"),
+    ((ZEROS, np.array([-1, 5])), ValueError, "choice=-1.* 2"),
+    ((ZEROS, np.zeros(2)), TypeError, r"float64.*\(2,\).* 2"),
+    ((ZEROS, 0), TypeError, r"\(\).*\(2,\).* 2"),
+    ((ZEROS, np.zeros(3, int)), TypeError, r"\(3,\).*\(2,\)"),
+    ((ZEROS[0], np.zeros(2, int)), ValueError, r"location.*\(2,\).*\(2, 2\)"),
+    ([(MIDDLE, 0), (MIDDLE, 0), (MIDDLE, 0)], TypeError, "pair"),
 ]
 
 
@@ -399,12 +399,12 @@ def test_any_integer_is_a_label(label: Any) -> None:
 
 def test_step_needs_a_reset_first() -> None:
     env, envs = make(), make_vec(2)
-    with pytest.raises(ResetNeeded, match=r"before reset\(\) or after the end.*call reset\(\)"):
+    with pytest.raises(ResetNeeded, match=r"reset\(\)"):
         env.step((MIDDLE, 0))
-    with pytest.raises(ResetNeeded, match=r"in sub-environments \[0, 1\].*'reset_mask': mask"):
+    with pytest.raises(ResetNeeded, match=r"\[0, 1\].*'reset_mask'"):
         envs.step((ZEROS, np.array([0, 0])))
     envs.reset(options={"reset_mask": np.array([True, False])})
-    with pytest.raises(ResetNeeded, match=r"in sub-environments \[1\]"):
+    with pytest.raises(ResetNeeded, match=r"\[1\]"):
         envs.step((ZEROS, np.array([0, 0])))
 
 
@@ -413,7 +413,7 @@ def test_step_after_the_end_needs_a_reset() -> None:
     env.reset(seed=0)
     env.step((MIDDLE, 0))
     for _ in range(2):
-        with pytest.raises(ResetNeeded, match=r"after the end of the episode: call reset\(\)"):
+        with pytest.raises(ResetNeeded, match=r"reset\(\)"):
             env.step((MIDDLE, 0))
     env.reset()
     assert env.step((MIDDLE, 0))[2]
@@ -427,7 +427,7 @@ def test_disabled_autoreset_names_those_that_ended() -> None:
     for _ in range(2):
         terminations = envs.step((ZEROS, np.array([0, 0])))[2]
     assert terminations.tolist() == [False, True]
-    with pytest.raises(ResetNeeded, match=r"in sub-environments \[1\]"):
+    with pytest.raises(ResetNeeded, match=r"\[1\]"):
         envs.step((ZEROS, np.array([0, 0])))
     envs.reset(options={"reset_mask": np.array([False, True])})
     assert envs.step((ZEROS, np.array([0, 0])))[2].tolist() == [True, False]
@@ -450,13 +450,13 @@ def test_actions_of_a_reset_row_are_ignored() -> None:
 @pytest.mark.parametrize(
     ("index", "message"),
     [
-        (3, r"options\['index'\] contains 3: this split of 'three' has images 0 to 2"),
-        (-1, r"options\['index'\] contains -1: .*images 0 to 2"),
-        (1.0, r"options\['index'\]=1\.0: expected an integer"),
-        (True, r"options\['index'\]=True: expected an integer"),
-        ("1", r"options\['index'\]='1': expected an integer"),
-        (np.array([0, 1, 2]), r"options\['index'\]=array.*expected an integer"),
-        (2**70, r"options\['index'\]=1180591620717411303424: expected an integer"),
+        (3, r"'index'.* 3\..* 2,.*'three'"),
+        (-1, r"'index'.* -1\..* 2,"),
+        (1.0, r"'index'\]=1\.0"),
+        (True, r"'index'\]=True"),
+        ("1", r"'index'\]='1'"),
+        (np.array([0, 1, 2]), r"'index'\]=array"),
+        (2**70, r"'index'\]=1180591620717411303424"),
     ],
 )
 def test_bad_index_is_refused(index: Any, message: str) -> None:
@@ -469,19 +469,19 @@ def test_bad_index_is_refused(index: Any, message: str) -> None:
 
 def test_bad_index_arrays_are_refused() -> None:
     envs = make_vec(2)
-    with pytest.raises(ValueError, match="contains -5: this split"):
+    with pytest.raises(ValueError, match=r"'index'.* -5\."):
         envs.reset(options={"index": np.array([-5, 7])})
-    with pytest.raises(ValueError, match=r"expected .*an array of 2 integers, entry i for sub-env"):
+    with pytest.raises(ValueError, match=r"'index'\]=array.* 2 integers"):
         envs.reset(options={"index": np.array([0.0, 1.0])})
 
 
 @pytest.mark.parametrize(
     ("mask", "message"),
     [
-        ([True, False], r"options\['reset_mask'\]=\[True, False\]: expected a numpy array of 2 bo"),
-        (np.array([1, 0]), r"options\['reset_mask'\]=array.*expected a numpy array of 2 booleans"),
-        (np.array([True]), r"options\['reset_mask'\]=array.*expected a numpy array of 2 booleans"),
-        (np.array([False, False]), "resets nothing: expected at least one True"),
+        ([True, False], r"'reset_mask'\]=\[True, False\].* 2 "),
+        (np.array([1, 0]), r"'reset_mask'\]=array.* 2 "),
+        (np.array([True]), r"'reset_mask'\]=array.* 2 "),
+        (np.array([False, False]), r"'reset_mask'\]=\[False False\]"),
     ],
 )
 def test_bad_reset_mask_is_refused(mask: Any, message: str) -> None:
@@ -492,14 +492,14 @@ def test_bad_reset_mask_is_refused(mask: Any, message: str) -> None:
 
 
 def test_bad_seeds_are_refused() -> None:
-    with pytest.raises(ValueError, match="seed has 3 entries for 2 sub-environments: expected one"):
+    with pytest.raises(ValueError, match=r"3 .* 2 "):
         make_vec(2).reset(seed=[1, 2, 3])
-    with pytest.raises(ValueError, match=r"seed contains -1: expected Python integers from 0"):
+    with pytest.raises(ValueError, match=r"seed.* -1"):
         make_vec(2).reset(seed=[3, -1])
-    with pytest.raises(ValueError, match=r"seed contains 1\.5: expected Python integers"):
+    with pytest.raises(ValueError, match=r"seed.* 1\.5"):
         make_vec(2).reset(seed=[1.5, None])
     for seed in (np.int64(3), 1.5, "ab", np.array([1, 2])):
-        with pytest.raises(TypeError, match="expected a Python integer, a list with an entry"):
+        with pytest.raises(TypeError, match=r"seed=.*list"):
             make_vec(2).reset(seed=seed)
     with pytest.raises(Error, match="-1"):
         make().reset(seed=-1)

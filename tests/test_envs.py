@@ -279,14 +279,25 @@ def test_pickled_recipe_makes_the_environment(env_id: str) -> None:
 
 @every_id
 def test_options_are_left_as_they_were(env_id: str) -> None:
-    options = {"index": None}
+    known = {"index": 0} if keywords(env_id) else {}
+    options: dict[str, Any] = dict(known)
     make(env_id).reset(seed=0, options=options)
-    assert options == {"index": None}
+    assert options == known
     mask = np.array([True, False])
-    options = {"reset_mask": mask, "index": None}
+    options = {"reset_mask": mask, **known}
     make_native(env_id, 2).reset(seed=0, options=options)
-    assert options == {"reset_mask": mask, "index": None}
+    assert options == {"reset_mask": mask, **known}
     assert mask.tolist() == [True, False]
+
+
+@every_id
+def test_an_unknown_option_is_refused_with_the_closest_one(env_id: str) -> None:
+    known = "'index'" if keywords(env_id) else ""
+    for env, name in ((make(env_id), "idx"), (make_native(env_id, 2), "idx")):
+        with pytest.raises(ValueError, match=rf"'{name}'.*{known}"):
+            env.reset(options={name: 3})
+    with pytest.raises(ValueError, match=r"'rest_mask'.* 'reset_mask'"):
+        make_native(env_id, 2).reset(options={"rest_mask": np.array([True, False])})
 
 
 # --- pictures --------------------------------------------------------------------------------

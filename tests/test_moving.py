@@ -284,15 +284,15 @@ def test_color_images() -> None:
     [
         (
             {"max_speed": 2.5},
-            r"max_speed=2\.5: expected 0 to 2 pixels a frame, the room",
+            r"max_speed=2\.5.* 2,",
         ),
-        ({"max_speed": -1}, "max_speed=-1: expected 0 to 2"),
-        ({"max_speed": float("nan")}, "max_speed=nan: expected 0 to 2"),
-        ({"max_speed": "fast"}, "max_speed='fast': expected 0 to 2"),
-        ({"canvas_size": None}, r"max_speed=2\.0: expected 0 to 0 .* canvas of \(2, 2\)"),
-        ({"canvas_size": 1}, r"canvas_size=\(1, 1\): too small"),
-        ({"num_glimpses": 0}, "num_glimpses=0: expected an integer, 1 or more"),
-        ({"clutter_size": 3}, "clutter_size=3: pieces are cut from images of"),
+        ({"max_speed": -1}, "max_speed=-1"),
+        ({"max_speed": float("nan")}, "max_speed=nan"),
+        ({"max_speed": "fast"}, "max_speed='fast'"),
+        ({"canvas_size": None}, r"max_speed=2\.0.* 0,.*\(2, 2\)"),
+        ({"canvas_size": 1}, r"canvas_size=\(1, 1\)"),
+        ({"num_glimpses": 0}, "num_glimpses=0"),
+        ({"clutter_size": 3}, "clutter_size=3"),
     ],
 )
 def test_what_cannot_be_is_refused(changes: dict[str, Any], message: str) -> None:

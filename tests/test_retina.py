@@ -201,7 +201,7 @@ def test_many_tensors_are_looked_at_in_blocks(monkeypatch: pytest.MonkeyPatch) -
     rng = np.random.default_rng(2)
     images = rng.integers(0, 256, (7, 9, 9), np.uint8)
     locations = rng.uniform(-1, 1, (7, 2)).astype(np.float32)
-    monkeypatch.setattr("ram_envs.retina._TENSOR_BLOCK", 2 * 12 * 12)  # two windows
+    monkeypatch.setattr("ram_envs.retina._TENSOR_BLOCK_BYTES", 2 * 12 * 12)  # two windows
     seen = Retina(3, 3)(torch.tensor(images), torch.tensor(locations))
     assert np.array_equal(seen.numpy(), Retina(3, 3)(images, locations))
 
@@ -347,15 +347,15 @@ def test_images_up_to_sixteen_windows_are_laid_out_amid_black() -> None:
 @pytest.mark.parametrize(
     ("size", "scales", "message"),
     [
-        (0, 1, "glimpse_size=0: expected an integer from 1 to 65536"),
-        (-3, 1, "glimpse_size=-3: "),
-        (2.0, 1, r"glimpse_size=2\.0: expected an integer"),
-        ("8", 1, "glimpse_size='8': expected an integer"),
-        (65_537, 1, "glimpse_size=65537: "),
-        (8, 0, "num_scales=0: expected an integer from 1 to 13"),
-        (8, 14, "num_scales=14: expected an integer from 1 to 13"),
-        (8, 1.5, r"num_scales=1\.5: expected an integer"),
-        (8, None, "num_scales=None: expected an integer"),
+        (0, 1, "glimpse_size=0.* 65536"),
+        (-3, 1, "glimpse_size=-3"),
+        (2.0, 1, r"glimpse_size=2\.0"),
+        ("8", 1, "glimpse_size='8'"),
+        (65_537, 1, "glimpse_size=65537"),
+        (8, 0, "num_scales=0.* 13"),
+        (8, 14, "num_scales=14.* 13"),
+        (8, 1.5, r"num_scales=1\.5"),
+        (8, None, "num_scales=None"),
     ],
 )
 def test_impossible_retinas_are_refused(size: Any, scales: Any, message: str) -> None:

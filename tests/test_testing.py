@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import Any
 
@@ -104,23 +105,23 @@ def test_our_own_tasks_pass(task: Any) -> None:
 @pytest.mark.parametrize(
     ("name", "value", "words"),
     [
-        ("image_shape", [2, 3], "image_shape is [2, 3]: expected a tuple (H, W) or (H, W, C)"),
-        ("image_shape", (6,), "image_shape is (6,): expected"),
-        ("image_shape", (1, 2, 3, 4), "image_shape is (1, 2, 3, 4): expected"),
-        ("image_shape", (2, 3.0), "image_shape is (2, 3.0): expected"),
-        ("image_shape", (0, 3), "image_shape is (0, 3): expected"),
-        ("choice_names", "ab", "choice_names is 'ab': expected a tuple of strings"),
-        ("choice_names", (0, 1), "choice_names is (0, 1): expected a tuple of strings"),
-        ("choice_names", (), "choice_names is empty: expected at least one choice"),
-        ("choice_names", ("a", "b", "a"), "choice_names repeats ['a']: expected each name once"),
-        ("frames_change", None, "frames_change is None: expected True (a game) or False"),
-        ("advance", 3, "the task has no method advance()"),
+        ("image_shape", [2, 3], r"image_shape is \[2, 3\]"),
+        ("image_shape", (6,), r"image_shape is \(6,\)"),
+        ("image_shape", (1, 2, 3, 4), r"image_shape is \(1, 2, 3, 4\)"),
+        ("image_shape", (2, 3.0), r"image_shape is \(2, 3\.0\)"),
+        ("image_shape", (0, 3), r"image_shape is \(0, 3\)"),
+        ("choice_names", "ab", "choice_names is 'ab'"),
+        ("choice_names", (0, 1), r"choice_names is \(0, 1\)"),
+        ("choice_names", (), "choice_names.*empty"),
+        ("choice_names", ("a", "b", "a"), r"choice_names.*\['a'\]"),
+        ("frames_change", None, "frames_change is None.*False"),
+        ("advance", 3, r"advance\(\)"),
     ],
 )
 def test_attributes_of_the_wrong_kind(name: str, value: Any, words: str) -> None:
     task = Lamp()
     setattr(task, name, value)
-    assert words in complaint(task)
+    assert re.search(words, complaint(task))
 
 
 @pytest.mark.parametrize("name", ["image_shape", "choice_names", "frames_change"])
@@ -131,14 +132,14 @@ def test_a_missing_attribute(name: str) -> None:
     bare = Bare()
     for kept in {"image_shape", "choice_names", "frames_change"} - {name}:
         setattr(bare, kept, getattr(Lamp, kept))
-    assert complaint(bare) == f"the task has no attribute {name}."
+    assert name in complaint(bare)
 
 
 def test_a_missing_method() -> None:
     class Blind(Lamp):
         images = None  # type: ignore[assignment]
 
-    assert complaint(Blind()) == "the task has no method images()."
+    assert "images()" in complaint(Blind())
 
 
 # --- what the verbs give back ----------------------------------------------------------------
@@ -175,100 +176,95 @@ FOUR = np.ones(4, np.bool_)
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        (lambda source, rows: source, "images() gave a ndarray: expected a pair (source, rows)"),
+        (lambda source, rows: source, r"images\(\).*ndarray"),
         (
             lambda source, rows: (source / 255, rows),
-            "the source of images(): found float64 of shape (4, 2, 3), expected a numpy array, uin",
+            r"source of images\(\).*float64.*\(4, 2, 3\).*uint8",
         ),
-        (lambda source, rows: (source.tolist(), rows), "expected a numpy array, uint8"),
+        (lambda source, rows: (source.tolist(), rows), r"source of images\(\).*uint8"),
         (
             lambda source, rows: (source[:, :, :2], rows),
-            "the source of images() has shape (4, 2, 2): expected (N, 2, 3), as image_shape says",
+            r"source of images\(\).*\(4, 2, 2\).*\(N, 2, 3\)",
         ),
-        (lambda source, rows: (source[0], rows), "has shape (2, 3): expected (N, 2, 3)"),
+        (lambda source, rows: (source[0], rows), r"\(2, 3\).*\(N, 2, 3\)"),
         (
             lambda source, rows: (source, rows[:3]),
-            "the rows of images() are int64 of shape (3,): expected integers of shape (4,), one "
-            "for each episode",
+            r"rows of images\(\).*\(3,\).*\(4,\)",
         ),
-        (lambda source, rows: (source, rows * 1.0), "rows of images() are float64 of shape (4,)"),
-        (lambda source, rows: (source, rows + 1), "rows of images() contain 4: expected 0 to 3"),
-        (lambda source, rows: (source, rows - 1), "rows of images() contain -1: expected 0 to 3"),
+        (lambda source, rows: (source, rows * 1.0), r"rows of images\(\).*float64.*\(4,\)"),
+        (lambda source, rows: (source, rows + 1), r"rows of images\(\).* 4\..* 3"),
+        (lambda source, rows: (source, rows - 1), r"rows of images\(\).* -1\..* 3"),
     ],
 )
 def test_images_of_another_kind(change: Any, words: str) -> None:
-    assert words in complaint(change_images(change))
+    assert re.search(words, complaint(change_images(change)))
 
 
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        (lambda rewards, over: None, "advance() gave None (NoneType): expected Outcome(rewards, t"),
-        (lambda rewards, over: (rewards, over), "(tuple): expected Outcome(rewards, terminations)"),
+        (lambda rewards, over: None, r"advance\(\).*None.*Outcome"),
+        (lambda rewards, over: (rewards, over), "tuple.*Outcome"),
         (
             lambda rewards, over: Outcome(rewards[:3], over),
-            "the rewards of advance(): found float64 of shape (3,), expected a numpy array, "
-            "float64 of shape (4,)",
+            r"rewards of advance\(\).*\(3,\).*\(4,\)",
         ),
         (
             lambda rewards, over: Outcome(rewards.astype(np.float32), over),
-            "the rewards of advance(): found float32 of shape (4,), expected a numpy array, float",
+            r"rewards of advance\(\).*float32.*float64",
         ),
         (
             lambda rewards, over: Outcome(rewards * np.nan, over),
-            "the rewards of advance() contain nan: expected finite numbers",
+            r"rewards of advance\(\).*nan",
         ),
-        (lambda rewards, over: Outcome(rewards - np.inf, over), "advance() contain -inf: expected"),
+        (lambda rewards, over: Outcome(rewards - np.inf, over), r"rewards of advance\(\).*-inf"),
         (
             lambda rewards, over: Outcome(rewards, bool(over.all())),
-            "of advance(): found False (bool), ex",
+            r"terminations of advance\(\).*False \(bool\)",
         ),
         (
             lambda rewards, over: Outcome(rewards, over.astype(np.int64)),
-            "the terminations of advance(): found int64 of shape (4,), expected a numpy array, "
-            "bool of shape (4,)",
+            r"terminations of advance\(\).*int64.*bool of shape \(4,\)",
         ),
         (
             lambda rewards, over: Outcome(rewards, over[1:]),
-            "terminations of advance(): found bool of",
+            r"terminations of advance\(\).*\(3,\)",
         ),
     ],
 )
 def test_outcomes_of_another_kind(change: Any, words: str) -> None:
-    assert words in complaint(change_outcome(change))
+    assert re.search(words, complaint(change_outcome(change)))
 
 
 @pytest.mark.parametrize(
     ("infos", "words"),
     [
-        ({"a": lambda steps: steps}, "infos()['a'] is int64 of shape (4,): expected (values, pres"),
+        ({"a": lambda steps: steps}, r"infos\(\)\['a'\].*int64.*\(values, present\)"),
         (
             {"a": lambda steps: (steps.tolist(), FOUR)},
-            "the values of infos()['a'] are [0, 0, 0, 0] (list): expected an array of numbers or "
-            "strings of shape (4,)",
+            r"values of infos\(\)\['a'\].*\[0, 0, 0, 0\] \(list\).*\(4,\)",
         ),
-        ({"a": lambda steps: (steps[:2], FOUR)}, "infos()['a'] are int64 of shape (2,): expected"),
-        ({"a": lambda steps: (steps.astype(object), FOUR)}, "are object of shape (4,): expected"),
+        ({"a": lambda steps: (steps[:2], FOUR)}, r"values of infos\(\)\['a'\].*\(2,\)"),
+        ({"a": lambda steps: (steps.astype(object), FOUR)}, r"values of infos\(\)\['a'\].*object"),
         (
             {"a": lambda steps: (steps, True)},
-            "the second of infos()['a'], where the values hold: found True (bool), expected a "
-            "numpy array, bool of shape (4,)",
+            r"second.*infos\(\)\['a'\].*True \(bool\).*\(4,\)",
         ),
-        ({"a": lambda steps: (steps, steps)}, "where the values hold: found int64 of shape (4,)"),
+        ({"a": lambda steps: (steps, steps)}, r"second.*infos\(\)\['a'\].*int64"),
         (
             {"_a": lambda steps: (steps, FOUR)},
-            "infos() has the key '_a': expected a string that begins with neither '_' nor 'final_'",
+            r"infos\(\).*'_a'",
         ),
-        ({"final_obs": lambda steps: (steps, FOUR)}, "infos() has the key 'final_obs': expected"),
+        ({"final_obs": lambda steps: (steps, FOUR)}, r"infos\(\).*'final_obs'"),
         (
             {"label": lambda steps: (steps + 5, FOUR)},
-            "infos()['label'] holds [5, 5, 5, 5]: the true label is a choice, an integer from 0 to",
+            r"infos\(\)\['label'\].*\[5, 5, 5, 5\].* 1",
         ),
-        ({"label": lambda steps: (steps * 0.0, FOUR)}, "infos()['label'] holds [0.0, 0.0, 0.0, 0."),
+        ({"label": lambda steps: (steps * 0.0, FOUR)}, r"infos\(\)\['label'\].*\[0\.0, 0"),
     ],
 )
 def test_infos_of_another_kind(infos: Any, words: str) -> None:
-    assert words in complaint(change_infos(**infos))
+    assert re.search(words, complaint(change_infos(**infos)))
 
 
 def test_infos_that_are_no_dict() -> None:
@@ -276,14 +272,13 @@ def test_infos_that_are_no_dict() -> None:
         def infos(self, state: LampState) -> Any:
             return None
 
-    assert complaint(Silent()) == "infos() gave None (NoneType): expected a dict."
+    assert re.search(r"infos\(\).*None.*dict", complaint(Silent()))
 
 
 def test_an_episode_without_end() -> None:
     task = change_outcome(lambda rewards, over: Outcome(rewards, over & False))
-    words = "the episode in row 0 has not ended after 50 steps of random choices: expected a termi"
-    assert words in complaint(task, max_steps=50)
-    assert "after 2 steps" in complaint(Lamp(), max_steps=2)
+    assert re.search("row 0.* 50 steps", complaint(task, max_steps=50))
+    assert " 2 steps" in complaint(Lamp(), max_steps=2)
 
 
 def test_an_exception_names_the_verb_and_keeps_its_cause() -> None:
@@ -317,8 +312,7 @@ def test_rows_that_have_not_begun_have_an_image_too() -> None:
             source, rows = super().images(state)
             return source, np.where(state.length > 0, rows, 99)
 
-    words = "the rows of images() contain 99: expected 0 to 3, the rows of the source"
-    assert words in complaint(Hasty())
+    assert re.search(r"rows of images\(\).* 99\..* 3", complaint(Hasty()))
 
 
 # --- what must not matter --------------------------------------------------------------------
@@ -328,8 +322,7 @@ def test_a_picture_that_changes() -> None:
     class Wandering(Lamp):
         frames_change = False
 
-    words = "frames_change is False, but a step changed the image of row 0. Set it to True"
-    assert words in complaint(Wandering())
+    assert re.search("frames_change is False.* row 0", complaint(Wandering()))
 
 
 def test_looking_that_changes_what_is_seen() -> None:
@@ -338,7 +331,7 @@ def test_looking_that_changes_what_is_seen() -> None:
             state.place[:] = (state.place + 1) % 3
             return super().images(state)
 
-    assert "images() or infos() changed row 0: asked again, pixel (0, " in complaint(Shy())
+    assert re.search(r"images\(\) or infos\(\).* row 0: .*pixel \(0, ", complaint(Shy()))
 
 
 def test_randomness_from_elsewhere() -> None:
@@ -349,9 +342,7 @@ def test_randomness_from_elsewhere() -> None:
             super().begin(state, rows, streams, options)
             state.place[rows] = generator.integers(3, size=len(rows))
 
-    message = complaint(Diced())
-    assert message.startswith("the same streams and choices gave another episode the second time: ")
-    assert "Draw from the streams given to begin() alone" in message
+    assert re.search(r"second time: row .*streams given to begin\(\)", complaint(Diced()))
 
     class Noisy(Lamp):
         def advance(self, state: LampState, rows: Any, choices: Any) -> Outcome:
@@ -371,9 +362,7 @@ def test_a_count_kept_in_the_task() -> None:
             self.count += 1
             state.length[rows] = 2 + self.count % 2
 
-    message = complaint(Counting())
-    assert "another episode the second time" in message
-    assert "remember nothing in the task" in message
+    assert "second time: row " in complaint(Counting())
 
 
 def test_state_kept_in_the_task() -> None:
@@ -390,8 +379,8 @@ def test_state_kept_in_the_task() -> None:
             return Outcome(outcome.rewards, self.steps[rows] == 3)
 
     message = complaint(Forgetful())
-    assert message.startswith("two states of the task interfere: beside another state an episode g")
-    assert "after step 3: its termination is False, not True. Keep all that changes in" in message
+    assert message.startswith("two states")
+    assert re.search(r"step 3: its termination is False, not True.*allocate\(\)", message)
 
 
 def test_one_state_for_all() -> None:
@@ -402,7 +391,7 @@ def test_one_state_for_all() -> None:
         def allocate(self, num_envs: int) -> LampState:
             return self.state
 
-    assert complaint(Shared()).startswith("two states of the task interfere")
+    assert complaint(Shared()).startswith("two states")
 
 
 def test_something_left_of_an_earlier_episode() -> None:
@@ -413,10 +402,8 @@ def test_something_left_of_an_earlier_episode() -> None:
             state.steps[rows] = steps
 
     message = complaint(Tired())
-    assert message.startswith("something is left of an earlier episode: in a used row an episode g")
-    assert (
-        "when it begins: its info is {'label': 0, 'steps': 4}, not {'label': 0}. Let be" in message
-    )
+    assert message.startswith("an earlier episode")
+    assert "begins: its info is {'label': 0, 'steps': 4}, not {'label': 0}." in message
 
 
 def test_begin_that_shows_in_other_rows() -> None:
@@ -426,9 +413,7 @@ def test_begin_that_shows_in_other_rows() -> None:
             state.lit[:] = state.lit[rows[0]]
 
     message = complaint(Sweeping(), seed=1)
-    assert message.startswith("begin() was given the rows [1, 3] and changed row ")
-    assert "its image is " in message
-    assert message.endswith("It may write to state[rows] alone.")
+    assert re.match(r"begin\(\).* \[1, 3\] and changed row \d: .*image.*state\[rows\]", message)
 
 
 def test_begin_that_changes_other_rows_unseen() -> None:
@@ -438,7 +423,7 @@ def test_begin_that_changes_other_rows_unseen() -> None:
             state.steps[:] = 0
 
     message = complaint(Restarting())
-    assert message.startswith("begin() was given the rows [1, 3] and changed how another goes on: ")
+    assert re.match(r"begin\(\).* \[1, 3\] and changed another", message)
     assert "row 0, after step 4: its reward is 0.0, not 1.0" in message
 
 
@@ -451,9 +436,7 @@ def test_advance_that_shows_in_other_rows() -> None:
             return outcome
 
     message = complaint(Pushing())
-    assert message.startswith("advance() was given the rows [")
-    assert "] and changed row " in message
-    assert "pixel (0, " in message
+    assert re.match(r"advance\(\).*\] and changed row \d: .*pixel \(0, ", message)
 
 
 def test_advance_that_changes_other_rows_unseen() -> None:
@@ -474,7 +457,7 @@ def test_advance_that_changes_other_rows_unseen() -> None:
             state.length[rows] = 3
 
     message = complaint(AgeingAlike())
-    assert message.startswith("advance() was given the rows [1, 3] and changed how another goes on")
+    assert re.match(r"advance\(\).* \[1, 3\] and changed another", message)
     assert "row 0, after step 3: its reward is 0.0, not 1.0" in message
 
 
@@ -485,9 +468,7 @@ def test_a_row_that_depends_on_the_others() -> None:
             return Outcome(outcome.rewards / len(state.lit), outcome.terminations)
 
     message = complaint(Jealous())
-    assert message.startswith("an episode goes otherwise alone than among 4: row ")
-    assert "its reward is 1.0, not 0.25" in message
-    assert "may depend on its stream and choices alone" in message
+    assert re.match("an episode differs.*alone.* 4: row .*its reward is 1.0, not 0.25", message)
 
 
 def test_a_row_that_depends_on_its_number() -> None:
@@ -497,11 +478,9 @@ def test_a_row_that_depends_on_its_number() -> None:
             state.place[rows] = rows % 3
 
     message = complaint(Ranked())
-    assert message.startswith(
-        "an episode goes otherwise alone than among 4: row 1, when it begins:"
-    )
+    assert re.match("an episode differs.*alone.* 4: row 1, when it begins:", message)
 
 
 def test_one_episode_is_not_enough() -> None:
-    with pytest.raises(ValueError, match="num_envs=1: expected 2 or more; rows are compared"):
+    with pytest.raises(ValueError, match=r"num_envs=1.* 2"):
         check_task(Lamp(), num_envs=1)

@@ -1,1 +1,1 @@
-"""The environments of the registered ids: their manual pages and their keywords."""
+"""The environments of the registered ids: their keywords and their manual pages."""

@@ -1,1 +1,1 @@
-"""The rules: what is on the screen, what a label or a move does to it, and what it is worth."""
+"""The rules: what the images show, what a label or a move does, and what is rewarded."""

@@ -1,8 +1,8 @@
-"""The canvas: where an image is placed, and among what clutter, before the retina looks at it.
+"""The canvas: an image at a random place among clutter, which the retina looks at.
 
 Paper, section 4.1: the image lies at a random place of a larger, blank canvas; in the cluttered
-tasks pieces of other images are strewn over it. The paper does not say how a piece meets what lies
-under it; as in the generator that its authors' laboratory published (mnist-cluttered), pieces are
+tasks, pieces of other images are scattered over it. The paper does not say how overlapping pixels
+combine. As in the generator that its authors' laboratory published (mnist-cluttered), pieces are
 drawn first, the image is added, and the sum is clipped to white.
 """
 
@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ram_envs.arrays import arange, is_tensor, minimum, zeros
+from ram_envs.checks import checked_integer
 from ram_envs.streams import Streams
 from ram_envs.tasks.distortion import Distortion
 from ram_envs.windows import window_index
@@ -22,18 +23,18 @@ from ram_envs.windows import window_index
 
 @dataclass(frozen=True)
 class Canvas:
-    """How canvases are drawn: images (h, w[, C]) placed on fields (H, W[, C]).
+    """How canvases (H, W[, C]) are drawn from images (h, w[, C]).
 
-    A clutter piece is a square cut whole from a random image, at a uniform offset; pieces and
-    image are placed at uniform places wholly inside. A canvas as large as its image, without
-    clutter, is the image.
+    A piece of clutter is a square cut from a random image at a uniform offset, wholly inside.
+    Pieces and image are placed uniformly, wholly inside the canvas. A canvas as large as its image,
+    without clutter, is the image.
 
     Args:
         shape: (H, W[, C]) of the canvas.
         image_shape: (h, w[, C]) of the images placed on it.
-        num_clutter: how many pieces; 0 for none.
-        clutter_size: side of a piece in pixels; at most h and w.
-        distortion: bends each image, but not the pieces, before it is placed; None for none.
+        num_clutter: the number of pieces.
+        clutter_size: the side of a piece in pixels; at most h and w.
+        distortion: of the image, but not of the pieces, before it is placed.
 
     Raises:
         ValueError: if an image does not fit the canvas, or a piece the image.
@@ -48,29 +49,23 @@ class Canvas:
     def __post_init__(self) -> None:
         if self.shape[0] < self.image_shape[0] or self.shape[1] < self.image_shape[1]:
             raise ValueError(
-                f"canvas_size={self.shape[:2]}: too small for images of {self.image_shape[:2]}. "
-                "Give a canvas_size (height, width) that is at least the images' size."
+                f"canvas_size={self.shape[:2]} is too small for images of {self.image_shape[:2]}. "
+                "Give a (height, width) that is at least the images' size."
             )
-        if not isinstance(self.num_clutter, (int, np.integer)) or self.num_clutter < 0:
-            raise ValueError(f"num_clutter={self.num_clutter!r}: expected an integer, 0 or more.")
-        if self.num_clutter and not (
-            isinstance(self.clutter_size, (int, np.integer))
-            and 1 <= self.clutter_size <= min(self.image_shape[:2])
-        ):
-            raise ValueError(
-                f"clutter_size={self.clutter_size!r}: pieces are cut from images of "
-                f"{self.image_shape[:2]}; expected 1 to {min(self.image_shape[:2])} pixels."
-            )
+        checked_integer("num_clutter", self.num_clutter, 0)
+        if self.num_clutter:
+            side = min(self.image_shape[:2])
+            checked_integer("clutter_size", self.clutter_size, 1, side, ", the images' side")
 
     @property
     def is_image(self) -> bool:
-        """Whether every canvas is just its image, so that nothing needs to be drawn."""
+        """Whether every canvas equals its image, so that nothing is drawn."""
         is_bare = self.num_clutter == 0 and self.distortion is None
         return is_bare and self.shape == self.image_shape
 
     @property
     def key(self) -> str:
-        """The settings that shape a canvas, as text: part of the key of the fixed canvases."""
+        """The settings that shape a canvas, as text; part of the key of fixed canvases."""
         text = f"canvas {self.shape} image {self.image_shape} clutter {self.num_clutter}"
         return f"{text} × {self.clutter_size}" if self.num_clutter else text
 
@@ -80,35 +75,33 @@ class Canvas:
         rows: npt.NDArray[np.integer],
         streams: Streams,
     ) -> npt.NDArray[np.uint8]:
-        """Draw one canvas for each stream.
+        """Draw one canvas for each stream; the arguments are all arrays, or all tensors.
 
         Args:
             images: (N, h, w[, C]), all images of the split; clutter is cut from any of them.
-            rows: (B,), which of them lies on each canvas.
-            streams: B streams; each canvas takes 5 · num_clutter + 2 draws from its own, and more
+            rows: (B,), the image on each canvas.
+            streams: B streams. A canvas takes 5 · num_clutter + 2 draws from its own, and more
                 where images are distorted.
-
-        All three are arrays, or all three tensors.
 
         Returns:
             Canvases (B, H, W[, C]).
         """
         pieces = self.cut_pieces(images, streams)
-        places = streams.integers(*(self.rooms + 1).flat)
+        places = streams.integers(*(self.free_space + 1).flat)
         shown = images[rows]
         if self.distortion is not None:
             shown = self.distortion.draw(shown, streams)
         return self.add_up(pieces, shown, places.reshape(len(rows), -1, 2))
 
     @property
-    def rooms(self) -> npt.NDArray[np.int64]:
-        """How far each piece, and last the image, can be moved: (num_clutter + 1, 2) pixels."""
+    def free_space(self) -> npt.NDArray[np.int64]:
+        """How far each piece, and last the image, can move: (num_clutter + 1, 2) pixels."""
         sides = [(self.clutter_size,) * 2] * self.num_clutter + [self.image_shape[:2]]
-        rooms: npt.NDArray[np.int64] = np.array(self.shape[:2]) - np.array(sides)
-        return rooms
+        free_space: npt.NDArray[np.int64] = np.array(self.shape[:2]) - np.array(sides)
+        return free_space
 
     def cut_pieces(self, images: npt.NDArray[np.uint8], streams: Streams) -> npt.NDArray[np.uint8]:
-        """Cut the clutter of each canvas, (B, num_clutter, s, s[, C]), from random images."""
+        """Cut each canvas's clutter, (B, num_clutter, s, s[, C]), from random images."""
         size = self.clutter_size
         height, width = self.image_shape[:2]
         ranges = (len(images), height - size + 1, width - size + 1)
@@ -127,12 +120,12 @@ class Canvas:
         images: npt.NDArray[np.uint8],
         places: npt.NDArray[np.int64],
     ) -> npt.NDArray[np.uint8]:
-        """Lay the pieces, then the image, on each canvas, clipped at white.
+        """Add pieces and image on each canvas, clipped at white.
 
         Args:
             pieces: (B, num_clutter, s, s[, C]).
             images: (B, h, w[, C]).
-            places: (B, num_clutter + 1, 2), the top left (row, column) of each; the image's last.
+            places: (B, num_clutter + 1, 2), the top left (row, column) of each, the image last.
 
         Returns:
             Canvases (B, H, W[, C]).
@@ -152,11 +145,11 @@ def _windows(
     height: int,
     width: int,
 ) -> tuple[npt.NDArray[np.uint8], tuple[Any, Any, Any]]:
-    """A view of images, and the index of windows (B, height, width[, C]) in it."""
+    """Return a view of images, and the index of windows (B, height, width[, C]) in it."""
     if is_tensor(images):
         return images, window_index(rows, tops, lefts, height, width)
-    # All windows there are, as a view (N, top, left, height, width[, C]): one at a time is copied
-    # quicker than its pixels.
+    # A view (N, top, left, height, width[, C]) of all windows: numpy copies whole windows faster
+    # than single pixels.
     strides, shape = images.strides, images.shape
     view = np.lib.stride_tricks.as_strided(
         images,
@@ -171,9 +164,9 @@ def _add(
     pieces: npt.NDArray[np.uint8],
     places: npt.NDArray[np.integer],
 ) -> None:
-    """Add one piece (B, h, w[, C]) to each canvas with its top left at (row, column), clipped."""
+    """Add one piece (B, h, w[, C]) to each canvas at its (row, column), clipped at white."""
     rows: Any = arange(len(pieces), canvases)
     height, width = pieces.shape[1:3]
     windows, where = _windows(canvases, rows, places[:, 0], places[:, 1], height, width)
     under = windows[where]
-    windows[where] = under + minimum(pieces, ~under)  # ~under is 255 − under: the room left
+    windows[where] = under + minimum(pieces, ~under)  # ~under is 255 − under

@@ -27,18 +27,19 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from ram_envs.checks import checked_integer, checked_number
 from ram_envs.streams import Streams
 from ram_envs.task import Outcome, Rows
 from ram_envs.tasks.motion import drift, nearest_pixels
 
 MOVES = ("left", "stay", "right")
 
-ball_columns = nearest_pixels  # where balls are shown
+ball_columns = nearest_pixels
 
 
 @dataclass
 class CatchState:
-    """B games of N balls each.
+    """The state of B games of N balls each.
 
     columns, speeds     (B, N) float64, where each ball begins and how fast it drifts
     ball                (B,) int64, which of the N is falling
@@ -66,49 +67,38 @@ class Catch:
     Args:
         size: side of the screen in pixels, at least 2.
         paddle_width: in pixels, from 1 to size.
-        max_speed: the fastest drift in columns a row, from 0 to size − 1.
-        num_balls: balls an episode, at least 1.
+        max_speed: the fastest drift in columns a row, from 0 to size − 1, so that a ball meets at
+            most one wall in a step.
+        num_balls: balls in an episode, at least 1.
 
     Raises:
-        ValueError: for a game that cannot be played.
+        ValueError: if an argument is out of range.
     """
 
     frames_change = True
     choice_names: tuple[str, ...] = MOVES
+    option_names = ()
 
     def __init__(
         self, size: int = 24, paddle_width: int = 2, max_speed: float = 1.0, num_balls: int = 1
     ) -> None:
-        if size < 2:
-            raise ValueError(f"size={size!r}: expected a screen of 2 pixels or more.")
-        if not 1 <= paddle_width <= size:
-            raise ValueError(
-                f"paddle_width={paddle_width!r}: expected 1 to {size} pixels, the screen's width."
-            )
-        if not 0 <= max_speed <= size - 1:
-            raise ValueError(
-                f"max_speed={max_speed!r}: expected 0 to {size - 1} columns a row, so that a ball "
-                "meets at most one wall in a step."
-            )
-        if num_balls < 1:
-            raise ValueError(f"num_balls={num_balls!r}: expected 1 or more.")
-        self.size = size
-        self.paddle_width = paddle_width
-        self.max_speed = max_speed
-        self.num_balls = num_balls
-        self.image_shape: tuple[int, ...] = (size, size)
+        self.size = checked_integer("size", size, 2)
+        self.paddle_width = checked_integer("paddle_width", paddle_width, 1, size, ", the size")
+        self.max_speed = checked_number("max_speed", max_speed, 0, self.size - 1, ", size − 1")
+        self.num_balls = checked_integer("num_balls", num_balls, 1)
+        self.image_shape: tuple[int, ...] = (self.size, self.size)
 
     def allocate(self, num_envs: int) -> CatchState:
-        whole, real = np.zeros(num_envs, np.int64), np.zeros(num_envs)
+        int_zeros, float_zeros = np.zeros(num_envs, np.int64), np.zeros(num_envs)
         return CatchState(
             columns=np.zeros((num_envs, self.num_balls)),
             speeds=np.zeros((num_envs, self.num_balls)),
-            ball=whole.copy(),
-            row=whole.copy(),
-            x=real.copy(),
-            v=real.copy(),
-            paddle=whole.copy(),
-            caught=whole.copy(),
+            ball=int_zeros.copy(),
+            row=int_zeros.copy(),
+            x=float_zeros.copy(),
+            v=float_zeros.copy(),
+            paddle=int_zeros.copy(),
+            caught=int_zeros.copy(),
             over=np.zeros(num_envs, np.bool_),
         )
 

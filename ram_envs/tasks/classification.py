@@ -1,7 +1,7 @@
-"""Classification: look T times, then say what it is (paper, section 4.1).
+"""Classification: look T times, then name the image (paper, section 4.1).
 
-The rules: an image lies on a canvas; every step carries a label, and the label of the T-th step is
-the decision. Reward 1 if it is right, else 0, and the episode is over.
+The rules: an image lies on a canvas. Every step carries a label, and that of the T-th step is the
+decision: reward 1 if it is right, else 0, and the episode is over.
 """
 
 from __future__ import annotations
@@ -13,7 +13,8 @@ from typing import Any, TypeVar
 import numpy as np
 import numpy.typing as npt
 
-from ram_envs.arrays import arange, beside, cast
+from ram_envs.arrays import arange, cast, to_like
+from ram_envs.checks import checked_integer
 from ram_envs.datasets import ImageDataset
 from ram_envs.datasets.source import ImageSource
 from ram_envs.streams import Streams, combine_keys, key_from_text
@@ -23,7 +24,7 @@ from ram_envs.tasks.canvas import Canvas
 
 @dataclass
 class ClassificationState:
-    """B episodes.
+    """The state of B episodes.
 
     index       (B,) int64, which image of the split is shown
     steps       (B,) int64, steps taken
@@ -37,21 +38,21 @@ EpisodeState = TypeVar("EpisodeState", bound=ClassificationState)
 
 
 class Classification(Task[EpisodeState]):
-    """The rules of classification, whatever way an image is shown.
+    """The rules of classification, however an image is shown.
 
     Args:
         dataset: images and labels of one split.
         num_glimpses: T, the steps of an episode.
-        fixed_by: where the way an image is shown is a function of its index alone (validation and
-            test), the settings that shape it, as text; None where it is drawn afresh for every
-            episode (training).
+        fixed_by: None where presentations are drawn for every episode (training). Where they are a
+            function of the image's index alone (validation and test), the settings that shape
+            them, as text.
     """
 
+    option_names = ("index",)
+
     def __init__(self, dataset: ImageDataset, num_glimpses: int, fixed_by: str | None) -> None:
-        if not isinstance(num_glimpses, (int, np.integer)) or num_glimpses < 1:
-            raise ValueError(f"num_glimpses={num_glimpses!r}: expected an integer, 1 or more.")
         self.dataset = dataset
-        self.num_glimpses = num_glimpses
+        self.num_glimpses = checked_integer("num_glimpses", num_glimpses, 1)
         self.choice_names = dataset.class_names
         self._fixed_key = (
             None if fixed_by is None else key_from_text(f"{dataset.fingerprint} {fixed_by}")
@@ -75,35 +76,35 @@ class Classification(Task[EpisodeState]):
     def _choose_images(
         self, state: EpisodeState, rows: Rows, streams: Streams, options: Mapping[str, Any]
     ) -> Streams:
-        """Begin episodes with an image each; returns the streams that say how it is shown."""
+        """Begin episodes with an image each; return the streams of their presentation."""
         index = streams.integers(len(self.dataset))[:, 0]
         if options.get("index") is not None:
             chosen = self._chosen_index(options["index"], len(state.index))
-            index = beside(chosen, state.index)[rows]
+            index = to_like(chosen, state.index)[rows]
         state.index[rows] = index
         state.steps[rows] = 0
         return streams if self._fixed_key is None else Streams(combine_keys(self._fixed_key, index))
 
     def _chosen_index(self, index: Any, num_envs: int) -> npt.NDArray[np.int64]:
-        """The index option as (num_envs,), checked; one number serves every sub-environment."""
+        """Return the option "index" as (num_envs,); one number serves every sub-environment."""
         chosen = np.asarray(index)
         if chosen.dtype.kind not in "iu" or chosen.shape not in ((), (num_envs,)):
             raise ValueError(
-                f"options['index']={index!r}: expected an integer, or for a vector environment "
-                f"an array of {num_envs} integers, entry i for sub-environment i."
+                f"options['index']={index!r} is not an index. Give an integer, or for a vector "
+                f"environment {num_envs} integers, one for each sub-environment."
             )
         if chosen.min() < 0 or chosen.max() >= len(self.dataset):
-            bad = chosen.min() if chosen.min() < 0 else chosen.max()
+            wrong = chosen.min() if chosen.min() < 0 else chosen.max()
             raise ValueError(
-                f"options['index'] contains {bad}: this split of {self.dataset.name!r} has "
-                f"images 0 to {len(self.dataset) - 1}."
+                f"options['index'] contains {wrong}. Choose from 0 to {len(self.dataset) - 1}, the "
+                f"images of this split of {self.dataset.name!r}."
             )
         return np.broadcast_to(chosen, (num_envs,)).astype(np.int64)
 
 
 @dataclass
 class CanvasState(ClassificationState):
-    """B episodes, and what they show.
+    """The state of B episodes, with what they show.
 
     canvases    (B, H, W[, C]) uint8, or None where the canvas is the image itself
     """
@@ -119,7 +120,7 @@ class ImageClassification(Classification[CanvasState]):
         canvas: how an image is placed.
         num_glimpses: T, the steps of an episode.
         fixed_canvases: whether the canvas is a function of the image's index alone (validation
-            and test), or drawn afresh for every episode (training).
+            and test), or drawn for every episode (training).
     """
 
     frames_change = False
@@ -130,7 +131,7 @@ class ImageClassification(Classification[CanvasState]):
         is_drawn_once = fixed_canvases and not canvas.is_image
         super().__init__(dataset, num_glimpses, canvas.key if is_drawn_once else None)
         if not canvas.is_image:
-            dataset.array  # noqa: B018  raises where there is none to draw from
+            dataset.array  # noqa: B018  raises TypeError for lazy images
         self.canvas = canvas
         self.image_shape = canvas.shape
 

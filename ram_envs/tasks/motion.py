@@ -1,18 +1,18 @@
-"""Motion: how things drift over a screen, bounce off its walls, and on which pixels they show."""
+"""Motion: how objects drift over a screen, bounce off its walls, and on which pixels they show."""
 
 from __future__ import annotations
 
 import numpy as np
 import numpy.typing as npt
 
-Reals = npt.NDArray[np.float64]
+Floats = npt.NDArray[np.float64]
 
 
-def drift(x: Reals, v: Reals, wall: npt.ArrayLike) -> tuple[Reals, Reals]:
-    """One step of things at `x` with speeds `v` between the walls at 0 and `wall`.
+def drift(x: Floats, v: Floats, wall: npt.ArrayLike) -> tuple[Floats, Floats]:
+    """Return the next positions and speeds of objects between the walls at 0 and `wall`.
 
     x ← x + v; beyond a wall it is reflected: x < 0 becomes −x, x > wall becomes 2 wall − x, and v
-    changes sign. No |v| may exceed `wall`, so that a step meets at most one.
+    changes sign. No |v| may exceed `wall`, so that a step meets at most one wall.
     """
     x, far = x + v, np.asarray(wall)
     before, beyond = x < 0, x > far
@@ -21,7 +21,7 @@ def drift(x: Reals, v: Reals, wall: npt.ArrayLike) -> tuple[Reals, Reals]:
     return x, np.negative(v, out=v.copy(), where=before | beyond)
 
 
-def nearest_pixels(x: Reals) -> npt.NDArray[np.int64]:
-    """The pixels ⌊x + ½⌋ on which things at `x` are shown."""
+def nearest_pixels(x: Floats) -> npt.NDArray[np.int64]:
+    """Return the pixels ⌊x + ½⌋ on which objects at `x` are shown."""
     pixels: npt.NDArray[np.int64] = np.floor(x + 0.5).astype(np.int64)
     return pixels

@@ -7,21 +7,21 @@ which the T-th is the decision. Here the canvas moves while it is looked at. Row
             clutter_size pixels, cut whole at a uniformly random offset from a uniformly random
             image of the split; for the digit and for each piece alike
                 place   its top left (y, x), real numbers, uniformly random wholly inside: y in
-                        [0, H − h], x in [0, W − w] for a thing of h × w pixels on H × W
+                        [0, H − h], x in [0, W − w] for an object of h × w pixels on H × W
                 speed   (vy, vx), each uniformly random in [−max_speed, max_speed] pixels a frame,
                         constant but for bounces
     step    1. the label counts
             2. the next frame: y ← y + vy; beyond a wall it is reflected: y < 0 becomes −y,
                y > H − h becomes 2 (H − h) − y, and vy changes sign; x likewise, with W, w and vx
-    shown   each thing with its top left at (⌊y + ½⌋, ⌊x + ½⌋) on a black field; the pieces are
+    shown   each object with its top left at (⌊y + ½⌋, ⌊x + ½⌋) on a black field; the pieces are
             added up, the digit is added last, and the sum is clipped at 255
 
 So `reset` shows frame 0, step t shows frame t, and the T-th label rests on a glimpse of each of the
 frames 0 to T − 1. Places are uniform in every frame, as in the first: reflection keeps them so.
 
-In training all is drawn afresh for each episode. For validation and test the pieces, places and
-speeds are a fixed function of the data set, the sizes, the number of pieces, max_speed and i: not
-of the seed, nor of T.
+In training everything is drawn for each episode. For validation and test, pieces, places and
+speeds are a fixed function of the data set, the sizes, the number of pieces, max_speed and i, but
+not of the seed or of T.
 """
 
 from __future__ import annotations
@@ -33,6 +33,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from ram_envs.checks import checked_number
 from ram_envs.datasets import ImageDataset
 from ram_envs.streams import Streams
 from ram_envs.task import Outcome, Rows
@@ -43,7 +44,7 @@ from ram_envs.tasks.motion import drift, nearest_pixels
 
 @dataclass
 class MovingState(ClassificationState):
-    """B episodes of P pieces of clutter, and the digit, which comes last.
+    """The state of B episodes with P pieces of clutter, and the digit, which comes last.
 
     pieces      (B, P, s, s[, C]) uint8
     places      (B, P + 1, 2) float64, the top left (y, x) of each
@@ -60,11 +61,11 @@ class MovingClassification(Classification[MovingState]):
 
     Args:
         dataset: images and labels of one split.
-        canvas: the sizes of screen, image and pieces, and how many pieces.
+        canvas: the sizes of screen, image and pieces, and the number of pieces.
         num_glimpses: T, the steps of an episode.
         max_speed: the fastest drift in pixels a frame, down and across each.
         fixed_motion: whether pieces, places and speeds are a function of the image's index alone
-            (validation and test), or drawn afresh for every episode (training).
+            (validation and test), or drawn for every episode (training).
 
     Raises:
         ValueError: if the image could meet two walls in one step.
@@ -80,27 +81,24 @@ class MovingClassification(Classification[MovingState]):
         max_speed: float,
         fixed_motion: bool,
     ) -> None:
-        fastest = int(canvas.rooms.min())
-        if not isinstance(max_speed, (int, float, np.number)) or not 0 <= max_speed <= fastest:
-            raise ValueError(
-                f"max_speed={max_speed!r}: expected 0 to {fastest} pixels a frame, the room that "
-                f"images of {canvas.image_shape[:2]} have on a canvas of {canvas.shape[:2]}."
-            )
-        fixed_by = f"moving {canvas.key} speed {float(max_speed)}" if fixed_motion else None
+        # At most the free space, so that a step meets at most one wall.
+        meaning = f", the free space of images {canvas.image_shape[:2]} on {canvas.shape[:2]}"
+        fastest = int(canvas.free_space.min())
+        self.max_speed = checked_number("max_speed", max_speed, 0, fastest, meaning)
+        fixed_by = f"moving {canvas.key} speed {self.max_speed}" if fixed_motion else None
         super().__init__(dataset, num_glimpses, fixed_by)
-        dataset.array  # noqa: B018  raises where there is none to draw from
+        dataset.array  # noqa: B018  raises TypeError for lazy images
         self.canvas = canvas
-        self.max_speed = float(max_speed)
         self.image_shape = canvas.shape
 
     def allocate(self, num_envs: int) -> MovingState:
-        things, size = self.canvas.num_clutter + 1, self.canvas.clutter_size
+        num_pieces, size = self.canvas.num_clutter, self.canvas.clutter_size
         return MovingState(
             index=np.zeros(num_envs, np.int64),
             steps=np.zeros(num_envs, np.int64),
-            pieces=np.zeros((num_envs, things - 1, size, size, *self.image_shape[2:]), np.uint8),
-            places=np.zeros((num_envs, things, 2)),
-            speeds=np.zeros((num_envs, things, 2)),
+            pieces=np.zeros((num_envs, num_pieces, size, size, *self.image_shape[2:]), np.uint8),
+            places=np.zeros((num_envs, num_pieces + 1, 2)),
+            speeds=np.zeros((num_envs, num_pieces + 1, 2)),
         )
 
     def begin(
@@ -108,17 +106,16 @@ class MovingClassification(Classification[MovingState]):
     ) -> None:
         streams = self._choose_images(state, rows, streams, options)
         state.pieces[rows] = self.canvas.cut_pieces(self.dataset.array, streams)
-        rooms = self.canvas.rooms
-        shape = (len(rows), *rooms.shape)
-        state.places[rows] = streams.uniform(rooms.size).reshape(shape) * rooms
-        state.speeds[rows] = streams.uniform(rooms.size, -self.max_speed, self.max_speed).reshape(
-            shape
-        )
+        space = self.canvas.free_space
+        shape = (len(rows), *space.shape)
+        state.places[rows] = streams.uniform(space.size).reshape(shape) * space
+        speeds = streams.uniform(space.size, -self.max_speed, self.max_speed)
+        state.speeds[rows] = speeds.reshape(shape)
 
     def advance(self, state: MovingState, rows: Rows, choices: npt.NDArray[np.int64]) -> Outcome:
         outcome = super().advance(state, rows, choices)
         state.places[rows], state.speeds[rows] = drift(
-            state.places[rows], state.speeds[rows], self.canvas.rooms
+            state.places[rows], state.speeds[rows], self.canvas.free_space
         )
         return outcome
 
