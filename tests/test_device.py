@@ -186,7 +186,7 @@ def test_steps_and_options_that_there_are_not() -> None:
     on_device.step(action)
     with pytest.raises(gym.error.ResetNeeded, match="after the end"):
         on_device.step(action)
-    with pytest.raises(ValueError, match=r"options\['index'\] contains 1297: this split"):
+    with pytest.raises(ValueError, match=r"'index'.* 1297"):
         on_device.reset(options={"index": np.array([0, 1, 2, 3, 1297])})
     with pytest.raises(ValueError, match=r"reset_mask.*all sub-environments begin together"):
         on_device.reset(options={"reset_mask": np.ones(5, np.bool_)})
