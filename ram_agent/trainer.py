@@ -86,6 +86,7 @@ class Trainer:
         averaging = make_averaging(config.optimizer.average_decay)
         self.averaged = AveragedModel(agent, multi_avg_fn=averaging)
         self.optimizer = make_optimizer(agent, config.optimizer)
+        self._modules: dict[str, torch.nn.Module] = {"agent": agent, "averaged": self.averaged}
         self.update = 0
         self.seconds = 0.0
         self.best_score = -math.inf  # see `Evaluation.score`
@@ -224,10 +225,6 @@ class Trainer:
         restore_state(state, self._modules, self.optimizer, self._counters)
         for name, value in state.counters.items():
             setattr(self, name, value)
-
-    @property
-    def _modules(self) -> dict[str, torch.nn.Module]:
-        return {"agent": self.agent, "averaged": self.averaged}
 
     @property
     def _counters(self) -> dict[str, Any]:
