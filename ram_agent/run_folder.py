@@ -125,10 +125,10 @@ class RunFolder:
         wanted = self.path
         for number in itertools.count(2):
             try:
-                self._check_is_new()
+                self._check_is_free()
                 self.path.mkdir(parents=True, exist_ok=True)
                 self.lock()
-                self._check_is_new()  # another process may have made it meanwhile
+                self._check_is_free()  # another process may have made it meanwhile
                 break
             except (FileExistsError, BlockingIOError):
                 self.unlock()
@@ -138,15 +138,18 @@ class RunFolder:
         self.state_path.unlink(missing_ok=True)
         write_json(self.config_path, config)
 
-    def _check_is_new(self) -> None:
-        """Raise FileExistsError if the folder contains more than a run without any update."""
-        if self.path.is_dir():
-            allowed = {self.path / LOCK_NAME, self.path / HOLDER_NAME, *unfinished(self.path)}
-            if self._is_untrained():
-                allowed |= {self.config_path, self.state_path}
-            if allowed.issuperset(self.path.iterdir()):
-                return
-        if self.path.exists():
+    @property
+    def is_free(self) -> bool:
+        """Whether there is nothing here, or only what a run writes before its first update."""
+        if not self.path.is_dir():
+            return not self.path.exists()
+        allowed = {self.path / LOCK_NAME, self.path / HOLDER_NAME, *unfinished(self.path)}
+        if self._is_untrained():
+            allowed |= {self.config_path, self.state_path}
+        return allowed.issuperset(self.path.iterdir())
+
+    def _check_is_free(self) -> None:
+        if not self.is_free:
             raise FileExistsError(
                 f"{self.path} is not empty. Choose another --out, or continue that run: "
                 f"{self.resume_command}"
@@ -218,6 +221,26 @@ class RunFolder:
         info = {**self.read_config(), "update": update, **validation}
         with self._explaining_errors():
             agent.save(self.path / name, info)
+
+    def begin(self, state: TrainingState) -> None:
+        """Lock the folder for a training that is at `state`, so that it can be resumed from now on.
+
+        Raises:
+            FileNotFoundError: if this is not a run folder; see `create`.
+            FileExistsError: if the training here is at another update.
+            BlockingIOError: if another process writes here.
+        """
+        self.read_config()
+        self.lock()
+        if not self.has_begun:
+            self.save_state(state)
+            return
+        here, update = self.load_state().counters.get("update"), state.counters["update"]
+        if here != update:
+            raise FileExistsError(
+                f"{self.path} contains a training at update {here}, and this trainer is at "
+                f"{update}. Call `Trainer.resume` first, or choose another folder."
+            )
 
     def save_state(self, state: TrainingState) -> None:
         """Write all that is needed to continue."""

@@ -118,6 +118,7 @@ class Trainer:
         first one's weights and counters, and a signal to any of them stops them all.
 
         Raises:
+            FileExistsError: if the folder contains another training; see `RunFolder.begin`.
             FloatingPointError: if training diverges.
             ConnectionError: if another rank is lost.
         """
@@ -126,9 +127,7 @@ class Trainer:
             state = self.ranks.from_first(lambda: tuple(self.state_dict()))
             self.load_state_dict(TrainingState(*state))
         if self.folder is not None:
-            self.folder.lock()
-            if not self.folder.has_begun:  # so that there is always a state to resume from
-                self.folder.save_state(self.state_dict())
+            self.folder.begin(self.state_dict())
         bar = tqdm(
             total=self.num_updates,
             initial=self.update,

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import reprlib
+import shlex
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -87,8 +88,8 @@ def find_weights(path: str | Path) -> Path:
     Raises:
         FileNotFoundError: if there are no weights.
     """
-    if isinstance(path, str) and path.startswith("pretrained:"):
-        name = path.removeprefix("pretrained:")
+    if str(path).startswith("pretrained:"):
+        name = str(path).removeprefix("pretrained:")
         if name not in pretrained_names():
             raise FileNotFoundError(
                 f"There are no pretrained weights {name!r}. Choose one of "
@@ -102,7 +103,7 @@ def find_weights(path: str | Path) -> Path:
                 return path / f"{name}{ENDING}"
         raise FileNotFoundError(
             f"{path} contains no best.safetensors or last.safetensors. A run writes them at its "
-            "first validation: continue it with ram train --resume."
+            f"first validation; continue it: ram train --resume {shlex.quote(str(path))}"
         )
     hint = f" Did you mean pretrained:{path}?" if str(path) in pretrained_names() else ""
     path = _with_ending(path)
@@ -162,7 +163,7 @@ def read_tensors(path: Path, kind: str) -> tuple[dict[str, Tensor], dict[str, An
     if found != kind:
         raise CheckpointError(
             f"{path} has the format {reprlib.repr(found)}, not {kind!r}. Give a file that ram-gym "
-            "wrote."
+            "wrote for this purpose."
         )
     if version != VERSION:
         raise CheckpointError(

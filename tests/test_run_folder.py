@@ -236,6 +236,32 @@ def test_damaged_json(tmp_path: Path, text: str) -> None:
         read_json(path)
 
 
+# --- the start of a training --------------------------------------------------------------------
+
+
+def test_a_training_begins_in_a_run_folder_only(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError, match=re.escape(str(tmp_path / "new"))):
+        RunFolder(tmp_path / "new").begin(state_at(0))
+    assert files_in(tmp_path) == []
+    folder = RunFolder(tmp_path / "run")
+    folder.create(RUN)
+    folder.begin(state_at(0))
+    assert folder.load_state().counters == {"update": 0}
+
+
+@pytest.mark.parametrize("update", [0, 11, 13])
+def test_a_training_is_not_overwritten_by_one_at_another_update(
+    tmp_path: Path, update: int
+) -> None:
+    folder = RunFolder(tmp_path / "run")
+    folder.create(RUN)
+    folder.begin(state_at(12))
+    with pytest.raises(FileExistsError, match=rf"\b12\b.*\b{update}\b"):
+        folder.begin(state_at(update))
+    folder.begin(state_at(12))
+    assert folder.load_state().counters == {"update": 12}
+
+
 # --- metrics -----------------------------------------------------------------------------------
 
 
@@ -281,6 +307,9 @@ def test_best_weights_of_a_run_are_preferred(tmp_path: Path) -> None:
     folder.create(RUN)
     with pytest.raises(FileNotFoundError, match=r"best\.safetensors"):
         RAMAgent.load(tmp_path)
+    (tmp_path / "my run").mkdir()
+    with pytest.raises(FileNotFoundError, match=r"'.*my run'$"):
+        RAMAgent.load(tmp_path / "my run")
     folder.save_agent("last", make_agent(), update=9)
     assert RAMAgent.load(tmp_path).info == {**RUN, "update": 9}
     folder.save_agent("best", make_agent(), update=5, validation_error=2.5)

@@ -241,6 +241,7 @@ def test_missing_weights_are_named(tmp_path: Path) -> None:
 def test_an_unknown_pretrained_name_lists_all(name: str) -> None:
     with pytest.raises(FileNotFoundError, match=re.escape(repr(name))) as caught:
         RAMAgent.load(f"pretrained:{name}")
+    assert RAMAgent.load(Path("pretrained:catch")).num_choices == 3
     assert all(name in str(caught.value) for name in pretrained_names())
 
 

@@ -303,10 +303,10 @@ def finish_run(
         ValueError: if the folder contains a run with other settings.
     """
     folder = RunFolder(path)
-    if folder.config_path.is_file():
-        _check_same(folder, run)
-    else:
+    if folder.is_free:
         folder.create(run)
+    else:
+        _check_same(folder, run)
     try:
         folder.lock()
         evaluation_path = path / "evaluation.json"
