@@ -156,11 +156,12 @@ class Trainer:
         Raises:
             FloatingPointError: if the loss or its gradient is not finite.
         """
-        self._set_schedules()
+        progress = self.update / self.num_updates
+        self._set_schedules(progress)
 
         def learn(shard: Shard) -> ShardGradient:
             return shard.learn(
-                self.agent, self.config, self.update, self._progress, self.advantage_square
+                self.agent, self.config, self.update, progress, self.advantage_square
             )
 
         # A thread for each shard uses several cores without threads for every small operation.
@@ -229,14 +230,10 @@ class Trainer:
     def _counters(self) -> dict[str, Any]:
         return {name: getattr(self, name) for name in _COUNTERS}
 
-    @property
-    def _progress(self) -> float:
-        return self.update / self.num_updates
-
-    def _set_schedules(self) -> None:
+    def _set_schedules(self, progress: float) -> None:
         set_learning_rates(self.optimizer, self.config, self.update, self.num_updates)
         gaze = self.config.gaze
-        std = gaze.location_std + self._progress * (gaze.location_std_end - gaze.location_std)
+        std = gaze.location_std + progress * (gaze.location_std_end - gaze.location_std)
         self.agent.location_std.fill_(std)
 
     def _add_to_sums(self, metrics: dict[str, float]) -> None:
