@@ -21,6 +21,8 @@ import numpy as np
 import numpy.typing as npt
 from gymnasium.error import DependencyNotInstalled
 
+from ram_envs.display import open_window
+
 if TYPE_CHECKING:
     import pygame
 
@@ -170,7 +172,7 @@ class Window:
             return []
         screen = pg.display.get_surface() if pg.display.get_init() else None
         if screen is None or screen.get_size() != surface.get_size():
-            screen = self._open(surface.get_size())
+            screen = self.open(surface.get_size())
         screen.blit(surface, (0, 0))
         pg.display.flip()
         self._clock.tick(self.render_fps)
@@ -187,12 +189,14 @@ class Window:
             pg.display.quit()
         self.closed = True
 
-    def _open(self, size: tuple[int, int]) -> pygame.Surface:
-        pg = _import_pygame()
-        pg.display.init()
-        pg.display.set_caption(self.title)
+    def open(self, size: tuple[int, int]) -> pygame.Surface:
+        """Open the window before its first frame, of (width, height) pixels.
+
+        Raises:
+            NoDisplay: if there is no display.
+        """
+        screen = open_window(self.title, size)
         self._opened = True
-        screen: pygame.Surface = pg.display.set_mode(size)
         return screen
 
 

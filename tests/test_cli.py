@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import importlib
 import os
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
+import gymnasium as gym
 import pytest
 from ram_commands import BRIEF, TINY, fail
 
@@ -30,17 +34,25 @@ def test_list_shows_every_environment(capsys: pytest.CaptureFixture[str]) -> Non
     assert rows["RAMCatch-v0"] == "RAMCatch-v0 24 × 24 a game 6 × 6, 3 scales 23"
 
 
-def run_python(code: str, folder: Path, *args: str, **env: str) -> subprocess.CompletedProcess[str]:
-    """Run Python code that sees this checkout, in a process of its own."""
+def start_python(code: str, folder: Path, *args: str, **env: str) -> subprocess.Popen[str]:
+    """Start Python code that sees this checkout, in a process of its own."""
     root = Path(ram_agent.__file__).parent.parent
-    return subprocess.run(
+    return subprocess.Popen(
         [sys.executable, "-c", code, *args],
-        capture_output=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
         text=True,
+        errors="replace",
         cwd=folder,
         env={**os.environ, "PYTHONPATH": str(root), **env},
-        check=False,
     )
+
+
+def run_python(code: str, folder: Path, *args: str, **env: str) -> subprocess.CompletedProcess[str]:
+    """Run Python code as `start_python` does, to its end."""
+    with start_python(code, folder, *args, **env) as process:
+        output, errors = process.communicate()
+    return subprocess.CompletedProcess(args, process.returncode, output, errors)
 
 
 @pytest.mark.parametrize("args", [[], ["--help"], ["-h"]])
@@ -184,3 +196,117 @@ def test_play_is_a_command_too(capsys: pytest.CaptureFixture[str]) -> None:
         main(["play", "RAMCatch-v0", "--episodes", "0"])
     assert exit_info.value.code == 1
     assert "--episodes 0" in capsys.readouterr().err
+
+
+# --- whatever comes from outside: signals, pipes, encodings, displays, other people's code --------
+
+
+@pytest.mark.parametrize("command", ["train", "evaluate", "list"])
+def test_an_interruption_is_one_line(
+    command: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def interrupt(args: list[str]) -> None:
+        raise KeyboardInterrupt
+
+    module = importlib.import_module(COMMANDS[command][0])
+    monkeypatch.setattr(module, "main", interrupt)
+    handler = signal.getsignal(signal.SIGINT)
+    try:
+        with pytest.raises(SystemExit) as exit_info:
+            main([command])
+        assert signal.getsignal(signal.SIGINT) is signal.SIG_IGN  # a second one changes nothing
+    finally:
+        signal.signal(signal.SIGINT, handler)
+    assert exit_info.value.code == 130
+    assert capsys.readouterr().err.count("\n") == 1
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows sends no SIGINT to a child")
+@pytest.mark.parametrize("times", [1, 3])
+def test_ctrl_c_in_a_command(times: int, tmp_path: Path) -> None:
+    code = "from ram_agent.cli import main; print('ready', flush=True); main()"
+    arguments = ["evaluate", "pretrained:catch", "--num-episodes", "1000000"]
+    with start_python(code, tmp_path, *arguments) as command:
+        assert command.stdout is not None
+        command.stdout.readline()
+        for _ in range(times):
+            command.send_signal(signal.SIGINT)
+            time.sleep(0.2)
+        _, errors = command.communicate(timeout=60)
+    assert command.returncode == 130
+    assert errors.startswith("ram: ")
+    assert errors.count("\n") == 1
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="a closed pipe is another error there")
+@pytest.mark.parametrize("args", [["list"], ["--help"]])
+def test_a_closed_pipe_ends_in_silence(args: list[str], tmp_path: Path) -> None:
+    code = "import time; time.sleep(0.5)\nfrom ram_agent.cli import main; main()"
+    with start_python(code, tmp_path, *args) as command:
+        assert command.stdout is not None
+        assert command.stderr is not None
+        command.stdout.close()
+        assert command.stderr.read() == ""
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "cp1252"])
+def test_output_in_another_encoding(encoding: str, tmp_path: Path) -> None:
+    code = """
+import sys
+from ram_agent.cli import main
+main(["list"])
+main(sys.argv[1:])
+try:
+    main(["train", "--help"])
+except SystemExit as exit:
+    assert exit.code == 0
+print("all of it")
+"""
+    train = ["train", *BRIEF, "--out", "run"]
+    done = run_python(code, tmp_path, *train, PYTHONIOENCODING=encoding, PYTHONUTF8="0")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.endswith("all of it\n")
+    assert (tmp_path / "run" / "fixations.png").is_file()
+
+
+def test_no_window_without_a_display(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pygame = pytest.importorskip("pygame", reason="the extra play is not installed")
+    monkeypatch.delenv("SDL_VIDEODRIVER")
+    monkeypatch.setattr(pygame.display, "init", lambda: None)
+    monkeypatch.setattr(pygame.display, "get_driver", lambda: "offscreen")
+    assert "--save" in fail(capsys, "watch", "there is no such run")  # at once
+
+
+OWN_MODULE = """
+import gymnasium
+from ram_envs.envs.catch import CatchEnv, CatchVectorEnv
+
+
+class OwnVectorEnv(CatchVectorEnv):
+    def step(self, actions):
+        return super().step(*actions)  # a mistake: a TypeError
+
+
+gymnasium.register("Own-v0", CatchEnv, vector_entry_point=OwnVectorEnv)
+"""
+
+
+def test_a_mistake_in_a_module_of_ones_own_is_one_line_with_its_place(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", [entry for entry in sys.path if entry])
+    monkeypatch.setattr(gym.envs.registration, "registry", dict(gym.registry))
+    monkeypatch.setattr(gym, "registry", gym.envs.registration.registry)
+    Path("own_mistake.py").write_text(OWN_MODULE)
+    line = fail(capsys, "train", "own_mistake:Own-v0", "--out", "run")
+    assert "TypeError" in line
+    assert "own_mistake.py:8" in line
+
+
+def test_a_mistake_of_this_package_has_a_traceback(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("ram_agent.commands.list.ENVS", None)
+    with pytest.raises(TypeError):
+        main(["list"])

@@ -132,6 +132,9 @@ class FakeWindow:
         self.closed = False
         FakeWindow.shown = []
 
+    def open(self, size: tuple[int, int]) -> None:
+        assert size == ram_envs.rendering.FRAME_SIZE
+
     def show(self, surface: Any) -> None:
         FakeWindow.shown.append(surface.get_size())
         self.closed = len(FakeWindow.shown) == FakeWindow.closes_after

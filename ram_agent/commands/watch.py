@@ -53,11 +53,15 @@ class Watch:
 def main(args: list[str]) -> None:
     """Show an agent's episodes in a window, or write them where --save says."""
     from ram_agent.pictures import play_frames
-    from ram_envs.rendering import Window, to_surface
+    from ram_envs.rendering import FRAME_SIZE, Window, to_surface
 
     command = parse(Watch, "watch", args)
     if command.episodes is not None and command.episodes < 1:
         raise ValueError(f"episodes={command.episodes}: expected 1 or more.")
+    window = None
+    if command.save is None:
+        window = Window(title=f"ram watch {command.run}", render_fps=2)
+        window.open(FRAME_SIZE)  # before the agent is loaded: there may be no display
     agent, env_id, keywords = load_trained(
         command.run, command.env_id, only_look=True, dataset=command.dataset
     )
@@ -70,9 +74,8 @@ def main(args: list[str]) -> None:
     episodes = range(command.start, end)
     if command.save is not None:
         save_watched(agent, env_id, keywords, command.save, episodes, split, not command.sampled)
-        print(f"Written to {command.save}")
-        return
-    window = Window(title=f"ram watch {command.run}", render_fps=2)
+        return print(f"Written to {command.save}")
+    assert window is not None
     for frames in play_frames(agent, envs, episodes, not command.sampled):
         for frame in (*frames, frames[-1]):
             window.show(to_surface(frame))

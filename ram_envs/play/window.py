@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import os
 import time
 
 import pygame
-from gymnasium.error import Error
 
+from ram_envs.display import open_window
 from ram_envs.play.catch_game import LEFT, RIGHT, STAY, CatchGame
 from ram_envs.play.game import Game
 from ram_envs.play.quiz_game import QuizGame
@@ -41,10 +40,6 @@ GAZE_ARROWS: dict[int, Edge] = {
 }
 NEXT_KEYS = (pygame.K_n, pygame.K_RETURN, pygame.K_KP_ENTER, pygame.K_SPACE)
 CONFIRM_KEYS = (pygame.K_RETURN, pygame.K_KP_ENTER, pygame.K_SPACE)
-
-
-class NoDisplay(Error):
-    """There is no screen to open a window on."""
 
 
 class Stage:
@@ -167,19 +162,7 @@ def run(stage: Stage, title: str) -> None:
     Raises:
         NoDisplay: if no window can be opened.
     """
-    try:
-        pygame.display.init()
-        if pygame.display.get_driver() == "offscreen" and not os.environ.get("SDL_VIDEODRIVER"):
-            raise pygame.error("no display found")
-        pygame.display.set_caption(title)
-        pygame.display.set_mode(stage.size, pygame.RESIZABLE)
-    except pygame.error as error:
-        pygame.display.quit()
-        raise NoDisplay(
-            f"no window can be opened here: {error}. On a machine without a display, write a "
-            "picture instead: play with --gif FILE and --agent RUN or --replay FILE, or use "
-            "`ram watch RUN --save FILE`."
-        ) from None
+    open_window(title, stage.size, resizable=True)
     try:
         last_frame = next_frame = time.perf_counter()
         while not stage.closed:
