@@ -2,6 +2,7 @@
 
 from ram_envs.datasets.idx import CorruptDatasetError
 from ram_envs.datasets.image_dataset import ImageDataset
+from ram_envs.datasets.image_report import ImageReport, check_images
 from ram_envs.datasets.loading import DatasetFallbackWarning, load_dataset
 from ram_envs.datasets.mnist import DatasetUnavailableError
 from ram_envs.datasets.splits import SPLITS, Split
@@ -12,6 +13,8 @@ __all__ = [
     "DatasetFallbackWarning",
     "DatasetUnavailableError",
     "ImageDataset",
+    "ImageReport",
     "Split",
+    "check_images",
     "load_dataset",
 ]

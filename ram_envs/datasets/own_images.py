@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Literal
 
 import numpy as np
+import numpy.typing as npt
 
 from ram_envs.datasets import picture_cache
 from ram_envs.datasets.array_files import (
@@ -87,7 +88,7 @@ def read_source(
             f"{path} is one array. Give the path of its folder, with the images in images.npy and "
             "their classes in labels.npy."
         )
-    if isinstance(source, Folder) and not _holds_arrays(path):
+    if isinstance(source, Folder) and not holds_arrays(source):
         entry = _read_pictures(source, splits, background)
         for note in entry.notes:
             warnings.warn(f"{path}: {note}", PictureWarning, stacklevel=2)
@@ -105,7 +106,9 @@ def read_source(
     return _make_datasets(_divide(arrays, path, splits), path)
 
 
-def _holds_arrays(path: Path) -> bool:
+def holds_arrays(folder: Folder) -> bool:
+    """Return whether a folder has images.npy or IDX files instead of pictures."""
+    path = Path(folder.path)
     return bool(find_npy_folders(path)) or any(find_idx(name, path) for name in IDX_NAMES)
 
 
@@ -125,39 +128,56 @@ def _read_pictures(folder: Folder, splits: Literal["all"] | None, background: Ba
 
 def _divide(arrays: Arrays, path: Path, splits: Literal["all"] | None) -> Arrays:
     """Return arrays of three splits, or of "all" if `splits` is that."""
-    if "all" not in arrays and splits is not None:
-        raise ValueError(f"{path} has splits, so splits={splits!r} has no effect. Leave it out.")
     if splits is not None:
+        if set(arrays) != {"all"}:
+            raise ValueError(
+                f"{path} has splits of its own, so splits={splits!r} has no effect. Leave it out."
+            )
         return arrays
-    if set(arrays) == {"all"}:
-        alternative = "pass splits='all' to use all images for each"
-        return _divide_one(arrays["all"], SPLITS, path, alternative)
-    if set(arrays) == {"train", "test"}:
-        pair = _divide_one(arrays["train"], SPLITS[:2], path, "give validation images")
-        return {**arrays, **pair}
-    return arrays
+    divided: Arrays = {}
+    for name, (images, labels, class_names, keys) in arrays.items():
+        if class_names is None:
+            class_names = _make_dataset(arrays[name], path, _where(path, name)).class_names
+        for split, rows in plan_split(name, set(arrays), labels, keys, path).items():
+            is_whole = len(rows) == len(labels)
+            divided[split] = LabeledImages(
+                images if is_whole else select_rows(images, rows),
+                labels if is_whole else labels[rows],
+                class_names,
+            )
+    return divided
 
 
-def _divide_one(
-    whole: LabeledImages, among: tuple[Split, ...], path: Path, alternative: str
-) -> Arrays:
-    images, labels, class_names, keys = whole
-    if class_names is None:
-        try:
-            class_names = ImageDataset(images, labels).class_names
-        except (TypeError, ValueError) as error:
-            raise ValueError(f"{path}: {error}") from None
+def _where(path: Path, name: str) -> str:
+    return str(path) if name == "all" else f"{path}, {name}"
+
+
+def plan_split(
+    name: str,
+    names: set[str],
+    labels: npt.NDArray[np.integer],
+    keys: tuple[str, ...] | None,
+    path: Path,
+) -> dict[str, npt.NDArray[np.int64]]:
+    """Return the splits that the images called `name` are divided among, with the rows of each.
+
+    Raises:
+        ValueError: There are too few images.
+    """
+    if name == "all":
+        among, advice = SPLITS, "pass splits='all' to use all images for each"
+    elif name == "train" and names == {"train", "test"}:
+        among, advice = SPLITS[:2], "give validation images"
+    else:
+        return {name: np.arange(len(labels))}
     rows = divide(labels, keys, among)
     empty = [split for split in among if not len(rows[split])]
     if empty:
         raise ValueError(
             f"{path} has {len(labels)} images to divide, too few for {' and '.join(empty)}. Add "
-            f"images, so that a class has three at least, or {alternative}."
+            f"images, so that a class has three at least, or {advice}."
         )
-    return {
-        split: LabeledImages(select_rows(images, rows[split]), labels[rows[split]], class_names)
-        for split in among
-    }
+    return dict(rows.items())
 
 
 def _make_datasets(arrays: Arrays, path: Path) -> Datasets:
@@ -170,7 +190,7 @@ def _make_datasets(arrays: Arrays, path: Path) -> Datasets:
             f"{path} has {', '.join(arrays)} but no {', '.join(missing)}. Give images and labels "
             "for train and test at least; validation images are then taken from train."
         )
-    datasets = {split: _make_dataset(arrays[split], path, f"{path}, {split}") for split in SPLITS}
+    datasets = {split: _make_dataset(arrays[split], path, _where(path, split)) for split in SPLITS}
     counts = [dataset.num_classes for dataset in datasets.values()]
     if len(set(counts)) > 1:
         raise ValueError(

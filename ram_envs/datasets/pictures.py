@@ -103,9 +103,14 @@ def read_picture(path: str, background: Background, notes: Notes) -> Pixels:
     except MemoryError:
         raise
     except Exception as error:  # Pillow raises many kinds for a damaged file
-        what = str(error) or type(error).__name__
-        advice = "" if what.endswith(".") else ". Repair or remove it."  # as ours have their own
-        raise ValueError(f"{path} cannot be read as a picture: {what}{advice}") from None
+        raise refuse_picture(path, error) from None
+
+
+def refuse_picture(path: str, error: Exception) -> ValueError:
+    """Return the error that names a picture and why it cannot be read."""
+    what = str(error) or type(error).__name__
+    advice = "" if what.endswith(".") else ". Repair or remove it."  # as our own errors have it
+    return ValueError(f"{path} cannot be read as a picture: {what}{advice}")
 
 
 def open_picture(path: str) -> Any:
