@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
@@ -32,6 +33,19 @@ class DatasetFacts:
     dataset_name: str
     num_images: int
     splits: tuple[str, ...]
+    _spec: Any = None
+
+    @property
+    def spec(self) -> Any:
+        return self._spec
+
+    @spec.setter
+    def spec(self, spec: Any) -> None:
+        """Keep the path of a data set as text, so that `spec.to_json()` can write it."""
+        if spec is not None and isinstance(spec.kwargs.get("dataset"), Path):
+            spec = copy.copy(spec)
+            spec.kwargs = {**spec.kwargs, "dataset": str(Path(spec.kwargs["dataset"]).absolute())}
+        self._spec = spec
 
     def _describe_dataset(
         self, task: Classification[Any], dataset: Any, splits: Literal["all"] | None
