@@ -55,7 +55,7 @@ def load(key: str) -> Entry | None:
                 name: LabeledImages(_read(file), _read(file), names) for name in facts["names"]
             }
         os.utime(path)  # as the most recently used
-    except (OSError, ValueError, KeyError):
+    except (OSError, EOFError, ValueError, KeyError):
         return None
     return Entry(arrays, tuple(facts["notes"]))
 
