@@ -71,8 +71,6 @@ class RunFolder:
         """Whether a training has written more than its config."""
         return self.state_path.exists() or self.metrics_path.exists()
 
-    # --- one writer ------------------------------------------------------------------------------
-
     def lock(self) -> None:
         """Keep other processes from writing here, until `unlock` or the end of this process.
 
@@ -80,28 +78,10 @@ class RunFolder:
             BlockingIOError: if another process holds the lock.
             OSError: if the folder cannot be written.
         """
-        if self._lock is not None:
-            return
-        path = self.path / LOCK_NAME
-        lock = filelock.FileLock(path, timeout=0, thread_local=False)
-        try:
-            lock.acquire()
-        except filelock.Timeout:
-            holder = self.path / HOLDER_NAME
-            name = holder.read_text() if holder.is_file() else "another process"
-            raise BlockingIOError(
-                f"{self.path} is being written by {name}. Wait for it, stop it, or choose another "
-                "--out."
-            ) from None
-        except OSError as error:
-            if error.errno not in NO_LOCKS:
-                raise
-        self._lock = lock
-        for leftover in unfinished(self.path):  # by a process that was killed
-            leftover.unlink(missing_ok=True)
-        with contextlib.suppress(OSError):  # a full disk
-            name = f"process {os.getpid()} on {socket.gethostname()}"
-            (self.path / HOLDER_NAME).write_text(name)
+        if self._lock is None:
+            self._lock = _lock(self.path)
+            for leftover in unfinished(self.path):  # by a process that was killed
+                leftover.unlink(missing_ok=True)
 
     def unlock(self) -> None:
         """Let other processes write here."""
@@ -280,6 +260,24 @@ class RunFolder:
                 f"{error} The run stops here and its last checkpoint is usable. Continue it with: "
                 f"{self.resume_command}"
             ) from error
+
+
+def _lock(folder: Path) -> filelock.BaseFileLock:
+    """Return the lock of a folder, held; the system releases it when this process ends."""
+    lock, holder = filelock.FileLock(folder / LOCK_NAME, thread_local=False), folder / HOLDER_NAME
+    try:
+        lock.acquire(timeout=0)
+    except filelock.Timeout:
+        name = holder.read_text() if holder.is_file() else "another process"
+        raise BlockingIOError(
+            f"{folder} is being written by {name}. Wait for it, stop it, or choose another --out."
+        ) from None
+    except OSError as error:
+        if error.errno not in NO_LOCKS:
+            raise
+    with contextlib.suppress(OSError):  # a full disk
+        holder.write_text(f"process {os.getpid()} on {socket.gethostname()}")
+    return lock
 
 
 def read_json(path: Path) -> dict[str, Any]:
