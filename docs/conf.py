@@ -39,7 +39,10 @@ nitpick_ignore_regex = [
         "py:.*",
         r"(np|npt|numpy|gym|gymnasium|spaces|torch|nn|pathlib|collections|stable_baselines3)\..*",
     ),
-    ("py:.*", r"Tensor|ResetNeeded|DependencyNotInstalled|.*\.(State|Config)"),
+    (
+        "py:.*",
+        r"Tensor|ResetNeeded|DependencyNotInstalled|.*\.(State|Config|Settings|Checked|Folder)",
+    ),
 ]
 
 

@@ -269,7 +269,7 @@ class RAMAgent(nn.Module):
             deterministic: use the mean location and the most probable choice instead of sampling.
 
         Returns:
-            ((location, choice), state): an action for `env.step`, and the next state.
+            An action for `env.step`, (location, choice), and the next state.
 
         Raises:
             TypeError: if the observation is not such a dict, or the glimpse contains integers.
