@@ -327,7 +327,7 @@ def test_training_does_not_depend_on_the_default_dtype(double_by_default: None) 
         envs = gym.make_vec("RAMMNIST-v0", autoreset_mode=AutoresetMode.DISABLED, **keywords)
         torch.manual_seed(0)
         agent = RAMAgent(envs.single_observation_space, envs.single_action_space)
-        trainer = Trainer(agent, [envs], envs, TrainConfig(episodes=20, batch_size=10, parts=1))
+        trainer = Trainer(agent, [envs], envs, TrainConfig(episodes=20, batch_size=10))
         metrics = [trainer.train_one_update() for _ in range(2)]
         errors = [
             evaluate(trainer.averaged_agent, envs, num_episodes=10, gaze=gaze).error
