@@ -62,7 +62,7 @@ class RAMAgent(nn.Module):
         config: the shape of the networks.
 
     Raises:
-        TypeError: if the spaces have another form.
+        TypeError: if the spaces have another form, or config is no AgentConfig.
         ValueError: if the glimpse's channels are not a multiple of config.num_channels.
 
     Attributes:
@@ -81,9 +81,12 @@ class RAMAgent(nn.Module):
     ) -> None:
         super().__init__()
         _check_spaces(observation_space, action_space)
+        config = AgentConfig() if config is None else config
+        if not isinstance(config, AgentConfig):
+            raise TypeError(f"config is {type(config).__name__}. Pass an AgentConfig.")
         self.observation_space = observation_space
         self.action_space = action_space
-        self.config = config = config or AgentConfig()
+        self.config = config
         self.glimpse_shape: tuple[int, ...] = observation_space["glimpse"].shape  # type: ignore
         self.num_choices = int(action_space[1].n)  # type: ignore[index]
         self.info: dict[str, Any] = {}
@@ -166,7 +169,7 @@ class RAMAgent(nn.Module):
             IsADirectoryError: if the path is a folder.
             OSError: if the file cannot be written; an older one stays as it is.
             TypeError: if `info` contains values that JSON does not have.
-            ValueError: if a weight to be packed is NaN or infinite.
+            ValueError: if a weight is NaN or infinite.
         """
         description = {
             "agent": dataclasses.asdict(self.config),
@@ -281,13 +284,7 @@ class RAMAgent(nn.Module):
             glimpse, location = glimpse[None], location[None]
         tensors = self.initial_state(len(glimpse))
         if state is not None:
-            shapes = [part.shape for part in state]
-            if shapes != [part.shape for part in tensors]:
-                raise ValueError(
-                    f"The state has shapes {shapes}; this batch needs {tuple(tensors[0].shape)} "
-                    "each. Pass the state of the last call, or None at the start of an episode."
-                )
-            tensors = tuple(torch.from_numpy(part).to(self.device) for part in state)
+            tensors = _read_state(state, tensors)
         if episode_start is not None:
             begun = np.broadcast_to(np.asarray(episode_start, np.bool_), (len(glimpse),))
             keep = torch.from_numpy(~begun).to(self.device)[:, None]
@@ -307,7 +304,7 @@ def _read_observation(
 ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
     """Return the glimpse and the location of an observation, as float32 arrays."""
     try:
-        glimpse, location = np.asarray(observation["glimpse"]), np.asarray(observation["location"])
+        glimpse, location = observation["glimpse"], observation["location"]
     except (LookupError, TypeError):
         is_dict = isinstance(observation, Mapping)
         found = f"a dict of {sorted(observation)}" if is_dict else type(observation).__name__
@@ -315,6 +312,7 @@ def _read_observation(
             f"The observation is {found}. Pass a dict with 'glimpse' and 'location', as the "
             "environments of ram_envs return it."
         ) from None
+    glimpse, location = np.asarray(glimpse), np.asarray(location)
     if not np.issubdtype(glimpse.dtype, np.floating):
         raise TypeError(
             f"The glimpse has dtype {glimpse.dtype}. Pass floats from 0 to 1: divide 8-bit pixels "
@@ -328,6 +326,17 @@ def _read_observation(
             "one it was trained in."
         )
     return glimpse.astype(np.float32), location.astype(np.float32)
+
+
+def _read_state(state: tuple[npt.NDArray[np.float32], ...], like: State) -> State:
+    """Return the state of an earlier call as tensors like those of `like`."""
+    shapes, expected = [tuple(part.shape) for part in state], [tuple(part.shape) for part in like]
+    if shapes != expected:
+        raise ValueError(
+            f"The state has shapes {shapes}; this batch needs {expected}. Pass the state of the "
+            "last call, or None at the start of an episode."
+        )
+    return tuple(torch.from_numpy(part).to(like[0].device) for part in state)
 
 
 def _check_spaces(observation_space: gym.Space[Any], action_space: gym.Space[Any]) -> None:

@@ -130,10 +130,9 @@ class RunFolder:
 
     def _check_is_free(self) -> None:
         if not self.is_free:
-            raise FileExistsError(
-                f"{self.path} is not empty. Choose another --out, or continue that run: "
-                f"{self.resume_command}"
-            )
+            is_run = self.config_path.is_file()
+            how = f", or continue that run: {self.resume_command}" if is_run else "."
+            raise FileExistsError(f"{self.path} exists and is not empty. Choose another --out{how}")
 
     def _is_untrained(self) -> bool:
         """Return whether settings of a run are here, and no update of it was done."""

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import load, save
 from torch import Tensor
 
@@ -25,6 +25,9 @@ VERSION = "2"
 SCALE = ".scale"  # suffix of the factors that belong to a packed matrix
 PRETRAINED = Path(__file__).parent / "pretrained"
 RUN_WEIGHTS = ("best", "last")  # in a run folder, in order of preference
+
+BRIEF = reprlib.Repr()  # values of files in messages: short, without control characters
+BRIEF.maxstring = 200
 
 # What Python, PyTorch and safetensors raise for a damaged file.
 DAMAGE = (
@@ -57,6 +60,10 @@ def save_weights(
         raise IsADirectoryError(f"{path} is a folder. Give the name of a file in it.")
     path = _with_ending(path)
     stored = {name: value.detach().to("cpu", torch.float32) for name, value in tensors.items()}
+    try:
+        check_finite(stored)  # `load_weights` would refuse the file
+    except ValueError as error:
+        raise ValueError(f"{path} was not written: {error} Restore an earlier agent.") from None
     if packed:
         stored = _pack(stored)
     write_tensors(path, stored, "ram-agent", description)
@@ -75,7 +82,7 @@ def load_weights(path: str | Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     try:
         return _unpack(tensors), description
     except ValueError as error:
-        raise CheckpointError(f"{path} is damaged: {error}") from None
+        raise _damaged(path, error) from None
 
 
 def find_weights(path: str | Path) -> Path:
@@ -145,16 +152,13 @@ def read_tensors(path: Path, kind: str) -> tuple[dict[str, Tensor], dict[str, An
         FileNotFoundError: if there is no such file.
         CheckpointError: if the file is damaged or has another format or version.
     """
-    content = path.read_bytes()
     try:
-        tensors = load(content)  # refuses sizes that do not add up to the file's length
-        metadata = json.loads(_split(content)[0]).get("__metadata__", {})
+        with safe_open(path, "pt") as file:  # reads the header, and compares it with the length
+            metadata = file.metadata() or {}
         found, version = metadata.get("format"), metadata.get("version")
         facts = json.loads(metadata.get("description", "{}"))
     except DAMAGE as error:
-        raise CheckpointError(
-            f"{path} is damaged: {reprlib.repr(str(error))}. Restore it, or train again."
-        ) from None
+        raise _damaged(path, error) from None
     if found is None and path.with_suffix(".json").is_file():
         raise CheckpointError(
             f"{path} has the older format of two files, which this version of ram-gym does not "
@@ -162,23 +166,26 @@ def read_tensors(path: Path, kind: str) -> tuple[dict[str, Tensor], dict[str, An
         )
     if found != kind:
         raise CheckpointError(
-            f"{path} has the format {reprlib.repr(found)}, not {kind!r}. Give a file that ram-gym "
+            f"{path} has the format {BRIEF.repr(found)}, not {kind!r}. Give a file that ram-gym "
             "wrote for this purpose."
         )
     if version != VERSION:
         raise CheckpointError(
-            f"{path} has version {reprlib.repr(version)}; this ram-gym reads version {VERSION}. "
+            f"{path} has version {BRIEF.repr(version)}; this ram-gym reads version {VERSION}. "
             "Upgrade ram-gym to read it."
         )
     if not isinstance(facts, dict):
-        raise CheckpointError(f"{path} is damaged: its description is not a JSON object.")
-    return tensors, facts
+        raise _damaged(path, "its description is not a JSON object")
+    try:
+        return load(path.read_bytes()), facts
+    except DAMAGE as error:  # a type that PyTorch lacks
+        raise _damaged(path, error) from None
 
 
 def check_tensors(tensors: Mapping[str, Tensor], expected: Mapping[str, Tensor]) -> None:
     """Raise ValueError unless names, shapes and types are as expected and all values are finite."""
     if tensors.keys() != expected.keys():
-        names = reprlib.repr(sorted(tensors.keys() ^ expected.keys()))
+        names = BRIEF.repr(sorted(tensors.keys() ^ expected.keys()))
         raise ValueError(f"the tensors {names} are missing or unknown.")
     for name, like in expected.items():
         tensor = tensors[name]
@@ -194,7 +201,12 @@ def check_finite(tensors: Mapping[str, Tensor]) -> None:
     """Raise ValueError if a value is NaN or infinite."""
     for name, tensor in tensors.items():
         if not tensor.isfinite().all():
-            raise ValueError(f"{reprlib.repr(name)} contains NaN or infinite values.")
+            raise ValueError(f"{BRIEF.repr(name)} contains NaN or infinite values.")
+
+
+def _damaged(path: Path, reason: object) -> CheckpointError:
+    words = BRIEF.repr(str(reason).rstrip("."))[1:-1]  # a file's own words may contain escapes
+    return CheckpointError(f"{path} is damaged: {words}. Restore it, or train again.")
 
 
 def _split(content: bytes) -> tuple[bytes, bytes]:
@@ -204,12 +216,11 @@ def _split(content: bytes) -> tuple[bytes, bytes]:
 
 
 def _with_ending(path: Path) -> Path:
-    return path if path.suffix == ENDING else path.with_name(path.name + ENDING)
+    return path if path.suffix.lower() == ENDING else path.with_name(path.name + ENDING)
 
 
 def _pack(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
     """Round matrices (R, C) to integers in [−127, 127], and add a factor (R,) for their rows."""
-    check_finite(tensors)
     packed = {}
     for name, tensor in tensors.items():
         if tensor.ndim == 2:
@@ -228,6 +239,6 @@ def _unpack(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
             continue
         scale = unpacked.pop(name + SCALE, None)
         if tensor.ndim != 2 or scale is None or scale.shape != tensor.shape[:1]:
-            raise ValueError(f"{reprlib.repr(name)} has no factor for each of its rows.")
+            raise ValueError(f"{BRIEF.repr(name)} has no factor for each of its rows")
         unpacked[name] = tensor * scale.unsqueeze(1)
     return unpacked

@@ -90,6 +90,12 @@ def test_action_space_of_another_form(space: spaces.Space) -> None:
         RAMAgent(glimpse_space(3, 4, 4), space)
 
 
+@pytest.mark.parametrize("config", [TrainConfig(), {"hidden_size": 8}, "lstm", 8])
+def test_a_config_of_another_kind(config: Any) -> None:
+    with pytest.raises(TypeError, match=type(config).__name__):
+        RAMAgent(glimpse_space(3, 4, 4), choice_space(5), config)
+
+
 def test_fits_an_environment_with_its_shapes_only() -> None:
     agent = make_agent()
     agent.check_fits(glimpse_space(3, 4, 4), choice_space(5))
@@ -288,6 +294,14 @@ def test_predict_refuses_the_state_of_another_batch() -> None:
         agent.predict(row(glimpses(3), 0), state)
     with pytest.raises(ValueError, match=r"\(3, 32\)"):
         make_agent(core="lstm").predict(glimpses(3), state)
+
+
+def test_predict_takes_tensors() -> None:
+    agent = make_agent()
+    tensors = {name: torch.from_numpy(value) for name, value in glimpses(3).items()}
+    (locations, _), _ = agent.predict(tensors, deterministic=True)  # type: ignore[arg-type]
+    (expected, _), _ = agent.predict(glimpses(3), deterministic=True)
+    assert np.array_equal(locations, expected)
 
 
 def test_predict_takes_floats_of_any_precision() -> None:

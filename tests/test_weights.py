@@ -131,6 +131,12 @@ def test_the_ending_is_appended_to_any_other(tmp_path: Path) -> None:
     assert RAMAgent.load(tmp_path / "model.pt").num_choices == 4
 
 
+def test_an_ending_in_capitals_is_one(tmp_path: Path) -> None:
+    path = make_agent().save(tmp_path / "A.SAFETENSORS")
+    assert path.name == "A.SAFETENSORS"
+    assert RAMAgent.load(path).num_choices == 4
+
+
 def test_missing_folders_are_made(tmp_path: Path) -> None:
     assert RAMAgent.load(make_agent().save(tmp_path / "new" / "here" / "agent")).num_choices == 4
 
@@ -159,7 +165,7 @@ def test_a_failed_save_leaves_the_old_file(
     if spoil == "disk":
         monkeypatch.setattr(os, "fsync", fail)
     with pytest.raises((TypeError, OSError, ValueError), match=errors[spoil]):
-        agent.save(path, info, packed=spoil == "weights")
+        agent.save(path, info)
     assert path.read_bytes() == before
     assert files_in(tmp_path) == ["agent.safetensors"]
 
@@ -346,8 +352,14 @@ def test_a_damaged_header(tmp_path: Path, text: str) -> None:
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
 def test_weights_that_are_not_finite(tmp_path: Path, value: float) -> None:
     path, agent = saved(tmp_path), make_agent()
+    before = path.read_bytes()
+    tensors, description = read_tensors(path, KIND)
     agent.choice_head.weight.data[1, 2] = value
-    agent.save(path)
+    for packed in (False, True):
+        with pytest.raises(ValueError, match=r"choice_head\.weight"):
+            agent.save(path, packed=packed)
+    assert path.read_bytes() == before
+    write_tensors(path, {**tensors, **agent.state_dict()}, KIND, description)
     with pytest.raises(CheckpointError, match=r"choice_head\.weight"):
         RAMAgent.load(path)
 
@@ -431,6 +443,20 @@ def test_a_header_that_claims_what_is_not_there(tmp_path: Path) -> None:
     path.write_bytes(len(text).to_bytes(8, "little") + text)
     before = most_memory()
     with pytest.raises(CheckpointError, match="damaged"):
+        RAMAgent.load(path)
+    assert most_memory() - before < 200
+
+
+def test_a_large_file_of_another_format_is_refused_before_it_is_read(tmp_path: Path) -> None:
+    path = tmp_path / "large.safetensors"
+    length = 2**31
+    header = {"a": {"dtype": "F32", "shape": [length // 4], "data_offsets": [0, length]}}
+    text = json.dumps(header).encode()
+    with path.open("wb") as file:
+        file.write(len(text).to_bytes(8, "little") + text)
+        file.truncate(8 + len(text) + length)  # without blocks on the disk
+    before = most_memory()
+    with pytest.raises(CheckpointError, match="None"):
         RAMAgent.load(path)
     assert most_memory() - before < 200
 
