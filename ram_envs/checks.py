@@ -65,18 +65,14 @@ def checked_number(name: str, value: Any, low: float, high: float, meaning: str 
     return float(value)
 
 
-def checked_initial_location(location: Sequence[float] | None) -> npt.NDArray[np.float32] | None:
-    if location is None:
-        return None
+def checked_location(name: str, location: Any) -> npt.NDArray[np.float32]:
     try:
         checked = np.asarray(location, np.float64)
         is_location = checked.shape == (2,) and bool((np.abs(checked) <= 1).all())
     except (TypeError, ValueError):
         is_location = False
     if not is_location:
-        raise ValueError(
-            f"initial_location={location!r} is not a location. Give (x, y), both from -1 to 1."
-        )
+        raise ValueError(f"{name}={location!r} is not a location. Give (x, y), both from -1 to 1.")
     return checked.astype(np.float32)
 
 

@@ -1,7 +1,7 @@
-"""Environments on a GPU: images, canvases, retina and all that is said are tensors there.
+"""Environments on a GPU: images, canvases, glimpses, actions and rewards are tensors there.
 
-Tasks, random streams and retina are those of everywhere, given tensors. So the episodes are those
-of the vector environment, bit for bit, and none of them waits for the host.
+Tasks, random streams and retina are the same code, given tensors. So the episodes are those of the
+vector environment, bit for bit, and no step waits for the device.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from gymnasium.error import ResetNeeded
 from gymnasium.vector import AutoresetMode
 from torch import Tensor
 
-from ram_envs.checks import checked_pair
+from ram_envs.checks import check_options, checked_pair
 from ram_envs.datasets import ImageDataset
 from ram_envs.datasets.sharing import find_mapped
 from ram_envs.glimpse_batch import episode_streams
@@ -32,18 +32,18 @@ Infos = dict[str, Tensor]
 
 
 class DeviceVectorEnv(gym.vector.VectorEnv[Any, Any, Any]):
-    """The episodes of a native vector environment of images, on a device.
+    """The episodes of a native vector environment of still images, on a device.
 
-    Observations, actions, rewards and infos are tensors there; whether an episode is over is known
-    beforehand, and told as numpy arrays. All sub-environments begin together, with `reset`
-    (autoreset DISABLED). An integer seed and the option "index" mean what they mean there.
+    Observations, actions, rewards and infos are tensors on the device. The ends of episodes are
+    known beforehand and returned as numpy arrays. All sub-environments begin together, with `reset`
+    (autoreset DISABLED). An integer seed and the option "index" have their usual meaning.
 
     Args:
-        envs: what to play; it is left alone.
-        device: where.
+        envs: the environment to play; it is not changed.
+        device: such as "cuda".
 
     Raises:
-        ValueError: if these environments can be played on the CPU alone; says why.
+        ValueError: if the environment runs on the CPU only.
     """
 
     def __init__(
@@ -51,11 +51,11 @@ class DeviceVectorEnv(gym.vector.VectorEnv[Any, Any, Any]):
     ) -> None:
         reason = why_on_host(envs)
         if reason is not None:
-            raise ValueError(f"device={str(device)!r}: {reason}.")
+            raise ValueError(f"device={str(device)!r} is not supported here: {reason}.")
         assert isinstance(envs, GlimpseVectorEnv)
         self.num_envs = envs.num_envs
         self._rows: Any = torch.arange(self.num_envs, device=device)
-        self.device: torch.device = self._rows.device  # with its number, as tensors there have it
+        self.device: torch.device = self._rows.device  # with its index, as the tensors have it
         self.metadata = {**envs.metadata, "autoreset_mode": AutoresetMode.DISABLED}
         self.single_observation_space = envs.single_observation_space
         self.single_action_space = envs.single_action_space
@@ -76,7 +76,7 @@ class DeviceVectorEnv(gym.vector.VectorEnv[Any, Any, Any]):
 
     @property
     def canvases(self) -> Tensor:
-        """The whole images, (B, H, W[, C])."""
+        """The whole images (B, H, W[, C])."""
         images, rows = self.task.images(self._state)
         canvases: Tensor = images[rows]
         return canvases
@@ -86,18 +86,20 @@ class DeviceVectorEnv(gym.vector.VectorEnv[Any, Any, Any]):
     ) -> tuple[Observation, Infos]:
         """Begin an episode in every sub-environment."""
         super().reset(seed=seed)
-        if "reset_mask" in (options or {}):
+        options = options or {}
+        if "reset_mask" in options:
             raise ValueError(
-                "options['reset_mask']: on a device all sub-environments begin together. Leave it "
-                "out, or play on the CPU."
+                "options['reset_mask'] is not supported on a device: all sub-environments begin "
+                "together. Leave it out, or use the CPU."
             )
+        check_options(options, self.task.option_names)
         if seed is None and self._keys is None:
             seed = int(self.np_random.integers(2**63))
         if seed is not None:
             self._keys = self._rows + as_signed(seed)
             self._episode = 0
         gaze_streams, task_streams = episode_streams(self._keys, self._episode)
-        self.task.begin(self._state, self._rows, task_streams, options or {})
+        self.task.begin(self._state, self._rows, task_streams, options)
         if self._initial_location is None:
             self._locations = torch.as_tensor(gaze_streams.uniform(2, -1, 1)).float()
         else:
@@ -107,13 +109,15 @@ class DeviceVectorEnv(gym.vector.VectorEnv[Any, Any, Any]):
         return self._observe(), self._infos()
 
     def step(self, actions: Any) -> tuple[Observation, Tensor, Any, Any, Infos]:
-        """Step every sub-environment; `actions` is a pair of tensors, (B, 2) and (B,), there.
+        """Step every sub-environment; `actions` is a pair of tensors (B, 2) and (B,) on the device.
 
-        A location that is NaN counts as the center, since finding it would mean to wait.
+        NaN in a location is replaced by 0: checking for it would force a synchronization.
         """
         num_glimpses = self.task.num_glimpses
         if not 0 <= self._steps < num_glimpses:
-            raise ResetNeeded("step() called before reset() or after the end: call reset() first.")
+            raise ResetNeeded(
+                "step() was called before reset() or after the end. Call reset() first."
+            )
         locations, choices = checked_pair(actions)
         self._check(locations, "location", (self.num_envs, 2))
         self._check(choices, "choice", (self.num_envs,))
@@ -134,41 +138,38 @@ class DeviceVectorEnv(gym.vector.VectorEnv[Any, Any, Any]):
     def _check(self, tensor: Any, name: str, shape: tuple[int, ...]) -> None:
         if not isinstance(tensor, Tensor) or tensor.device != self.device or tensor.shape != shape:
             found = f"{type(tensor).__name__} {tuple(getattr(tensor, 'shape', ()))}"
-            raise TypeError(f"{name} is a {found}: expected a Tensor {shape} on {self.device}.")
+            raise TypeError(f"{name} is a {found}. Give a Tensor {shape} on {self.device}.")
 
 
 def place_envs(
     envs: gym.vector.VectorEnv[Any, Any, Any], device: torch.device
 ) -> gym.vector.VectorEnv[Any, Any, Any]:
-    """The environments on a device; as they are, where they cannot be there."""
+    """Return the environments on a device, or unchanged where they run on the CPU only."""
     return envs if why_on_host(envs) is not None else DeviceVectorEnv(envs, device)
 
 
 def why_on_host(envs: gym.vector.VectorEnv[Any, Any, Any]) -> str | None:
-    """Why environments can be played on the CPU alone; None if they can be on a device."""
+    """Return why environments run on the CPU only; None if they can run on a device."""
     task = envs.batch.task if isinstance(envs, GlimpseVectorEnv) else None
     if type(task) is not ImageClassification:
-        return (
-            "only the environments of still images, without wrappers, are played on a device, "
-            "others on the CPU"
-        )
+        return "only environments of still images, without wrappers, run on a device"
+    if envs.unwrapped.max_episode_steps is not None:  # type: ignore[attr-defined]
+        return "episodes with max_episode_steps run on the CPU"
     images = task.dataset.images
     if not isinstance(images, np.ndarray) or find_mapped(images) is not None:
-        return (
-            f"the images of {task.dataset.name!r} are read by window, and not brought to a device"
-        )
+        return f"the images of {task.dataset.name!r} are read by window, which needs the CPU"
     return None
 
 
 def _with_tensors(task: Any, device: torch.device) -> Any:
-    """The same `ImageClassification`, of images and labels that are tensors."""
+    """Return the same `ImageClassification` with images and labels that are tensors."""
     task = copy.copy(task)
     task.dataset = _upload(task.dataset, device)
     return task
 
 
 def _as_tensors(state: Any, device: torch.device) -> Any:
-    """The same state of episodes, in tensors."""
+    """Return the same state of episodes in tensors."""
     arrays = {name: array for name, array in vars(state).items() if array is not None}
     tensors = {name: torch.from_numpy(array).to(device) for name, array in arrays.items()}
     return dataclasses.replace(state, **tensors)
@@ -190,10 +191,10 @@ class _Uploaded:
         return len(self.images)
 
 
-@functools.lru_cache(maxsize=2)  # a training's and its validation's
+@functools.lru_cache(maxsize=2)  # of training and validation
 def _upload(dataset: ImageDataset, device: torch.device) -> _Uploaded:
     images, labels = (
-        torch.from_numpy(array.copy()).to(device)  # which may be read-only, or run backwards
+        torch.from_numpy(array.copy()).to(device)  # may be read-only, or have negative strides
         for array in (dataset.array, dataset.labels)
     )
     return _Uploaded(images, labels, dataset.name)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import contextlib
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Generic
 
 import numpy as np
@@ -11,7 +12,7 @@ from gymnasium import spaces
 from gymnasium.error import ResetNeeded
 
 from ram_envs.arrays import arange
-from ram_envs.checks import all_true, checked_initial_location, checked_integer
+from ram_envs.checks import all_true, checked_integer, checked_location
 from ram_envs.datasets.source import read_rows
 from ram_envs.retina import Retina, check_images, pixel_edges
 from ram_envs.streams import Streams, UInt64Array, combine_keys, key_from_seed
@@ -57,13 +58,17 @@ class GlimpseBatch(Generic[State]):
         self.state = task.allocate(num_envs)
         self.running = np.zeros(num_envs, np.bool_)
         self.locations = np.zeros((num_envs, 2), np.float32)
-        self.initial_location = checked_initial_location(initial_location)
+        self.initial_location = (
+            None
+            if initial_location is None
+            else checked_location("initial_location", initial_location)
+        )
         # The options of reset that the task knows; None if it does not say.
         self.option_names: tuple[str, ...] | None = getattr(task, "option_names", None)
         self._images_checked = False
         self._keys = np.zeros(num_envs, np.uint64)
         self._episodes = np.zeros(num_envs, np.int64)
-        self._steps = np.zeros(num_envs, np.int64)
+        self.steps = np.zeros(num_envs, np.int64)
         self._padded = (
             retina.allocate(num_envs, task.image_shape) if retina.pads(task.image_shape) else None
         )
@@ -107,7 +112,7 @@ class GlimpseBatch(Generic[State]):
         else:
             self.locations[rows] = self.initial_location
         self._episodes[rows] += 1
-        self._steps[rows] = 0
+        self.steps[rows] = 0
         self.running[rows] = True
         if self._padded is not None and not self.task.frames_change:
             source, source_rows = self.task.images(self.state)
@@ -115,6 +120,15 @@ class GlimpseBatch(Generic[State]):
         if self._trails is not None:
             for row in rows:
                 self._trails[row] = _Trail()
+
+    @contextlib.contextmanager
+    def starting_at(self, location: npt.NDArray[np.float32] | None) -> Iterator[None]:
+        """Let the episodes that begin inside the `with` block start at a location."""
+        before, self.initial_location = self.initial_location, location
+        try:
+            yield
+        finally:
+            self.initial_location = before
 
     def advance(
         self,
@@ -135,7 +149,7 @@ class GlimpseBatch(Generic[State]):
         outcome = self.task.advance(self.state, rows, choices)
         index = slice(None) if rows is self.all_rows else rows  # a slice is faster
         self.locations[index] = locations
-        self._steps[index] += 1
+        self.steps[index] += 1
         self.running[index] = ~outcome.terminations
         if self._trails is not None:
             for row, choice, reward in zip(rows, choices, outcome.rewards, strict=True):
@@ -177,7 +191,7 @@ class GlimpseBatch(Generic[State]):
 
     def random_locations(self) -> npt.NDArray[np.float32]:
         """Return uniformly random locations (B, 2) that follow from the seeds, for random gaze."""
-        streams = Streams(combine_keys(self._keys, self._episodes, 2, self._steps))
+        streams = Streams(combine_keys(self._keys, self._episodes, 2, self.steps))
         return streams.uniform(2, -1, 1).astype(np.float32)
 
     def infos(self, mask: npt.NDArray[np.bool_] | None = None) -> Infos:
@@ -212,7 +226,7 @@ class GlimpseBatch(Generic[State]):
             choice=None if trail.choice is None else names[trail.choice],
             truth=None if label is None else names[label[row]],
             reward=trail.reward,
-            over=not self.running[row],
+            over=trail.over,
         )
 
 
@@ -231,10 +245,11 @@ class _Trail:
         self.glimpse: npt.NDArray[np.float32] = np.zeros(0, np.float32)
         self.choice: int | None = None
         self.reward: float | None = None
+        self.over = False
         self._look_is_due = True
 
     def act(self, choice: int, reward: float, running: bool) -> None:
-        self.choice, self.reward = choice, reward
+        self.choice, self.reward, self.over = choice, reward, not running
         # The glimpse after the last step decides nothing, so pictures leave it out.
         self._look_is_due = running
 

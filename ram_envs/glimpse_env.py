@@ -23,6 +23,7 @@ from ram_envs.checks import (
     check_running,
     checked_autoreset_mode,
     checked_choices,
+    checked_integer,
     checked_locations,
     checked_pair,
     checked_reset_mask,
@@ -153,6 +154,11 @@ class GlimpseVectorEnv(gym.vector.VectorEnv[Observation, Any, npt.NDArray[Any]])
         autoreset_mode: what happens at an episode's end. NEXT_STEP (Gymnasium's default): the next
             step ignores the action and begins a new episode. SAME_STEP: the same step does.
             DISABLED: `reset` must be called.
+        max_episode_steps: truncate episodes after so many steps, as `gymnasium.wrappers.TimeLimit`
+            does; None or -1 for no limit. `gym.make_vec` passes it on.
+
+    Raises:
+        ResetNeeded, TypeError, ValueError: as `GlimpseEnv`.
     """
 
     splits: tuple[str, ...] = ()  # of the data set, where there is one
@@ -166,6 +172,7 @@ class GlimpseVectorEnv(gym.vector.VectorEnv[Observation, Any, npt.NDArray[Any]])
         initial_location: Sequence[float] | None = None,
         render_mode: str | None = None,
         autoreset_mode: AutoresetMode | str = AutoresetMode.NEXT_STEP,
+        max_episode_steps: int | None = None,
     ) -> None:
         check_render_mode(render_mode, self.metadata["render_modes"])
         self.render_mode = render_mode
@@ -177,6 +184,11 @@ class GlimpseVectorEnv(gym.vector.VectorEnv[Observation, Any, npt.NDArray[Any]])
         self.single_action_space = self.batch.action_space
         self.observation_space = batch_space(self.single_observation_space, self.num_envs)
         self.action_space = batch_space(self.single_action_space, self.num_envs)
+        self.max_episode_steps = (
+            None
+            if max_episode_steps in (None, -1)
+            else checked_integer("max_episode_steps", max_episode_steps, 1)
+        )
         self._seeded = False
         self._begun = np.zeros(self.num_envs, np.bool_)
         # A source of images and the row of each final canvas in it.
@@ -220,8 +232,8 @@ class GlimpseVectorEnv(gym.vector.VectorEnv[Observation, Any, npt.NDArray[Any]])
     ]:
         """Step every sub-environment; `actions` is a pair (locations (B, 2), choices (B,))."""
         resets_itself = self.autoreset_mode is AutoresetMode.NEXT_STEP
-        check_running(self._begun if resets_itself else self.batch.running)
         running = self.batch.running
+        check_running(self._begun if resets_itself else running)
         rows, reset_rows = self.batch.all_rows, self.batch.all_rows[:0]
         index: Rows | slice = slice(None)  # of the rows; a slice copies nothing
         if not all_true(running):
@@ -238,15 +250,20 @@ class GlimpseVectorEnv(gym.vector.VectorEnv[Observation, Any, npt.NDArray[Any]])
         rewards[index], terminations[index] = self.batch.advance(
             rows, locations[index], choices[index]
         )
+        truncations, ended = np.zeros(self.num_envs, np.bool_), terminations
+        if self.max_episode_steps is not None:
+            truncations[index] = self.batch.steps[index] >= self.max_episode_steps
+            self.batch.running &= ~truncations
+            ended = terminations | truncations
         infos: Infos = {}
         if len(reset_rows):
             self.batch.begin(reset_rows, {})
-        elif self.autoreset_mode is AutoresetMode.SAME_STEP and terminations.any():
-            infos = self._final(terminations)
-            self.batch.begin(np.flatnonzero(terminations), {})
+        elif self.autoreset_mode is AutoresetMode.SAME_STEP and ended.any():
+            infos = self._final(ended)
+            self.batch.begin(np.flatnonzero(ended), {})
         observations = self.batch.observe()
         infos |= self.batch.infos()
-        return observations, rewards, terminations, np.zeros(self.num_envs, np.bool_), infos
+        return observations, rewards, terminations, truncations, infos
 
     def render(self) -> tuple[npt.NDArray[np.uint8], ...] | None:
         """Draw one picture (height, width, 3) uint8 for each sub-environment."""

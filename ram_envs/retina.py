@@ -119,7 +119,7 @@ class Retina:
                 f"locations have shape {tuple(locations.shape)}, not {(len(images), 2)}. Give one "
                 "(x, y) for each image."
             )
-        locations = without_nan(locations)
+        locations = _without_nan(locations)
         rows = arange(len(images), images)
         if is_tensor(images) or not self.pads(images.shape[1:]):
             return self.look_by_window(images, rows, locations)
@@ -308,7 +308,7 @@ def check_images(images: Any) -> None:
         )
 
 
-def without_nan(locations: Any) -> Any:
+def _without_nan(locations: Any) -> Any:
     """Raise ValueError if a location is NaN; on a GPU replace it by 0, without waiting."""
     if not is_tensor(locations) or locations.device.type == "cpu":
         if (locations != locations).any():

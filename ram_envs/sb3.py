@@ -1,5 +1,6 @@
 """The native vector environments as a `VecEnv` of Stable-Baselines3, and features for its agents.
 
+    torch.set_num_threads(1)  # small networks run up to 20 times faster with one thread
     envs = gym.make_vec("RAMCatch-v0", num_envs=64, autoreset_mode="SameStep")
     policy_kwargs = {"features_extractor_class": GlimpseFeatures, "net_arch": [128]}
     envs = VecMonitor(SB3VecEnv(vector.GridAction(envs)))
@@ -11,6 +12,7 @@ Needs Stable-Baselines3: pip install "ram-gym[sb3]".
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Sequence
 from typing import Any
 
@@ -30,55 +32,74 @@ except ImportError as error:
     ) from error
 
 
+SMALL_BATCH = 512  # environments; below, one thread is faster
+
+
 class SB3VecEnv(VecEnv):
-    """B environments in one, as Stable-Baselines3 steps them: reset at once, a list of infos.
+    """B environments in one, as Stable-Baselines3 steps them.
 
     The sub-environments live in one object. So `get_attr`, `set_attr` and `env_method` reach that
-    object, once, and what comes back is listed for each index.
+    object, once, and its answer is listed for each index; they refuse to change some
+    sub-environments only.
+
+    The first `reset` warns if torch uses several threads, which slow small networks down.
 
     Args:
         envs: a vector environment of ram_envs, made with autoreset_mode=SAME_STEP, whose actions a
-            wrapper of `ram_envs.wrappers.vector` brought into a form that the library takes.
+            wrapper of `ram_envs.wrappers.vector` encodes without Tuple and Dict.
 
     Raises:
-        TypeError: if it is no vector environment, or the library cannot say its actions.
+        TypeError: if it is not a vector environment, or its actions are not supported.
         ValueError: if the environment does not reset itself in the same step.
     """
 
     def __init__(self, envs: gym.vector.VectorEnv[Any, Any, Any]) -> None:
         if not isinstance(envs, gym.vector.VectorEnv):
             raise TypeError(
-                f"{envs} is no vector environment: expected what gym.make_vec gives. "
-                "Stable-Baselines3 takes a single one as it is, wrapped in "
-                "ram_envs.wrappers.GridAction or FlatBoxAction."
+                f"{envs} is not a vector environment as gym.make_vec returns. Stable-Baselines3 "
+                "takes a single environment directly, wrapped in ram_envs.wrappers.GridAction or "
+                "FlatBoxAction."
             )
         if isinstance(envs.single_action_space, (spaces.Tuple, spaces.Dict)):
             raise TypeError(
-                f"Stable-Baselines3 cannot say actions of {envs.single_action_space}. Wrap the "
-                "environment: ram_envs.wrappers.vector.GridAction(envs) for PPO, A2C and TRPO, "
-                "FlatBoxAction(envs) for SAC and TD3, FixedGaze or RandomGaze for the controls."
+                f"Stable-Baselines3 does not support the action space {envs.single_action_space}. "
+                "Wrap the environment: ram_envs.wrappers.vector.GridAction(envs) for PPO, A2C and "
+                "TRPO, FlatBoxAction(envs) for SAC and TD3, FixedGaze or RandomGaze for controls."
             )
         mode = envs.metadata.get("autoreset_mode")
         if mode is not AutoresetMode.SAME_STEP:
             raise ValueError(
-                f"autoreset_mode={mode}: Stable-Baselines3 expects a reset in the same step. Make "
-                "the environment with autoreset_mode=gymnasium.vector.AutoresetMode.SAME_STEP."
+                f"autoreset_mode={mode}, but Stable-Baselines3 expects a reset in the same step. "
+                'Make the environment with autoreset_mode="SameStep".'
             )
         self.envs: Any = envs
         super().__init__(envs.num_envs, envs.single_observation_space, envs.single_action_space)
         self.metadata = envs.metadata
         self._actions: Any = None
+        self._threads_checked = False
 
     def reset(self) -> Any:
-        """The first observations, with the seeds and options set before; see `seed`."""
-        options = None
-        if any(self._options):
-            keys = set().union(*self._options)
-            options = {key: np.array([of_one[key] for of_one in self._options]) for key in keys}
-        observations, infos = self.envs.reset(
-            seed=None if self._seeds[0] is None else list(self._seeds), options=options
-        )
-        self.reset_infos = _one_by_one(infos, self.num_envs)
+        """Return the first observations, with the seeds and options set before."""
+        if not self._threads_checked:
+            self._threads_checked = True
+            _warn_of_threads(self.num_envs)
+        seeds = None if self._seeds[0] is None else list(self._seeds)
+        # One reset for each set of options, since an array needs an entry for every row.
+        names = [frozenset(options) for options in self._options]
+        observations: Any = None
+        for group in dict.fromkeys(names):
+            mask = np.array([others == group for others in names])
+            first = self._options[int(mask.argmax())]
+            options = {
+                name: np.array([each.get(name, first[name]) for each in self._options])
+                for name in group
+            }
+            if not mask.all():
+                options["reset_mask"] = mask
+            observations, infos = self.envs.reset(seed=seeds, options=options)
+            for row, info in enumerate(_one_by_one(infos, self.num_envs)):
+                if mask[row]:
+                    self.reset_infos[row] = info
         self._reset_seeds()
         self._reset_options()
         return observations
@@ -114,26 +135,45 @@ class SB3VecEnv(VecEnv):
         return [getattr(holder, attr_name) for _ in self._get_indices(indices)]
 
     def set_attr(self, attr_name: str, value: Any, indices: Any = None) -> None:
+        self._check_all(f"set_attr({attr_name!r})", indices)
         setattr(self.envs.unwrapped, attr_name, value)
 
     def env_method(
         self, method_name: str, *method_args: Any, indices: Any = None, **method_kwargs: Any
     ) -> list[Any]:
+        self._check_all(f"env_method({method_name!r})", indices)
         result = getattr(self.envs, method_name)(*method_args, **method_kwargs)
         return [result for _ in self._get_indices(indices)]
 
     def env_is_wrapped(self, wrapper_class: Any, indices: Any = None) -> list[bool]:
         return [False for _ in self._get_indices(indices)]
 
+    def _check_all(self, call: str, indices: Any) -> None:
+        chosen = sorted(self._get_indices(indices))
+        if chosen != list(range(self.num_envs)):
+            raise ValueError(
+                f"{call} cannot reach the sub-environments {chosen} alone: all live in one object. "
+                'Leave indices out; .envs.reset(options={"reset_mask": mask}) resets some.'
+            )
+
+
+def _warn_of_threads(num_envs: int) -> None:
+    threads = torch.get_num_threads()
+    if threads > 1 and num_envs <= SMALL_BATCH:
+        warnings.warn(
+            f"torch uses {threads} threads, which slow small networks on {num_envs} environments "
+            "down, up to 20 times. Call torch.set_num_threads(1) before learning.",
+            stacklevel=3,
+        )
+
 
 class GlimpseFeatures(BaseFeaturesExtractor):
-    """What was seen and where, joined, as in RAM's glimpse network: a features extractor.
+    """A features extractor: glimpse and location, concatenated as in RAM's glimpse network.
 
     Args:
         observation_space: Dict(glimpse=…, location=…), or a stack of these.
-        size: width of each of the two.
-        pixel_scale: factor on the pixels, which are mostly near 0 and else weigh less than the
-            location.
+        size: the number of features of each of the two.
+        pixel_scale: factor on the pixels, most of which are near 0.
     """
 
     def __init__(
@@ -145,14 +185,14 @@ class GlimpseFeatures(BaseFeaturesExtractor):
         self.where = torch.nn.Linear(math.prod(observation_space["location"].shape or ()), size)
 
     def forward(self, observations: dict[str, torch.Tensor]) -> torch.Tensor:
-        """Observations of B environments to features (B, 2 · size)."""
+        """Map observations of B environments to features (B, 2 · size)."""
         what = self.what(self.pixel_scale * observations["glimpse"].flatten(1))
         where = self.where(observations["location"])
         return torch.relu(torch.cat([what, where], dim=1))
 
 
 def _one_by_one(infos: dict[str, Any], num_envs: int) -> list[dict[str, Any]]:
-    """Batched infos, key and _key, as a dict for each."""
+    """Split batched infos, key and _key, into one dict per environment."""
     listed: list[dict[str, Any]] = [{} for _ in range(num_envs)]
     for key, values in infos.items():
         if not key.startswith("_"):

@@ -153,12 +153,12 @@ def test_locations_that_are_none() -> None:
 @pytest.mark.parametrize("env_id", ["RAMCatch-v0", "RAMMovingMNIST-v0"])
 def test_what_moves_is_played_on_the_cpu(env_id: str) -> None:
     envs = make_envs(env_id) if env_id == "RAMCatch-v0" else make_envs(env_id, dataset="digits")
-    with pytest.raises(ValueError, match=f"device='{DEVICE}': only the environments of"):
+    with pytest.raises(ValueError, match=f"device='{DEVICE}'.*still"):
         DeviceVectorEnv(envs, DEVICE)
 
 
 def test_wrappers_are_not_left_out() -> None:
-    with pytest.raises(ValueError, match="without wrappers, are played on a device"):
+    with pytest.raises(ValueError, match="wrappers"):
         DeviceVectorEnv(vector.RandomGaze(make_envs()), DEVICE)
 
 
@@ -168,27 +168,25 @@ def test_images_that_are_read_by_window_stay_where_they_are(tmp_path: Path) -> N
     for source in (LazyImages(images), np.load(tmp_path / "images.npy", mmap_mode="r")):
         dataset = ram_envs.ImageDataset(source, labels, "scans")
         envs = make_envs("RAMClassification-v0", dataset=dataset)
-        assert why_on_host(envs) == (
-            "the images of 'scans' are read by window, and not brought to a device"
-        )
+        assert "'scans'" in (why_on_host(envs) or "")
 
 
 def test_steps_and_options_that_there_are_not() -> None:
     on_device = DeviceVectorEnv(make_envs(num_glimpses=1), DEVICE)
     action = torch.zeros(5, 2, device=DEVICE), nothing_chosen()
-    with pytest.raises(gym.error.ResetNeeded, match="before reset"):
+    with pytest.raises(gym.error.ResetNeeded, match=r"reset\(\)"):
         on_device.step(action)
     on_device.reset(seed=0)
-    with pytest.raises(TypeError, match=r"location is a ndarray \(5, 2\): expected a .* on c"):
+    with pytest.raises(TypeError, match=r"location.*ndarray.*Tensor \(5, 2\) on c"):
         on_device.step((np.zeros((5, 2), np.float32), action[1]))
-    with pytest.raises(TypeError, match=r"choice is a Tensor \(4,\): expected a Tensor \(5,\)"):
+    with pytest.raises(TypeError, match=r"choice.*\(4,\).*Tensor \(5,\)"):
         on_device.step((action[0], action[1][:4]))
     on_device.step(action)
-    with pytest.raises(gym.error.ResetNeeded, match="after the end"):
+    with pytest.raises(gym.error.ResetNeeded, match=r"reset\(\)"):
         on_device.step(action)
     with pytest.raises(ValueError, match=r"'index'.* 1297"):
         on_device.reset(options={"index": np.array([0, 1, 2, 3, 1297])})
-    with pytest.raises(ValueError, match=r"reset_mask.*all sub-environments begin together"):
+    with pytest.raises(ValueError, match="reset_mask"):
         on_device.reset(options={"reset_mask": np.ones(5, np.bool_)})
 
 

@@ -579,8 +579,8 @@ def test_keywords_are_written_out_and_agree_with_the_manual_page(env_id: str) ->
     single, vector = parameters(env_id, "entry_point"), parameters(env_id, "vector_entry_point")
     assert all(found.kind is inspect.Parameter.KEYWORD_ONLY for found in single.values())
     assert next(iter(vector)) == "num_envs"
-    assert list(vector)[-1] == "autoreset_mode"
-    assert single == {name: vector[name] for name in list(vector)[1:-1]}
+    assert list(vector)[-2:] == ["autoreset_mode", "max_episode_steps"]
+    assert single == {name: vector[name] for name in list(vector)[1:-2]}
     page = load_env_creator(gym.spec(env_id).entry_point).__doc__
     arguments = page[page.index("## Arguments") : page.index("## Version history")]
     documented = {
@@ -610,3 +610,66 @@ def test_splits_are_those_of_the_data_set(env_id: str) -> None:
         for env in (make(env_id, dataset=datasets[0]), make_native(env_id, 2, dataset=datasets[0])):
             assert env.unwrapped.splits == ("all",)
         assert make(env_id, dataset=datasets).unwrapped.splits == expected
+
+
+@every_mode
+@every_id
+def test_max_episode_steps_truncates_as_in_sync(env_id: str, mode: AutoresetMode) -> None:
+    """Limits below, at and above the length of an episode, and none."""
+    length = 8 if env_id == "RAMCatch-v0" else 2
+    small = {"size": 9, "glimpse_size": 4} if env_id == "RAMCatch-v0" else {"num_glimpses": 2}
+    for limit in (1, length, length + 1, -1):
+        keys = {**keywords(env_id), **small, "max_episode_steps": limit}
+        native = gym.make_vec(env_id, num_envs=3, autoreset_mode=mode, **keys)
+        make_one = functools.partial(gym.make, env_id, disable_env_checker=True, **keys)
+        sync = SyncVectorEnv([make_one] * 3, autoreset_mode=mode)
+        assert_identical(native.reset(seed=4), sync.reset(seed=4))
+        native.action_space.seed(4)
+        truncated = 0
+        for step in range(2 * length + 3):
+            actions = native.action_space.sample()
+            found, expected = native.step(actions), sync.step(actions)
+            assert_identical(found, expected, f"step {step} of limit {limit}")
+            truncated += int(found[3].sum())
+            ended = found[2] | found[3]
+            if mode is AutoresetMode.DISABLED and ended.any():
+                with pytest.raises(gym.error.ResetNeeded):
+                    native.step(actions)
+                options = {"reset_mask": ended}
+                assert_identical(native.reset(options=options), sync.reset(options=options))
+        assert (truncated > 0) == (limit in (1, length))
+
+
+def test_max_episode_steps_of_a_spec() -> None:
+    spec = copy.deepcopy(gym.spec("RAMCatch-v0"))
+    spec.max_episode_steps = 2
+    envs = gym.make_vec(spec, num_envs=2)
+    envs.reset(seed=0)
+    ends = [envs.step(envs.action_space.sample())[3].tolist() for _ in range(3)]
+    assert ends == [[False, False], [True, True], [False, False]]
+    with pytest.raises(ValueError, match="max_episode_steps=0"):
+        gym.make_vec("RAMCatch-v0", num_envs=2, max_episode_steps=0)
+
+
+@every_id
+def test_where_no_episode_has_begun_nothing_is_seen(env_id: str) -> None:
+    for chosen in ([True, False, False], [False, False, True]):
+        options = {"reset_mask": np.array(chosen)}
+        observations, infos = make_native(env_id, 3).reset(seed=2, options=options)
+        whole, _ = make_native(env_id, 3).reset(seed=2)
+        for key, values in observations.items():
+            assert np.array_equal(values[chosen], whole[key][chosen])
+            assert not values[~options["reset_mask"]].any()
+        assert all(infos[key].tolist() == chosen for key in infos if key.startswith("_"))
+
+
+def test_rows_advance_in_any_order() -> None:
+    """All rows of a batch, given in another order, are looked at where each of them was told."""
+    rows = np.array([2, 0, 1])
+    locations = np.array([[0.5, 0], [-0.5, 0], [0, 0.25]], np.float32)
+    batch = make_native("RAMCatch-v0", 3).unwrapped.batch  # type: ignore[attr-defined]
+    batch.seed(batch.all_rows, [0, 1, 2])
+    batch.begin(batch.all_rows, {})
+    batch.advance(rows, locations, np.array([0, 1, 2]))
+    assert batch.observe()["location"][rows].tolist() == locations.tolist()
+    assert batch.steps.tolist() == [1, 1, 1]

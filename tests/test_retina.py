@@ -12,7 +12,9 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from lazy_images import LazyImages
 
+from ram_envs.glimpse_env import GlimpseEnv, GlimpseVectorEnv
 from ram_envs.retina import Retina, pixel_edges
+from ram_envs.tasks.catch import Catch
 
 try:
     import torch
@@ -361,3 +363,53 @@ def test_images_up_to_sixteen_windows_are_laid_out_amid_black() -> None:
 def test_impossible_retinas_are_refused(size: Any, scales: Any, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         Retina(size, scales)
+
+
+# --- what the retina is given ----------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", [np.asarray, *([torch.as_tensor] if torch is not None else [])])
+@pytest.mark.parametrize("side", [8, 200])  # padded, and by window
+def test_a_location_that_is_nan_is_refused(kind: Any, side: int) -> None:
+    images = kind(np.zeros((2, side, side), np.uint8))
+    locations = kind(np.array([[0, 0.5], [np.nan, 0]], np.float32))
+    with pytest.raises(ValueError, match="nan"):
+        Retina(4)(images, locations)
+    locations[1, 0] = np.inf  # clipped
+    assert Retina(4)(images, locations).shape == (2, 1, 4, 4)
+
+
+@pytest.mark.parametrize("kind", [np.asarray, *([torch.as_tensor] if torch is not None else [])])
+@pytest.mark.parametrize("dtype", ["float32", "float64", "bool", "int64"])
+def test_images_that_are_not_uint8_are_refused(kind: Any, dtype: str) -> None:
+    images = kind(np.ones((1, 8, 8), dtype))
+    with pytest.raises(TypeError, match=rf"{dtype}.*uint8"):
+        Retina(4)(images, kind(np.zeros((1, 2), np.float32)))
+
+
+@pytest.mark.parametrize(
+    ("images", "locations"), [((8, 8), (1, 2)), ((1, 8, 8), (2,)), ((2, 8, 8), (1, 2))]
+)
+def test_shapes_that_do_not_fit_are_refused(
+    images: tuple[int, ...], locations: tuple[int, ...]
+) -> None:
+    with pytest.raises(ValueError, match="shape"):
+        Retina(4)(np.zeros(images, np.uint8), np.zeros(locations, np.float32))
+
+
+def test_a_task_whose_images_are_floats_is_refused_at_its_first_reset() -> None:
+    class Bright(Catch):
+        def images(self, state: Any) -> Any:
+            screens, rows = super().images(state)
+            return screens / 255, rows
+
+    class Narrow(Catch):
+        def images(self, state: Any) -> Any:
+            screens, rows = super().images(state)
+            return screens[:, :, 1:], rows
+
+    for make_env in (GlimpseEnv, GlimpseVectorEnv):
+        with pytest.raises(TypeError, match=r"Bright.*float64.*uint8"):
+            make_env(Bright(), Retina(4)).reset(seed=0)
+        with pytest.raises(ValueError, match=r"Narrow.*\(24, 23\).*\(24, 24\)"):
+            make_env(Narrow(), Retina(4)).reset(seed=0)

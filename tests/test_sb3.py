@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from collections.abc import Iterator
 from typing import Any
 
 import gymnasium as gym
@@ -29,6 +30,15 @@ IDS: dict[str, dict[str, Any]] = {
     "RAMCatch-v0": {"size": 8, "glimpse_size": 3},
 }
 NAMES = ["GridAction", "FlatBoxAction", "FixedGaze", "RandomGaze"]
+
+
+@pytest.fixture(autouse=True)
+def one_thread() -> Iterator[None]:
+    """SB3VecEnv warns of more."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
 
 
 def make(env_id: str, num_envs: int, name: str = "GridAction", **keywords: Any) -> SB3VecEnv:
@@ -82,12 +92,56 @@ def test_options_of_each_reach_the_environment() -> None:
     assert [info["index"] for info in envs.reset_infos] != [5, 2, 9]
 
 
+@pytest.mark.parametrize(
+    "options", [[{"index": 1}, {}, {"index": 4}], [{}, {}, {"index": 2}], {"index": 3}, [{}] * 3]
+)
+def test_options_of_some_are_those_of_dummy_vec_env(options: Any) -> None:
+    def make_one() -> gym.Env:
+        return wrappers.GlimpseStack(
+            wrappers.GridAction(gym.make("RAMClutteredMNIST-v0", **IDS["RAMClutteredMNIST-v0"]))
+        )
+
+    ours, theirs = make("RAMClutteredMNIST-v0", 3), DummyVecEnv([make_one] * 3)
+    ours = SB3VecEnv(vector.GlimpseStack(ours.envs))
+    for envs in (ours, theirs):
+        envs.seed(5)
+        envs.set_options(options)
+    assert data_equivalence(dict(ours.reset()), dict(theirs.reset()))
+    assert ours.reset_infos == theirs.reset_infos
+    assert data_equivalence(dict(ours.reset()), dict(theirs.reset()))
+    assert ours.reset_infos == theirs.reset_infos
+
+
+def test_several_threads_are_warned_of_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 7)
+    envs = make("RAMCatch-v0", 2)
+    with pytest.warns(UserWarning, match="7 threads"):
+        envs.reset()
+    envs.reset()
+    make("RAMCatch-v0", 600).reset()  # large batches keep several threads busy
+
+
+def test_some_of_the_sub_environments_cannot_be_changed_alone() -> None:
+    envs = make("RAMCatch-v0", 3)
+    envs.reset()
+    before = envs.envs.unwrapped.canvases
+    for indices in (0, [0], [1, 2]):
+        with pytest.raises(ValueError, match="reset"):
+            envs.env_method("reset", indices=indices)
+        with pytest.raises(ValueError, match="note"):
+            envs.set_attr("note", "kept", indices=indices)
+    assert np.array_equal(before, envs.envs.unwrapped.canvases)
+    assert not hasattr(envs.envs.unwrapped, "note")
+    envs.set_attr("note", "kept", indices=[2, 0, 1])
+    assert envs.get_attr("note", indices=1) == ["kept"]
+
+
 def test_attributes_and_methods_reach_the_native_environment() -> None:
     envs = make("RAMCatch-v0", 3, render_mode="rgb_array")
     envs.reset()
     assert envs.get_attr("num_envs") == [3, 3, 3]
     assert envs.get_attr("canvases", indices=1)[0].shape == (3, 8, 8)
-    assert len(envs.env_method("render", indices=[0])[0]) == 3
+    assert len(envs.env_method("render")[0]) == 3
     assert envs.env_is_wrapped(gym.Wrapper) == [False] * 3
     envs.set_attr("note", "kept")
     assert envs.get_attr("note") == ["kept"] * 3
@@ -100,17 +154,17 @@ def test_actions_that_the_library_cannot_say(name: str | None) -> None:
     envs = gym.make_vec("RAMCatch-v0", num_envs=2, autoreset_mode=AutoresetMode.SAME_STEP)
     if name is not None:
         envs = getattr(vector, name)(envs)
-    with pytest.raises(TypeError, match=r"wrappers.vector.GridAction\(envs\) for PPO"):
+    with pytest.raises(TypeError, match="GridAction"):
         SB3VecEnv(envs)
 
 
 def test_a_single_environment_is_refused() -> None:
-    with pytest.raises(TypeError, match=r"no vector environment: expected what gym.make_vec gives"):
+    with pytest.raises(TypeError, match="vector"):
         SB3VecEnv(gym.make("RAMCatch-v0"))  # type: ignore[arg-type]
 
 
 def test_other_auto_reset_modes_are_refused() -> None:
-    with pytest.raises(ValueError, match="Make the environment with autoreset_mode="):
+    with pytest.raises(ValueError, match="autoreset_mode="):
         make("RAMCatch-v0", 2, autoreset_mode=AutoresetMode.NEXT_STEP)
 
 
@@ -160,4 +214,4 @@ def test_without_stable_baselines3_it_is_named() -> None:
     program = "import sys\nsys.modules['stable_baselines3'] = None\nimport ram_envs.sb3"
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
     assert done.returncode == 1
-    assert 'ram_envs.sb3 needs Stable-Baselines3: run `pip install "ram-gym[sb3]"`' in done.stderr
+    assert 'pip install "ram-gym[sb3]"' in done.stderr

@@ -46,7 +46,7 @@ class CatchEnv(GlimpseEnv):
     ## Episode end
 
     Terminated when the last ball has landed: after 23 steps with one ball, 24 · n − 1 with n;
-    never truncated.
+    never truncated by default.
 
     ## Info
 
@@ -62,6 +62,7 @@ class CatchEnv(GlimpseEnv):
     - `initial_location=None`: (x, y) of the first glimpse; None for uniformly random.
     - `render_mode=None`: "rgb_array" or "human" (needs pygame: `pip install "ram-gym[play]"`).
     - `autoreset_mode` (vector only): as in Gymnasium; NEXT_STEP is the default.
+    - `max_episode_steps`: as in Gymnasium; by default episodes are not truncated.
 
     ## Version history
 
@@ -107,7 +108,16 @@ class CatchVectorEnv(GlimpseVectorEnv):
         initial_location: Sequence[float] | None = None,
         render_mode: str | None = None,
         autoreset_mode: AutoresetMode | str = AutoresetMode.NEXT_STEP,
+        max_episode_steps: int | None = None,
     ) -> None:
         task = Catch(size, paddle_width, max_speed, num_balls)
         retina = Retina(glimpse_size, num_scales)
-        super().__init__(task, retina, num_envs, initial_location, render_mode, autoreset_mode)
+        super().__init__(
+            task,
+            retina,
+            num_envs,
+            initial_location,
+            render_mode,
+            autoreset_mode,
+            max_episode_steps,
+        )

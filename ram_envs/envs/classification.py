@@ -97,8 +97,8 @@ class ClassificationEnv(DatasetFacts, GlimpseEnv):
 
     ## Episode end
 
-    Terminated at the T-th step; never truncated. The glimpse of `reset` counts: the T-th label
-    rests on T glimpses, and the T-th location moves only the terminal observation.
+    Terminated at the T-th step; never truncated by default. The glimpse of `reset` counts: the T-th
+    label rests on T glimpses, and the T-th location moves only the terminal observation.
 
     ## Info
 
@@ -124,6 +124,7 @@ class ClassificationEnv(DatasetFacts, GlimpseEnv):
     - `initial_location=None`: (x, y) of the first glimpse; None for uniformly random.
     - `render_mode=None`: "rgb_array" or "human" (needs pygame: `pip install "ram-gym[play]"`).
     - `autoreset_mode` (vector only): as in Gymnasium; NEXT_STEP is the default.
+    - `max_episode_steps`: as in Gymnasium; by default episodes are not truncated.
 
     ## Version history
 
@@ -184,6 +185,7 @@ class ClassificationVectorEnv(DatasetFacts, GlimpseVectorEnv):
         initial_location: Sequence[float] | None = None,
         render_mode: str | None = None,
         autoreset_mode: AutoresetMode | str = AutoresetMode.NEXT_STEP,
+        max_episode_steps: int | None = None,
     ) -> None:
         task = _make_task(
             load_dataset(dataset, split, splits),
@@ -195,7 +197,15 @@ class ClassificationVectorEnv(DatasetFacts, GlimpseVectorEnv):
             Distortion(distortion, elastic),
         )
         retina = Retina(glimpse_size, num_scales)
-        super().__init__(task, retina, num_envs, initial_location, render_mode, autoreset_mode)
+        super().__init__(
+            task,
+            retina,
+            num_envs,
+            initial_location,
+            render_mode,
+            autoreset_mode,
+            max_episode_steps,
+        )
         self._describe_dataset(task, dataset, splits)
 
 

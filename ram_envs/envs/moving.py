@@ -52,8 +52,8 @@ class MovingEnv(DatasetFacts, GlimpseEnv):
 
     ## Episode end
 
-    Terminated at the T-th step; never truncated. The glimpse of `reset` counts: the T-th label
-    rests on T glimpses of T frames.
+    Terminated at the T-th step; never truncated by default. The glimpse of `reset` counts: the T-th
+    label rests on T glimpses of T frames.
 
     ## Info
 
@@ -76,6 +76,7 @@ class MovingEnv(DatasetFacts, GlimpseEnv):
     - `initial_location=None`: (x, y) of the first glimpse; None for uniformly random.
     - `render_mode=None`: "rgb_array" or "human" (needs pygame: `pip install "ram-gym[play]"`).
     - `autoreset_mode` (vector only): as in Gymnasium; NEXT_STEP is the default.
+    - `max_episode_steps`: as in Gymnasium; by default episodes are not truncated.
 
     ## Version history
 
@@ -128,10 +129,19 @@ class MovingVectorEnv(DatasetFacts, GlimpseVectorEnv):
         initial_location: Sequence[float] | None = None,
         render_mode: str | None = None,
         autoreset_mode: AutoresetMode | str = AutoresetMode.NEXT_STEP,
+        max_episode_steps: int | None = None,
     ) -> None:
         images = load_dataset(dataset, split, splits)
         canvas = make_canvas(images, canvas_size, num_clutter, clutter_size)
         task = MovingClassification(images, canvas, num_glimpses, max_speed, split != "train")
         retina = Retina(glimpse_size, num_scales)
-        super().__init__(task, retina, num_envs, initial_location, render_mode, autoreset_mode)
+        super().__init__(
+            task,
+            retina,
+            num_envs,
+            initial_location,
+            render_mode,
+            autoreset_mode,
+            max_episode_steps,
+        )
         self._describe_dataset(task, dataset, splits)

@@ -1,17 +1,17 @@
-"""Wrappers that fit the environments to other agents, and controls to compare an agent with.
+"""Wrappers that adapt the environments to other agents, and controls to compare an agent with.
 
 | wrapper | the agent acts with | and sees |
 |---|---|---|
 | `GridAction` | `MultiDiscrete`: column, row, choice | as before |
 | `FlatBoxAction` | `Box`: x, y and a score for each choice | as before |
 | `DictAction` | `Dict`: "location" and a named choice | as before |
-| `FixedGaze` | `Discrete`: the choice alone | glimpses at one place: a control |
-| `RandomGaze` | `Discrete`: the choice alone | glimpses at random places: a control |
-| `WholeCanvas` | as before | the whole canvas: the other control |
+| `FixedGaze` | `Discrete`: the choice alone | glimpses at one location: a control |
+| `RandomGaze` | `Discrete`: the choice alone | glimpses at random locations: a control |
+| `WholeCanvas` | as before | the whole canvas: a control |
 | `GlimpseStack` | as before | the last n glimpses, for agents without memory |
 
-A choice is a label, or a move in a game. Each has a vector twin of the same name in
-`ram_envs.wrappers.vector`, which plays the same, bit for bit.
+A choice is a label, or a move in a game. Each wrapper has a vector twin of the same name in
+`ram_envs.wrappers.vector`, which plays the same episodes, bit for bit.
 """
 
 from __future__ import annotations
@@ -25,7 +25,9 @@ import numpy.typing as npt
 from gymnasium import spaces
 from gymnasium.utils import RecordConstructorArgs
 
-from ram_envs.checks import checked_initial_location
+from ram_envs.checks import checked_location
+from ram_envs.glimpse_batch import GlimpseBatch
+from ram_envs.glimpse_env import GlimpseEnv
 from ram_envs.wrappers.codes import (
     ActionCode,
     DictCode,
@@ -52,10 +54,11 @@ _THE_ROW = np.ones(1, np.bool_)
 
 
 class _CodedAction(gym.ActionWrapper[Any, Any, Any], RecordConstructorArgs):
-    """Actions said in another code."""
+    """A wrapper that encodes actions in another way."""
 
     def __init__(self, env: Env, code: ActionCode) -> None:
         super().__init__(env)
+        self._batch = _batch_of(env)
         self._code = code
         self.action_space = code.space
 
@@ -65,16 +68,16 @@ class _CodedAction(gym.ActionWrapper[Any, Any, Any], RecordConstructorArgs):
             if isinstance(action, Mapping)
             else np.asarray(action)[None]
         )
-        locations, choices = self._code.decode(one, self.unwrapped.batch)  # type: ignore[attr-defined]
+        locations, choices = self._code.decode(one, self._batch)
         return locations[0], choices[0]
 
 
 class GridAction(_CodedAction):
-    """Actions (column, row, choice), `MultiDiscrete`; the gaze goes to the middle of a grid's cell.
+    """Actions (column, row, choice), `MultiDiscrete`; the location is the center of a grid cell.
 
     Args:
         env: an environment of ram_envs.
-        columns, rows: of the grid that is laid over the canvas.
+        columns, rows: the size of the grid over the canvas, at least 1 each.
 
     Raises:
         TypeError: if the environment's actions are not pairs (location, choice).
@@ -89,7 +92,7 @@ class GridAction(_CodedAction):
 class FlatBoxAction(_CodedAction):
     """Actions are vectors of 2 + n numbers, `Box(-1, 1)`: x, y and a score for each choice.
 
-    The choice with the highest score is taken. For agents of continuous control.
+    The choice with the highest score is taken. For agents with continuous actions, such as SAC.
 
     Raises:
         TypeError: if the environment's actions are not pairs (location, choice).
@@ -106,7 +109,7 @@ class DictAction(_CodedAction):
 
     Args:
         env: an environment of ram_envs.
-        choice: what the second entry is called, "label" or "move", say.
+        choice: the name of the second entry, such as "label" or "move".
 
     Raises:
         TypeError: if the environment's actions are not pairs (location, choice).
@@ -119,9 +122,10 @@ class DictAction(_CodedAction):
 
 
 class FixedGaze(_CodedAction):
-    """The gaze rests at one place, from the first glimpse on; the action is the choice alone.
+    """All glimpses, the first included, are at one location; the action is the choice alone.
 
-    A control: what can be known without looking around?
+    A control: how much can be known without looking around? The wrapped environment keeps its own
+    `initial_location`.
 
     Args:
         env: an environment of ram_envs.
@@ -134,15 +138,21 @@ class FixedGaze(_CodedAction):
 
     def __init__(self, env: Env, location: tuple[float, float] = (0.0, 0.0)) -> None:
         RecordConstructorArgs.__init__(self, location=location)
-        super().__init__(env, FixedGazeCode(num_choices(env), location))
-        batch = env.unwrapped.batch  # type: ignore[attr-defined]
-        batch.initial_location = checked_initial_location(location)
+        self._location = checked_location("location", location)
+        super().__init__(env, FixedGazeCode(num_choices(env), self._location))
+
+    def reset(
+        self, *, seed: int | None = None, options: dict[str, Any] | None = None
+    ) -> tuple[Any, dict[str, Any]]:
+        with self._batch.starting_at(self._location):
+            return self.env.reset(seed=seed, options=options)
 
 
 class RandomGaze(_CodedAction):
-    """The gaze jumps to uniformly random places; the action is the choice alone.
+    """All glimpses are at uniformly random locations; the action is the choice alone.
 
-    A control: what is choosing where to look worth? The places follow from the environment's seed.
+    A control: how much is it worth to choose where to look? The locations follow from the
+    environment's seed.
 
     Raises:
         TypeError: if the environment's actions are not pairs (location, choice).
@@ -156,14 +166,17 @@ class RandomGaze(_CodedAction):
 class WholeCanvas(gym.ObservationWrapper[Any, Any, Any], RecordConstructorArgs):
     """The observation is the whole canvas, (H, W, C) uint8, as agents for images expect it.
 
-    A control: attention against seeing everything. What the location says then makes no
-    difference; `FixedGaze` takes it out of the action.
+    A control: attention against seeing everything. The location in the action has no effect;
+    `FixedGaze` removes it.
+
+    Raises:
+        TypeError: if it is not an environment of ram_envs.
     """
 
     def __init__(self, env: Env) -> None:
         RecordConstructorArgs.__init__(self)
         super().__init__(env)
-        self.observation_space = canvas_space(env.unwrapped.batch.task.image_shape)  # type: ignore[attr-defined]
+        self.observation_space = canvas_space(_batch_of(env).task.image_shape)
 
     def observation(self, observation: Any) -> npt.NDArray[np.uint8]:
         canvas = self.unwrapped.canvas  # type: ignore[attr-defined]
@@ -171,11 +184,11 @@ class WholeCanvas(gym.ObservationWrapper[Any, Any, Any], RecordConstructorArgs):
 
 
 class GlimpseStack(gym.Wrapper[Any, Any, Any, Any], RecordConstructorArgs):
-    """The last n glimpses and their locations, the newest last; zeros before the episode began.
+    """The last n glimpses and their locations, the newest last; zeros before the episode begins.
 
     Args:
         env: an environment of ram_envs.
-        num_glimpses: n.
+        num_glimpses: n, at least 1.
 
     Raises:
         TypeError: if the observation is not a glimpse and its location.
@@ -205,6 +218,15 @@ class GlimpseStack(gym.Wrapper[Any, Any, Any, Any], RecordConstructorArgs):
 
 
 def canvas_space(image_shape: tuple[int, ...]) -> spaces.Box:
-    """(H, W, C) of images (H, W[, C])."""
+    """Return the space (H, W, C) of canvases (H, W[, C])."""
     height, width, channels = (*image_shape, 1)[:3]
     return spaces.Box(0, 255, (height, width, channels), np.uint8)
+
+
+def _batch_of(env: Env) -> GlimpseBatch[Any]:
+    if not isinstance(env.unwrapped, GlimpseEnv):
+        raise TypeError(
+            f"{env} is not an environment of ram_envs. Wrap what "
+            'gym.make("RAM…-v0") returns, or a GlimpseEnv of your own.'
+        )
+    return env.unwrapped.batch

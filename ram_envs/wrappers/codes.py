@@ -1,7 +1,6 @@
-"""Action codes: other ways to say (location, choice), for agents that cannot say pairs.
+"""Alternative encodings of the (location, choice) action, for agents without Tuple support.
 
-A code knows the space it takes and how to decode B actions of it; the wrappers of one environment
-and of many share it.
+A code has a space and decodes B actions of it. A wrapper and its vector twin share the code.
 """
 
 from __future__ import annotations
@@ -14,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 from gymnasium import spaces
 
+from ram_envs.checks import checked_integer
 from ram_envs.glimpse_batch import GlimpseBatch
 
 Locations = npt.NDArray[np.float32]  # (B, 2)
@@ -21,14 +21,17 @@ Choices = npt.NDArray[np.int64]  # (B,)
 
 
 class ActionCode(Protocol):
-    """How actions of a space are decoded."""
+    """An encoding of actions."""
 
     @property
     def space(self) -> gym.Space[Any]:
-        """What one environment takes."""
+        """The action space of one environment."""
 
     def decode(self, actions: Any, batch: GlimpseBatch[Any]) -> tuple[Locations, Choices]:
-        """B actions, batched as Gymnasium does, to locations (B, 2) and choices (B,).
+        """Decode B actions, batched as Gymnasium does, to locations (B, 2) and choices (B,).
+
+        Only the rows of running episodes must be in range: the environment ignores the others, or
+        refuses to step them.
 
         Raises:
             ValueError: if they are not B actions of the space.
@@ -36,10 +39,10 @@ class ActionCode(Protocol):
 
 
 def num_choices(env: Any) -> int:
-    """n of an environment's action space Tuple(Box (2,), Discrete(n)).
+    """Return n of an environment's action space Tuple(Box (2,), Discrete(n)).
 
     Raises:
-        TypeError: if the space is another, that of an environment wrapped before, say.
+        TypeError: if the action space is another one.
     """
     space = env.single_action_space if hasattr(env, "single_action_space") else env.action_space
     if not (
@@ -49,29 +52,29 @@ def num_choices(env: Any) -> int:
         and isinstance(space[1], spaces.Discrete)
     ):
         raise TypeError(
-            f"action_space={space}: expected Tuple(Box (2,), Discrete(n)), as the environments of "
-            "ram_envs have it. Only one wrapper can change the actions; leave the others out."
+            f"action_space={space} is not Tuple(Box (2,), Discrete(n)), as in the environments of "
+            "ram_envs. Use only one wrapper that changes the actions."
         )
     return int(space[1].n)
 
 
 class GridCode:
-    """(column, row, choice), three integers: the location is the middle of a cell of a grid."""
+    """Three integers (column, row, choice): the location is the center of a grid cell."""
 
     def __init__(self, num_choices: int, columns: int, rows: int) -> None:
-        for name, value in (("columns", columns), ("rows", rows)):
-            if value < 1:
-                raise ValueError(f"{name}={value!r}: expected 1 or more.")
+        columns, rows = checked_integer("columns", columns, 1), checked_integer("rows", rows, 1)
         self.space = spaces.MultiDiscrete([columns, rows, num_choices])
 
     def decode(self, actions: Any, batch: GlimpseBatch[Any]) -> tuple[Locations, Choices]:
         cells = np.asarray(actions)
-        sizes = self.space.nvec
-        is_whole = cells.shape == (batch.num_envs, 3) and np.issubdtype(cells.dtype, np.integer)
-        if not is_whole or (cells < 0).any() or (cells >= sizes).any():
+        sizes, shape = self.space.nvec, (batch.num_envs, 3)
+        if cells.shape == shape:
+            cells = np.where(batch.running[:, None], cells, 0)
+        is_integer = cells.shape == shape and np.issubdtype(cells.dtype, np.integer)
+        if not is_integer or (cells < 0).any() or (cells >= sizes).any():
             raise ValueError(
-                f"action {actions!r}: expected (column, row, choice), integers from 0 to "
-                f"{(sizes - 1).tolist()}, in an array of shape {(batch.num_envs, 3)}."
+                f"action={actions!r} is not (column, row, choice). Give integers from 0 to "
+                f"{(sizes - 1).tolist()}, of shape {shape}."
             )
         locations = (2 * cells[:, :2] + 1) / sizes[:2] - 1
         return locations.astype(np.float32), cells[:, 2].astype(np.int64)
@@ -86,10 +89,12 @@ class FlatBoxCode:
     def decode(self, actions: Any, batch: GlimpseBatch[Any]) -> tuple[Locations, Choices]:
         numbers = np.asarray(actions, np.float32)
         shape = (batch.num_envs, *(self.space.shape or ()))
+        if numbers.shape == shape:
+            numbers = np.where(batch.running[:, None], numbers, 0)
         if numbers.shape != shape or np.isnan(numbers).any():
             raise ValueError(
-                f"action {actions!r}: expected x, y and a score for each choice, no NaN, in an "
-                f"array of shape {shape}."
+                f"action={actions!r} is not (x, y, scores). Give numbers without NaN, of shape "
+                f"{shape}."
             )
         return numbers[:, :2], numbers[:, 2:].argmax(1)
 
@@ -105,24 +110,25 @@ class DictCode:
     def decode(self, actions: Any, batch: GlimpseBatch[Any]) -> tuple[Locations, Choices]:
         if not isinstance(actions, Mapping) or set(actions) != {"location", self.choice}:
             raise ValueError(
-                f"action {actions!r}: expected a dict of 'location' and {self.choice!r}."
+                f"action={actions!r} is not a dict of 'location' and {self.choice!r}. Give both, "
+                "and nothing else."
             )
         return np.asarray(actions["location"]), np.asarray(actions[self.choice])
 
 
 class FixedGazeCode:
-    """A choice alone; the gaze rests."""
+    """The choice alone; the location is fixed."""
 
-    def __init__(self, num_choices: int, location: tuple[float, float]) -> None:
+    def __init__(self, num_choices: int, location: Locations) -> None:
         self.space = spaces.Discrete(num_choices)
-        self._location = np.array(location, np.float32)
+        self._location = location
 
     def decode(self, actions: Any, batch: GlimpseBatch[Any]) -> tuple[Locations, Choices]:
         return np.tile(self._location, (batch.num_envs, 1)), np.asarray(actions)
 
 
 class RandomGazeCode:
-    """A choice alone; the gaze jumps, as the environment's seed says."""
+    """The choice alone; the locations are random and follow from the environment's seed."""
 
     def __init__(self, num_choices: int) -> None:
         self.space = spaces.Discrete(num_choices)

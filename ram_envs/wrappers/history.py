@@ -9,9 +9,11 @@ import numpy as np
 import numpy.typing as npt
 from gymnasium import spaces
 
+from ram_envs.checks import checked_integer
+
 
 class GlimpseHistory:
-    """The last n observations of B episodes, the newest last; zeros before an episode began.
+    """The last n observations of B episodes, the newest last; zeros before an episode begins.
 
     Args:
         observation_space: of one environment, with "glimpse" (K·C, G, G) and "location" (2,).
@@ -23,14 +25,14 @@ class GlimpseHistory:
     """
 
     def __init__(self, observation_space: gym.Space[Any], num_glimpses: int, num_envs: int) -> None:
-        if num_glimpses < 1:
-            raise ValueError(f"num_glimpses={num_glimpses!r}: expected 1 or more.")
+        num_glimpses = checked_integer("num_glimpses", num_glimpses, 1)
         if not isinstance(observation_space, spaces.Dict) or set(observation_space.keys()) != {
             "glimpse",
             "location",
         }:
             raise TypeError(
-                f"observation_space={observation_space}: expected Dict(glimpse=…, location=…)."
+                f"observation_space={observation_space} is not Dict(glimpse=…, location=…). Wrap "
+                "an environment of ram_envs before WholeCanvas or GlimpseStack."
             )
         channels, *size = observation_space["glimpse"].shape or ()
         self.space = spaces.Dict(
@@ -43,17 +45,17 @@ class GlimpseHistory:
         }
 
     def forget(self, rows: npt.NDArray[np.bool_]) -> None:
-        """New episodes begin in `rows`, a mask (B,)."""
+        """Forget the observations of `rows`, a mask (B,)."""
         for kept in self._kept.values():
             kept[rows] = 0
 
     def push(self, rows: npt.NDArray[np.bool_], observations: dict[str, Any]) -> None:
-        """Add what is seen in the n rows of the mask `rows` (B,): observations (n, …)."""
+        """Add the observations (n, …) of the n rows in the mask `rows` (B,)."""
         for key, kept in self._kept.items():
             newest = np.asarray(observations[key])
             older = kept[rows, newest.shape[1] :]
             kept[rows] = np.concatenate([older, newest], axis=1)
 
     def observations(self) -> dict[str, npt.NDArray[np.float32]]:
-        """Copies, (B, n·K·C, G, G) and (B, 2 n)."""
+        """Return copies, (B, n·K·C, G, G) and (B, 2 n)."""
         return {key: kept.copy() for key, kept in self._kept.items()}

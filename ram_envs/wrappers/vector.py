@@ -1,6 +1,6 @@
 """The vector twins of `ram_envs.wrappers`: same names, same arguments, same episodes, bit for bit.
 
-They wrap what `gym.make_vec` gives for an id of ram_envs, in every auto-reset mode.
+They wrap what `gym.make_vec` returns for an id of ram_envs, in every auto-reset mode.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from gymnasium.utils import RecordConstructorArgs
 from gymnasium.vector import AutoresetMode
 from gymnasium.vector.utils import batch_space
 
-from ram_envs.checks import checked_initial_location
+from ram_envs.checks import checked_location
 from ram_envs.glimpse_env import GlimpseVectorEnv
 from ram_envs.wrappers import canvas_space
 from ram_envs.wrappers.codes import (
@@ -55,8 +55,8 @@ class _VectorWrapper(_AnyVectorWrapper, RecordConstructorArgs):
         super().__init__(env)
         if not isinstance(env.unwrapped, GlimpseVectorEnv):
             raise TypeError(
-                f"{env} is not a vector environment of ram_envs: expected what "
-                'gym.make_vec("RAM…-v0", num_envs=…) gives.'
+                f"{env} is not a vector environment of ram_envs. Wrap what "
+                'gym.make_vec("RAM…-v0", num_envs=…) returns.'
             )
 
     @property
@@ -72,7 +72,7 @@ class _VectorWrapper(_AnyVectorWrapper, RecordConstructorArgs):
 
 
 class _CodedAction(_VectorWrapper):
-    """Actions said in another code."""
+    """A wrapper that encodes actions in another way."""
 
     def __init__(self, env: VectorEnv, code: ActionCode) -> None:
         super().__init__(env)
@@ -109,16 +109,24 @@ class DictAction(_CodedAction):
 
 
 class FixedGaze(_CodedAction):
-    """The gaze rests at one place. See `ram_envs.wrappers.FixedGaze`."""
+    """All glimpses are at one location. See `ram_envs.wrappers.FixedGaze`."""
 
     def __init__(self, env: VectorEnv, location: tuple[float, float] = (0.0, 0.0)) -> None:
         RecordConstructorArgs.__init__(self, location=location)
-        super().__init__(env, FixedGazeCode(num_choices(env), location))
-        self.native.batch.initial_location = checked_initial_location(location)
+        self._location = checked_location("location", location)
+        super().__init__(env, FixedGazeCode(num_choices(env), self._location))
+
+    def reset(self, *, seed: Any = None, options: dict[str, Any] | None = None) -> Any:
+        with self.native.batch.starting_at(self._location):
+            return self.env.reset(seed=seed, options=options)
+
+    def step(self, actions: Any) -> Step:
+        with self.native.batch.starting_at(self._location):
+            return super().step(actions)
 
 
 class RandomGaze(_CodedAction):
-    """The gaze jumps to random places. See `ram_envs.wrappers.RandomGaze`."""
+    """All glimpses are at random locations. See `ram_envs.wrappers.RandomGaze`."""
 
     def __init__(self, env: VectorEnv) -> None:
         RecordConstructorArgs.__init__(self)
@@ -166,12 +174,12 @@ class GlimpseStack(_VectorWrapper):
         self._history = GlimpseHistory(space, num_glimpses, env.num_envs)
         self.single_observation_space = self._history.space
         self.observation_space = batch_space(self._history.space, env.num_envs)
-        self._everywhere = np.ones(env.num_envs, np.bool_)
-        self._begins = np.zeros(env.num_envs, np.bool_)  # in the next step, with NEXT_STEP
+        self._all_rows = np.ones(env.num_envs, np.bool_)
+        self._begins = np.zeros(env.num_envs, np.bool_)  # in the next step (NEXT_STEP)
 
     def reset(self, *, seed: Any = None, options: dict[str, Any] | None = None) -> Any:
         mask = (options or {}).get("reset_mask")
-        mask = self._everywhere if mask is None else mask
+        mask = self._all_rows if mask is None else mask
         observations, infos = self.env.reset(seed=seed, options=options)
         self._history.forget(mask)
         self._history.push(mask, {key: value[mask] for key, value in observations.items()})
@@ -185,9 +193,9 @@ class GlimpseStack(_VectorWrapper):
             ended = infos["_final_obs"]
             self._put_final(infos["final_obs"], ended)
             self._history.forget(ended)
-        self._history.push(self._everywhere, observations)
+        self._history.push(self._all_rows, observations)
         if self.autoreset_mode is AutoresetMode.NEXT_STEP:
-            self._begins = terminations.copy()
+            self._begins = terminations | truncations
         return self._history.observations(), rewards, terminations, truncations, infos
 
     def _put_final(self, final_obs: npt.NDArray[Any], ended: npt.NDArray[np.bool_]) -> None:
