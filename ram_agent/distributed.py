@@ -1,7 +1,7 @@
-"""Several processes train one agent: who is who among them, and all that they tell each other.
+"""Several processes that train one agent: their ranks, and all that they communicate.
 
-torchrun starts them and gives each its rank. A rank plays its parts of every batch, gradients are
-averaged over all ranks, and all take the same step; the first rank alone writes and prints.
+torchrun starts them and gives each its rank. A rank plays its shards of every batch, gradients are
+averaged over all ranks, and all take the same step; only the first rank writes and prints.
 """
 
 from __future__ import annotations
@@ -25,18 +25,18 @@ from torch import Tensor
 
 T = TypeVar("T")
 
-# A rank that ends closes its connections, and the others know at once. This is for a machine that
-# falls silent; between two updates nothing takes a working rank so long.
-LONGEST_SILENCE = timedelta(seconds=60)
+# A rank that ends closes its connections, which the others notice at once. The timeout is for a
+# machine that stops responding; no working rank takes so long between two updates.
+TIMEOUT = timedelta(seconds=60)
 
 
 @dataclass
 class Ranks:
-    """This process among those that train together; without arguments, it is alone.
+    """This process among those that train together; without arguments, the only one.
 
     rank, size  its number, from 0, and how many there are
-    device      where tensors have to be to travel: NCCL sends from GPUs, gloo from the CPU
-    group       those who hear each other while they train; None, all of them
+    device      of the tensors that are sent: NCCL sends from GPUs, gloo from the CPU
+    group       the process group of the training; None for the default one
     """
 
     rank: int = 0
@@ -49,24 +49,24 @@ class Ranks:
         return self.rank == 0
 
     def share(self, items: Sequence[T]) -> Sequence[T]:
-        """The items of this rank: they are dealt out in turn."""
+        """Return the items of this rank: every `size`-th."""
         return items[self.rank :: self.size]
 
     def gather(self, results: list[T]) -> list[T]:
-        """What all ranks made of the items that `share` dealt out, in the items' order."""
+        """Return the results of all ranks for the items of `share`, in the items' order."""
         if self.size == 1:
             return results
-        hands: list[list[T]] = [[]] * self.size
-        self._call(dist.all_gather_object, hands, results, group=self.group)
-        nothing = object()
-        dealt = chain.from_iterable(zip_longest(*hands, fillvalue=nothing))
-        return [result for result in dealt if result is not nothing]  # type: ignore[misc]
+        gathered: list[list[T]] = [[]] * self.size
+        self._call(dist.all_gather_object, gathered, results, group=self.group)
+        missing = object()
+        in_order = chain.from_iterable(zip_longest(*gathered, fillvalue=missing))
+        return [result for result in in_order if result is not missing]  # type: ignore[misc]
 
     def from_first(self, make: Callable[[], T]) -> T:
-        """What the first rank makes, for all: tensors, numbers and text in lists and dicts.
+        """Return what the first rank makes: tensors, numbers and text in lists and dicts.
 
-        It may take its time: it may download images, and the others wait for it. If it fails, they
-        leave without a word, since the first one says why.
+        The others wait, without a timeout: the first may download images. If it fails, they exit
+        silently, since it prints the reason.
         """
         if self.size == 1:
             return make()
@@ -80,12 +80,12 @@ class Ranks:
             self._call(dist.broadcast_object_list, content, src=0)
         if not content[0]:
             sys.exit(1)
-        # On the CPU: else every rank would take memory of the first one's GPU.
+        # On the CPU; otherwise every rank would use memory of the first one's GPU.
         value: T = torch.load(io.BytesIO(content[0]), map_location="cpu", weights_only=True)
         return value
 
     def average_tensors(self, tensors: Sequence[Tensor]) -> Sequence[Tensor]:
-        """The mean over all ranks of each tensor."""
+        """Return the mean over all ranks of each tensor."""
         if self.size == 1:
             return tensors
         flat = torch.cat([tensor.flatten() for tensor in tensors]).to(self.device)
@@ -95,7 +95,7 @@ class Ranks:
         return [mean.view_as(tensor) for mean, tensor in zip(means, tensors, strict=True)]
 
     def average(self, metrics: dict[str, float]) -> dict[str, float]:
-        """The means of all ranks' metrics."""
+        """Return the means of all ranks' metrics."""
         if self.size == 1:
             return metrics
         values = torch.tensor(list(metrics.values()), dtype=torch.float64)
@@ -103,31 +103,31 @@ class Ranks:
         return dict(zip(metrics, means.tolist(), strict=True))
 
     def any(self, flag: bool) -> bool:
-        """Whether any rank says so."""
+        """Return whether the flag of any rank is set."""
         return self.average({"flag": float(flag)})["flag"] > 0
 
     def _call(self, collective: Callable[..., Any], *args: Any, **keywords: Any) -> None:
         try:
             collective(*args, **keywords)
         except RuntimeError as error:
-            traceback.clear_frames(error.__traceback__)  # which refer to the group
+            traceback.clear_frames(error.__traceback__)  # they refer to the group
             keywords.clear()
             # The first sentence, without the C++ file in front of it.
             reason = re.sub(r"^\[.*?\] ", "", str(error).splitlines()[0]).split(". ")[0]
             raise ConnectionError(
-                f"rank {self.rank} of {self.size} stops, since another was lost: {reason}. Its own "
-                "message, or torchrun's, says why. The last checkpoint is intact; go on from it "
-                "with --resume."
+                f"Rank {self.rank} of {self.size} stops, since another was lost: {reason}. Its own "
+                "message, or torchrun's, gives the cause; continue from the last checkpoint with "
+                "--resume."
             ) from error
 
 
 def local_device(name: str) -> str:
-    """The device of this rank: with "cuda", the ranks of a machine take a GPU each."""
+    """Return the device of this rank: with "cuda", each rank of a machine has a GPU of its own."""
     return f"cuda:{os.environ['LOCAL_RANK']}" if name == "cuda" and _num_ranks() > 1 else name
 
 
 def checked_device(name: str) -> torch.device:
-    """The device of that name.
+    """Return the device of that name.
 
     Raises:
         ValueError: if there is none, or this PyTorch cannot use it.
@@ -136,12 +136,15 @@ def checked_device(name: str) -> torch.device:
         return torch.empty(0, device=name).device
     except (RuntimeError, AssertionError) as error:  # an unknown name, or a torch without it
         reason = str(error).splitlines()[0]
-        raise ValueError(f"device={name!r} cannot be used: {reason}") from None
+        raise ValueError(
+            f"device={name!r} cannot be used: {reason.rstrip('.')}. Give cpu, or a device that "
+            "this PyTorch supports."
+        ) from None
 
 
 @contextmanager
 def join_ranks(device: torch.device) -> Iterator[Ranks]:
-    """Meet the other ranks that torchrun started; a process that it did not start is alone.
+    """Join the other ranks that torchrun started; without torchrun there is one rank.
 
     Args:
         device: where this rank's networks are.
@@ -157,17 +160,17 @@ def join_ranks(device: torch.device) -> Iterator[Ranks]:
         dist.get_rank(),
         dist.get_world_size(),
         str(device) if on_gpu else "cpu",
-        dist.new_group(timeout=LONGEST_SILENCE),
+        dist.new_group(timeout=TIMEOUT),
     )
     try:
         yield ranks
     except ConnectionError:
-        # torchrun notices a lost rank too, and ends the others; what they have to say comes first.
+        # torchrun notices a lost rank, too, and ends the others: first let this one print why.
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
         raise
     finally:
-        # A process that ends with the group's threads running is aborted, and they run as long as
-        # anything refers to it.
+        # A process that exits while the group's threads run is aborted, and they run as long as
+        # anything refers to the group.
         ranks.group = None
         dist.destroy_process_group()
 

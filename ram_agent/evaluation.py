@@ -1,7 +1,8 @@
-"""How good an agent is: the error after each glimpse, under its own gaze or a control."""
+"""Evaluation: the error after each glimpse, or the return, with the learned gaze or a control."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -12,17 +13,18 @@ import torch
 from torch import Tensor
 
 from ram_agent.agent import RAMAgent
+from ram_agent.config import is_a
 from ram_agent.distributed import Ranks
-from ram_agent.rollout import Gaze, collect_rollout, noise_source
+from ram_agent.rollout import Gaze, check_gaze, check_vector_env, collect_rollout, noise_source
 
 
 @dataclass(frozen=True)
 class EarlyAnswers:
-    """What comes of answering as soon as the likeliest label's probability reaches a threshold.
+    """The result of answering once the most probable label's probability reaches a threshold.
 
-    threshold       from 0 to 1; who is never so sure answers after the last glimpse
+    threshold       from 0 to 1; below it, the answer comes after the last glimpse
     error           percent of wrong answers
-    mean_glimpses   how many were looked at, on average
+    mean_glimpses   mean number of glimpses
     """
 
     threshold: float
@@ -32,13 +34,13 @@ class EarlyAnswers:
 
 @dataclass(frozen=True)
 class Evaluation:
-    """What came of a number of episodes.
+    """The result of a number of episodes.
 
-    episodes        how many
+    episodes        number of episodes
     mean_return     mean sum of rewards
     return_spread   standard deviation of the sum of rewards
     errors          percent of wrong labels after each glimpse, T of them; empty without labels
-    early_answers   one for each threshold that was asked for
+    early_answers   one for each threshold of `stop_when_sure`
     """
 
     episodes: int
@@ -97,30 +99,39 @@ def evaluate(
     stop_when_sure: Sequence[float] = (),
     ranks: Ranks | None = None,
 ) -> Evaluation:
-    """Play `num_episodes`, each image of the split once and in order where there are images.
+    """Play `num_episodes`; where there are images, each of the split once and in order.
 
     Args:
-        agent: who plays.
+        agent: the agent.
         envs: a vector environment with autoreset DISABLED, any number of sub-environments.
-        num_episodes: how many; the whole split if None, or 10,000 where there is none.
-        deterministic: the mean location and the likeliest choice, or drawn ones.
-        gaze: whose gaze; see `collect_rollout`.
-        seed: of first locations, and of the agent's noise.
+        num_episodes: if None, the whole split, or 10,000 where there are no images.
+        deterministic: mean locations and most probable choices, instead of samples.
+        gaze: "learned", "random" or "center"; see `collect_rollout`.
+        seed: seed of the first locations and of the agent's noise.
         stop_when_sure: thresholds from 0 to 1, for `Evaluation.early_answers`.
-        ranks: processes that share the batches of episodes, and all get the result; where nothing
-            is drawn it is that of one process.
+        ranks: processes that share the batches of episodes, and all get the result; without
+            sampling it equals that of one process.
 
     Raises:
-        ValueError: if no episode is asked for, or more than the split has images; or there are
-            no labels to be sure of.
+        TypeError: if `envs` is a single environment.
+        ValueError: if the number of episodes is not from 1 to the size of the split, the gaze does
+            not exist, or thresholds are given and there are no labels.
     """
+    check_vector_env(envs)
+    check_gaze(gaze)
     num_images: int | None = getattr(envs.unwrapped, "num_images", None)
     if num_episodes is None:
         num_episodes = num_images or 10_000
-    if num_episodes < 1:
-        raise ValueError(f"num_episodes={num_episodes}: expected 1 or more.")
-    if num_images is not None and num_episodes > num_images:
-        raise ValueError(f"num_episodes={num_episodes}: this split has {num_images} images.")
+    if not is_a(num_episodes, int) or not 1 <= num_episodes <= (num_images or math.inf):
+        raise ValueError(
+            f"num_episodes={num_episodes!r} is not valid. Give an integer from 1"
+            + (f" to {num_images}, the images of this split." if num_images else ".")
+        )
+    for threshold in stop_when_sure:
+        if not is_a(threshold, float) or not 0 <= threshold <= 1:
+            raise ValueError(
+                f"stop_when_sure contains {threshold!r}. Give probabilities from 0 to 1."
+            )
     generator = noise_source(envs, seed)
     ranks = ranks or Ranks()
     returns, wrong, confidences = [], [], []
@@ -130,7 +141,7 @@ def evaluate(
             agent,
             envs,
             seed=seed + start,
-            # The last batch is filled up with images that are not counted.
+            # The last batch is filled up with images that do not count.
             options=None if num_images is None else {"index": index % num_images},
             deterministic=deterministic,
             gaze=gaze,
@@ -143,7 +154,10 @@ def evaluate(
             probs = rollout.choice_logits.softmax(-1)
             confidences.append(probs.amax(-1)[:, counted].cpu())
         elif stop_when_sure:
-            raise ValueError("stop_when_sure: this environment has no labels to be sure of.")
+            raise ValueError(
+                f"stop_when_sure={tuple(stop_when_sure)} needs labels, which this environment does "
+                "not have. Leave it out."
+            )
     returns, wrong, confidences = (
         ranks.gather(results) for results in (returns, wrong, confidences)
     )
@@ -162,18 +176,13 @@ def evaluate(
 
 
 def answer_early(confidences: Tensor, wrong: Tensor, threshold: float) -> EarlyAnswers:
-    """Answer at the first glimpse after which one is so sure, or at the last.
+    """Return the result of answering at the first glimpse that reaches the threshold.
 
     Args:
-        confidences: (T, N), probability of the likeliest label after each glimpse.
+        confidences: (T, N), probability of the most probable label after each glimpse.
         wrong: (T, N) bool, whether that label is wrong.
         threshold: from 0 to 1.
-
-    Raises:
-        ValueError: if the threshold is not from 0 to 1.
     """
-    if not 0 <= threshold <= 1:
-        raise ValueError(f"stop_when_sure contains {threshold}: expected probabilities, 0 to 1.")
     sure = confidences >= threshold
     sure[-1] = True
     step = sure.int().argmax(0)  # the first of the largest

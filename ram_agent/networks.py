@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 
 class GlimpseNetwork(nn.Module):
-    """f_g: what was seen and where, into the glimpse feature g_t.
+    """f_g: from a glimpse and its location to the glimpse feature g_t.
 
     h_g = ReLU(Linear(glimpse)), h_l = ReLU(Linear(location)), g = ReLU(Linear(h_g) + Linear(h_l)).
 
@@ -36,8 +36,8 @@ class GlimpseNetwork(nn.Module):
         super().__init__()
         if glimpse_shape[0] % num_channels:
             raise ValueError(
-                f"num_channels={num_channels}: a glimpse {glimpse_shape} has no whole number of "
-                "such scales. Expected 1 for gray images, 3 for color."
+                f"num_channels={num_channels} does not divide the {glimpse_shape[0]} channels of a "
+                "glimpse. Give 1 for gray images, 3 for color."
             )
         scales = pixel_scale * scale_factor ** (torch.arange(glimpse_shape[0]) // num_channels)
         self.register_buffer("pixel_scales", scales.view(-1, 1, 1), persistent=False)
@@ -47,18 +47,18 @@ class GlimpseNetwork(nn.Module):
         self.what_and_where = nn.Linear(2 * feature_size, output_size)
 
     def forward(self, glimpses: Tensor, locations: Tensor) -> Tensor:
-        """Glimpses (B, K · C, G, G) and locations (B, 2) to features (B, D)."""
+        """Return the features (B, D) of glimpses (B, K · C, G, G) at locations (B, 2)."""
         what = self.what((glimpses * self.pixel_scales).flatten(1))
         both = torch.cat([what, self.where(locations)], dim=1)
         return torch.relu(self.what_and_where(torch.relu(both)))
 
 
 State = tuple[Tensor, ...]
-"""What a core knows, B rows each: h_t, which the heads see, and c_t where it has such a cell."""
+"""The state of a core, B rows each: h_t, the input of the heads, and c_t of an LSTM."""
 
 
 class Core(nn.Module, ABC):
-    """f_h: the recurrent network. What it knows is its state.
+    """f_h: the recurrent network.
 
     Args:
         input_size: D', width of the glimpse feature.
@@ -73,13 +73,13 @@ class Core(nn.Module, ABC):
         self.hidden_size = hidden_size
 
     def initial_state(self, batch_size: int, device: torch.device) -> State:
-        """Zeros, (B, D) each."""
+        """Return zeros, (B, D) each."""
         zeros = torch.zeros(batch_size, self.hidden_size, dtype=torch.float32, device=device)
         return (zeros,) * self.state_parts
 
     @abstractmethod
     def initialize_he(self) -> None:
-        """Weights with which a new core already remembers; zero biases."""
+        """Set weights with which a new core keeps its state, and zero biases."""
 
 
 class RectifierCore(Core):
@@ -92,11 +92,11 @@ class RectifierCore(Core):
         self.state_and_input = nn.Linear(hidden_size + input_size, hidden_size)
 
     def forward(self, features: Tensor, state: State) -> State:
-        """Features (B, D') and state to the next state."""
+        """Return the next state, given features (B, D') and the state."""
         return (torch.relu(self.state_and_input(torch.cat([*state, features], dim=1))),)
 
     def initialize_he(self) -> None:
-        """0.9 · I from state to state (Le, Jaitly & Hinton 2015, arXiv 1504.00941)."""
+        """Set 0.9 · I from state to state (Le, Jaitly & Hinton 2015, arXiv 1504.00941)."""
         recurrent = self.state_and_input.weight[:, : self.hidden_size]
         from_input = self.state_and_input.weight[:, self.hidden_size :]
         nn.init.kaiming_normal_(self.state_and_input.weight, nonlinearity="relu")
@@ -122,7 +122,7 @@ class LSTMCore(Core):
         self.gates = nn.Linear(hidden_size + input_size, 4 * hidden_size)
 
     def forward(self, features: Tensor, state: State) -> State:
-        """Features (B, D') and state to the next state."""
+        """Return the next state, given features (B, D') and the state."""
         hidden, cell = state
         gates = self.gates(torch.cat([hidden, features], dim=1))
         input_gate, forget_gate, candidate, output_gate = gates.chunk(4, dim=1)
@@ -130,7 +130,7 @@ class LSTMCore(Core):
         return output_gate.sigmoid() * tanh(cell), cell
 
     def initialize_he(self) -> None:
-        """He-normal too, since states that hardly differ teach nothing, and open forget gates."""
+        """Set He-normal weights, so that states differ from the start, and open forget gates."""
         nn.init.kaiming_normal_(self.gates.weight, nonlinearity="relu")
         nn.init.zeros_(self.gates.bias)
         with torch.no_grad():
@@ -138,7 +138,7 @@ class LSTMCore(Core):
 
 
 def tanh(values: Tensor) -> Tensor:
-    """tanh, on a CPU as 2 σ(2 x) − 1, which PyTorch has in a third of the time."""
+    """Return tanh; on a CPU as 2 σ(2 x) − 1, which takes PyTorch a third of the time."""
     return 2 * torch.sigmoid(2 * values) - 1 if values.is_cpu else values.tanh()
 
 
@@ -146,7 +146,7 @@ CORES: dict[str, type[RectifierCore | LSTMCore]] = {"rectifier": RectifierCore, 
 
 
 def initialize_he(glimpse_network: GlimpseNetwork, core: Core, heads: list[nn.Linear]) -> None:
-    """He-normal weights before rectifiers, zero biases, and a core that remembers."""
+    """Set He-normal weights before rectifiers, zero biases, and a core that keeps its state."""
     for layer in glimpse_network.children():
         assert isinstance(layer, nn.Linear)
         nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")

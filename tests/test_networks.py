@@ -54,7 +54,7 @@ def test_scale_factor_takes_the_channels_of_a_scale_together() -> None:
     glimpses, locations = torch.rand(5, 6, 4, 4), torch.rand(5, 2)
     sums = glimpses * torch.tensor([1.0, 1.0, 1.0, 4.0, 4.0, 4.0]).view(6, 1, 1)
     torch.testing.assert_close(summed(glimpses, locations), plain(sums, locations))
-    with pytest.raises(ValueError, match=r"num_channels=3: a glimpse \(4, 4, 4\).*3 for color"):
+    with pytest.raises(ValueError, match="num_channels=3"):
         GlimpseNetwork((4, 4, 4), 8, 16, 1.0, num_channels=3)
 
 
