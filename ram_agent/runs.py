@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import sys
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import gymnasium as gym
@@ -19,9 +18,7 @@ from ram_agent.provenance import provenance
 from ram_agent.run_folder import RunFolder
 from ram_agent.splits import (
     EVALUATION_ENVS,
-    check_images,
     describe_images,
-    is_available,
     place_split,
     resolve_env_id,
     with_found_dataset,
@@ -101,38 +98,6 @@ def make_trainer(
         config_from_json(AgentConfig, run["agent"]),
     ).to(device)
     return Trainer(agent, train_envs, validation_envs, config, folder, ranks)
-
-
-def load_trained(
-    path: str | Path, named: str | None = None, only_look: bool = False, **changes: Any
-) -> tuple[RAMAgent, str, dict[str, Any]]:
-    """Load a trained agent and find the environment to look at.
-
-    Args:
-        path: a run's folder, a weights file, or "pretrained:NAME".
-        named: an environment that the user named, in place of the agent's own.
-        only_look: nothing is measured: the embedded digits will do where MNIST is not available.
-        changes: keywords of the environment that the user gave; None for those that were not.
-
-    Returns:
-        The agent, and the environment's id and keywords.
-
-    Raises:
-        FileNotFoundError: if there are no weights.
-        ValueError: if the environment is unknown, or its images are others than in training and
-            no data set was given.
-    """
-    agent = RAMAgent.load(path)
-    env_id, keywords = own_env(agent.info, named)
-    given = {name: value for name, value in changes.items() if value is not None}
-    if "dataset" in given:
-        return agent, env_id, with_found_dataset(env_id, {**keywords, **given})
-    if only_look and not is_available(env_id, keywords):
-        print("MNIST is not available; the embedded digits are shown instead.", file=sys.stderr)
-        return agent, env_id, {**keywords, **given, "dataset": "digits"}
-    if env_id == agent.info["env_id"]:
-        check_images(agent.info, env_id, keywords)
-    return agent, env_id, {**keywords, **given}
 
 
 def own_env(facts: dict[str, Any], named: str | None = None) -> tuple[str, dict[str, Any]]:

@@ -83,17 +83,6 @@ def name_split(env_id: str, keywords: dict[str, Any], split: Split) -> str | Non
     return split if split in splits else next(iter(splits), None)
 
 
-def choose_split(env_id: str, keywords: dict[str, Any], given: Split | None) -> Split:
-    """Return the split that a command measures or shows: "test", unless the user gave another.
-
-    Raises:
-        ValueError: if one was given for a game, which has none.
-    """
-    if given is not None and not find_splits(env_id, keywords):
-        raise ValueError(f"split={given!r}: {env_id} has no images in splits. Leave --split out.")
-    return given or "test"
-
-
 def make_split(env_id: str, num_envs: int, split: Split, **keywords: Any) -> VectorEnv:
     """Make a vector environment of a split, without autoreset; a game has no splits."""
     splits = find_splits(env_id, keywords)

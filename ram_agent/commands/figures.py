@@ -8,25 +8,22 @@ from pathlib import Path
 from typing import get_args
 
 import torch
-import tyro
 
 from ram_agent.commands.parsing import parse
+from ram_agent.commands.trained import Trained
 from ram_agent.evaluation import evaluate
 from ram_agent.measure import NUM_SHOWN, save_watched
 from ram_agent.rollout import Gaze
-from ram_agent.runs import load_trained
 from ram_agent.splits import (
     EVALUATION_ENVS,
-    choose_split,
     make_split,
     pick_episodes,
     shows_still_images,
 )
-from ram_envs.datasets import Split
 
 
 @dataclass(frozen=True)
-class Figures:
+class Figures(Trained):
     """Draw figures of a trained agent's gaze for slides (pip install "ram-gym[figures]").
 
     Examples:
@@ -39,33 +36,18 @@ class Figures:
     episode there is one file, episodes.gif: episodes with the gaze.
     """
 
-    run: tyro.conf.Positional[str]
-    """A run's folder, the path of a weights file (.safetensors), or pretrained:NAME."""
-
     out: Path = Path("figures")
     """The folder of the pictures."""
 
-    split: Split | None = None
-    """Which images; test if not given. A game has no splits."""
-
     num_images: int = 2_000
     """How many images, the first of the split; all, if there are fewer."""
-
-    env_id: str | None = None
-    """Another environment than the agent's own, whose glimpses have the same shape."""
-
-    dataset: str | None = None
-    """Another data set than the agent's own: mnist, digits, or the path of your images."""
 
 
 def main(args: list[str]) -> None:
     """Draw every figure into the folder that --out names."""
     command = parse(Figures, "figures", args)
     torch.set_num_threads(1)
-    agent, env_id, keywords = load_trained(
-        command.run, command.env_id, only_look=True, dataset=command.dataset
-    )
-    split = choose_split(env_id, keywords, command.split)
+    agent, env_id, keywords, split = command.load(only_look=True)
     envs = make_split(env_id, EVALUATION_ENVS, split, **keywords)
     if not shows_still_images(envs):
         path = command.out / "episodes.gif"

@@ -171,13 +171,15 @@ def main(args: list[str]) -> None:
 
 def parse_train(args: list[str]) -> Train:
     """Parse twice: the first time for what decides on the defaults of the other settings."""
-    first = parse(Train, "train", [arg for arg in args if arg not in ("-h", "--help")])
+    first = parse(
+        Train, "train", [arg for arg in args if arg not in ("-h", "--help")], allow_none=True
+    )
     env_id = None if first.env_id is None else resolve_env_id(first.env_id)
     settings = preset(first.run.preset, env_id)
     default = Train(
         run=Run(shards=settings.shards), agent=settings.agent, training=settings.training
     )
-    command = parse(Train, "train", args, default)
+    command = parse(Train, "train", args, default, allow_none=True)
     return dataclasses.replace(command, env_id=env_id)
 
 
@@ -303,7 +305,7 @@ def check_unchanged(args: list[str], run: dict[str, Any], folder: RunFolder) -> 
         agent=config_from_json(AgentConfig, run["agent"]),
         training=config_from_json(TrainConfig, run["training"]),
     )
-    given = parse(Train, "train", args, own)
+    given = parse(Train, "train", args, own, allow_none=True)
     before = {**run["env_kwargs"], **_flat(own)}
     now = {**given.environment.keywords, "dataset": before.get("dataset"), **_flat(given)}
     for name, value in now.items():

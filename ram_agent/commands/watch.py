@@ -4,18 +4,16 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated
 
-import tyro
-
-from ram_agent.commands.parsing import parse
+from ram_agent.commands.parsing import UNSET, parse
+from ram_agent.commands.trained import Trained
 from ram_agent.measure import NUM_SHOWN, save_watched
-from ram_agent.runs import load_trained
-from ram_agent.splits import choose_split, make_split
-from ram_envs.datasets import Split
+from ram_agent.splits import make_split
 
 
 @dataclass(frozen=True)
-class Watch:
+class Watch(Trained):
     """Watch a trained agent look, in a window or as a picture.
 
     Examples:
@@ -25,26 +23,14 @@ class Watch:
       ram watch pretrained:mnist-6 --dataset digits
     """
 
-    run: tyro.conf.Positional[str]
-    """A run's folder, the path of a weights file (.safetensors), or pretrained:NAME."""
-
-    env_id: str | None = None
-    """Another environment than the agent's own, whose glimpses have the same shape."""
-
-    dataset: str | None = None
-    """Another data set than the agent's own: mnist, digits, or the path of your images."""
-
-    save: Path | None = None
+    save: Annotated[Path | None, UNSET] = None
     """Instead of a window: an animation (.gif), or the last frames side by side (.png)."""
 
-    episodes: int | None = None
+    episodes: Annotated[int | None, UNSET] = None
     """How many episodes; 6 if not given, or as many as there are images."""
 
     start: int = 0
     """The first episode: the index of an image, or the seed of a game."""
-
-    split: Split | None = None
-    """Which images; test if not given. A game has no splits."""
 
     sampled: bool = False
     """Sample locations and labels, in place of the mean location and the most probable label."""
@@ -62,10 +48,7 @@ def main(args: list[str]) -> None:
     if command.save is None:
         window = Window(title=f"ram watch {command.run}", render_fps=2)
         window.open(FRAME_SIZE)  # before the agent is loaded: there may be no display
-    agent, env_id, keywords = load_trained(
-        command.run, command.env_id, only_look=True, dataset=command.dataset
-    )
-    split = choose_split(env_id, keywords, command.split)
+    agent, env_id, keywords, split = command.load(only_look=True)
     envs = make_split(env_id, 1, split, render_mode="rgb_array", **keywords)
     end = command.start + (command.episodes or NUM_SHOWN)
     if command.episodes is None:  # if too many are asked for, the environment refuses

@@ -1,0 +1,70 @@
+"""What `ram evaluate`, `watch` and `figures` share: a trained agent, and images to look at."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass
+from typing import Annotated, Any, NamedTuple
+
+import tyro
+
+from ram_agent.agent import RAMAgent
+from ram_agent.commands.parsing import UNSET
+from ram_agent.runs import own_env
+from ram_agent.splits import check_images, find_splits, is_available, with_found_dataset
+from ram_envs.datasets import Split
+
+
+class Loaded(NamedTuple):
+    """An agent, and the environment in which it is measured or shown."""
+
+    agent: RAMAgent
+    env_id: str
+    keywords: dict[str, Any]
+    split: Split
+
+
+@dataclass(frozen=True)
+class Trained:
+    """Options of the commands that take a trained agent."""
+
+    run: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="RUN")]
+    """A run's folder, the path of a weights file (.safetensors), or pretrained:NAME."""
+
+    env_id: Annotated[str | None, UNSET] = None
+    """Another environment than the agent's own, whose glimpses have the same shape."""
+
+    dataset: Annotated[str | None, UNSET] = None
+    """Another data set than the agent's own: mnist, digits, or the path of your images."""
+
+    split: Annotated[Split | None, UNSET] = None
+    """Which images; test if not given. A game has no splits."""
+
+    def load(self, only_look: bool = False, **changes: Any) -> Loaded:
+        """Load the agent, and find its environment and images.
+
+        Args:
+            only_look: nothing is measured: the embedded digits will do where MNIST is missing.
+            changes: keywords of the environment that the user gave; None for those that were not.
+
+        Raises:
+            FileNotFoundError: if there are no weights, or the run's own images are gone.
+            ValueError: if the environment is unknown; if its images are others than in training,
+                and no data set was given; or if a split was given for a game.
+        """
+        agent = RAMAgent.load(self.run)
+        env_id, own_keywords = own_env(agent.info, self.env_id)
+        given = {name: value for name, value in changes.items() if value is not None}
+        keywords = {**own_keywords, **given}
+        if self.dataset is not None:
+            keywords = with_found_dataset(env_id, {**keywords, "dataset": self.dataset})
+        elif only_look and not is_available(env_id, keywords):
+            print("MNIST is not available; the embedded digits are shown instead.", file=sys.stderr)
+            keywords["dataset"] = "digits"
+        elif env_id == agent.info["env_id"]:
+            check_images(agent.info, env_id, own_keywords)
+        if self.split is not None and not find_splits(env_id, keywords):
+            raise ValueError(
+                f"split={self.split!r}: {env_id} has no images in splits. Leave --split out."
+            )
+        return Loaded(agent, env_id, keywords, self.split or "test")
