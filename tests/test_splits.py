@@ -64,10 +64,19 @@ def test_the_rule_is_the_same_on_every_machine() -> None:
     keys = [f"cat/{number}.png" for number in range(12)]
     rows = divide(np.zeros(12, np.int64), keys)
     assert {split: each.tolist() for split, each in rows.items()} == {
-        "train": [0, 3, 5, 6, 7, 10, 11],
-        "validation": [4, 8, 9],
-        "test": [1, 2],
+        "train": [1, 4, 5, 6, 7, 8, 9, 10],
+        "validation": [0],
+        "test": [2, 3, 11],
     }
+
+
+def test_numbered_images_are_divided_almost_exactly() -> None:
+    keys = [f"cat/IMG_{number:04d}.jpg" for number in range(1000, 1070)]
+    train, validation, test = sizes(divide(np.zeros(70, np.int64), keys))
+    assert abs(train - 49) <= 3  # of 60 among them exactly 42
+    assert abs(validation - 10.5) <= 2.5
+    assert abs(test - 10.5) <= 2.5
+    assert sizes(divide(np.zeros(60, np.int64), keys[:60])) == (42, 9, 9)
 
 
 def test_adding_an_image_moves_no_other() -> None:

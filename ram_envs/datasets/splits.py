@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+import os
+import re
 from collections.abc import Sequence
 from typing import Any, Literal, NamedTuple
 
@@ -19,6 +21,7 @@ SPLIT_NAMES: dict[Split, tuple[str, ...]] = {
     "test": ("test", "testing"),
 }
 SHARES: dict[Split, float] = {"train": 0.70, "validation": 0.15, "test": 0.15}
+BLOCK = 20  # numbers in a row that are spread evenly; 14, 3 and 3 of them for the three splits
 
 
 class LabeledImages(NamedTuple):
@@ -52,13 +55,33 @@ def divide(
         among: the splits, in order.
     """
     texts = map(str, range(len(labels))) if keys is None else keys
-    values = np.array([_hash_to_unit(text) for text in texts])
+    blocks: dict[str, list[int]] = {}
+    values = np.array([_hash_evenly(text, blocks) for text in texts])
     ends = np.cumsum([SHARES[split] for split in among]) / sum(SHARES[split] for split in among)
     chosen = np.searchsorted(ends[:-1], values, side="right")
     for label in np.unique(labels):
         rows = np.flatnonzero(labels == label)
         chosen[rows] = _fill_missing(chosen[rows], values[rows], ends)
     return {split: np.flatnonzero(chosen == number) for number, split in enumerate(among)}
+
+
+def _hash_evenly(key: str, blocks: dict[str, list[int]]) -> float:
+    """Return a value in [0, 1) that a key determines.
+
+    Keys that differ in their last number alone are spread evenly: those of numbers 0 … 19 are one
+    in each twentieth, in an order that is hashed from the rest of the key; so are 20 … 39, and so
+    on. Numbered pictures are thus divided in almost exact proportions.
+    """
+    numbered = re.fullmatch(r"(.*?)([0-9]+)([^0-9]*)", os.path.splitext(key)[0], re.DOTALL)
+    if numbered is None:
+        return _hash_to_unit(key)
+    before, digits, after = numbered.groups()
+    block, position = divmod(int(digits[-18:]), BLOCK)
+    name = f"{before}\0{block}\0{after}"
+    if name not in blocks:
+        hashes = [_hash_to_unit(f"{name}\0{place}") for place in range(BLOCK)]
+        blocks[name] = np.argsort(np.argsort(hashes)).tolist()
+    return (blocks[name][position] + _hash_to_unit(key)) / BLOCK
 
 
 def _hash_to_unit(text: str) -> float:
