@@ -8,7 +8,15 @@ from typing import Any
 
 import numpy as np
 
-from ram_envs.datasets.pixels import Background, Notes, PictureWarning, stack_images, to_pixels
+from ram_envs.datasets.pixels import (
+    Background,
+    Notes,
+    PictureWarning,
+    Pixels,
+    stack_images,
+    to_pixels,
+    too_large,
+)
 from ram_envs.datasets.splits import LabeledImages
 
 
@@ -22,7 +30,8 @@ def read_foreign(dataset: Any, background: Background) -> LabeledImages:
         TypeError, ValueError: An entry is not an image with a label; its index is named.
     """
     _check_is_indexed(dataset)
-    images, labels, notes = [], [], Notes()
+    images: list[Pixels] = []
+    labels, notes = [], Notes()
     for index in range(len(dataset)):
         image, label = _pair(_entry(dataset, index), index)
         try:
@@ -30,7 +39,7 @@ def read_foreign(dataset: Any, background: Background) -> LabeledImages:
         except (TypeError, ValueError) as error:
             raise type(error)(f"image {index} cannot be used: {error}") from None
         except MemoryError:
-            raise
+            raise too_large(images, len(dataset)) from None
         except Exception as error:  # Pillow raises many kinds for a damaged file
             raise ValueError(f"image {index} cannot be read: {error}") from error
         labels.append(_label(label, index))

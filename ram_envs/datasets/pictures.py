@@ -56,9 +56,7 @@ def _read_all(pictures: Sequence[Picture], background: Background, notes: Notes)
         for picture in show_progress(pictures):
             images.append(read_picture(picture.file.path, background, notes))
     except MemoryError:
-        height, width = (max([1, *(each.shape[axis] for each in images)]) for axis in (0, 1))
-        channels = max([1, *(each.ndim for each in images)])  # 2 for gray, 3 for three channels
-        raise too_large((len(pictures), height, width, channels)) from None
+        raise too_large(images, len(pictures)) from None
     return images
 
 

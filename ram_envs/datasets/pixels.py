@@ -230,7 +230,7 @@ def stack_images(images: Sequence[Pixels]) -> Pixels:
     try:
         stacked = np.zeros(shape, np.uint8)
     except MemoryError:
-        raise too_large(shape) from None
+        raise too_large(images, len(images)) from None
     for place, image in zip(stacked, images, strict=True):
         top, left = (height - image.shape[0]) // 2, (width - image.shape[1]) // 2
         pixels = image if image.ndim == 3 else image[..., None]
@@ -238,10 +238,13 @@ def stack_images(images: Sequence[Pixels]) -> Pixels:
     return stacked if channels > 1 else stacked[..., 0]
 
 
-def too_large(shape: tuple[int, ...]) -> ValueError:
-    """Return the error for images of a shape (N, H, W, C) that memory cannot hold."""
+def too_large(images: Sequence[Pixels], number: int) -> ValueError:
+    """Return the error for a number of images that memory cannot hold, some of which were read."""
+    height, width = (max([1, *(each.shape[axis] for each in images)]) for axis in (0, 1))
+    channels = max([1, *(each.shape[2] for each in images if each.ndim == 3)])
     return ValueError(
-        f"{shape[0]:,} images, padded to {shape[1]} × {shape[2]} as the largest, need "
-        f"{math.prod(shape):,} bytes, more memory than there is. Shrink them or leave out the "
-        "largest; or write them to images.npy and labels.npy, which are read by window."
+        f"{number:,} images, padded to {height} × {width} as the largest, need "
+        f"{number * height * width * channels:,} bytes, more memory than there is. Shrink them or "
+        "leave out the largest; or write them to images.npy and labels.npy, which are read by "
+        "window."
     )
