@@ -17,7 +17,7 @@ from ram_agent.run_folder import RunFolder
 from ram_agent.runs import own_env
 from ram_agent.splits import (
     EVALUATION_ENVS,
-    check_images,
+    check_run_images,
     make_split,
     name_split,
     pick_episodes,
@@ -101,7 +101,7 @@ def show_trained(trainer: Trainer, folder: RunFolder) -> None:
     """Measure the best weights of a finished run, and draw their fixations."""
     best, run, path = RAMAgent.load(folder.path), folder.read_config(), folder.path
     env_id, keywords = own_env(run)
-    check_images(run, env_id, keywords)  # they may have changed during training
+    check_run_images(run, env_id, keywords)  # they may have changed during training
     split = name_split(env_id, keywords, "test")
     result = evaluate_all(best, env_id, "test", None, 0, keywords)  # as `ram evaluate` does
     measured = {"train_seconds": round(trainer.seconds, 1), "split": split, "results": result}

@@ -180,7 +180,7 @@ def pick_episodes(env_id: str, keywords: dict[str, Any], split: Split, count: in
     return picked
 
 
-def check_images(info: dict[str, Any], env_id: str, keywords: dict[str, Any]) -> None:
+def check_run_images(info: dict[str, Any], env_id: str, keywords: dict[str, Any]) -> None:
     """Raise unless the images are those that a run was trained and is measured with.
 
     Args:

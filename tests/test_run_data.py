@@ -184,3 +184,52 @@ def _loaders() -> dict[str, Any]:
     from ram_envs.datasets import loading
 
     return dict(loading._LOADERS)
+
+
+def test_one_split_is_not_called_a_test_split(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for label in range(2):
+        for number in range(10):
+            path = Path("digits", str(label), f"{number}.png")  # named as the embedded data set
+            path.parent.mkdir(parents=True, exist_ok=True)
+            Image.fromarray(np.full((8, 8), 100 * label + number, np.uint8)).save(path)
+    train = ["train", "RAMClassification-v0", "--dataset", "./digits", *BRIEF]
+    main([*train, "--splits", "all", "--out", "all"])
+    said = capsys.readouterr().out
+    assert "test split" not in said.replace("no separate test split", "")
+    assert " 20 images" in said
+    config = RunFolder("all").read_config()
+    assert config["env_kwargs"]["dataset"] == str(tmp_path / "digits")
+    assert config["images"]["all"]["num_images"] == 20
+    assert json.loads(Path("all", "evaluation.json").read_text())["split"] == "all"
+    main(["evaluate", "all"])
+    assert "all images" in capsys.readouterr().out
+
+    main([*train, "--out", "divided"])
+    assert "test split" in capsys.readouterr().out
+    images = RunFolder("divided").read_config()["images"]
+    assert sum(images[split]["num_images"] for split in COUNTS) == 20
+
+
+def test_check_images(trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    main(["check-images", str(trained / "photos"), "--save", str(tmp_path / "sheet.png")])
+    said = capsys.readouterr().out
+    assert "26 images of 2 classes" in said
+    assert "16 train" in said
+    assert frame_count(tmp_path / "sheet.png") == 1
+
+    photos = shutil.copytree(trained / "photos", tmp_path / "photos")
+    (photos / "train" / "dark" / "0.png").write_bytes(b"no picture")
+    with pytest.raises(SystemExit) as exit_info:
+        main(["check-images", str(photos)])
+    assert exit_info.value.code == 1
+    assert "0.png" in capsys.readouterr().out
+    assert str(tmp_path / "nowhere") in fail(capsys, "check-images", tmp_path / "nowhere")
+
+
+def test_an_empty_dataset_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out = tmp_path / "run"
+    assert "''" in fail(capsys, "train", "RAMMNIST-v0", "--dataset", "", "--out", out)
+    assert not out.exists()

@@ -8,12 +8,12 @@ import importlib.util
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import torch
 import tyro
 
-from ram_agent.commands.parsing import parse
+from ram_agent.commands.parsing import UNSET, parse
 from ram_agent.config import (
     SHARDS,
     AgentConfig,
@@ -28,7 +28,7 @@ from ram_agent.run_folder import RunFolder
 from ram_agent.runs import describe_run, make_trainer, own_env, print_progress
 from ram_agent.splits import (
     GPU,
-    check_images,
+    check_run_images,
     describe_images,
     resolve_env_id,
     with_found_dataset,
@@ -40,27 +40,31 @@ from ram_envs.device_env import DeviceVectorEnv, why_on_host
 
 TRAINING_KEYWORDS = ("distortion", "elastic")
 
-_UNSET = tyro.conf.arg(help_behavior_hint="(default: the environment's own)")
+_ENV_DEFAULT = tyro.conf.arg(help_behavior_hint="(default: the environment's own)")
 
 
 @dataclass(frozen=True)
 class Environment:
     """What the agent is trained in."""
 
-    dataset: Annotated[str | None, _UNSET] = None
+    dataset: Annotated[str | None, _ENV_DEFAULT] = None
     """mnist, digits (embedded, no download), auto, or the path of a folder of images by class or of
     an .npz."""
 
-    num_glimpses: Annotated[int | None, _UNSET] = None
+    splits: Annotated[Literal["all"] | None, UNSET] = None
+    """all: train, validate and test on all images of a path without splits, which are divided
+    70/15/15 otherwise."""
+
+    num_glimpses: Annotated[int | None, _ENV_DEFAULT] = None
     """T, how often the agent looks."""
 
-    glimpse_size: Annotated[int | None, _UNSET] = None
+    glimpse_size: Annotated[int | None, _ENV_DEFAULT] = None
     """G, the side of each scale of a glimpse, in pixels."""
 
-    num_scales: Annotated[int | None, _UNSET] = None
+    num_scales: Annotated[int | None, _ENV_DEFAULT] = None
     """K, the number of scales of a glimpse, each twice as wide as the one before."""
 
-    canvas_size: Annotated[int | None, _UNSET] = None
+    canvas_size: Annotated[int | None, _ENV_DEFAULT] = None
     """Side of the canvas, in pixels."""
 
     distortion: float = 0.0
@@ -96,7 +100,7 @@ class Run:
     )
     """The run's folder."""
 
-    resume: Annotated[Path | None, tyro.conf.arg(help_behavior_hint="")] = None
+    resume: Annotated[Path | None, UNSET] = None
     """Continue the run in this folder, with its own settings, as if it had not stopped. Only
     --dataset may be given too, where the images lie elsewhere, or have changed."""
 
@@ -288,7 +292,7 @@ def read_run(
     folder.lock()
     folder.check_fits(config_from_json(AgentConfig, run["agent"]))
     if dataset is None:
-        check_images(run, env_id, keywords)
+        check_run_images(run, env_id, keywords)
         return run
     keywords = with_found_dataset(env_id, {**keywords, "dataset": dataset})
     images = describe_images(env_id, keywords)

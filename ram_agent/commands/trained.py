@@ -11,7 +11,7 @@ import tyro
 from ram_agent.agent import RAMAgent
 from ram_agent.commands.parsing import UNSET
 from ram_agent.runs import own_env
-from ram_agent.splits import check_images, find_splits, is_available, with_found_dataset
+from ram_agent.splits import check_run_images, find_splits, is_available, with_found_dataset
 from ram_envs.datasets import Split
 
 
@@ -62,7 +62,7 @@ class Trained:
             print("MNIST is not available; the embedded digits are shown instead.", file=sys.stderr)
             keywords["dataset"] = "digits"
         elif env_id == agent.info["env_id"]:
-            check_images(agent.info, env_id, own_keywords)
+            check_run_images(agent.info, env_id, own_keywords)
         if self.split is not None and not find_splits(env_id, keywords):
             raise ValueError(
                 f"split={self.split!r}: {env_id} has no images in splits. Leave --split out."
