@@ -121,16 +121,3 @@ def read_json(path: Path) -> Any:
 def max_unpacked(num_bytes: int) -> int:
     """Return how long a compressed file's content may be: images seldom shrink to a hundredth."""
     return max(MAX_UNPACKED_BYTES, 100 * num_bytes)
-
-
-def tame(words: object, most: int = 1000) -> str:
-    """Words that a stranger's file had a part in, fit for a screen: few, and no control characters.
-
-    A terminal obeys such characters: they can hide what is said, or rename the window.
-    """
-    text = str(words)
-    if len(text) > most:
-        text = f"{text[: most // 2]} … {text[-most // 2 :]}"
-    return "".join(
-        letter if letter.isprintable() or letter == "\n" else ascii(letter)[1:-1] for letter in text
-    )

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ram_envs.atomic_files import read_json, tame, write_json
+from ram_envs.atomic_files import read_json, write_json
 from ram_envs.play.seat import Action, Deal
 
 FORMAT, FORMAT_VERSION = "ram-play", 1
@@ -15,9 +15,6 @@ FORMAT, FORMAT_VERSION = "ram-play", 1
 
 class RecordingError(ValueError):
     """A file is not a recording of this game."""
-
-    def __str__(self) -> str:
-        return tame(super().__str__())
 
 
 @dataclass(frozen=True)
@@ -68,12 +65,12 @@ def load_recording(path: Path, env_id: str) -> Recording:
         raise RecordingError(f"{path} is not a recorded game. Expected what --record writes.")
     if content.get("version") != FORMAT_VERSION:
         raise RecordingError(
-            f"{path} has version {content.get('version')!r}; this ram-gym reads version "
+            f"{path} has version {content.get('version')!r:.100}; this ram-gym reads version "
             f"{FORMAT_VERSION}. Install the ram-gym that wrote it, or record again."
         )
     if content.get("env_id") != env_id:
         raise RecordingError(
-            f"{path} was recorded in {content.get('env_id')}, not in {env_id}. Give that id."
+            f"{path} was recorded in {content.get('env_id')!r:.100}, not in {env_id}. Give that id."
         )
     try:
         return Recording(
@@ -97,11 +94,11 @@ def _read_episode(episode: Any) -> RecordedEpisode:
 
 def _read_action(x: Any, y: Any, choice: Any) -> Action:
     if not all(isinstance(number, (int, float)) and math.isfinite(number) for number in (x, y)):
-        raise ValueError(f"location ({x!r}, {y!r})")
+        raise ValueError(f"location ({x!r:.100}, {y!r:.100})")
     return (float(x), float(y)), _whole(choice)
 
 
 def _whole(value: Any) -> int:
     if not isinstance(value, int) or isinstance(value, bool) or value < 0:
-        raise ValueError(f"{value!r} where a whole number belongs")
+        raise ValueError(f"{value!r:.100} where a whole number belongs")
     return value
