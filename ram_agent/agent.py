@@ -26,6 +26,7 @@ from ram_agent.weights import (
     load_weights,
     save_weights,
 )
+from ram_envs.arguments import check_arguments
 
 MAX_GLIMPSE_VALUES = 2**20  # of an agent in a file, so that its spaces fit into memory
 
@@ -73,6 +74,7 @@ class RAMAgent(nn.Module):
 
     location_std: Tensor
 
+    @check_arguments
     def __init__(
         self,
         observation_space: gym.Space[Any],
@@ -112,6 +114,7 @@ class RAMAgent(nn.Module):
                     self.location_head.weight *= config.location_start
 
     @classmethod
+    @check_arguments
     def load(cls, path: str | Path) -> RAMAgent:
         """Return a saved agent; its `info` holds the facts that were saved with it.
 
@@ -142,6 +145,7 @@ class RAMAgent(nn.Module):
         return agent
 
     @classmethod
+    @check_arguments
     def pretrained(cls, name: str) -> RAMAgent:
         """Return an agent that comes with the package, for example "cluttered-mnist-8".
 
@@ -150,6 +154,7 @@ class RAMAgent(nn.Module):
         """
         return cls.load(f"pretrained:{name}")
 
+    @check_arguments
     def save(
         self, path: str | Path, info: dict[str, Any] | None = None, packed: bool = False
     ) -> Path:
@@ -179,6 +184,7 @@ class RAMAgent(nn.Module):
         }
         return save_weights(path, self.state_dict(), description, packed)
 
+    @check_arguments
     def check_fits(self, observation_space: gym.Space[Any], action_space: gym.Space[Any]) -> None:
         """Raise an error unless this agent can play an environment with these spaces.
 
@@ -202,6 +208,7 @@ class RAMAgent(nn.Module):
         """The device of the weights."""
         return self.location_std.device
 
+    @check_arguments
     def initial_state(self, batch_size: int) -> State:
         """Return the state before the first glimpse: h (B, D), and for an LSTM c (B, D)."""
         return self.core.initial_state(batch_size, self.device)
@@ -255,6 +262,7 @@ class RAMAgent(nn.Module):
         return Action(location, choice)
 
     @torch.no_grad()
+    @check_arguments
     def predict(
         self,
         observation: Mapping[str, npt.NDArray[np.float32]],

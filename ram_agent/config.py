@@ -14,6 +14,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, NamedTuple, TypeVar, get_args, get_origin, get_type_hints
 
+from ram_envs.arguments import check_arguments
+
 Settings = TypeVar("Settings", bound="Checked")
 
 
@@ -290,6 +292,7 @@ ENV_SETTINGS: dict[tuple[str, str], dict[str, Any]] = {
 }
 
 
+@check_arguments
 def preset(name: str, env_id: str | None = None) -> Preset:
     """Return the settings of a preset for an environment.
 

@@ -16,6 +16,7 @@ from ram_agent.agent import RAMAgent
 from ram_agent.config import is_a
 from ram_agent.distributed import Ranks
 from ram_agent.rollout import Gaze, check_gaze, check_vector_env, collect_rollout, noise_source
+from ram_envs.arguments import check_arguments
 
 
 @dataclass(frozen=True)
@@ -88,6 +89,7 @@ class Evaluation:
 
 
 @torch.no_grad()
+@check_arguments
 def evaluate(
     agent: RAMAgent,
     envs: gym.vector.VectorEnv[Any, Any, Any],

@@ -15,6 +15,7 @@ from PIL import Image
 
 from ram_agent.agent import RAMAgent
 from ram_agent.rollout import collect_rollout
+from ram_envs.arguments import check_arguments
 from ram_envs.atomic_files import write_whole
 
 Frame = npt.NDArray[np.uint8]
@@ -26,6 +27,7 @@ SHEET_WIDTH = 1536
 
 
 @torch.no_grad()
+@check_arguments
 def play_frames(
     agent: RAMAgent,
     envs: gym.vector.VectorEnv[Any, Any, Any],
@@ -54,6 +56,7 @@ def play_frames(
         yield frames
 
 
+@check_arguments
 def save_picture(episodes: Sequence[Sequence[Frame]], path: Path) -> None:
     """Write episodes as an animation (.gif), or their last frames side by side (.png).
 

@@ -14,6 +14,7 @@ from torch import Tensor
 from ram_agent.agent import RAMAgent
 from ram_agent.config import SEED, is_a
 from ram_agent.losses import gaussian_log_prob
+from ram_envs.arguments import check_arguments
 
 Gaze = Literal["learned", "random", "center"]
 
@@ -40,6 +41,7 @@ class Rollout:
     labels: Tensor | None
 
 
+@check_arguments
 def collect_rollout(
     agent: RAMAgent,
     envs: gym.vector.VectorEnv[Any, Any, Any],

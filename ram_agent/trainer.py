@@ -30,6 +30,7 @@ from ram_agent.shard import (
 from ram_agent.signals import calling_on_stop
 from ram_agent.training_state import TrainingState, collect_state, restore_state
 from ram_agent.weights import CheckpointError
+from ram_envs.arguments import check_arguments
 
 SCALE_DECAY = 0.99  # of the running mean square of advantages
 
@@ -58,6 +59,7 @@ class Trainer:
         ValueError: if the environments do not share the batch evenly.
     """
 
+    @check_arguments
     def __init__(
         self,
         agent: RAMAgent,

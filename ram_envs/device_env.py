@@ -19,6 +19,7 @@ from gymnasium.error import ResetNeeded
 from gymnasium.vector import AutoresetMode
 from torch import Tensor
 
+from ram_envs.arguments import check_arguments
 from ram_envs.checks import check_options, checked_pair
 from ram_envs.datasets import ImageDataset
 from ram_envs.datasets.sharing import find_mapped
@@ -46,6 +47,7 @@ class DeviceVectorEnv(gym.vector.VectorEnv[Any, Any, Any]):
         ValueError: if the environment runs on the CPU only.
     """
 
+    @check_arguments
     def __init__(
         self, envs: gym.vector.VectorEnv[Any, Any, Any], device: torch.device | str
     ) -> None:
@@ -141,6 +143,7 @@ class DeviceVectorEnv(gym.vector.VectorEnv[Any, Any, Any]):
             raise TypeError(f"{name} is a {found}. Give a Tensor {shape} on {self.device}.")
 
 
+@check_arguments
 def place_envs(
     envs: gym.vector.VectorEnv[Any, Any, Any], device: torch.device
 ) -> gym.vector.VectorEnv[Any, Any, Any]:

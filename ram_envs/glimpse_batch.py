@@ -50,6 +50,9 @@ class GlimpseBatch(Generic[State]):
         keep_trails: bool = False,
     ) -> None:
         num_envs = checked_integer("num_envs", num_envs, 1)
+        for name, value, kind in (("task", task, Task), ("retina", retina, Retina)):
+            if not isinstance(value, kind):
+                raise TypeError(f"{name}={value!r} is not a {kind.__name__} of ram_envs. Make one.")
         retina.check_suits(task.image_shape)
         self.task = task
         self.retina = retina

@@ -31,6 +31,9 @@ except ImportError as error:
         'ram_envs.sb3 needs Stable-Baselines3: run `pip install "ram-gym[sb3]"`.'
     ) from error
 
+from ram_envs.arguments import check_arguments
+from ram_envs.checks import checked_integer, checked_number
+
 
 SMALL_BATCH = 512  # environments; below, one thread is faster
 
@@ -176,11 +179,13 @@ class GlimpseFeatures(BaseFeaturesExtractor):
         pixel_scale: factor on the pixels, most of which are near 0.
     """
 
+    @check_arguments
     def __init__(
         self, observation_space: spaces.Dict, size: int = 128, pixel_scale: float = 3.0
     ) -> None:
+        size = checked_integer("size", size, 1)
         super().__init__(observation_space, features_dim=2 * size)
-        self.pixel_scale = pixel_scale
+        self.pixel_scale = checked_number("pixel_scale", pixel_scale, 0, math.inf)
         self.what = torch.nn.Linear(math.prod(observation_space["glimpse"].shape or ()), size)
         self.where = torch.nn.Linear(math.prod(observation_space["location"].shape or ()), size)
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Generic, Protocol, TypeVar
+from typing import Any, Generic, Protocol, TypeVar, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
@@ -33,6 +33,7 @@ class Outcome:
     terminations: npt.NDArray[np.bool_]
 
 
+@runtime_checkable
 class Task(Protocol, Generic[State]):
     """A batch of worlds. `ram_envs.tasks.catch` is an example, docs/own_task.md a guide.
 

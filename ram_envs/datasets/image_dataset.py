@@ -190,7 +190,8 @@ def _check_class_names(num_classes: Any, class_names: Any) -> int | None:
         raise ValueError(f"num_classes={num_classes!r} is not a positive integer.")
     if class_names is None:
         return None if num_classes is None else int(num_classes)
-    if isinstance(class_names, str) or not all(isinstance(name, str) for name in class_names):
+    is_sequence = isinstance(class_names, Sequence) and not isinstance(class_names, str)
+    if not is_sequence or not all(isinstance(name, str) for name in class_names):
         raise TypeError(f"class_names={class_names!r} is not a sequence of str, one per class.")
     count = len(set(class_names))
     if count != len(class_names) or count not in (num_classes or count, num_classes):

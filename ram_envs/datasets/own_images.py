@@ -10,6 +10,7 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
+from ram_envs.arguments import check_arguments
 from ram_envs.datasets import picture_cache
 from ram_envs.datasets.array_files import (
     find_npy_folders,
@@ -34,6 +35,7 @@ Arrays = dict[str, LabeledImages]  # by split, or of "all"
 Datasets = dict[Split, ImageDataset]
 
 
+@check_arguments
 def read_images(
     path: str | Path, splits: Literal["all"] | None = None, background: Background = WHITE
 ) -> Datasets:

@@ -53,9 +53,9 @@ class Canvas:
                 "Give a (height, width) that is at least the images' size."
             )
         checked_integer("num_clutter", self.num_clutter, 0)
-        if self.num_clutter:
-            side = min(self.image_shape[:2])
-            checked_integer("clutter_size", self.clutter_size, 1, side, ", the images' side")
+        side = min(self.image_shape[:2]) if self.num_clutter else None
+        meaning = ", the images' side" if self.num_clutter else ""
+        checked_integer("clutter_size", self.clutter_size, 1, side, meaning)
 
     @property
     def is_image(self) -> bool:

@@ -49,7 +49,7 @@ class Distortion:
 
     def __bool__(self) -> bool:
         """Return whether images change at all."""
-        return self.strength > 0 or self.elastic > 0
+        return bool(self.strength > 0 or self.elastic > 0)
 
     def draw(self, images: npt.NDArray[np.uint8], streams: Streams) -> npt.NDArray[np.uint8]:
         """Return images (B, h, w[, C]) distorted, each by its own stream.

@@ -25,6 +25,7 @@ import numpy.typing as npt
 from gymnasium import spaces
 from gymnasium.utils import RecordConstructorArgs
 
+from ram_envs.arguments import check_arguments
 from ram_envs.checks import checked_location
 from ram_envs.glimpse_batch import GlimpseBatch
 from ram_envs.glimpse_env import GlimpseEnv
@@ -84,6 +85,7 @@ class GridAction(_CodedAction):
         ValueError: for a grid without cells; by `step`, for an action outside the space.
     """
 
+    @check_arguments
     def __init__(self, env: Env, columns: int = 8, rows: int = 8) -> None:
         RecordConstructorArgs.__init__(self, columns=columns, rows=rows)
         super().__init__(env, GridCode(num_choices(env), columns, rows))
@@ -99,6 +101,7 @@ class FlatBoxAction(_CodedAction):
         ValueError: by `step`, for another shape, or NaN.
     """
 
+    @check_arguments
     def __init__(self, env: Env) -> None:
         RecordConstructorArgs.__init__(self)
         super().__init__(env, FlatBoxCode(num_choices(env)))
@@ -116,6 +119,7 @@ class DictAction(_CodedAction):
         ValueError: by `step`, for other entries.
     """
 
+    @check_arguments
     def __init__(self, env: Env, choice: str = "choice") -> None:
         RecordConstructorArgs.__init__(self, choice=choice)
         super().__init__(env, DictCode(num_choices(env), choice))
@@ -158,6 +162,7 @@ class RandomGaze(_CodedAction):
         TypeError: if the environment's actions are not pairs (location, choice).
     """
 
+    @check_arguments
     def __init__(self, env: Env) -> None:
         RecordConstructorArgs.__init__(self)
         super().__init__(env, RandomGazeCode(num_choices(env)))
@@ -173,6 +178,7 @@ class WholeCanvas(gym.ObservationWrapper[Any, Any, Any], RecordConstructorArgs):
         TypeError: if it is not an environment of ram_envs.
     """
 
+    @check_arguments
     def __init__(self, env: Env) -> None:
         RecordConstructorArgs.__init__(self)
         super().__init__(env)
@@ -195,6 +201,7 @@ class GlimpseStack(gym.Wrapper[Any, Any, Any, Any], RecordConstructorArgs):
         ValueError: if n is less than 1.
     """
 
+    @check_arguments
     def __init__(self, env: Env, num_glimpses: int = 4) -> None:
         RecordConstructorArgs.__init__(self, num_glimpses=num_glimpses)
         super().__init__(env)

@@ -14,6 +14,7 @@ from gymnasium.utils import RecordConstructorArgs
 from gymnasium.vector import AutoresetMode
 from gymnasium.vector.utils import batch_space
 
+from ram_envs.arguments import check_arguments
 from ram_envs.checks import checked_location
 from ram_envs.glimpse_env import GlimpseVectorEnv
 from ram_envs.wrappers import canvas_space
@@ -51,6 +52,7 @@ else:
 class _VectorWrapper(_AnyVectorWrapper, RecordConstructorArgs):
     """A wrapper of the environments of ram_envs."""
 
+    @check_arguments
     def __init__(self, env: VectorEnv) -> None:
         super().__init__(env)
         if not isinstance(env.unwrapped, GlimpseVectorEnv):
@@ -87,6 +89,7 @@ class _CodedAction(_VectorWrapper):
 class GridAction(_CodedAction):
     """Actions (column, row, choice), `MultiDiscrete`. See `ram_envs.wrappers.GridAction`."""
 
+    @check_arguments
     def __init__(self, env: VectorEnv, columns: int = 8, rows: int = 8) -> None:
         RecordConstructorArgs.__init__(self, columns=columns, rows=rows)
         super().__init__(env, GridCode(num_choices(env), columns, rows))
@@ -95,6 +98,7 @@ class GridAction(_CodedAction):
 class FlatBoxAction(_CodedAction):
     """Actions are vectors: x, y, scores. See `ram_envs.wrappers.FlatBoxAction`."""
 
+    @check_arguments
     def __init__(self, env: VectorEnv) -> None:
         RecordConstructorArgs.__init__(self)
         super().__init__(env, FlatBoxCode(num_choices(env)))
@@ -103,6 +107,7 @@ class FlatBoxAction(_CodedAction):
 class DictAction(_CodedAction):
     """Actions are dicts of arrays. See `ram_envs.wrappers.DictAction`."""
 
+    @check_arguments
     def __init__(self, env: VectorEnv, choice: str = "choice") -> None:
         RecordConstructorArgs.__init__(self, choice=choice)
         super().__init__(env, DictCode(num_choices(env), choice))
@@ -128,6 +133,7 @@ class FixedGaze(_CodedAction):
 class RandomGaze(_CodedAction):
     """All glimpses are at random locations. See `ram_envs.wrappers.RandomGaze`."""
 
+    @check_arguments
     def __init__(self, env: VectorEnv) -> None:
         RecordConstructorArgs.__init__(self)
         super().__init__(env, RandomGazeCode(num_choices(env)))
@@ -136,6 +142,7 @@ class RandomGaze(_CodedAction):
 class WholeCanvas(_VectorWrapper):
     """Observations are whole canvases, (B, H, W, C) uint8. See `ram_envs.wrappers.WholeCanvas`."""
 
+    @check_arguments
     def __init__(self, env: VectorEnv) -> None:
         RecordConstructorArgs.__init__(self)
         super().__init__(env)
@@ -167,6 +174,7 @@ class WholeCanvas(_VectorWrapper):
 class GlimpseStack(_VectorWrapper):
     """The last n glimpses of each. See `ram_envs.wrappers.GlimpseStack`."""
 
+    @check_arguments
     def __init__(self, env: VectorEnv, num_glimpses: int = 4) -> None:
         RecordConstructorArgs.__init__(self, num_glimpses=num_glimpses)
         super().__init__(env)
