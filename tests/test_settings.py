@@ -1,0 +1,500 @@
+"""Every public keyword and every option refuses a wrong value, and names it.
+
+The tables below have a row for each keyword; a keyword without a row fails
+`test_every_keyword_has_a_row` or `test_every_option_has_a_row`.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import inspect
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+import pytest
+
+pytest.importorskip("torch", reason="the extra agent is not installed")
+pytest.importorskip("stable_baselines3", reason="the extra sb3 is not installed")
+
+
+import ram_envs
+from ram_agent import RAMAgent, Trainer, collect_rollout, evaluate
+from ram_agent.config import (
+    AgentConfig,
+    GazeConfig,
+    ObjectiveConfig,
+    OptimizerConfig,
+    ScheduleConfig,
+    TrainConfig,
+    preset,
+    replace_settings,
+)
+from ram_agent.paper.controls import ControlConfig
+from ram_agent.pictures import play_frames, save_picture
+from ram_envs import GlimpseEnv, GlimpseVectorEnv, ImageDataset, Retina, check_task, wrappers
+from ram_envs.datasets import load_dataset
+from ram_envs.datasets.own_images import read_images
+from ram_envs.device_env import DeviceVectorEnv
+from ram_envs.envs.catch import CatchEnv, CatchVectorEnv
+from ram_envs.envs.classification import ClassificationEnv, ClassificationVectorEnv
+from ram_envs.envs.moving import MovingEnv, MovingVectorEnv
+from ram_envs.registration import ENVS
+from ram_envs.sb3 import GlimpseFeatures, SB3VecEnv
+from ram_envs.tasks.catch import Catch
+from ram_envs.testing import TaskError
+from ram_envs.wrappers import vector
+
+NAN, INF = float("nan"), float("inf")
+NOTHING = object()  # of no type that anything accepts
+IMAGES, LABELS = np.zeros((6, 8, 8), np.uint8), np.array([0, 1, 2] * 2)
+DISABLED: dict[str, Any] = {"autoreset_mode": "Disabled"}
+
+# A wrong value and the type of its error.
+Wrong = tuple[Any, type[Exception]]
+
+
+def wrong(error: type[Exception], *values: Any) -> list[Wrong]:
+    return [(value, error) for value in values]
+
+
+INTEGER = wrong(ValueError, "x", 1.5, True, NAN, None)  # of integers
+POSITIVE = [*INTEGER, *wrong(ValueError, 0, -1)]
+NOT_NEGATIVE = [*INTEGER, *wrong(ValueError, -1)]
+NUMBER = wrong(ValueError, "x", True, NAN, None, INF, -1)  # of numbers from 0
+NOT_BOOL = wrong(ValueError, "yes", 1.5, None)
+NOT_PATH = wrong(TypeError, 1.5, None, NOTHING)
+LOCATION = wrong(ValueError, "x", 1.5, (0, 2), (0, NAN), (0, 0, 0))
+ENV = wrong(TypeError, "RAMMNIST-v0", None)
+
+
+# --- keywords ------------------------------------------------------------------------------------
+
+
+def make_env(**keywords: Any) -> Any:
+    return gym.make("RAMMNIST-v0", dataset="digits", **keywords)
+
+
+def make_envs(**keywords: Any) -> Any:
+    return gym.make_vec("RAMMNIST-v0", num_envs=2, dataset="digits", **keywords)
+
+
+def make_agent() -> RAMAgent:
+    envs = make_envs()
+    config = AgentConfig(hidden_size=4, feature_size=4)
+    return RAMAgent(envs.single_observation_space, envs.single_action_space, config)
+
+
+def make_catch() -> Catch:
+    return Catch(size=4, paddle_width=1)
+
+
+class Pairs:
+    """A data set of another library: an image and its label for each index."""
+
+    def __len__(self) -> int:
+        return len(IMAGES)
+
+    def __getitem__(self, index: int) -> tuple[Any, int]:
+        return IMAGES[index], int(LABELS[index])
+
+
+ENVIRONMENT: dict[str, Any] = {  # rows of all environments' keywords
+    "num_envs": POSITIVE,
+    "dataset": wrong(ValueError, "mnits")
+    + wrong(FileNotFoundError, "no/folder")
+    + wrong(TypeError, 7),
+    "split": wrong(ValueError, "val", "Train", None, 1),
+    "splits": wrong(ValueError, "none", True, 1) + wrong(ValueError, "all"),  # digits have splits
+    "num_glimpses": POSITIVE,
+    "glimpse_size": [*POSITIVE, (100, ValueError)],
+    "num_scales": [*POSITIVE, (20, ValueError)],
+    "canvas_size": wrong(ValueError, "x", 1.5, True, NAN, 0, -1, 5, (30,), (30, 30, 30)),
+    "num_clutter": NOT_NEGATIVE,
+    "clutter_size": [*POSITIVE],
+    "distortion": [*NUMBER, (5, ValueError)],
+    "elastic": [*NUMBER, (5, ValueError)],
+    "max_speed": [*NUMBER, (1000, ValueError)],
+    "size": POSITIVE,
+    "paddle_width": [*POSITIVE, (100, ValueError)],
+    "num_balls": POSITIVE,
+    "initial_location": LOCATION,
+    "render_mode": wrong(ValueError, "x", 1.5, True),
+    "autoreset_mode": wrong(ValueError, "x", None, 1.5),
+    "task": wrong(TypeError, "catch", None),
+    "retina": wrong(TypeError, 4, None),
+}
+ENVIRONMENTS: dict[Any, dict[str, Any]] = {  # and what each needs besides
+    ClassificationEnv: {"dataset": "digits"},
+    ClassificationVectorEnv: {"dataset": "digits"},
+    MovingEnv: {"dataset": "digits"},
+    MovingVectorEnv: {"dataset": "digits"},
+    CatchEnv: {},
+    CatchVectorEnv: {},
+    GlimpseEnv: {"task": make_catch(), "retina": Retina(2)},
+    GlimpseVectorEnv: {"task": make_catch(), "retina": Retina(2)},
+}
+
+# Each callable: how to call it with one keyword changed, and the rows of its keywords. A word in
+# place of a row says why any value is accepted.
+CALLS: dict[str, tuple[Any, Callable[..., Any], dict[str, list[Wrong] | str]]] = {
+    "Retina": (
+        Retina,
+        lambda **changed: Retina(**{"glimpse_size": 4, **changed}),
+        {"glimpse_size": POSITIVE, "num_scales": POSITIVE},
+    ),
+    "Retina.__call__": (
+        Retina.__call__,
+        lambda **changed: Retina(4)(
+            **{"images": IMAGES, "locations": np.zeros((6, 2), np.float32), **changed}
+        ),
+        {
+            "images": wrong(TypeError, None, IMAGES.tolist(), IMAGES / 255)
+            + wrong(ValueError, IMAGES[0]),
+            "locations": wrong(TypeError, None, [(0, 0)] * 6)
+            + wrong(ValueError, np.zeros((5, 2), np.float32), np.full((6, 2), NAN, np.float32)),
+        },
+    ),
+    "ImageDataset": (
+        ImageDataset,
+        lambda **changed: ImageDataset(**{"images": IMAGES, "labels": LABELS, **changed}),
+        {
+            "images": wrong(TypeError, None, IMAGES.tolist(), IMAGES / 255)
+            + wrong(ValueError, IMAGES[0]),
+            "labels": wrong(TypeError, "x", LABELS / 1) + wrong(ValueError, LABELS[:5], LABELS - 1),
+            "name": wrong(TypeError, 1.5, None),
+            "num_classes": wrong(ValueError, "x", 1.5, True, 0, 2),
+            "class_names": wrong(TypeError, 3, "abc", [1, 2, 3])
+            + wrong(ValueError, ["a", "b"], ["a", "a", "b"]),
+        },
+    ),
+    "ImageDataset.from_dataset": (
+        ImageDataset.from_dataset,
+        lambda **changed: ImageDataset.from_dataset(**{"dataset": Pairs(), **changed}),
+        {
+            "dataset": wrong(TypeError, 1.5, None),
+            "name": wrong(TypeError, 1.5, None),
+            "background": wrong(ValueError, "white", 256, -1, (0, 0), 1.5),
+        },
+    ),
+    "load_dataset": (
+        load_dataset,
+        lambda **changed: load_dataset(**{"dataset": "digits", "split": "train", **changed}),
+        {
+            "dataset": ENVIRONMENT["dataset"],
+            "split": ENVIRONMENT["split"],
+            "splits": ENVIRONMENT["splits"],
+            "background": wrong(ValueError, "white", 256, -1, (0, 0), 1.5),
+        },
+    ),
+    "read_images": (
+        read_images,
+        lambda **changed: read_images(**{"path": "no/folder", **changed}),
+        {
+            "path": [*NOT_PATH, ("no/folder", FileNotFoundError)],
+            "splits": wrong(ValueError, "none", True),
+            "background": wrong(ValueError, "white", 256),
+        },
+    ),
+    "check_task": (
+        check_task,
+        lambda **changed: check_task(**{"task": make_catch(), **changed}),
+        {
+            "task": wrong(TaskError, "catch", None),
+            "num_envs": POSITIVE,
+            "seed": NOT_NEGATIVE,
+            "max_steps": POSITIVE,
+        },
+    ),
+    "SB3VecEnv": (SB3VecEnv, SB3VecEnv, {"envs": ENV}),
+    "GlimpseFeatures": (
+        GlimpseFeatures,
+        lambda **changed: GlimpseFeatures(
+            **{"observation_space": make_env().observation_space, **changed}
+        ),
+        {
+            "observation_space": wrong(TypeError, None, gym.spaces.Discrete(3)),
+            "size": POSITIVE,
+            "pixel_scale": NUMBER,
+        },
+    ),
+    "DeviceVectorEnv": (
+        DeviceVectorEnv,
+        lambda **changed: DeviceVectorEnv(
+            **{"envs": make_envs(**DISABLED), "device": "cpu", **changed}
+        ),
+        {"envs": ENV, "device": wrong(TypeError, 1.5, None)},
+    ),
+    "RAMAgent": (
+        RAMAgent,
+        lambda **changed: RAMAgent(
+            **{
+                "observation_space": make_env().observation_space,
+                "action_space": make_env().action_space,
+                **changed,
+            }
+        ),
+        {
+            "observation_space": wrong(TypeError, None, gym.spaces.Discrete(3)),
+            "action_space": wrong(TypeError, None, gym.spaces.Discrete(3)),
+            "config": wrong(TypeError, "lstm", 0, {"core": "lstm"}, TrainConfig()),
+        },
+    ),
+    "RAMAgent.load": (
+        RAMAgent.load,
+        RAMAgent.load,
+        {"path": [*NOT_PATH, ("no_file", FileNotFoundError), ("pretrained:x", FileNotFoundError)]},
+    ),
+    "RAMAgent.pretrained": (
+        RAMAgent.pretrained,
+        RAMAgent.pretrained,
+        {"name": wrong(TypeError, 1.5, None) + wrong(FileNotFoundError, "mnist-77")},
+    ),
+    "RAMAgent.save": (
+        RAMAgent.save,
+        lambda **changed: make_agent().save(**{"path": "never_written/agent", **changed}),
+        {
+            "path": NOT_PATH,
+            "info": wrong(TypeError, "x", 1.5, {"a": NOTHING}),
+            "packed": NOT_BOOL,
+        },
+    ),
+    "RAMAgent.initial_state": (
+        RAMAgent.initial_state,
+        lambda **changed: make_agent().initial_state(**changed),
+        {"batch_size": POSITIVE},
+    ),
+    "RAMAgent.predict": (
+        RAMAgent.predict,
+        lambda **changed: make_agent().predict(
+            **{"observation": make_envs().reset(seed=0)[0], **changed}
+        ),
+        {
+            "observation": wrong(TypeError, "x", None, np.zeros((2, 3))),
+            "state": wrong(TypeError, "x", 1.5, [0.0]),
+            "episode_start": wrong(TypeError, "x", 1.5, NOTHING),
+            "deterministic": NOT_BOOL,
+        },
+    ),
+    "Trainer": (
+        Trainer,
+        lambda **changed: Trainer(
+            **{
+                "agent": make_agent(),
+                "train_envs": make_envs(**DISABLED),
+                "validation_envs": make_envs(**DISABLED),
+                "config": TrainConfig(batch_size=2, episodes=4),
+                **changed,
+            }
+        ),
+        {
+            "agent": wrong(TypeError, "x", None),
+            "train_envs": wrong(TypeError, "x", None, 1.5),
+            "validation_envs": wrong(TypeError, "x", None),
+            "config": wrong(TypeError, "x", None, {}),
+            "folder": wrong(TypeError, "x", 1.5),
+            "ranks": wrong(TypeError, "x", 2),
+        },
+    ),
+    "evaluate": (
+        evaluate,
+        lambda **changed: evaluate(
+            **{"agent": make_agent(), "envs": make_envs(**DISABLED), "num_episodes": 2, **changed}
+        ),
+        {
+            "agent": wrong(TypeError, "x", None),
+            "envs": ENV,
+            "num_episodes": wrong(ValueError, "x", 1.5, True, 0, -1),
+            "deterministic": NOT_BOOL,
+            "gaze": wrong(ValueError, "centre", "Learned", None, 1.5),
+            "seed": NOT_NEGATIVE,
+            "stop_when_sure": wrong(TypeError, 0.9, "x") + wrong(ValueError, [2.0], [NAN], [-1.0]),
+            "ranks": wrong(TypeError, "x", 2),
+        },
+    ),
+    "collect_rollout": (
+        collect_rollout,
+        lambda **changed: collect_rollout(
+            **{"agent": make_agent(), "envs": make_envs(**DISABLED), **changed}
+        ),
+        {
+            "agent": wrong(TypeError, "x", None),
+            "envs": ENV,
+            "seed": wrong(ValueError, "x", 1.5, True, -1),
+            "options": wrong(TypeError, "x", 1.5, [1]),
+            "deterministic": NOT_BOOL,
+            "sample_choice": wrong(ValueError, "yes", 1.5),
+            "gaze": wrong(ValueError, "centre", "Learned", None, 1.5),
+            "generator": wrong(TypeError, 0, "x"),
+            "on_step": wrong(TypeError, 0, "x"),
+        },
+    ),
+    "play_frames": (
+        play_frames,
+        lambda **changed: list(
+            play_frames(
+                **{
+                    "agent": make_agent(),
+                    "envs": make_envs(render_mode="rgb_array", **DISABLED),
+                    "episodes": [0],
+                    **changed,
+                }
+            )
+        ),
+        {
+            "agent": wrong(TypeError, "x", None),
+            "envs": ENV,
+            "episodes": wrong(TypeError, "x", 3),
+            "deterministic": NOT_BOOL,
+        },
+    ),
+    "save_picture": (
+        save_picture,
+        lambda **changed: save_picture(
+            **{"episodes": [[np.zeros((4, 4, 3), np.uint8)]], "path": Path("x.jpg"), **changed}
+        ),
+        {
+            "episodes": wrong(TypeError, None, 3),
+            "path": [*wrong(TypeError, "x.png", None), (Path("x.jpg"), ValueError)],
+        },
+    ),
+    "preset": (
+        preset,
+        lambda **changed: preset(**{"name": "default", **changed}),
+        {
+            "name": wrong(ValueError, "defualt", "Paper") + wrong(TypeError, None, 1),
+            "env_id": wrong(TypeError, 1.5, NOTHING),
+        },
+    ),
+    "replace_settings": (
+        replace_settings,
+        lambda **changed: replace_settings(**{"config": AgentConfig(), **changed}),
+        {"config": wrong(TypeError, None, {})},
+    ),
+}
+for kind, needed in ENVIRONMENTS.items():
+    CALLS[kind.__name__] = (
+        kind,
+        lambda kind=kind, needed=needed, **changed: kind(**{**needed, **changed}),
+        {
+            name: ENVIRONMENT[name]
+            for name in inspect.signature(kind).parameters
+            if name in ENVIRONMENT
+        },
+    )
+for module, make in ((wrappers, make_env), (vector, make_envs)):
+    rows: dict[str, Any] = {
+        "env": ENV,
+        "columns": POSITIVE,
+        "rows": POSITIVE,
+        "choice": wrong(TypeError, 1.5, None) + wrong(ValueError, "location"),
+        "location": LOCATION,
+        "num_glimpses": POSITIVE,
+    }
+    for name in module.__all__:
+        kind = getattr(module, name)
+        CALLS[f"{module.__name__}.{name}"] = (
+            kind,
+            lambda kind=kind, make=make, **changed: kind(**{"env": make(), **changed}),
+            {name: rows[name] for name in inspect.signature(kind).parameters if name in rows},
+        )
+
+SETTINGS: dict[str, list[Wrong] | str] = {  # rows of the settings' dataclasses
+    **dict.fromkeys(
+        ("core", "location_mean", "initialization"), wrong(ValueError, "x", "Tanh", None)
+    ),
+    **dict.fromkeys(
+        ("supervision", "location_reward", "baseline_loss"), wrong(ValueError, "x", None)
+    ),
+    **dict.fromkeys(("update_rule", "learning_rate_schedule"), wrong(ValueError, "adamw", None)),
+    "network": wrong(ValueError, "vgg", None),
+    **dict.fromkeys(("hidden_size", "feature_size", "num_channels", "batch_size"), POSITIVE),
+    **dict.fromkeys(("episodes", "validate_every"), POSITIVE),
+    **dict.fromkeys(("seed", "warmup_updates"), NOT_NEGATIVE),
+    "patience": wrong(ValueError, "x", 1.5, True, 0, -1),
+    "epochs": wrong(ValueError, "x", True, 0, -1, NAN, INF),
+    "max_grad_norm": wrong(ValueError, "x", True, 0, -1, NAN, INF),
+    **dict.fromkeys(
+        ("pixel_scale", "scale_factor", "learning_rate", "location_std", "location_std_end"),
+        [*NUMBER, (0, ValueError)],
+    ),
+    **dict.fromkeys(
+        (
+            *("location_start", "gain_discount", "entropy_weight", "baseline_weight", "head_rate"),
+            *("weight_decay", "location_weight", "location_warmup", "head_warmup"),
+        ),
+        NUMBER,
+    ),
+    "gae_lambda": [*NUMBER, (1.1, ValueError)],
+    "average_decay": [*NUMBER, (1, ValueError)],
+    **dict.fromkeys(
+        ("baseline_shapes_state", "normalize_advantages"), [*NOT_BOOL, (1, ValueError)]
+    ),
+    **dict.fromkeys(
+        ("objective", "optimizer", "gaze", "schedule"), wrong(ValueError, "adam", {}, None)
+    ),
+}
+for kind in (
+    *(AgentConfig, TrainConfig, ObjectiveConfig, OptimizerConfig, GazeConfig, ScheduleConfig),
+    ControlConfig,
+):
+    names = [field.name for field in dataclasses.fields(kind)]
+    base = {"network": "conv", "seed": 0, "episodes": 1} if kind is ControlConfig else {}
+    CALLS[kind.__name__] = (
+        kind,
+        lambda kind=kind, base=base, **changed: kind(**{**base, **changed}),
+        {name: SETTINGS[name] for name in names if name in SETTINGS},
+    )
+
+ROWS = [
+    pytest.param(call, name, value, error, id=f"{title}({name}={value!r:.20})")
+    for title, (_, call, rows) in CALLS.items()
+    for name, values in rows.items()
+    if not isinstance(values, str)
+    for value, error in values
+]
+
+
+@pytest.mark.parametrize(("call", "name", "value", "error"), ROWS)
+def test_a_wrong_value_is_refused(
+    call: Callable[..., Any], name: str, value: Any, error: type[Exception]
+) -> None:
+    with pytest.raises(error) as caught:
+        call(**{name: value})
+    assert type(caught.value) is error or issubclass(error, OSError)
+    message = str(caught.value)
+    assert name in message or str(value) in message or repr(value) in message, message
+
+
+def test_every_keyword_has_a_row() -> None:
+    for title, (function, _, rows) in CALLS.items():
+        variable = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
+        names = {
+            name
+            for name, parameter in inspect.signature(function).parameters.items()
+            if name != "self" and parameter.kind not in variable
+        }
+        assert names == rows.keys(), title
+
+
+def test_every_public_callable_has_rows() -> None:
+    import ram_agent
+
+    results = {"AgentOutput", "Evaluation", "Outcome", "Rollout", "Task"}  # made by the package
+    public = {*ram_envs.__all__, *ram_agent.__all__, *ram_envs.datasets.__all__}
+    for name in public - results:
+        value = getattr(ram_envs, name, None) or getattr(ram_agent, name, None)
+        value = value or getattr(ram_envs.datasets, name)
+        if inspect.isfunction(value) or (
+            inspect.isclass(value) and not issubclass(value, (Exception, Warning))
+        ):
+            assert name in CALLS, name
+    for module in (wrappers, vector):
+        assert {f"{module.__name__}.{name}" for name in module.__all__} <= CALLS.keys()
+    entry_points = set()
+    for env_id in ENVS:
+        spec = gym.spec(env_id)
+        entry_points |= {str(spec.entry_point), str(spec.vector_entry_point)}
+    assert {point.partition(":")[2] for point in entry_points} <= CALLS.keys()
