@@ -27,6 +27,7 @@ from ram_agent.weights import (
     save_weights,
 )
 from ram_envs.arguments import check_arguments
+from ram_envs.checks import checked_integer
 
 MAX_GLIMPSE_VALUES = 2**20  # of an agent in a file, so that its spaces fit into memory
 
@@ -211,6 +212,7 @@ class RAMAgent(nn.Module):
     @check_arguments
     def initial_state(self, batch_size: int) -> State:
         """Return the state before the first glimpse: h (B, D), and for an LSTM c (B, D)."""
+        batch_size = checked_integer("batch_size", batch_size, 1)
         return self.core.initial_state(batch_size, self.device)
 
     def step(

@@ -317,6 +317,8 @@ def replace_settings(config: Settings, **changes: Any) -> Settings:
     Raises:
         ValueError: for a setting that does not exist, or a wrong value.
     """
+    if not isinstance(config, Checked):
+        raise TypeError(f"config={config!r} has no settings. Give an AgentConfig or TrainConfig.")
     unknown = changes.keys() - setting_names(type(config))
     if unknown:
         _refuse_unknown(min(unknown), type(config))

@@ -15,7 +15,7 @@ from torch import Tensor
 from ram_agent.agent import RAMAgent
 from ram_agent.config import is_a
 from ram_agent.distributed import Ranks
-from ram_agent.rollout import Gaze, check_gaze, check_vector_env, collect_rollout, noise_source
+from ram_agent.rollout import Gaze, check_vector_env, collect_rollout, noise_source
 from ram_envs.arguments import check_arguments
 
 
@@ -120,11 +120,10 @@ def evaluate(
             not exist, or thresholds are given and there are no labels.
     """
     check_vector_env(envs)
-    check_gaze(gaze)
     num_images: int | None = getattr(envs.unwrapped, "num_images", None)
     if num_episodes is None:
         num_episodes = num_images or 10_000
-    if not is_a(num_episodes, int) or not 1 <= num_episodes <= (num_images or math.inf):
+    if not 1 <= num_episodes <= (num_images or math.inf):
         raise ValueError(
             f"num_episodes={num_episodes!r} is not valid. Give an integer from 1"
             + (f" to {num_images}, the images of this split." if num_images else ".")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Literal, get_args
+from typing import Any, Literal
 
 import gymnasium as gym
 import torch
@@ -75,7 +75,6 @@ def collect_rollout(
         FloatingPointError: if a location of the agent is not finite.
     """
     check_vector_env(envs)
-    check_gaze(gaze)
     agent.check_fits(envs.single_observation_space, envs.single_action_space)
     observation, info = envs.reset(seed=seed, options=options)
     on_device = isinstance(observation["glimpse"], Tensor)
@@ -137,26 +136,14 @@ def check_vector_env(envs: Any) -> None:
     """Raise an error unless `envs` is a vector environment that does not reset itself.
 
     Raises:
-        TypeError: if it is a single environment.
         ValueError: if its autoreset mode is not DISABLED.
     """
-    if isinstance(envs, gym.Env):
-        raise TypeError(
-            f"{envs} is a single environment. Make a vector environment: gym.make_vec(ENV_ID, "
-            'num_envs=…, autoreset_mode="Disabled").'
-        )
     mode = getattr(envs, "metadata", {}).get("autoreset_mode", AutoresetMode.DISABLED)
     if mode is not AutoresetMode.DISABLED:
         raise ValueError(
             f"These environments reset themselves (autoreset_mode={mode.value}). Make them with "
             'autoreset_mode="Disabled".'
         )
-
-
-def check_gaze(gaze: Any) -> None:
-    """Raise ValueError unless a gaze exists."""
-    if gaze not in get_args(Gaze):
-        raise ValueError(f"gaze={gaze!r} does not exist. Choose from {', '.join(get_args(Gaze))}.")
 
 
 def noise_source(envs: gym.vector.VectorEnv[Any, Any, Any], seed: int) -> torch.Generator:

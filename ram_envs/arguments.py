@@ -74,8 +74,8 @@ def matches(value: Any, kind: Any) -> bool:
     if origin in (int, float):
         kinds = (int, np.integer) if origin is int else (int, float, np.integer, np.floating)
         return isinstance(value, kinds) and not isinstance(value, bool)
-    if origin is collections.abc.Sequence and isinstance(value, str):
-        return False
+    if origin is collections.abc.Sequence:
+        return isinstance(value, (origin, np.ndarray)) and not isinstance(value, str)
     is_checkable = isinstance(origin, type) and (
         not getattr(origin, "_is_protocol", False) or getattr(origin, "_is_runtime_protocol", False)
     )

@@ -114,6 +114,8 @@ class Retina:
             ValueError: if a shape is wrong, or a location is NaN.
         """
         check_images(images)
+        if not hasattr(locations, "dtype"):
+            raise TypeError(f"locations={locations!r} is not an array of float32. Give one.")
         if tuple(locations.shape) != (len(images), 2):
             raise ValueError(
                 f"locations have shape {tuple(locations.shape)}, not {(len(images), 2)}. Give one "
@@ -296,9 +298,10 @@ def pixel_edges(
 
 def check_images(images: Any) -> None:
     """Check that images, an array or a tensor, are uint8 of shape (B, H, W) or (B, H, W, C)."""
-    if str(images.dtype).removeprefix("torch.") != "uint8":
+    dtype = getattr(images, "dtype", type(images).__name__)
+    if str(dtype).removeprefix("torch.") != "uint8":
         raise TypeError(
-            f"images are {images.dtype}, not uint8 (0 black, 255 white). Convert values in [0, 1] "
+            f"images are {dtype}, not uint8 (0 black, 255 white). Convert values in [0, 1] "
             "with (images * 255).round().astype(np.uint8)."
         )
     if len(images.shape) not in (3, 4):

@@ -34,7 +34,6 @@ except ImportError as error:
 from ram_envs.arguments import check_arguments
 from ram_envs.checks import checked_integer, checked_number
 
-
 SMALL_BATCH = 512  # environments; below, one thread is faster
 
 
@@ -185,7 +184,7 @@ class GlimpseFeatures(BaseFeaturesExtractor):
     ) -> None:
         size = checked_integer("size", size, 1)
         super().__init__(observation_space, features_dim=2 * size)
-        self.pixel_scale = checked_number("pixel_scale", pixel_scale, 0, math.inf)
+        self.pixel_scale = checked_number("pixel_scale", pixel_scale, 0, 1e6)
         self.what = torch.nn.Linear(math.prod(observation_space["glimpse"].shape or ()), size)
         self.where = torch.nn.Linear(math.prod(observation_space["location"].shape or ()), size)
 

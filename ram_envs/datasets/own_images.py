@@ -24,7 +24,14 @@ from ram_envs.datasets.mnist import MNIST_FILES
 from ram_envs.datasets.picture_cache import Entry
 from ram_envs.datasets.picture_folder import Folder, scan
 from ram_envs.datasets.pictures import read_pictures
-from ram_envs.datasets.pixels import WHITE, Background, Notes, PictureWarning, stack_images
+from ram_envs.datasets.pixels import (
+    WHITE,
+    Background,
+    Notes,
+    PictureWarning,
+    check_background,
+    stack_images,
+)
 from ram_envs.datasets.source import select_rows
 from ram_envs.datasets.splits import SPLITS, LabeledImages, Split, divide
 
@@ -69,7 +76,7 @@ def read_images(
             to divide.
         DependencyNotInstalled: Pillow is missing, for a folder of pictures.
     """
-    return read_source(find_source(path), splits, background)
+    return read_source(find_source(path), splits, check_background(background))
 
 
 def find_source(path: str | Path) -> Path | Folder:
