@@ -35,7 +35,7 @@ from ram_agent.config import (
 from ram_agent.paper.controls import ControlConfig
 from ram_agent.pictures import play_frames, save_picture
 from ram_envs import GlimpseEnv, GlimpseVectorEnv, ImageDataset, Retina, check_task, wrappers
-from ram_envs.datasets import load_dataset
+from ram_envs.datasets import check_images, load_dataset
 from ram_envs.datasets.own_images import read_images
 from ram_envs.device_env import DeviceVectorEnv
 from ram_envs.envs.catch import CatchEnv, CatchVectorEnv
@@ -103,9 +103,7 @@ class Pairs:
 
 ENVIRONMENT: dict[str, Any] = {  # rows of all environments' keywords
     "num_envs": POSITIVE,
-    "dataset": wrong(ValueError, "mnits")
-    + wrong(FileNotFoundError, "no/folder")
-    + wrong(TypeError, 7),
+    "dataset": wrong(ValueError, "mnits", "no/folder") + wrong(TypeError, 7, None),
     "split": wrong(ValueError, "val", "Train", None, 1),
     "splits": wrong(ValueError, "none", True, 1) + wrong(ValueError, "all"),  # digits have splits
     "num_glimpses": POSITIVE,
@@ -121,6 +119,7 @@ ENVIRONMENT: dict[str, Any] = {  # rows of all environments' keywords
     "paddle_width": [*POSITIVE, (100, ValueError)],
     "num_balls": POSITIVE,
     "initial_location": LOCATION,
+    "max_episode_steps": wrong(ValueError, "x", 1.5, True, 0, -2),
     "render_mode": wrong(ValueError, "x", 1.5, True),
     "autoreset_mode": wrong(ValueError, "x", None, 1.5),
     "task": wrong(TypeError, "catch", None),
@@ -195,7 +194,16 @@ CALLS: dict[str, tuple[Any, Callable[..., Any], dict[str, list[Wrong] | str]]] =
         {
             "path": [*NOT_PATH, ("no/folder", FileNotFoundError)],
             "splits": wrong(ValueError, "none", True),
-            "background": wrong(ValueError, "white", 256),
+            "background": wrong(TypeError, "white") + wrong(ValueError, 256),
+        },
+    ),
+    "check_images": (
+        check_images,
+        lambda **changed: check_images(**{"path": "no/folder", **changed}),
+        {
+            "path": [*NOT_PATH, ("no/folder", FileNotFoundError)],
+            "save": wrong(TypeError, 1.5, NOTHING),
+            "background": wrong(TypeError, "white") + wrong(ValueError, 256),
         },
     ),
     "check_task": (
@@ -390,7 +398,7 @@ for module, make in ((wrappers, make_env), (vector, make_envs)):
         "columns": POSITIVE,
         "rows": POSITIVE,
         "choice": wrong(TypeError, 1.5, None) + wrong(ValueError, "location"),
-        "location": LOCATION,
+        "location": wrong(TypeError, "x", 1.5) + wrong(ValueError, (0, 2), (0, NAN), (0, 0, 0)),
         "num_glimpses": POSITIVE,
     }
     for name in module.__all__:
@@ -471,7 +479,14 @@ def test_every_keyword_has_a_row() -> None:
 def test_every_public_callable_has_rows() -> None:
     import ram_agent
 
-    results = {"AgentOutput", "Evaluation", "Outcome", "Rollout", "Task"}  # made by the package
+    results = {
+        "AgentOutput",
+        "Evaluation",
+        "ImageReport",
+        "Outcome",
+        "Rollout",
+        "Task",
+    }
     public = {*ram_envs.__all__, *ram_agent.__all__, *ram_envs.datasets.__all__}
     for name in public - results:
         value = getattr(ram_envs, name, None) or getattr(ram_agent, name, None)

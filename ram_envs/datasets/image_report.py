@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from ram_envs.arguments import check_arguments
 from ram_envs.atomic_files import write_whole
 from ram_envs.datasets.own_images import (
     Datasets,
@@ -82,6 +83,7 @@ class ImageReport:
         )
 
 
+@check_arguments
 def check_images(
     path: str | Path, save: str | Path | None = None, background: Background = WHITE
 ) -> ImageReport:

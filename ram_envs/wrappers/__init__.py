@@ -16,7 +16,7 @@ A choice is a label, or a move in a game. Each wrapper has a vector twin of the 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import gymnasium as gym
@@ -140,7 +140,8 @@ class FixedGaze(_CodedAction):
         ValueError: for a location outside the canvas.
     """
 
-    def __init__(self, env: Env, location: tuple[float, float] = (0.0, 0.0)) -> None:
+    @check_arguments
+    def __init__(self, env: Env, location: Sequence[float] = (0.0, 0.0)) -> None:
         RecordConstructorArgs.__init__(self, location=location)
         self._location = checked_location("location", location)
         super().__init__(env, FixedGazeCode(num_choices(env), self._location))

@@ -5,6 +5,7 @@ They wrap what `gym.make_vec` returns for an id of ram_envs, in every auto-reset
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import gymnasium as gym
@@ -116,7 +117,8 @@ class DictAction(_CodedAction):
 class FixedGaze(_CodedAction):
     """All glimpses are at one location. See `ram_envs.wrappers.FixedGaze`."""
 
-    def __init__(self, env: VectorEnv, location: tuple[float, float] = (0.0, 0.0)) -> None:
+    @check_arguments
+    def __init__(self, env: VectorEnv, location: Sequence[float] = (0.0, 0.0)) -> None:
         RecordConstructorArgs.__init__(self, location=location)
         self._location = checked_location("location", location)
         super().__init__(env, FixedGazeCode(num_choices(env), self._location))
