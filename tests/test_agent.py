@@ -385,7 +385,7 @@ def test_plays_a_vector_environment() -> None:
 def test_scales_of_color_have_three_channels() -> None:
     agent = make_agent(pixel_scale=1.0, scale_factor=4.0, num_channels=3)
     assert agent.glimpse_network.pixel_scales.flatten().tolist() == [1, 1, 1]
-    with pytest.raises(ValueError, match=r"num_channels=2.* \(3, 4, 4\)"):
+    with pytest.raises(ValueError, match=r"num_channels=2.* 3 channels"):
         make_agent(num_channels=2)
 
 
