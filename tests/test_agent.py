@@ -26,7 +26,7 @@ def glimpse_space(*shape: int) -> spaces.Dict:
     return spaces.Dict(glimpse=spaces.Box(0, 1, shape, np.float32), location=LOCATION)
 
 
-def choice_space(num_choices: int) -> spaces.Tuple:
+def choice_space(num_choices: int) -> spaces.Tuple[Any]:
     return spaces.Tuple((LOCATION, spaces.Discrete(num_choices)))
 
 
@@ -71,7 +71,7 @@ def output_of(means: list[list[float]], logits: list[list[float]]) -> AgentOutpu
         ),
     ],
 )
-def test_observation_space_of_another_form(space: spaces.Space) -> None:
+def test_observation_space_of_another_form(space: spaces.Space[Any]) -> None:
     with pytest.raises(TypeError, match="single_observation_space"):
         RAMAgent(space, choice_space(5))
 
@@ -85,7 +85,7 @@ def test_observation_space_of_another_form(space: spaces.Space) -> None:
         spaces.Tuple((LOCATION, spaces.MultiDiscrete([5, 5]))),  # that of a vector environment
     ],
 )
-def test_action_space_of_another_form(space: spaces.Space) -> None:
+def test_action_space_of_another_form(space: spaces.Space[Any]) -> None:
     with pytest.raises(TypeError, match="single_action_space"):
         RAMAgent(glimpse_space(3, 4, 4), space)
 
@@ -145,7 +145,7 @@ def test_baseline_does_not_shape_the_state() -> None:
     agent = make_agent()
     output, state = agent.step(glimpses(7), agent.initial_state(7))
     output, _ = agent.step(glimpses(7), state)
-    output.baseline.sum().backward()
+    output.baseline.sum().backward()  # type: ignore[no-untyped-call]
     trained = {name for name, parameter in agent.named_parameters() if parameter.grad is not None}
     assert trained == {"baseline_head.weight", "baseline_head.bias"}
 
@@ -153,7 +153,7 @@ def test_baseline_does_not_shape_the_state() -> None:
 def test_label_trains_all_but_the_other_heads() -> None:
     agent = make_agent()
     output, _ = agent.step(glimpses(7), agent.initial_state(7))
-    output.choice_logits.square().sum().backward()
+    output.choice_logits.square().sum().backward()  # type: ignore[no-untyped-call]
     untrained = {name for name, parameter in agent.named_parameters() if parameter.grad is None}
     assert {name.split(".")[0] for name in untrained} == {"location_head", "baseline_head"}
 
@@ -298,15 +298,15 @@ def test_predict_refuses_the_state_of_another_batch() -> None:
 
 def test_predict_takes_tensors() -> None:
     agent = make_agent()
-    tensors = {name: torch.from_numpy(value) for name, value in glimpses(3).items()}
-    (locations, _), _ = agent.predict(tensors, deterministic=True)  # type: ignore[arg-type]
+    tensors: Any = {name: torch.from_numpy(value) for name, value in glimpses(3).items()}
+    (locations, _), _ = agent.predict(tensors, deterministic=True)
     (expected, _), _ = agent.predict(glimpses(3), deterministic=True)
     assert np.array_equal(locations, expected)
 
 
 def test_predict_takes_floats_of_any_precision() -> None:
     agent = make_agent()
-    double = {name: value.astype(np.float64) for name, value in glimpses(3).items()}
+    double: Any = {name: value.astype(np.float64) for name, value in glimpses(3).items()}
     (locations, _), _ = agent.predict(double, deterministic=True)
     (expected, _), _ = agent.predict(glimpses(3), deterministic=True)
     assert np.array_equal(locations, expected)
@@ -385,7 +385,7 @@ def test_plays_a_vector_environment() -> None:
 def test_scales_of_color_have_three_channels() -> None:
     agent = make_agent(pixel_scale=1.0, scale_factor=4.0, num_channels=3)
     assert agent.glimpse_network.pixel_scales.flatten().tolist() == [1, 1, 1]
-    with pytest.raises(ValueError, match=r"num_channels=2.* 3 channels"):
+    with pytest.raises(ValueError, match=r"num_channels=2.*3"):
         make_agent(num_channels=2)
 
 

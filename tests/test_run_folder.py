@@ -9,6 +9,7 @@ import os
 import re
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -375,11 +376,12 @@ def test_a_full_disk_leaves_the_last_checkpoint_and_names_the_way_out(tmp_path: 
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (20, limits[1]))  # no file may be longer
     try:
-        for write in (
+        writes: list[Callable[[], None]] = [
             lambda: folder.save_agent("last", make_agent(), update=2),
             lambda: folder.save_state(state_at(2)),
             lambda: folder.append_metrics({"update": 2}),
-        ):
+        ]
+        for write in writes:
             with pytest.raises(OSError, match=re.escape(f"--resume '{folder.path}'")):
                 write()
     finally:

@@ -27,7 +27,7 @@ def main(args: list[str] | None = None) -> None:
     parser.add_argument("--out", type=Path, default=PRETRAINED, help="another folder")
     options = parser.parse_args(args)
     agent = RAMAgent.load(options.run)
-    info = {**agent.info, "command": without_folders(agent.info["command"])}
+    info = {**agent.info, "command": without_folders(agent.info.get("command", ""))}
     packed = RAMAgent.load(agent.save(options.out / options.name, info, packed=True))
     env_id, keywords = own_env(info)
     envs = make_split(env_id, EVALUATION_ENVS, "validation", **keywords)
