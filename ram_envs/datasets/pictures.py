@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import stat
 import sys
 import warnings
 from collections.abc import Iterable, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -120,8 +121,8 @@ def open_picture(path: str) -> Any:
     """
     from PIL import Image
 
-    file = Path(path)
-    if file.exists() and not file.is_file():  # a pipe would be waited for
+    status = os.stat(path)
+    if not stat.S_ISREG(status.st_mode):  # a pipe would be waited for
         raise ValueError("it is not a file. Remove it.")
     try:
         with warnings.catch_warnings():
@@ -135,11 +136,10 @@ def open_picture(path: str) -> Any:
         ) from None
     pixels = image.width * image.height
     each = 4 if image.mode in ("1", "L") else 16  # bytes, while it is read
-    num_bytes = file.stat().st_size
-    if pixels * each > MAX_UNPACKED_BYTES and pixels > 100 * num_bytes:
+    if pixels * each > MAX_UNPACKED_BYTES and pixels > 100 * status.st_size:
         image.close()
         raise ValueError(
             f"it would have {image.width} × {image.height} pixels, too many for a file of "
-            f"{num_bytes:,} bytes. If that is right, save it uncompressed, as BMP."
+            f"{status.st_size:,} bytes. If that is right, save it uncompressed, as BMP."
         )
     return image

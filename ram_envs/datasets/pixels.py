@@ -145,7 +145,7 @@ def _from_pil(image: Any, background: Background, notes: Notes, name: str) -> Pi
         return _without_color(shown) if mode in ("1", "L", "LA", "La", "P", "PA") else shown
     if mode in ("1", "L"):
         return np.asarray(image.convert("L"), np.uint8)
-    pixels = np.asarray(image.convert("RGB"), np.uint8)
+    pixels = np.asarray(image if mode == "RGB" else image.convert("RGB"), np.uint8)
     return _without_color(pixels) if mode == "P" else pixels
 
 
