@@ -256,14 +256,21 @@ def test_environments_know_their_splits_and_classes(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("given", ["digits/", "./digits", "digits.npz", Path("digits")])
 def test_a_path_is_not_taken_for_a_name(
-    given: str | Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    given: str | Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.chdir(tmp_path)
     make_folder(tmp_path / "digits", {"one": 9, "two": 9})
     np.savez(tmp_path / "digits.npz", images=IMAGES, labels=LABELS)
     dataset = load_dataset(given, "train")
     assert dataset.name == str(tmp_path / os.path.normpath(given))
-    assert load_dataset("digits", "train").name == "digits"
+    capsys.readouterr()
+    loading.clear_cache()
+    for split in SPLITS:
+        assert load_dataset("digits", split).name == "digits"
+    assert capsys.readouterr().err.count("./digits") == 1  # which may have been meant
 
 
 def test_an_empty_name_is_refused() -> None:

@@ -177,6 +177,10 @@ def _load_known(name: str, data_dir: str | None) -> _Datasets:
         raise DatasetUnavailableError(
             f"{_failed_download[0]} (This process has tried once and does not try again.)"
         )
+    if os.path.isdir(name) and os.path.abspath(name) != os.path.abspath(
+        os.path.join(data_dir or "/", name)
+    ):
+        _print(f"dataset={name!r} is the built-in data set, not the folder, which is './{name}'")
     try:
         datasets = _LOADERS[name](data_dir)
     except DatasetUnavailableError as error:
@@ -236,11 +240,14 @@ def _state_of_files(source: Path | Folder) -> str:
 
 
 def _announce(path: str, datasets: _Datasets) -> None:
-    """Print how images are divided, in the user's own process."""
+    counts = [f"{len(dataset):,} {split}" for split, dataset in datasets.items()]
+    total = sum(map(len, datasets.values()))
+    _print(f"{path}: {total:,} images: {', '.join(counts)}")
+
+
+def _print(text: str) -> None:
+    """Print to stderr, in any encoding, unless this is a worker process."""
     if multiprocessing.parent_process() is None and sys.stderr is not None:
-        counts = [f"{len(dataset):,} {split}" for split, dataset in datasets.items()]
-        total = sum(map(len, datasets.values()))
-        text = f"{path}: {total:,} images: {', '.join(counts)}"
         encoding = getattr(sys.stderr, "encoding", None) or "utf-8"
         print(text.encode(encoding, "replace").decode(encoding), file=sys.stderr)
 
