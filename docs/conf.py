@@ -68,7 +68,7 @@ def fill_in(app, docname: str, source: list[str]) -> None:
         source[0] += manual_page(docname.removeprefix("environments/"))
     if docname == "play":
         os.environ["COLUMNS"] = "88"
-        play_help = command._parser().format_help()
+        play_help = command.make_parser().format_help()
         source[0] = (
             source[0]
             .replace("{{ help }}", f"```text\n{play_help}```")

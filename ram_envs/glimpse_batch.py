@@ -75,6 +75,7 @@ class GlimpseBatch(Generic[State]):
         self._padded = (
             retina.allocate(num_envs, task.image_shape) if retina.pads(task.image_shape) else None
         )
+        self._shows_end = "label" not in task.infos(self.state)
         self._trails: list[_Trail] | None = (
             [_Trail() for _ in range(num_envs)] if keep_trails else None
         )
@@ -156,7 +157,8 @@ class GlimpseBatch(Generic[State]):
         self.running[index] = ~outcome.terminations
         if self._trails is not None:
             for row, choice, reward in zip(rows, choices, outcome.rewards, strict=True):
-                self._trails[row].act(int(choice), float(reward), bool(self.running[row]))
+                running = bool(self.running[row])
+                self._trails[row].act(int(choice), float(reward), running, self._shows_end)
         return outcome.rewards, outcome.terminations
 
     def observe(self) -> Observation:
@@ -164,8 +166,11 @@ class GlimpseBatch(Generic[State]):
         glimpses = self._look()
         if self._trails is not None:
             edges = pixel_edges(self.locations, *self.task.image_shape[:2])
+            source, source_rows = self.task.images(self.state)
             for row, trail in enumerate(self._trails):
-                trail.look(edges[row], glimpses[row])
+                if trail.look_is_due:
+                    canvas = np.array(source[int(source_rows[row])])
+                    trail.look(edges[row], glimpses[row], canvas)
         return {"glimpse": glimpses, "location": self.locations.copy()}
 
     def _look(self) -> npt.NDArray[np.float32]:
@@ -219,9 +224,9 @@ class GlimpseBatch(Generic[State]):
         trail = self._trails[row]
         names = self.task.choice_names
         label = self.infos().get("label")
-        source, rows = self.task.images(self.state)
+        task: Any = self.task  # which may have methods for pictures
         return Scene(
-            canvas=np.asarray(source[int(rows[row])]),
+            canvas=trail.canvas,
             fixations=np.array(trail.edges),
             glimpse=trail.glimpse,
             num_scales=self.retina.num_scales,
@@ -230,6 +235,8 @@ class GlimpseBatch(Generic[State]):
             truth=None if label is None else names[label[row]],
             reward=trail.reward,
             over=trail.over,
+            ball=task.ball(self.state, row) if hasattr(task, "ball") else None,
+            verdict=task.verdict(self.state, row) if hasattr(task, "verdict") else None,
         )
 
 
@@ -241,23 +248,30 @@ def episode_streams(keys: UInt64Array, episodes: npt.ArrayLike) -> tuple[Streams
 
 
 class _Trail:
-    """Locations and last glimpse, choice and reward of one episode."""
+    """Locations, last glimpse and what it was taken of, choice and reward of one episode."""
 
     def __init__(self) -> None:
+        self.canvas: npt.NDArray[np.uint8] = np.zeros((0, 0), np.uint8)
         self.edges: list[npt.NDArray[np.int64]] = []
         self.glimpse: npt.NDArray[np.float32] = np.zeros(0, np.float32)
         self.choice: int | None = None
         self.reward: float | None = None
         self.over = False
-        self._look_is_due = True
+        self.look_is_due = True
 
-    def act(self, choice: int, reward: float, running: bool) -> None:
+    def act(self, choice: int, reward: float, running: bool, shows_end: bool) -> None:
         self.choice, self.reward, self.over = choice, reward, not running
-        # The glimpse after the last step decides nothing, so pictures leave it out.
-        self._look_is_due = running
+        # No label rests on the glimpse after the last step, so pictures leave it out. The last
+        # frame of a game shows how it ended.
+        self.look_is_due = running or shows_end
 
-    def look(self, edge: npt.NDArray[np.int64], glimpse: npt.NDArray[np.float32]) -> None:
-        if self._look_is_due:
-            self.edges.append(edge)
-            self.glimpse = glimpse.copy()
-            self._look_is_due = False
+    def look(
+        self,
+        edge: npt.NDArray[np.int64],
+        glimpse: npt.NDArray[np.float32],
+        canvas: npt.NDArray[np.uint8],
+    ) -> None:
+        self.edges.append(edge)
+        self.glimpse = glimpse.copy()
+        self.canvas = canvas
+        self.look_is_due = False

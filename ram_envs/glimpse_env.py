@@ -35,7 +35,7 @@ from ram_envs.retina import Retina
 from ram_envs.task import Rows, Task
 
 if TYPE_CHECKING:
-    from ram_envs.rendering import Window
+    from ram_envs.display import Window
 
 
 class GlimpseEnv(gym.Env[Observation, Any]):
@@ -119,7 +119,9 @@ class GlimpseEnv(gym.Env[Observation, Any]):
         if self.render_mode == "rgb_array":
             return rendering.to_rgb_array(frame)
         if self._window is None:
-            self._window = rendering.Window(render_fps=self.metadata["render_fps"])
+            from ram_envs.display import Window
+
+            self._window = Window(render_fps=self.metadata["render_fps"])
         self._window.show(frame)
         return None
 

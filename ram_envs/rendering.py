@@ -14,14 +14,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from itertools import pairwise
-from types import ModuleType
 from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
-from gymnasium.error import DependencyNotInstalled
 
-from ram_envs.display import open_window
+from ram_envs.display import import_pygame
 
 if TYPE_CHECKING:
     import pygame
@@ -48,6 +46,7 @@ SCALE_COLORS: tuple[Color, ...] = (
 PATH: Color = (240, 228, 66)  # yellow
 RIGHT: Color = (0, 158, 115)  # bluish green
 WRONG: Color = (213, 94, 0)  # vermillion
+BALL: Color = (255, 92, 92)  # red, beside a white paddle
 
 _GAP = 16  # between the parts of a frame
 _COLUMN = 176  # width of the column of patches
@@ -72,6 +71,8 @@ class Scene:
     truth: the true class; None if the world has none.
     reward: of the last step; None while the episode has none.
     over: whether the episode has ended.
+    ball: the pixel (x, y) of the canvas that is drawn in color; None in a world without a ball.
+    verdict: the result in words, such as "missed by 1 column"; None for the truth or the reward.
     """
 
     canvas: np.ndarray
@@ -83,6 +84,8 @@ class Scene:
     truth: str | None
     reward: float | None
     over: bool
+    ball: tuple[int, int] | None = None
+    verdict: str | None = None
 
 
 @dataclass(frozen=True)
@@ -135,69 +138,15 @@ def draw_frame(scene: Scene, size: tuple[int, int] = FRAME_SIZE) -> pygame.Surfa
 
 def to_rgb_array(surface: pygame.Surface) -> UInt8Array:
     """The surface's pixels as an array of its own, (height, width, 3) uint8."""
-    pg = _import_pygame()
+    pg = import_pygame()
     return np.ascontiguousarray(pg.surfarray.array3d(surface).transpose(1, 0, 2))
 
 
 def to_surface(frame: UInt8Array) -> pygame.Surface:
     """The surface with the pixels of a frame (height, width, 3) uint8: undoes `to_rgb_array`."""
-    pg = _import_pygame()
+    pg = import_pygame()
     surface: pygame.Surface = pg.surfarray.make_surface(frame.transpose(1, 0, 2))
     return surface
-
-
-class Window:
-    """A window that shows frames at a steady rate.
-
-    It opens with the first frame and takes that frame's size. ``closed`` becomes true when the
-    user closes it or `close` is called; it then stays closed.
-    """
-
-    def __init__(self, title: str = "ram_envs", render_fps: int = 4) -> None:
-        pg = _import_pygame()
-        self.title = title
-        self.render_fps = render_fps
-        self.closed = False
-        self._opened = False
-        self._clock = pg.time.Clock()
-
-    def show(self, surface: pygame.Surface) -> list[pygame.event.Event]:
-        """Show a frame, wait until the next one is due, and return the user's events since then.
-
-        Keys and mouse are the caller's to read from what is returned; closing the window is
-        handled here. Once closed, a window shows nothing and returns no events.
-        """
-        pg = _import_pygame()
-        if self.closed:
-            return []
-        screen = pg.display.get_surface() if pg.display.get_init() else None
-        if screen is None or screen.get_size() != surface.get_size():
-            screen = self.open(surface.get_size())
-        screen.blit(surface, (0, 0))
-        pg.display.flip()
-        self._clock.tick(self.render_fps)
-
-        events: list[pygame.event.Event] = pg.event.get()
-        if any(event.type == pg.QUIT for event in events):
-            self.close()
-        return events
-
-    def close(self) -> None:
-        """Close the window; harmless if it is closed or was never opened."""
-        pg = _import_pygame()
-        if self._opened and not self.closed:
-            pg.display.quit()
-        self.closed = True
-
-    def open(self, size: tuple[int, int]) -> pygame.Surface:
-        """Open the window before its first frame, of (width, height) pixels.
-
-        Raises:
-            NoDisplay: if there is no display.
-        """
-        screen = open_window(self.title, size)
-        self._opened = True
-        return screen
 
 
 # The parts of a frame ---------------------------------------------------------------------------
@@ -209,7 +158,11 @@ def _draw_canvas(frame: _Frame, scene: Scene, view: CanvasView) -> None:
     frame.surface.fill(PANEL, panel)
     canvas_height, canvas_width = scene.canvas.shape[:2]
     left, top, right, bottom = *view.to_frame(0, 0), *view.to_frame(canvas_width, canvas_height)
-    frame.image(scene.canvas, (left, top, max(1, right - left), max(1, bottom - top)))
+    canvas = scene.canvas
+    if scene.ball is not None:
+        canvas = _to_rgb(canvas).copy()
+        canvas[scene.ball[1], scene.ball[0]] = BALL
+    frame.image(canvas, (left, top, max(1, right - left), max(1, bottom - top)))
     frame.outline((left - 1, top - 1, right + 1, bottom + 1), BORDER, width=1)
 
     frame.surface.set_clip(panel)  # squares may reach beyond the canvas, not beyond the panel
@@ -286,6 +239,8 @@ def _verdict(scene: Scene) -> tuple[str, bool | None]:
     if scene.over and scene.truth is not None:
         good = scene.choice == scene.truth
         return ("right" if good else f"it is {scene.truth}"), good
+    if scene.over and scene.verdict is not None:
+        return scene.verdict, bool(scene.reward)
     if scene.reward is None or not (scene.over or scene.reward):
         return "", None
     return f"reward {scene.reward:g}", scene.reward > 0 if scene.over else None
@@ -298,7 +253,7 @@ class _Frame:
     """A surface and the few kinds of strokes a frame is made of."""
 
     def __init__(self, size: tuple[int, int]) -> None:
-        self._pg = _import_pygame()
+        self._pg = import_pygame()
         self.surface: pygame.Surface = self._pg.Surface(size, depth=32)
         self.surface.fill(BACKGROUND)
         self._fonts = _load_fonts()
@@ -387,16 +342,6 @@ class _Frame:
         return x + int(written.get_width())
 
 
-def _import_pygame() -> ModuleType:
-    try:
-        import pygame
-    except ImportError as error:
-        raise DependencyNotInstalled(
-            'Drawing needs pygame, which is not installed: run `pip install "ram-gym[play]"`.'
-        ) from error
-    return pygame
-
-
 _fonts: dict[str, pygame.font.Font] = {}
 
 
@@ -405,7 +350,7 @@ def _load_fonts() -> dict[str, pygame.font.Font]:
 
     They are kept, since a font remembers the letters it has drawn: a new one takes 5 ms a frame.
     """
-    pg = _import_pygame()
+    pg = import_pygame()
     try:
         pg.font.init()
     except (ImportError, NotImplementedError):  # what pygame's stand-in for a missing part raises

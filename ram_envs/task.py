@@ -37,6 +37,9 @@ class Outcome:
 class Task(Protocol, Generic[State]):
     """A batch of worlds. `ram_envs.tasks.catch` is an example, docs/own_task.md a guide.
 
+    For pictures a task may have two more methods: `ball(state, row)`, the pixel (x, y) that is
+    drawn in color, and `verdict(state, row)`, the result of an episode in words, or None.
+
     Attributes:
         image_shape: (H, W) or (H, W, C) of the images.
         choice_names: the name of each choice, the second half of an action, in order.

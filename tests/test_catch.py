@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import gymnasium as gym
 import numpy as np
 import pytest
 
+import ram_envs  # noqa: F401  registers the ids
 from ram_envs.streams import Streams, combine_keys
 from ram_envs.tasks.catch import Catch, CatchState, ball_columns
 
@@ -231,3 +233,35 @@ def test_the_smallest_the_slowest_and_the_fastest_game() -> None:
     assert Catch(size=2).image_shape == (2, 2)
     assert not begin(Catch(max_speed=0), num_games=9).speeds.any()
     assert 22 < np.abs(begin(Catch(max_speed=23), num_games=99).speeds).max() <= 23
+
+
+def test_verdict_and_ball_for_pictures() -> None:
+    task = Catch(size=4, paddle_width=2)
+    state = task.allocate(4)
+    state.row[:] = 3, 3, 3, 2
+    state.x[:] = 1.0, 3.0, 0.0, 3.0
+    state.paddle[:] = 0, 0, 2, 0
+    assert [task.verdict(state, row) for row in range(4)] == [
+        "caught",
+        "missed by 2 columns",
+        "missed by 2 columns",
+        None,  # it still falls
+    ]
+    state.paddle[1] = 1
+    assert task.verdict(state, 1) == "missed by 1 column"
+    assert [task.ball(state, row) for row in range(4)] == [(1, 3), (3, 3), (0, 3), (3, 2)]
+
+
+def test_the_last_frame_shows_where_the_ball_landed() -> None:
+    env = gym.make("RAMCatch-v0", render_mode="rgb_array", size=4, glimpse_size=4, num_scales=1)
+    env.reset(seed=0)
+    over = False
+    while not over:
+        _, _, over, _, _ = env.step((np.zeros(2, np.float32), 1))
+    scene = env.unwrapped.batch.scene(0)  # type: ignore[attr-defined]
+    canvas = env.unwrapped.canvas  # type: ignore[attr-defined]
+    assert np.array_equal(scene.canvas, canvas)
+    assert np.array_equal(scene.glimpse[0] * 255, canvas)
+    assert scene.ball is not None
+    assert scene.ball[1] == 3
+    assert scene.verdict in ("caught", "missed by 1 column", "missed by 2 columns")

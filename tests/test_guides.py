@@ -359,9 +359,9 @@ def test_every_command_is_one_that_there_is(
         assert "Nothing to be done" not in would_run  # as for a file of that name
     elif command[:2] == ["ram", "play"]:
         pytest.importorskip("pygame", reason="the extra play is not installed")
-        from ram_envs.play.command import _parser
+        from ram_envs.play.command import make_parser
 
-        assert _parser().parse_args(command[2:]).env_id in gym.registry
+        assert make_parser().parse_args(command[2:]).env_id in gym.registry
     elif command[0] == "seq":  # the sweep, which is run above
         assert command[-3:] == ["python", "examples/sweep.py", "--task"]
     elif command[:2] == ["python", "-m"] or command[0] in ("ram", "torchrun"):

@@ -11,15 +11,16 @@ import pytest
 from gymnasium.error import DependencyNotInstalled
 
 from ram_envs import rendering
+from ram_envs.display import Window
 from ram_envs.rendering import (
     BACKGROUND,
+    BALL,
     PANEL,
     PATH,
     RIGHT,
     SCALE_COLORS,
     WRONG,
     Scene,
-    Window,
     canvas_view,
     draw_frame,
     to_rgb_array,
@@ -200,6 +201,20 @@ def test_verdict_is_given_at_the_end(
     assert shows(after, color)
     assert not shows(during, RIGHT)
     assert not shows(during, WRONG)
+
+
+def test_a_ball_is_drawn_in_color() -> None:
+    canvas = np.zeros((60, 60), np.uint8)
+    assert not shows(draw(canvas=canvas), BALL)
+    assert color_at(draw(canvas=canvas, ball=(3, 50)), 102, 395) == BALL
+
+
+def test_the_verdict_of_a_task_replaces_the_reward() -> None:
+    end: dict[str, Any] = {"truth": None, "choice": "left", "over": True}
+    missed = draw(**end, reward=0.0, verdict="missed by 1 column")
+    assert shows(missed[VERDICT], WRONG)
+    assert not np.array_equal(missed, draw(**end, reward=0.0))
+    assert shows(draw(**end, reward=1.0, verdict="caught")[VERDICT], RIGHT)
 
 
 def test_truth_is_not_told_before_the_end() -> None:

@@ -102,9 +102,9 @@ def _play(hands: Hands, screenshot: Path | None) -> dict[str, float]:
     import pygame
 
     from ram_envs.play.catch_game import CatchGame
-    from ram_envs.play.command import make_env
     from ram_envs.play.game import Phase
     from ram_envs.play.seat import Deal, Seat
+    from ram_envs.play.session import make_env
     from ram_envs.play.window import Stage, run
 
     game = CatchGame(Seat("you", make_env("RAMCatch-v0", {})), map(Deal, range(3, 5)))

@@ -39,7 +39,8 @@ class Watch(Trained):
 def main(args: list[str]) -> None:
     """Show an agent's episodes in a window, or write them where --save says."""
     from ram_agent.pictures import play_frames
-    from ram_envs.rendering import FRAME_SIZE, Window, to_surface
+    from ram_envs.display import Window
+    from ram_envs.rendering import FRAME_SIZE, to_surface
 
     command = parse(Watch, "watch", args)
     if command.episodes is not None and command.episodes < 1:

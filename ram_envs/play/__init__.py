@@ -3,15 +3,16 @@
 `python -m ram_envs.play RAMCatch-v0` opens a window: the game Catch in real time.
 `python -m ram_envs.play RAMClutteredMNIST-v0` is a quiz: click to look, type the digit.
 
-    seat.py             one who plays: a person, an agent or a recording, in an environment
+    seat.py             a player (a person, an agent or a recording) and their environment
     game.py             what every game has: phases, scores, the next episode, the summary
     catch_game.py       Catch, in real time or turn by turn
     quiz_game.py        the glimpse quiz
-    recording.py        files: games to play again, results of the quiz
-    sheet.py            lines, letters and signs (pygame from here on)
+    recording.py        games to play again, as files
+    sheet.py            lines, text and marks (pygame from here on)
     screen.py           what is drawn of a game
     window.py           keys, mouse and the loop
     gif.py              a game as an animation, without a window
+    session.py          set-up: environment, opponents, recordings, results
     command.py          the command line
 
 The games are the environments themselves: no rule is written twice. Time, keys and gaze come into

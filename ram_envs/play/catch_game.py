@@ -1,4 +1,4 @@
-"""Catch as a person plays it: in real time, one row after another, or turn by turn."""
+"""Catch for a person: in real time, one row after another, or turn by turn."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ from ram_envs.play.seat import Action, Deal, Seat
 from ram_envs.tasks.catch import Catch
 
 LEFT, STAY, RIGHT = 0, 1, 2
-MOST_ROWS = 2  # in a tick: a computer that can't keep up makes the game slower, not jumpy
+MAX_ROWS = 2  # per tick: on a slow computer the game is slower, and does not jump
 
 
 class CatchGame(Game):
-    """The player's paddle follows held keys, the player's eye the gaze; a row is one step.
+    """The paddle follows held keys, the retina the gaze; a row is one step.
 
     Args:
         player, deals, opponent: as in `Game`.
-        speed: rows a second.
+        speed: rows per second.
         turns: whether the ball waits for the player's move instead.
     """
 
@@ -40,7 +40,7 @@ class CatchGame(Game):
         self._rows_due = 0.0
 
     def hold(self, move: int, key: int) -> None:
-        """A key of the paddle goes down. Turn by turn, that is the step."""
+        """Press a key of the paddle. Turn by turn, this is the step."""
         if self.turns and self.player.pilot is None:
             if self.time_runs:
                 self.advance(move)
@@ -51,7 +51,7 @@ class CatchGame(Game):
             self._tapped = move
 
     def release(self, key: int | None = None) -> None:
-        """A key of the paddle goes up; all of them if None."""
+        """Release a key of the paddle; all of them if None."""
         if key is None:
             self._held.clear()
         else:
@@ -63,7 +63,7 @@ class CatchGame(Game):
         self._forget_taps()
 
     def advance(self, move: int) -> None:
-        """One row: everyone moves, then looks."""
+        """Play one row: every player moves, then looks."""
         action: Action | None = self.location, move
         if self.player.pilot is not None:
             action = self.player.pilot.act(self.player.observation)
@@ -90,8 +90,8 @@ class CatchGame(Game):
         if self.turns and self.player.pilot is None:
             return
         self._rows_due += seconds * self.speed
-        for _ in range(MOST_ROWS):
-            # A hair less than a row will do: the steps of a clock rarely add up to a whole.
+        for _ in range(MAX_ROWS):
+            # A little less than a row is enough: sums of clock steps are rarely exact.
             if self._rows_due < 1 - 1e-9 or self.phase is not Phase.PLAYING:
                 break
             self._rows_due -= 1

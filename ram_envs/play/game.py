@@ -1,4 +1,4 @@
-"""What every game has: its phases, its score, the same episode again or the next, the summary."""
+"""What all games share: phases, score, repeating an episode or going to the next, the summary."""
 
 from __future__ import annotations
 
@@ -9,39 +9,39 @@ from enum import Enum, auto
 from ram_envs.play.recording import RecordedEpisode
 from ram_envs.play.seat import Deal, Edge, Seat, location_of
 
-PILOT_REST = 1.5  # seconds for which a finished episode is shown when nobody is there to go on
-SPEEDS = 0.25, 64.0  # the slowest and the fastest, in rows or glimpses a second
-GAZE_DELAY, GAZE_RATE = 0.25, 24.0  # a held gaze key repeats after seconds, then steps a second
+PILOT_REST = 1.5  # seconds for which a finished episode of an agent is shown
+SPEEDS = 0.25, 64.0  # the slowest and the fastest, in rows or glimpses per second
+GAZE_DELAY, GAZE_RATE = 0.25, 24.0  # a held gaze key: seconds to its first repeat, steps per second
 
 
 class Phase(Enum):
-    """Where a game is."""
+    """The phase of a game."""
 
     READY = auto()  # before the first episode
     PLAYING = auto()
-    SHOWN = auto()  # a ball has landed, or an answer was given: the truth is shown
-    FINISHED = auto()  # the last episode is over: the result is shown
+    SHOWN = auto()  # a ball has landed or an answer was given; the truth is shown
+    FINISHED = auto()  # the last episode is over; the result is shown
 
 
 class Game(ABC):
-    """One player, perhaps against another, through one episode after another.
+    """One player, perhaps with an opponent, plays one episode after another.
 
-    An episode counts the first time it is played to its end or left; again is practice.
+    An episode counts the first time it is played or left; repeating it is practice.
 
     Args:
-        player: whose game it is.
-        deals: which episodes, in order; perhaps without end.
-        opponent: who plays the same episodes.
+        player: the player.
+        deals: the episodes, in order; may be unlimited.
+        opponent: another player of the same episodes.
 
     Attributes:
-        phase: where the game is.
-        paused, help_shown: either stops time.
-        fog_lifted: whether the player sees all.
-        brightened: whether faint grays are drawn brighter than they are.
-        peeked: how many counted verdicts were reached with the fog lifted.
-        gaze: the pixel edge at which the player will look next.
-        episodes: what was played to its end.
-        on_episode_end: called after each episode, to keep what was played.
+        phase: the present phase.
+        paused, help_shown: each stops time.
+        fog_lifted: whether the whole canvas is visible.
+        brightened: whether faint grays are drawn brighter.
+        peeked: number of counted verdicts with the fog lifted.
+        gaze: the pixel edge of the next fixation.
+        episodes: the finished episodes.
+        on_episode_end: called after each episode, for example to save it.
     """
 
     noun, verb = "episodes", "won"
@@ -81,7 +81,7 @@ class Game(ABC):
 
     @property
     def played(self) -> list[RecordedEpisode]:
-        """For a recording: all episodes, and the one that is not over if a ball of it counted."""
+        """The episodes of a recording: the finished ones, and the present one if a ball counted."""
         if self.player.over or not self.player.verdicts:
             return list(self.episodes)
         return [*self.episodes, RecordedEpisode(self._deal, list(self.player.actions))]
@@ -98,7 +98,7 @@ class Game(ABC):
     # What the player does -----------------------------------------------------------------------
 
     def proceed(self) -> None:
-        """Start; or go on, when the truth is shown; or leave this episode for the next."""
+        """Start; or continue, when the truth is shown; or leave this episode for the next."""
         if self.phase is Phase.READY:
             self._begin()
         elif self.phase is Phase.PLAYING and self.player.pilot is None:
@@ -109,7 +109,7 @@ class Game(ABC):
             self._next_ball()
 
     def again(self) -> None:
-        """Play the same episode again; for a person."""
+        """Repeat the episode; for a person."""
         if self.player.pilot is None and self.phase in (Phase.PLAYING, Phase.SHOWN):
             if not self.player.over:
                 self._give_up()
@@ -135,17 +135,17 @@ class Game(ABC):
         self.speed = min(max(self.speed * factor, slowest), fastest)
 
     def move_gaze_to(self, edge: Edge) -> None:
-        """Look at a pixel edge next; brought inside the canvas."""
+        """Look at a pixel edge next; it is clipped to the canvas."""
         width, height = self.canvas_size
         self.gaze = min(max(edge[0], 0), width), min(max(edge[1], 0), height)
 
     def hold_gaze(self, direction: Edge, key: int) -> None:
-        """A gaze key goes down: one step in a direction, such as (1, 0); more while it is held."""
+        """Press a gaze key: one step in a direction such as (1, 0), more while it is held."""
         self._gaze_held[key] = direction, 0.0
         self._step_gaze(direction)
 
     def release_gaze(self, key: int | None = None) -> None:
-        """A gaze key goes up; all of them if None."""
+        """Release a gaze key; all of them if None."""
         for held in [key] if key is not None else list(self._gaze_held):
             self._gaze_held.pop(held, None)
 
@@ -168,14 +168,14 @@ class Game(ABC):
                 self.proceed()
 
     def summary(self) -> str:
-        """How it went, in a few lines."""
+        """Return the result in a few lines."""
         lines = [self._result(seat) for seat in self.seats]
         if self.peeked:
-            lines.append(f"With the fog lifted: {self.peeked} of these.")
+            lines.append(f"The fog was lifted for {self.peeked} of them.")
         return "\n".join(lines)
 
     def verdict_words(self) -> str:
-        """At the end of a match: who won."""
+        """Return who won a match."""
         if self.opponent is None:
             return ""
         lead = self.player.score - self.opponent.score
@@ -187,10 +187,10 @@ class Game(ABC):
 
     @abstractmethod
     def _play(self, seconds: float) -> None:
-        """Time passes while an episode is played."""
+        """Let time pass while an episode is played."""
 
     def _unanswered(self) -> int:
-        """How many verdicts this episode still owes."""
+        """Return how many verdicts of this episode are open."""
         return 0 if self.player.over else 1
 
     def _result(self, seat: Seat) -> str:
@@ -210,7 +210,7 @@ class Game(ABC):
         self.move_gaze_to(self.player.edge)
 
     def _next_ball(self) -> None:
-        """Go on in an episode of several balls."""
+        """Continue an episode of several balls."""
         self.phase = Phase.PLAYING
         self._fog_was_lifted = self.fog_lifted
 
@@ -220,12 +220,12 @@ class Game(ABC):
             self.peeked += seat.pilot is None and self._fog_was_lifted
 
     def _leave(self) -> None:
-        """On to the next episode before the end of this one."""
+        """Go to the next episode before the end of this one."""
         self._give_up()
         self._next()
 
     def _give_up(self) -> None:
-        """Leave an episode before its end: what is open is lost; the opponent plays it out."""
+        """Leave an episode before its end: open verdicts are lost; the opponent finishes it."""
         for _ in range(self._unanswered()):
             self._count(self.player, False)
         if self.opponent is not None:
@@ -233,7 +233,7 @@ class Game(ABC):
         self._end_episode()
 
     def _finish_opponent(self) -> None:
-        """The opponent plays to the end of the episode."""
+        """Let the opponent play to the end of the episode."""
         seat = self.opponent
         assert seat is not None
         assert seat.pilot is not None

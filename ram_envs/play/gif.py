@@ -17,14 +17,14 @@ COLORS = 64
 
 
 def save_gif(game: Game, path: Path) -> None:
-    """Let a game that nobody's hands are needed for run to its end, and write what is seen.
+    """Run a game of an agent or a recording to its end, and write it as an animation.
 
     Raises:
         ValueError: if the path does not end in .gif.
         DependencyNotInstalled: if Pillow is missing.
     """
     if path.suffix != ".gif":
-        raise ValueError(f"--gif {path}: expected a name that ends in .gif.")
+        raise ValueError(f"--gif {path} does not end in .gif. Change the name.")
     try:
         from PIL import Image
     except ImportError as error:
@@ -34,7 +34,7 @@ def save_gif(game: Game, path: Path) -> None:
 
     surface = pygame.Surface(SIZE, depth=32)
     frames, durations = [], []
-    step = max(1 / game.speed, 0.02)  # seconds: GIFs count in hundredths, and 2 is the least
+    step = max(1 / game.speed, 0.02)  # seconds: GIFs count in hundredths, from 2
     game.proceed()
     while True:
         draw_game(game, surface, with_keys=False)

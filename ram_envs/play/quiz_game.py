@@ -1,4 +1,4 @@
-"""The glimpse quiz: look where you like, as often as the agent may, then say what it is."""
+"""The glimpse quiz: look as often as the agent may, then give the label."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from ram_envs.tasks.classification import ImageClassification
 
 @dataclass(frozen=True)
 class QuizAnswer:
-    """One canvas: its index, the true label, the player's answer and the opponent's, the time."""
+    """One canvas: its index, the true label, the answers of player and opponent, the time."""
 
     index: int
     label: int
@@ -22,15 +22,15 @@ class QuizAnswer:
 
 
 class QuizGame(Game):
-    """T glimpses of a canvas, the first at a place that chance chose; the T-th step decides.
+    """T glimpses of a canvas, the first at a random location; the T-th step decides.
 
     Args:
         player, deals, opponent: as in `Game`; each deal has an image's index.
-        speed: glimpses a second where an agent or a recording plays.
+        speed: glimpses per second of an agent or a recording.
 
     Attributes:
-        guess: the digit typed last; before the T-th glimpse it is provisional.
-        answers: of each canvas that counted and was answered.
+        guess: the digit that was typed last; before the T-th glimpse it is provisional.
+        answers: one for each answered canvas that counts.
     """
 
     noun, verb = "canvases", "named"
@@ -58,7 +58,7 @@ class QuizGame(Game):
 
     @property
     def label(self) -> int:
-        """The truth; to be shown only when the answer is given."""
+        """The true label, which is shown after the answer."""
         return int(self.task.dataset.labels[self.player.env.batch.state.index[0]])
 
     @property
@@ -67,40 +67,40 @@ class QuizGame(Game):
 
     @property
     def must_answer(self) -> bool:
-        """Whether all glimpses are taken."""
+        """Whether all glimpses have been taken."""
         return self.phase is Phase.PLAYING and self.glimpses_taken == self.task.num_glimpses
 
     def look(self, edge: Edge) -> None:
-        """Take the next glimpse; nothing happens when there is none left."""
+        """Take the next glimpse, if one is left."""
         self.move_gaze_to(edge)
         if self.time_runs and not self.must_answer and self.player.pilot is None:
             self._step((self.location, self.guess or 0))
 
     def type_digit(self, digit: int) -> None:
-        """A guess; after the last glimpse it is the answer."""
+        """Note a guess; after the last glimpse it is the answer."""
         if self.time_runs and digit < len(self.task.choice_names) and self.player.pilot is None:
             self.guess = digit
-            if self.must_answer:  # the eye stays where it was
+            if self.must_answer:  # the gaze stays where it was
                 shape = self.player.env.batch.task.image_shape
                 self._step((location_of(self.player.edge, shape), digit))
 
     def confirm(self) -> None:
-        """Look where the gaze is; after the last glimpse, stand by the guess."""
+        """Look where the gaze is; after the last glimpse, answer with the guess."""
         if not self.must_answer:
             self.look(self.gaze)
         elif self.guess is not None:
             self.type_digit(self.guess)
 
     def proceed(self) -> None:
-        """Start, or go on after the answer; no canvas is skipped."""
+        """Start, or continue after the answer; no canvas is skipped."""
         if self.phase is not Phase.PLAYING:
             super().proceed()
 
     def again(self) -> None:
-        """Not here: whoever has seen a canvas knows it."""
+        """Do nothing: a canvas that was seen is known."""
 
     def toggle_fog(self) -> None:
-        """The answer lifts the fog; a person can't before: who has seen the canvas knows it."""
+        """Lift or lower the fog; for a person only after the answer."""
         if self.phase is not Phase.PLAYING or self.player.pilot is not None:
             super().toggle_fog()
 

@@ -1,8 +1,9 @@
-"""Files: a game to play again, and the results of a quiz. JSON, written wholly or not at all."""
+"""Recordings: a game to play again, as JSON, written completely or not at all."""
 
 from __future__ import annotations
 
 import math
+import reprlib
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -51,7 +52,7 @@ def save_recording(recording: Recording, path: Path) -> None:
 
 
 def load_recording(path: Path, env_id: str) -> Recording:
-    """Read a recording of the environment `env_id`.
+    """Return the recording of a game in the environment `env_id`.
 
     Raises:
         FileNotFoundError: if there is no such file.
@@ -60,24 +61,25 @@ def load_recording(path: Path, env_id: str) -> Recording:
     try:
         content = read_json(path)
     except ValueError as error:
-        raise RecordingError(f"{path} is damaged: {error}. Expected JSON.") from None
+        raise RecordingError(f"{path} is not JSON: {error}. Record the game again.") from None
     if not isinstance(content, dict) or content.get("format") != FORMAT:
-        raise RecordingError(f"{path} is not a recorded game. Expected what --record writes.")
+        raise RecordingError(f"{path} is not a recorded game. Give a file that --record wrote.")
     if content.get("version") != FORMAT_VERSION:
         raise RecordingError(
-            f"{path} has version {content.get('version')!r:.100}; this ram-gym reads version "
-            f"{FORMAT_VERSION}. Install the ram-gym that wrote it, or record again."
+            f"{path} has version {reprlib.repr(content.get('version'))}, and this ram-gym reads "
+            f"version {FORMAT_VERSION}. Use the ram-gym that wrote it, or record again."
         )
     if content.get("env_id") != env_id:
         raise RecordingError(
-            f"{path} was recorded in {content.get('env_id')!r:.100}, not in {env_id}. Give that id."
+            f"{path} was recorded in {reprlib.repr(content.get('env_id'))}, not in {env_id}. Give "
+            "that id."
         )
     try:
         return Recording(
             env_id=env_id,
             keywords={str(key): value for key, value in dict(content["keywords"]).items()},
-            seed=_whole(content["seed"]),
-            score=_whole(content["score"]),
+            seed=_natural(content["seed"]),
+            score=_natural(content["score"]),
             episodes=[_read_episode(episode) for episode in content["episodes"]],
         )
     except (KeyError, TypeError, ValueError, OverflowError) as error:
@@ -88,17 +90,17 @@ def load_recording(path: Path, env_id: str) -> Recording:
 
 def _read_episode(episode: Any) -> RecordedEpisode:
     index = episode["index"]
-    deal = Deal(_whole(episode["seed"]), None if index is None else _whole(index))
+    deal = Deal(_natural(episode["seed"]), None if index is None else _natural(index))
     return RecordedEpisode(deal, [_read_action(*action) for action in episode["actions"]])
 
 
 def _read_action(x: Any, y: Any, choice: Any) -> Action:
     if not all(isinstance(number, (int, float)) and math.isfinite(number) for number in (x, y)):
         raise ValueError(f"location ({x!r:.100}, {y!r:.100})")
-    return (float(x), float(y)), _whole(choice)
+    return (float(x), float(y)), _natural(choice)
 
 
-def _whole(value: Any) -> int:
+def _natural(value: Any) -> int:
     if not isinstance(value, int) or isinstance(value, bool) or value < 0:
-        raise ValueError(f"{value!r:.100} where a whole number belongs")
+        raise ValueError(f"{reprlib.repr(value)} is not an integer from 0")
     return value

@@ -1,4 +1,4 @@
-"""What is drawn of a game: boards of what was seen, fog elsewhere, the score, cards with words.
+"""The picture of a game: what was seen, fog elsewhere, the score, and cards with text.
 
 Everything is laid out in units of the sheet; see `ram_envs.play.sheet`.
 """
@@ -26,6 +26,7 @@ from ram_envs.rendering import (
     CanvasView,
     Color,
 )
+from ram_envs.tasks.catch import Catch
 
 FOG: Color = (56, 63, 82)
 BALL_PATH: Color = (230, 159, 0)  # orange, and round; the gaze is sky blue, and square
@@ -42,31 +43,31 @@ CATCH_KEYS = (
     ("Left, Right or A, D", "move the paddle"),
     ("mouse or I, J, K, L", "look (also Shift with the arrow keys)"),
     ("N, Enter or Space", "next ball"),
-    ("R", "the same ball again, for practice"),
+    ("R", "repeat the ball, for practice"),
     ("+, −", "faster, slower"),
     ("T", "turn by turn: the ball waits for your move (Down: stay)"),
     ("F", "lift the fog"),
-    ("C", "contrast: draw faint grays brighter, or as they are"),
+    ("C", "contrast: faint grays brighter, or as they are"),
     ("P", "pause"),
     ("H or ?", "this help"),
-    ("Esc", "stop, and see how it went"),
+    ("Esc", "stop, and show the result"),
 )
 QUIZ_KEYS = (
     ("mouse click", "look there"),
     ("I, J, K, L, then Enter", "look without a mouse (also the arrow keys)"),
-    ("0 … 9", "your guess; after the last glimpse, your answer"),
-    ("Enter", "after the last glimpse: stand by your guess"),
+    ("0 … 9", "a guess; after the last glimpse, your answer"),
+    ("Enter", "after the last glimpse: answer with your guess"),
     ("N, Enter or Space", "next canvas"),
-    ("F", "after the answer: your last glimpse, or all"),
-    ("C", "contrast: draw faint grays brighter, or as they are"),
+    ("F", "after the answer: your last glimpse, or the whole canvas"),
+    ("C", "contrast: faint grays brighter, or as they are"),
     ("P", "pause"),
     ("H or ?", "this help"),
-    ("Esc", "stop, and see how it went"),
+    ("Esc", "stop, and show the result"),
 )
 
 
 def board_view(game: Game, window_size: tuple[int, int], board: int = 0) -> CanvasView:
-    """Where the window shows a board's canvas; a canvas pixel is a block of whole pixels."""
+    """Return where the window shows a board's canvas, each of its pixels as an equal block."""
     left, top, width, height = (TWO_BOARDS if game.opponent else ONE_BOARD)[board]
     fit = fit_sheet(window_size)
     canvas_width, canvas_height = game.canvas_size
@@ -81,14 +82,14 @@ def board_view(game: Game, window_size: tuple[int, int], board: int = 0) -> Canv
 
 
 def gaze_at(game: Game, window_size: tuple[int, int], pixel: tuple[int, int]) -> Edge:
-    """The pixel edge of the player's canvas that is nearest to a window pixel."""
+    """Return the pixel edge of the player's canvas that is nearest to a window pixel."""
     view = board_view(game, window_size)
     x, y = (pixel[0] - view.left) / view.scale, (pixel[1] - view.top) / view.scale
     return int(np.floor(x + 0.5)), int(np.floor(y + 0.5))
 
 
 def draw_game(game: Game, surface: pygame.Surface, with_keys: bool = True) -> None:
-    """Draw a game as it stands, with a line about its keys or without."""
+    """Draw the present state of a game, with or without a line about its keys."""
     sheet = Sheet(surface)
     for number, seat in enumerate(game.seats):
         view = board_view(game, surface.get_size(), number)
@@ -111,23 +112,23 @@ def draw_game(game: Game, surface: pygame.Surface, with_keys: bool = True) -> No
         lines = game.summary().splitlines()
         if with_keys:
             lines += ["", "Press Esc to leave."]
-        _draw_card(sheet, game.verdict_words() or "That was all", lines)
+        _draw_card(sheet, game.verdict_words() or "The end", lines)
     elif game.paused:
-        _draw_card(sheet, "Paused", ["Press P to go on."])
+        _draw_card(sheet, "Paused", ["Press P to continue."])
 
 
 # The board --------------------------------------------------------------------------------------
 
 
 def _draw_board(sheet: Sheet, game: Game, seat: Seat, view: CanvasView) -> None:
-    """The canvas as far as it may be seen, where the retina is, and afterwards what was hidden."""
+    """Draw the visible part of the canvas and the retina, or afterwards the whole and the paths."""
     width, height = game.canvas_size
     corner, end = view.to_frame(0, 0), view.to_frame(width, height)
     rect = pygame.Rect(corner, (max(1, end[0] - corner[0]), max(1, end[1] - corner[1])))
     sheet.surface.fill(FOG, rect)
     shown = game.phase in (Phase.SHOWN, Phase.FINISHED)
     hidden = not seat.observation or game.phase is Phase.READY
-    # Whoever saw the opponent's eye follow the ball would have two eyes.
+    # The opponent's gaze would show the player where the ball is.
     waits = seat is game.opponent and not shown and not game.fog_lifted
     if not hidden and not waits:
         lifted = game.fog_lifted or (shown and isinstance(game, CatchGame))
@@ -148,7 +149,7 @@ def _draw_board(sheet: Sheet, game: Game, seat: Seat, view: CanvasView) -> None:
 
 
 def _picture(seat: Seat, lifted: bool, brightened: bool) -> pygame.Surface:
-    """The canvas, or what the retina delivers of it and fog elsewhere, a pixel for each pixel."""
+    """Return the canvas, or the glimpse and fog around it, one pixel for each of the canvas."""
     if lifted:
         canvas = seat.env.canvas
         pixels = _in_color(canvas if canvas.ndim == 3 else canvas[..., None])
@@ -161,14 +162,14 @@ def _picture(seat: Seat, lifted: bool, brightened: bool) -> pygame.Surface:
 
 
 def _in_color(image: np.ndarray) -> np.ndarray:
-    """(H, W, C) in three channels: its own, or its brightness three times."""
+    """Return (H, W, C) in three channels: its own, or its brightness three times."""
     if image.shape[-1] not in (1, 3):
         image = image.mean(axis=-1, keepdims=True).astype(np.uint8)
     return np.broadcast_to(image, (*image.shape[:2], 3))
 
 
 def _draw_retina(sheet: Sheet, seat: Seat, view: CanvasView) -> None:
-    """The outlines of the patches that are seen now."""
+    """Draw the outlines of the patches of the present glimpse."""
     x, y = seat.edge
     for scale, width in reversed(list(enumerate(seat.env.batch.retina.patch_widths))):
         start_x, start_y = x - width // 2, y - width // 2
@@ -183,7 +184,7 @@ def _draw_retina(sheet: Sheet, seat: Seat, view: CanvasView) -> None:
 
 
 def _draw_cross(sheet: Sheet, point: tuple[int, int]) -> None:
-    """Where the player looks next."""
+    """Draw where the player looks next."""
     x, y = point
     near, far = sheet.pixels(4), sheet.pixels(11)
     for dx, dy in ((1, 0), (-1, 0), (0, 1), (0, -1)):
@@ -192,7 +193,7 @@ def _draw_cross(sheet: Sheet, point: tuple[int, int]) -> None:
 
 
 def _draw_paths(sheet: Sheet, seat: Seat, view: CanvasView) -> None:
-    """The ball's way as dots on its pixels, the gaze's as squares on its edges."""
+    """Draw the path of the ball as dots, that of the gaze as squares."""
     gaze = [view.to_frame(*edge) for edge in seat.trail]
     for start, end in pairwise(gaze):
         sheet.line(start, end, GAZE_PATH, thin=True)
@@ -220,7 +221,7 @@ def _draw_heading(sheet: Sheet, seat: Seat, room: Box) -> None:
 
 
 def _draw_side(sheet: Sheet, game: Game) -> None:
-    """Beside a single board: the score, how the game stands, the outcome."""
+    """Draw score, status and outcome beside a single board."""
     seat = game.player
     sheet.text(_title(game), (SIDE, 48), TITLE, TEXT)
     who = "" if seat.name == "you" else f"{seat.name} plays"
@@ -237,14 +238,14 @@ def _draw_side(sheet: Sheet, game: Game) -> None:
 
 
 def _draw_below(sheet: Sheet, game: Game) -> None:
-    """Below two boards."""
+    """Draw status and outcome below two boards."""
     for seat, (left, top, _, height) in zip(game.seats, TWO_BOARDS, strict=True):
         _draw_outcome(sheet, game, seat, (left, top + height + 28))
     sheet.text("   ".join(_status(game)), (24, 572), SMALL, FAINT_TEXT)
 
 
 def _draw_outcome(sheet: Sheet, game: Game, seat: Seat, place: tuple[int, int]) -> None:
-    """Once a ball has landed or an answer is given: right or wrong, in a sign and in words."""
+    """Draw whether a ball was caught, or an answer right, as a mark and in words."""
     if game.phase is not Phase.SHOWN or not seat.verdicts:
         return
     x, y = place
@@ -254,7 +255,9 @@ def _draw_outcome(sheet: Sheet, game: Game, seat: Seat, place: tuple[int, int]) 
         said = seat.actions[-1][1]
         words = f"{said} is right" if right else f"{said}; it is {game.label}"
     else:
-        words = "caught" if right else "missed"
+        env = seat.env.batch
+        assert isinstance(env.task, Catch)
+        words = env.task.verdict(env.state, 0) or ("caught" if right else "missed")
     sheet.text(words, (x + 40, y), BODY, TEXT)
     if game.opponent is None:
         y += 48
@@ -296,23 +299,23 @@ def _introduction(game: Game) -> list[str]:
         count = game.task.num_glimpses
         return [
             "A digit is hidden in the fog, perhaps among clutter.",
-            f"You have {count} glimpses; the first is at a place that chance chose.",
+            f"You have {count} glimpses; the first is at a random place.",
             "Click to look. After the last glimpse, type the digit.",
         ]
     return [
         "Catch the falling ball with your paddle on the bottom row.",
-        "You see what the retina sees: sharp where you look, coarse around it.",
-        "Arrow keys move the paddle; the mouse moves your eye.",
-        "You see anew with every row that the ball falls.",
+        "You see through a retina: sharp where you look, coarse around it.",
+        "Arrow keys move the paddle; the mouse moves your gaze.",
+        "You get a new glimpse with every row that the ball falls.",
     ]
 
 
 def _status(game: Game) -> list[str]:
-    """A few facts of the moment."""
+    """Return a few lines about the present state."""
     lines = []
     if isinstance(game, CatchGame):
         by_turns = game.turns and game.player.pilot is None
-        lines.append("turn by turn" if by_turns else f"{game.speed:.3g} rows a second")
+        lines.append("turn by turn" if by_turns else f"{game.speed:.3g} rows per second")
     elif isinstance(game, QuizGame):
         lines.append(f"glimpse {game.glimpses_taken} of {game.task.num_glimpses}")
         if game.guess is not None and game.phase is Phase.PLAYING:
@@ -320,7 +323,7 @@ def _status(game: Game) -> list[str]:
     if game.fog_lifted and game.phase is Phase.PLAYING:
         lines.append("fog lifted")
     if game.is_practice and game.phase is Phase.PLAYING:
-        lines.append("practice: does not count")
+        lines.append("practice, does not count")
     return lines
 
 
@@ -328,7 +331,7 @@ def _hint(game: Game) -> str:
     if game.phase is Phase.SHOWN and game.player.pilot is None:
         if isinstance(game, QuizGame):
             return "Space: next canvas     F: your last glimpse     H: help     Esc: stop"
-        return "Space: next ball     R: the same again     H: help     Esc: stop"
+        return "Space: next ball     R: repeat it     H: help     Esc: stop"
     if isinstance(game, QuizGame) and game.phase is Phase.PLAYING and game.player.pilot is None:
         if game.must_answer:
             return "No glimpse left: type the digit.     H: help     Esc: stop"

@@ -1,4 +1,4 @@
-"""One who plays: a person, an agent or a recording, sitting at an environment of their own."""
+"""A player: a person, an agent or a recording, with an environment of their own."""
 
 from __future__ import annotations
 
@@ -19,20 +19,20 @@ Action = tuple[tuple[float, float], int]  # a location and a choice
 
 @dataclass(frozen=True)
 class Deal:
-    """Which episode is played: the same deal is the same episode, whoever plays it."""
+    """An episode to be played: it is the same for every player."""
 
     seed: int
-    index: int | None = None  # of an image; None where the world has no images
+    index: int | None = None  # of an image; None in an environment without images
 
 
 class Pilot(Protocol):
-    """Who plays without hands: an agent, or a recording."""
+    """A player without hands: an agent or a recording."""
 
     def begin(self) -> None:
-        """An episode begins."""
+        """Begin an episode."""
 
     def act(self, observation: Mapping[str, Any]) -> Action | None:
-        """The next action; None to give the episode up."""
+        """Return the next action; None to give the episode up."""
 
 
 class AgentPilot:
@@ -55,7 +55,7 @@ class AgentPilot:
 
 
 class RecordedPilot:
-    """Plays what was recorded: the actions of one episode after another."""
+    """Plays the recorded actions of one episode after another."""
 
     def __init__(self, episodes: Sequence[Sequence[Action]]) -> None:
         self._episodes = iter(episodes)
@@ -73,18 +73,18 @@ class Seat:
 
     Args:
         name: "you", "agent", …
-        env: for this seat alone.
-        pilot: who plays; None for a person.
+        env: an environment for this seat only.
+        pilot: the agent or recording; None for a person.
 
     Attributes:
-        observation: what the player sees now.
-        actions: all of this episode.
-        trail: the pixel edges looked at, since the ball began.
-        ball_path: where the ball was, (column, row), since it began; empty without a ball.
-        verdicts: for each ball that has landed, or for the answer, whether it was right.
+        observation: the present observation.
+        actions: those of this episode.
+        trail: the pixel edges of the fixations, since the ball appeared.
+        ball_path: the pixels (column, row) of the ball since then; empty without a ball.
+        verdicts: whether each ball that has landed was caught, or the answer was right.
         over: whether the episode has ended.
-        score, count: right ones and all that counted, over all episodes; see `Game`.
-        streak, best: right ones in a row, now and at most.
+        score, count: right ones, and all that count, over all episodes; see `Game`.
+        streak, best: right ones in a row, the present and the longest.
     """
 
     def __init__(self, name: str, env: GlimpseEnv, pilot: Pilot | None = None) -> None:
@@ -102,7 +102,7 @@ class Seat:
 
     @property
     def edge(self) -> Edge:
-        """Where the player looks now."""
+        """The pixel edge of the present fixation."""
         height, width = self.env.canvas.shape[:2]
         x, y = pixel_edges(self.observation["location"], height, width)
         return int(x), int(y)
@@ -119,7 +119,7 @@ class Seat:
         self._note_path()
 
     def step(self, action: Action) -> bool | None:
-        """Take a step; whether it was right, once a ball has landed or the answer is given."""
+        """Take a step; return whether it was right, or None while that is open."""
         if self._path_is_complete:
             self.trail, self.ball_path = [], []
         (x, y), choice = action
@@ -142,18 +142,18 @@ class Seat:
         self.best = max(self.best, self.streak)
 
     def seen(self) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.bool_]]:
-        """What the retina delivers, put where it was seen. See `spread_glimpse`."""
+        """Return the glimpse, laid over the canvas. See `spread_glimpse`."""
         shape = self.env.batch.task.image_shape
         glimpse, num_scales = self.observation["glimpse"], self.env.batch.retina.num_scales
         return spread_glimpse(glimpse, num_scales, self.edge, shape)
 
     def _has_landed(self) -> bool:
-        """Whether a ball lies on the bottom row."""
+        """Return whether a ball is on the bottom row."""
         task, state = self.env.batch.task, self.env.batch.state
         return isinstance(task, Catch) and bool(state.row[0] == task.size - 1)
 
     def _note_path(self) -> None:
-        # What is seen after an answer changes nothing any more; a landed ball may be watched.
+        # The glimpse after an answer decides nothing; the last one of a ball shows where it landed.
         is_catch = isinstance(self.env.batch.task, Catch)
         if is_catch or not self.over:
             self.trail.append(self.edge)
@@ -165,7 +165,7 @@ class Seat:
 def spread_glimpse(
     glimpse: npt.NDArray[np.float32], num_scales: int, edge: Edge, image_shape: tuple[int, ...]
 ) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.bool_]]:
-    """A glimpse laid over the image: each cell's gray on the pixels it is the mean of.
+    """Return a glimpse laid over the image: each cell's gray on the pixels it is the mean of.
 
     Args:
         glimpse: (K·C, G, G) in [0, 1], scale-major.
@@ -174,7 +174,7 @@ def spread_glimpse(
         image_shape: (H, W) or (H, W, C).
 
     Returns:
-        Grays (H, W, C) uint8, finer scales over coarser ones, and (H, W) where anything is seen.
+        Grays (H, W, C) uint8, finer scales over coarser ones, and (H, W) bool, where they are.
     """
     height, width = image_shape[:2]
     channels, size = len(glimpse) // num_scales, glimpse.shape[-1]
@@ -194,6 +194,6 @@ def spread_glimpse(
 
 
 def location_of(edge: Edge, image_shape: tuple[int, ...]) -> tuple[float, float]:
-    """The location that names a pixel edge of an image (H, W[, C])."""
+    """Return the location of a pixel edge of an image (H, W[, C])."""
     height, width = image_shape[:2]
     return edge[0] / width * 2 - 1, edge[1] / height * 2 - 1

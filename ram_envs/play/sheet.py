@@ -1,4 +1,4 @@
-"""The sheet that everything is drawn on: 960 × 640 units, fitted into the window; and strokes.
+"""The sheet on which everything is drawn: 960 × 640 units, fitted into the window; and strokes.
 
 So lines and letters stay sharp in a window of any size, and a mouse position can be found again.
 """
@@ -18,19 +18,19 @@ Box = tuple[int, int, int, int]  # left, top, width, height, in units of the she
 
 @dataclass(frozen=True)
 class Fit:
-    """Where the sheet lies in a window: pixels per unit, and its top-left corner."""
+    """The place of the sheet in a window: pixels per unit, and its top-left corner."""
 
     scale: float
     left: float
     top: float
 
     def __call__(self, x: float, y: float) -> tuple[int, int]:
-        """The window pixel of a point of the sheet."""
+        """Return the window pixel of a point of the sheet."""
         return round(self.left + x * self.scale), round(self.top + y * self.scale)
 
 
 def fit_sheet(window_size: tuple[int, int]) -> Fit:
-    """The sheet as large as the window allows, in its middle."""
+    """Return the largest sheet in the middle of the window."""
     width, height = window_size
     scale = max(min(width / SHEET_SIZE[0], height / SHEET_SIZE[1]), 0.05)
     left, top = (width - SHEET_SIZE[0] * scale) / 2, (height - SHEET_SIZE[1] * scale) / 2
@@ -48,26 +48,26 @@ class Sheet:
         surface.fill(BACKGROUND)
 
     def pixels(self, units: float) -> int:
-        """A length in window pixels, at least one."""
+        """Return a length in window pixels, at least one."""
         return max(1, round(units * self.fit.scale))
 
     def line(
         self, start: tuple[int, int], end: tuple[int, int], color: Color, thin: bool = False
     ) -> None:
-        """Between two window pixels, with a dark rim unless thin."""
+        """Draw a line between two window pixels, with a dark rim unless thin."""
         if not thin:
             pygame.draw.line(self.surface, BACKGROUND, start, end, self.pixels(5))
         pygame.draw.line(self.surface, color, start, end, self.pixels(2))
 
     def card(self, box: Box) -> None:
-        """A panel for words, above everything."""
+        """Draw a panel for text, above everything."""
         left, top, width, height = box
         rect = pygame.Rect(self.fit(left, top), (self.pixels(width), self.pixels(height)))
         pygame.draw.rect(self.surface, PANEL, rect, border_radius=self.pixels(10))
         pygame.draw.rect(self.surface, BORDER, rect, 1, border_radius=self.pixels(10))
 
     def mark(self, good: bool, center: tuple[int, int]) -> None:
-        """A tick or a cross."""
+        """Draw a tick or a cross."""
         x, y = center
         tick = [[(x - 12, y), (x - 4, y + 9), (x + 12, y - 11)]]
         cross = [[(x - 10, y - 10), (x + 10, y + 10)], [(x - 10, y + 10), (x + 10, y - 10)]]
@@ -83,7 +83,7 @@ class Sheet:
         color: Color,
         align_right: bool = False,
     ) -> None:
-        """Words from a point of the sheet to the right, or to the left."""
+        """Draw text from a point of the sheet to the right, or to the left."""
         self.text_at(words, self.fit(*middle_left), size, color, align_right=align_right)
 
     def text_at(
@@ -96,7 +96,7 @@ class Sheet:
         align_right: bool = False,
         halo: bool = False,
     ) -> None:
-        """Words at a window pixel; a halo keeps them legible on a bright canvas."""
+        """Draw text at a window pixel; a halo keeps it legible on a bright canvas."""
         font = self._font(self.pixels(size))
         if font is None or not words:
             return
@@ -110,7 +110,7 @@ class Sheet:
         self.surface.blit(written, (x, y))
 
     def _font(self, pixels: int) -> pygame.font.Font | None:
-        """The font that comes with pygame, kept; None where pygame was built without fonts."""
+        """Return pygame's own font, cached; None where pygame was built without fonts."""
         try:
             if not pygame.font.get_init():
                 pygame.font.init()

@@ -15,7 +15,7 @@ from ram_envs.play.seat import Edge
 from ram_envs.play.sheet import SHEET_SIZE
 
 FRAME_SECONDS = 1 / 60
-LONGEST_FRAME = 0.25  # seconds; while a window is dragged, time stands still
+MAX_FRAME_SECONDS = 0.25  # while a window is dragged, time stands still
 FASTER = 2**0.5  # + and −
 
 PADDLE_KEYS = {
@@ -45,8 +45,7 @@ CONFIRM_KEYS = (pygame.K_RETURN, pygame.K_KP_ENTER, pygame.K_SPACE)
 class Stage:
     """A game with its keys, its mouse and its picture.
 
-    Everything the player holds or points at is known from events alone, so that events can be
-    made up: no window is asked.
+    Keys and mouse are known from events only, not from a window, so that tests can make events.
 
     Attributes:
         closed: whether the player wants to leave.
@@ -59,7 +58,7 @@ class Stage:
         self.closed = False
 
     def handle(self, event: pygame.event.Event) -> None:
-        """Do what an event says."""
+        """Handle an event."""
         if event.type == pygame.QUIT:
             self.closed = True
         elif event.type == pygame.VIDEORESIZE:
@@ -68,7 +67,7 @@ class Stage:
             self._press(event)
         elif event.type == pygame.KEYUP:
             self._release(event.key)
-        elif event.type == pygame.WINDOWFOCUSLOST:  # its keys' releases will not be told
+        elif event.type == pygame.WINDOWFOCUSLOST:  # releases of its keys will not arrive
             self._release_all()
         elif event.type == pygame.MOUSEMOTION:
             self._point(event.pos)
@@ -77,10 +76,10 @@ class Stage:
 
     def tick(self, seconds: float) -> None:
         """Let time pass."""
-        self.game.tick(min(seconds, LONGEST_FRAME))
+        self.game.tick(min(seconds, MAX_FRAME_SECONDS))
 
     def draw(self, surface: pygame.Surface) -> None:
-        """Draw the game; the mouse is taken to move on a window of this surface's size."""
+        """Draw the game on a window's surface, whose size mouse positions refer to."""
         self.size = surface.get_size()
         draw_game(self.game, surface)
 
@@ -91,7 +90,7 @@ class Stage:
         elif key == pygame.K_h or letter == "?":
             game.toggle_help()
         elif game.help_shown:
-            return  # the other keys sleep under the help
+            return  # the other keys do nothing under the help
         elif key == pygame.K_p:
             game.toggle_pause()
         elif key == pygame.K_f:
@@ -169,7 +168,7 @@ def run(stage: Stage, title: str) -> None:
             _handle_events_until(stage, next_frame)
             now = time.perf_counter()
             stage.tick(now - last_frame)
-            # A frame that came a little late does not put off those after it.
+            # A frame that is a little late does not delay the next ones.
             last_frame, next_frame = now, max(next_frame, now - FRAME_SECONDS) + FRAME_SECONDS
             screen = pygame.display.get_surface()  # a new one whenever the window was resized
             assert screen is not None

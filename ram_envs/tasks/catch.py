@@ -149,6 +149,20 @@ class Catch:
     def infos(self, state: CatchState) -> dict[str, tuple[npt.NDArray[Any], npt.NDArray[np.bool_]]]:
         return {"caught": (state.caught, state.over)}
 
+    def ball(self, state: CatchState, row: int) -> tuple[int, int]:
+        """Return the pixel (x, y) of a game's ball, for pictures."""
+        return int(ball_columns(state.x)[row]), int(state.row[row])
+
+    def verdict(self, state: CatchState, row: int) -> str | None:
+        """Return in words what became of a ball that has landed; None while it falls."""
+        column, height = self.ball(state, row)
+        if height < self.size - 1:
+            return None
+        left = int(state.paddle[row])
+        missed = max(left - column, column - (left + self.paddle_width - 1), 0)
+        plural = "s" if missed > 1 else ""
+        return "caught" if missed == 0 else f"missed by {missed} column{plural}"
+
     def _drop_next_ball(self, state: CatchState, rows: Rows) -> None:
         state.ball[rows] += 1
         state.row[rows] = 0

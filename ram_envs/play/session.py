@@ -1,0 +1,274 @@
+"""Set-up of a session: environment, opponents, recordings; and the files that are kept of it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass, field
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+
+import ram_envs
+from ram_envs.atomic_files import write_json
+from ram_envs.glimpse_env import GlimpseEnv
+from ram_envs.play.catch_game import CatchGame
+from ram_envs.play.game import PILOT_REST, Game, Phase
+from ram_envs.play.quiz_game import QuizGame
+from ram_envs.play.recording import (
+    FORMAT_VERSION,
+    Recording,
+    RecordingError,
+    load_recording,
+    save_recording,
+)
+from ram_envs.play.seat import AgentPilot, Deal, Pilot, RecordedPilot, Seat
+from ram_envs.tasks.catch import Catch
+from ram_envs.tasks.classification import ImageClassification
+
+MATCH_EPISODES = 10  # of a quiz, and of a match against an agent
+GIF_EPISODES = 3
+QUIZ_SPEED, CATCH_SPEED = 1.0, 4.0  # glimpses and rows per second
+MAX_LABELS = 10  # a quiz is answered with one digit
+
+
+@dataclass(frozen=True)
+class Options:
+    """What is asked for.
+
+    env_id     the environment
+    keywords   its keywords, without those that were not given
+    seed       seed of the first episode; None for a random one
+    episodes   number of balls or canvases; None for the default
+    speed      rows or glimpses per second; None for the default
+    turns      whether the ball waits for the player's move
+    agent      a run whose agent plays alone
+    versus     a run whose agent plays the same episodes
+    replay     a recording to be played again
+    record     file for a recording of this session
+    gif        file for an animation, without a window
+    save       file for the answers of a quiz
+    """
+
+    env_id: str
+    keywords: dict[str, Any] = field(default_factory=dict)
+    seed: int | None = None
+    episodes: int | None = None
+    speed: float | None = None
+    turns: bool = False
+    agent: str | None = None
+    versus: str | None = None
+    replay: Path | None = None
+    record: Path | None = None
+    gif: Path | None = None
+    save: Path | None = None
+
+
+@dataclass(frozen=True)
+class Session:
+    """What is played: environment, keywords, the seed that was given or drawn, and the game."""
+
+    env_id: str
+    keywords: dict[str, Any]
+    seed: int
+    game: Game
+
+    def save(self, options: Options) -> None:
+        """Write the files that the options ask for, as far as the game has come.
+
+        Raises:
+            OSError: if a file cannot be written.
+        """
+        if options.record is not None:
+            score, played = self.game.player.score, self.game.played
+            recording = Recording(self.env_id, self.keywords, self.seed, score, played)
+            save_recording(recording, options.record)
+        if options.save is not None:
+            save_results(self, options.save)
+
+
+def set_up(options: Options) -> Session:
+    """Return the session that the options describe.
+
+    Raises:
+        ValueError: for options that exclude each other, or settings that cannot be played.
+        RecordingError: for a recording that cannot be played again.
+    """
+    env_id = full_id(options.env_id)
+    keywords, recording = options.keywords, None
+    if options.replay is not None:
+        recording = load_recording(options.replay, env_id)
+        check_replay(recording, options.replay)
+        keywords = recording.keywords
+    keywords = _with_test_split(env_id, keywords)
+    env = make_env(env_id, keywords)
+    is_quiz = isinstance(env.batch.task, ImageClassification)
+    if is_quiz:  # the one that was found
+        keywords["dataset"] = env.dataset_name  # type: ignore[attr-defined]
+    if options.save is not None and not is_quiz:
+        raise ValueError(
+            f"--save {options.save} writes the answers of a quiz, and {env_id} is a game. Use "
+            "--record to keep a game."
+        )
+    if options.turns and is_quiz:
+        raise ValueError(f"--turns is for Catch, and {env_id} is a quiz. Leave it out.")
+    seed = options.seed
+    if seed is None:
+        seed = int(np.random.SeedSequence().generate_state(1)[0])
+
+    pilot: Pilot | None = None
+    name, deals = "you", _deals(env, seed, _num_episodes(options, is_quiz))
+    if recording is not None:
+        seed, deals = recording.seed, [episode.deal for episode in recording.episodes]
+        pilot = RecordedPilot([episode.actions for episode in recording.episodes])
+        name = "recording"
+    elif options.agent is not None:
+        pilot, name = load_pilot(options.agent, env), "agent"
+    opponent = None
+    if options.versus is not None:
+        opponent_env = make_env(env_id, keywords)
+        opponent = Seat("agent", opponent_env, load_pilot(options.versus, opponent_env))
+    player = Seat(name, env, pilot)
+    game: Game
+    if is_quiz:
+        game = QuizGame(player, deals, opponent, speed=options.speed or QUIZ_SPEED)
+    else:
+        speed = options.speed or CATCH_SPEED
+        game = CatchGame(player, deals, opponent, speed=speed, turns=options.turns)
+    return Session(env_id, keywords, seed, game)
+
+
+def make_env(env_id: str, keywords: dict[str, Any]) -> GlimpseEnv:
+    """Return the environment, without Gymnasium's wrappers.
+
+    Raises:
+        ValueError: if it cannot be played.
+    """
+    env = gym.make(env_id, disable_env_checker=True, **keywords).unwrapped
+    task = env.batch.task if isinstance(env, GlimpseEnv) else None
+    if not isinstance(env, GlimpseEnv) or not isinstance(task, (Catch, ImageClassification)):
+        raise ValueError(
+            f"{env_id} cannot be played by hand. Choose from {', '.join(playable_ids())}, or an "
+            "environment of your own that is built on the same tasks."
+        )
+    if isinstance(task, ImageClassification) and len(task.choice_names) > MAX_LABELS:
+        raise ValueError(
+            f"{env_id} has {len(task.choice_names)} labels, and a quiz has at most {MAX_LABELS}. "
+            "Choose a data set with fewer classes."
+        )
+    return env
+
+
+def load_pilot(run: str, env: GlimpseEnv) -> AgentPilot:
+    """Return the agent of a run, ready to play in `env`.
+
+    Raises:
+        ValueError: if it does not fit the environment, or its file is damaged.
+        DependencyNotInstalled: without PyTorch.
+    """
+    try:
+        import torch
+
+        from ram_agent.agent import RAMAgent
+    except ImportError as error:
+        raise gym.error.DependencyNotInstalled(
+            f'An agent needs PyTorch ({error}). Run: pip install "ram-gym[agent,play]"'
+        ) from error
+    torch.set_num_threads(1)
+    agent = RAMAgent.load(run)
+    agent.check_fits(env.observation_space, env.action_space)
+    return AgentPilot(agent)
+
+
+def save_results(session: Session, path: Path) -> None:
+    """Write the answers of a quiz, for example to report a human baseline."""
+    game = session.game
+    assert isinstance(game, QuizGame)
+    results = {
+        "format": "ram-quiz",
+        "version": FORMAT_VERSION,
+        "ram_envs": ram_envs.__version__,
+        "env_id": session.env_id,
+        "env_kwargs": session.keywords,
+        "dataset": session.keywords["dataset"],
+        "split": session.keywords.get("split"),
+        "num_glimpses": game.task.num_glimpses,
+        "seed": session.seed,
+        "player": game.player.name,
+        "opponent": None if game.opponent is None else game.opponent.name,
+        "num_answered": len(game.answers),
+        "num_right": sum(answer.answer == answer.label for answer in game.answers),
+        "answers": [asdict(answer) for answer in game.answers],
+    }
+    if game.opponent is not None:
+        results["opponent_num_right"] = sum(
+            answer.opponent_answer == answer.label for answer in game.answers
+        )
+    write_json(path, results)
+
+
+def check_replay(recording: Recording, path: Path) -> None:
+    """Raise RecordingError unless a recording, played again, comes to the score that it names."""
+    if not recording.episodes:
+        raise RecordingError(f"{path} holds no finished episode. Record a longer game.")
+    try:
+        score = replayed_score(recording)
+    except Exception as error:  # settings of a file may be anything
+        raise RecordingError(f"{path} cannot be played again: {error}") from None
+    if score != recording.score:
+        raise RecordingError(
+            f"{path} names a score of {recording.score} and comes to {score}: it is damaged, or of "
+            "another version. Record it again."
+        )
+
+
+def replayed_score(recording: Recording) -> int:
+    """Return the score to which a recording comes when it is played again."""
+    env = make_env(recording.env_id, recording.keywords)
+    pilot = RecordedPilot([episode.actions for episode in recording.episodes])
+    player = Seat("recording", env, pilot)
+    deals = [episode.deal for episode in recording.episodes]
+    is_quiz = isinstance(env.batch.task, ImageClassification)
+    game = QuizGame(player, deals) if is_quiz else CatchGame(player, deals)
+    game.proceed()
+    while game.phase is not Phase.FINISHED:
+        game.tick(PILOT_REST)  # at least a row, a glimpse, or the rest after an episode
+    return player.score
+
+
+def full_id(env_id: str) -> str:
+    """Return a registered id: "RAMCatch" and "ram_envs:RAMCatch-v0" are "RAMCatch-v0"."""
+    short = env_id.removeprefix("ram_envs:")
+    return f"{short}-v0" if f"{short}-v0" in ram_envs.registration.ENVS else short
+
+
+def playable_ids() -> list[str]:
+    """Return the ids that people can play."""
+    return [*ram_envs.registration.IMAGES, *ram_envs.registration.CATCH]
+
+
+def _with_test_split(env_id: str, keywords: dict[str, Any]) -> dict[str, Any]:
+    """A quiz shows the test split unless a split is given."""
+    own = gym.spec("RAMClassification-v0")
+    if gym.spec(env_id).entry_point == own.entry_point:
+        return {"split": "test", **keywords}
+    return dict(keywords)
+
+
+def _num_episodes(options: Options, is_quiz: bool) -> int | None:
+    if options.episodes is not None:
+        return options.episodes
+    if options.gif is not None:
+        return GIF_EPISODES
+    return MATCH_EPISODES if is_quiz or options.versus is not None else None
+
+
+def _deals(env: GlimpseEnv, seed: int, num_episodes: int | None) -> Iterable[Deal]:
+    """Episode n has the seed `seed` + n; a quiz shows distinct images, drawn by the seed."""
+    task = env.batch.task
+    if not isinstance(task, ImageClassification):
+        return map(Deal, count(seed) if num_episodes is None else range(seed, seed + num_episodes))
+    indices = np.random.default_rng(seed).permutation(len(task.dataset))[:num_episodes]
+    return [Deal(seed + n, int(index)) for n, index in enumerate(indices)]
