@@ -673,3 +673,25 @@ def test_rows_advance_in_any_order() -> None:
     batch.advance(rows, locations, np.array([0, 1, 2]))
     assert batch.observe()["location"][rows].tolist() == locations.tolist()
     assert batch.steps.tolist() == [1, 1, 1]
+
+
+# --- what a picture shows at the end ---------------------------------------------------------
+
+
+@pytest.mark.parametrize(("env_id", "looks"), [("RAMCatch-v0", 24), ("RAMMovingMNIST-v0", 8)])
+def test_the_last_picture_shows_glimpse_and_canvas_of_one_frame(env_id: str, looks: int) -> None:
+    """The frame in which the ball lands; and the last one that the label rests on."""
+    env = make(env_id, render_mode="rgb_array")
+    batch = env.unwrapped.batch  # type: ignore[attr-defined]
+    env.reset(seed=3)
+    frames, glimpses, over = [batch.canvases[0]], [batch.observe()["glimpse"][0]], False
+    while not over:
+        observation, _, over, _, _ = env.step(((0.0, 1.0), 1))
+        frames.append(batch.canvases[0])
+        glimpses.append(observation["glimpse"])
+    scene = batch.scene(0)
+    assert scene.over
+    assert len(scene.fixations) == looks
+    assert np.array_equal(scene.canvas, frames[looks - 1])
+    assert np.array_equal(scene.glimpse, glimpses[looks - 1])
+    assert not np.array_equal(frames[looks - 2], frames[looks - 1])
