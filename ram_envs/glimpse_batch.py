@@ -14,7 +14,7 @@ from gymnasium.error import ResetNeeded
 from ram_envs.arrays import arange
 from ram_envs.checks import all_true, checked_integer, checked_location
 from ram_envs.datasets.source import read_rows
-from ram_envs.retina import Retina, check_images, pixel_edges
+from ram_envs.retina import Retina, check_pixels, pixel_edges
 from ram_envs.streams import Streams, UInt64Array, combine_keys, key_from_seed
 from ram_envs.task import Rows, State, Task
 
@@ -187,7 +187,7 @@ class GlimpseBatch(Generic[State]):
     def _check_images(self) -> None:
         source, _ = self.task.images(self.state)
         try:
-            check_images(source)
+            check_pixels(source)
         except (TypeError, ValueError) as error:
             raise type(error)(f"{type(self.task).__name__}.images(): {error}") from None
         if tuple(source.shape[1:]) != tuple(self.task.image_shape):

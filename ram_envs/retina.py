@@ -113,7 +113,7 @@ class Retina:
             TypeError: if the images are not uint8.
             ValueError: if a shape is wrong, or a location is NaN.
         """
-        check_images(images)
+        check_pixels(images)
         if not hasattr(locations, "dtype"):
             raise TypeError(f"locations={locations!r} is not an array of float32. Give one.")
         if tuple(locations.shape) != (len(images), 2):
@@ -296,7 +296,7 @@ def pixel_edges(
     return edges
 
 
-def check_images(images: Any) -> None:
+def check_pixels(images: Any) -> None:
     """Check that images, an array or a tensor, are uint8 of shape (B, H, W) or (B, H, W, C)."""
     dtype = getattr(images, "dtype", type(images).__name__)
     if str(dtype).removeprefix("torch.") != "uint8":

@@ -1,6 +1,6 @@
 """The native vector environments as a `VecEnv` of Stable-Baselines3, and features for its agents.
 
-    torch.set_num_threads(1)  # small networks run up to 20 times faster with one thread
+    torch.set_num_threads(1)  # with several threads, small networks are many times slower
     envs = gym.make_vec("RAMCatch-v0", num_envs=64, autoreset_mode="SameStep")
     policy_kwargs = {"features_extractor_class": GlimpseFeatures, "net_arch": [128]}
     envs = VecMonitor(SB3VecEnv(vector.GridAction(envs)))
@@ -163,8 +163,8 @@ def _warn_of_threads(num_envs: int) -> None:
     threads = torch.get_num_threads()
     if threads > 1 and num_envs <= SMALL_BATCH:
         warnings.warn(
-            f"torch uses {threads} threads, which slow small networks on {num_envs} environments "
-            "down, up to 20 times. Call torch.set_num_threads(1) before learning.",
+            f"torch uses {threads} threads, which make small networks on {num_envs} environments "
+            "many times slower. Call torch.set_num_threads(1) before learning.",
             stacklevel=3,
         )
 
