@@ -10,6 +10,10 @@ if TYPE_CHECKING:
     from ram_agent.agent import AgentOutput as AgentOutput
     from ram_agent.agent import RAMAgent as RAMAgent
     from ram_agent.config import AgentConfig as AgentConfig
+    from ram_agent.config import GazeConfig as GazeConfig
+    from ram_agent.config import ObjectiveConfig as ObjectiveConfig
+    from ram_agent.config import OptimizerConfig as OptimizerConfig
+    from ram_agent.config import ScheduleConfig as ScheduleConfig
     from ram_agent.config import TrainConfig as TrainConfig
     from ram_agent.evaluation import Evaluation as Evaluation
     from ram_agent.evaluation import evaluate as evaluate
@@ -22,8 +26,12 @@ _MODULES = {
     "AgentConfig": "ram_agent.config",
     "AgentOutput": "ram_agent.agent",
     "Evaluation": "ram_agent.evaluation",
+    "GazeConfig": "ram_agent.config",
+    "ObjectiveConfig": "ram_agent.config",
+    "OptimizerConfig": "ram_agent.config",
     "RAMAgent": "ram_agent.agent",
     "Rollout": "ram_agent.rollout",
+    "ScheduleConfig": "ram_agent.config",
     "TrainConfig": "ram_agent.config",
     "Trainer": "ram_agent.trainer",
     "__version__": "ram_envs",
