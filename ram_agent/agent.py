@@ -56,8 +56,6 @@ class Action(NamedTuple):
 class RAMAgent(nn.Module):
     """The recurrent attention model, for any environment that shows a glimpse and its location.
 
-    Weights are float32, whatever PyTorch's default dtype is.
-
     Args:
         observation_space: Dict with "glimpse", Box (K·C, G, G), and "location", Box (2,).
         action_space: Tuple(Box (2,), Discrete(n)).
@@ -85,8 +83,6 @@ class RAMAgent(nn.Module):
         super().__init__()
         _check_spaces(observation_space, action_space)
         config = AgentConfig() if config is None else config
-        if not isinstance(config, AgentConfig):
-            raise TypeError(f"config is {type(config).__name__}. Pass an AgentConfig.")
         self.observation_space = observation_space
         self.action_space = action_space
         self.config = config
