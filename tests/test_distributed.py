@@ -108,7 +108,7 @@ def test_two_ranks_train_what_one_process_trains(alone: Path, tmp_path: Path) ->
     assert_same_run(tmp_path / "run", alone)
     lines = done.stdout.splitlines()
     assert str(tmp_path / "run") in lines[0]
-    assert sum("validation error" in line for line in lines) == 2  # the first rank's alone
+    assert sum("train error" in line for line in lines) == 2  # the first rank's alone
     config = RunFolder(tmp_path / "run").read_config()
     assert config["command"].startswith("torchrun --nnodes 1 --nproc-per-node 2 -m ram_agent train")
 
