@@ -216,6 +216,16 @@ def test_an_npz_of_splits_with_labels_in_a_column(tmp_path: Path) -> None:
     assert splits["test"].labels.tolist() == [0, 1, 0]
 
 
+def test_an_npz_with_class_names(tmp_path: Path) -> None:
+    np.savez(tmp_path / "a.npz", images=IMAGES, labels=LABELS, class_names=["cat", "dog", "owl"])
+    assert read_images(tmp_path / "a.npz", "all")["test"].class_names == ("cat", "dog", "owl")
+    for names in (["cat"], [1, 2], [b"cat", b"dog"]):
+        np.savez(tmp_path / "b.npz", images=IMAGES, labels=LABELS, class_names=names)
+        for splits in ("all", None):
+            with pytest.raises(ValueError, match=r"b\.npz"):
+                read_images(tmp_path / "b.npz", splits)  # type: ignore[arg-type]
+
+
 def test_an_npz_that_is_none(tmp_path: Path) -> None:
     (tmp_path / "text.npz").write_text("hello")
     with pytest.raises(ValueError, match=r"text\.npz"):
@@ -388,11 +398,11 @@ def test_an_npz_whose_arrays_are_larger_than_it_is(tmp_path: Path) -> None:
             read_images(tmp_path / f"{name}.npz")
     with zipfile.ZipFile(tmp_path / "bomb.npz", "w", zipfile.ZIP_DEFLATED) as archive:
         with archive.open("images.npy", "w", force_zip64=True) as file:
-            for _ in range(300):
+            for _ in range(80):
                 file.write(bytes(2**20))
         archive.writestr("labels.npy", npy("(4,)"))
     assert (tmp_path / "bomb.npz").stat().st_size < 400_000
-    with pytest.raises(ValueError, match=r"bomb\.npz: .*images\.npy.* 314,572,800 bytes"):
+    with pytest.raises(ValueError, match=r"bomb\.npz: .*images\.npy.* 83,886,080 bytes"):
         read_images(tmp_path / "bomb.npz")
 
 

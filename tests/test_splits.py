@@ -200,6 +200,16 @@ def test_arrays_are_divided_by_index(kind: str, tmp_path: Path) -> None:
         assert {label for label, _ in after[split]} == {0, 1, 2}
 
 
+def test_arrays_that_do_not_fit_are_refused_before_they_are_divided(tmp_path: Path) -> None:
+    for labels in (np.zeros((240, 5), int), LABELS[:9], LABELS / 2, LABELS - 1):
+        for name in ("", "train_"):
+            arrays = {f"{name}images": IMAGES, f"{name}labels": labels}
+            test = {"test_images": IMAGES, "test_labels": LABELS} if name else {}
+            np.savez(tmp_path / "a.npz", **arrays, **test, class_names=["a", "b", "c"])
+            with pytest.raises(ValueError, match=r"a\.npz"):
+                read_images(tmp_path / "a.npz")
+
+
 def test_large_mapped_arrays_are_divided_without_a_copy(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -23,7 +23,10 @@ from ram_envs.datasets.splits import SPLIT_NAMES, LabeledImages
 
 
 def read_npz(path: Path) -> dict[str, LabeledImages]:
-    """Return the arrays "images" and "labels" as "all", or "train_images" and so on by split."""
+    """Return the arrays "images" and "labels" as "all", or "train_images" and so on by split.
+
+    An array "class_names" names the classes.
+    """
     try:
         with path.open("rb") as file:
             if not zipfile.is_zipfile(file):
@@ -107,7 +110,9 @@ def _read_arrays(
     arrays: Mapping[str, Any], images_name: str, labels_name: str, path: Path
 ) -> LabeledImages:
     try:
-        return LabeledImages(arrays[images_name], as_column(arrays[labels_name]))
+        names = np.ravel(arrays["class_names"]).tolist() if "class_names" in arrays else None
+        images, labels = arrays[images_name], as_column(arrays[labels_name])
+        return LabeledImages(images, labels, names if names is None else tuple(names))
     except ValueError as error:  # an array of Python objects, which could run code
         raise ValueError(f"{path}: {error}. Give arrays of numbers.") from None
 

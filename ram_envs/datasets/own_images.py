@@ -58,7 +58,7 @@ def read_images(
       memory-mapped, so the images may be larger than memory.
 
     An .npz holds arrays "images" and "labels", or these for each split, such as "train_images" and
-    "train_labels".
+    "train_labels"; and perhaps "class_names".
 
     Images without splits are divided 70/15/15 by a hash of each picture's path, or of each index
     in an array (`ram_envs.datasets.splits.divide`); training images without a validation split are
@@ -145,7 +145,7 @@ def _divide(arrays: Arrays, path: Path, splits: Literal["all"] | None) -> Arrays
         return arrays
     divided: Arrays = {}
     for name, (images, labels, class_names, keys) in arrays.items():
-        if class_names is None:
+        if keys is None:  # arrays of the user's, checked before they are divided
             class_names = _make_dataset(arrays[name], path, _where(path, name)).class_names
         for split, rows in plan_split(name, set(arrays), labels, keys, path).items():
             is_whole = len(rows) == len(labels)
