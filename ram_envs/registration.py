@@ -1,4 +1,4 @@
-"""Every environment id, with what makes it different from the others."""
+"""Every environment id, with its keywords."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ IMAGES: dict[str, dict[str, Any]] = {
 MOVING: dict[str, dict[str, Any]] = {"RAMMovingMNIST-v0": {}}
 CATCH: dict[str, dict[str, Any]] = {"RAMCatch-v0": {}}
 
-CLASSIFICATION = {**IMAGES, **MOVING}  # those with a data set in splits
+CLASSIFICATION = {**IMAGES, **MOVING}  # the ids with a data set
 ENVS = {**CLASSIFICATION, **CATCH}
 
 _KINDS = {
@@ -37,7 +37,7 @@ _KINDS = {
 
 
 def register_envs() -> None:
-    """Tell Gymnasium the ids; done by `import ram_envs`."""
+    """Register the ids with Gymnasium; `import ram_envs` calls it."""
     for kind, envs in _KINDS.items():
         for env_id, keywords in envs.items():
             gym.register(

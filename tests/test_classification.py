@@ -273,6 +273,9 @@ IMPOSSIBLE: list[tuple[dict[str, Any], type[Exception], str]] = [
     ({"canvas_size": (8, 8, 8)}, ValueError, r"canvas_size=\(8, 8, 8\)"),
     ({"canvas_size": (8.0, 8)}, ValueError, r"canvas_size=\(8\.0, 8\)"),
     ({"canvas_size": 8.0}, ValueError, r"canvas_size=8\.0"),
+    ({"canvas_size": True}, ValueError, "canvas_size=True"),
+    ({"num_glimpses": True}, ValueError, "num_glimpses=True"),
+    ({"distortion": True}, ValueError, "distortion=True"),
     ({"canvas_size": "60"}, ValueError, "canvas_size='60'"),
     ({"num_clutter": 2.5}, ValueError, r"num_clutter=2\.5"),
     ({"num_clutter": 1, "clutter_size": 2.5}, ValueError, r"clutter_size=2\.5.* 4"),
@@ -320,6 +323,8 @@ def test_impossible_vector_environments_are_refused() -> None:
         make_vec(autoreset_mode="NEXT")
     with pytest.raises(ValueError, match="num_envs=0"):
         make_vec(0)
+    with pytest.raises(ValueError, match="num_envs=True"):
+        make_vec(True)
     with pytest.raises(ValueError, match=r"render_mode='human'.* 'rgb_array'"):
         make_vec(render_mode="human")
     with pytest.raises(TypeError, match=r"'autoreset'.* 'autoreset_mode'"):

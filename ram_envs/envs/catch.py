@@ -1,4 +1,4 @@
-"""The environment of the game Catch: from keywords to a task and a retina, and its manual page."""
+"""The environment of the game Catch: keywords, and its manual page."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from ram_envs.tasks.catch import Catch
 
 
 class CatchEnv(GlimpseEnv):
-    """Keep an eye on the falling ball, and the paddle under it.
+    """Watch a falling ball through a retina and move the paddle under it.
 
     ## Description
 
@@ -21,7 +21,7 @@ class CatchEnv(GlimpseEnv):
     ball falls on a screen of 24 × 24 binary pixels and bounces off the side walls; a two-pixel
     paddle moves on the bottom row. The agent sees the screen only through a retina of three
     scales, so it knows the ball's exact place only where it looks. `ram_envs.tasks.catch` states
-    the rules exactly enough to write the game again.
+    the exact rules.
 
     ## Action space
 
@@ -50,15 +50,15 @@ class CatchEnv(GlimpseEnv):
 
     ## Info
 
-    `caught`, how many balls were caught, at the end.
+    `caught`, the number of balls caught, at the end of an episode.
 
     ## Arguments
 
     - `size=24`: side of the screen in pixels.
     - `paddle_width=2`: in pixels.
     - `max_speed=1.0`: a ball's speed is uniform in [−max_speed, max_speed] columns a row.
-    - `num_balls=1`: balls an episode.
-    - `glimpse_size=6`, `num_scales=3`: G and K, the retina.
+    - `num_balls=1`: balls in an episode.
+    - `glimpse_size=6`, `num_scales=3`: G and K of the retina.
     - `initial_location=None`: (x, y) of the first glimpse; None for uniformly random.
     - `render_mode=None`: "rgb_array" or "human" (needs pygame: `pip install "ram-gym[play]"`).
     - `autoreset_mode` (vector only): as in Gymnasium; NEXT_STEP is the default.

@@ -1,4 +1,4 @@
-"""The classification environments: from keywords to a task and a retina, and their manual page."""
+"""The environments of still images: keywords, and their manual page."""
 
 from __future__ import annotations
 
@@ -56,14 +56,14 @@ class DatasetFacts:
 
 
 class ClassificationEnv(DatasetFacts, GlimpseEnv):
-    """Look at an image through a retina, a few glimpses long, then say what it shows.
+    """Look at an image through a retina for a few glimpses, then name it.
 
     ## Description
 
     The classification tasks of "Recurrent Models of Visual Attention" (Mnih et al. 2014, section
-    4.1). An image lies on a canvas, perhaps at a random place, perhaps among clutter: pieces cut
+    4.1). An image lies on a canvas, in some ids at a random place and among clutter: pieces cut
     from other images. The agent never sees the canvas, only a glimpse around the location it
-    chose. After T glimpses it must have decided.
+    chose. After T glimpses it must decide.
 
     | id | canvas | clutter | retina | T |
     |---|---|---|---|---|
@@ -113,14 +113,14 @@ class ClassificationEnv(DatasetFacts, GlimpseEnv):
     - `split="train"`, "validation" or "test".
     - `splits=None`: "all" serves every split all images of a path without splits, which are divided
       70/15/15 by default.
-    - `num_glimpses=6`: T.
-    - `glimpse_size=8`, `num_scales=1`: G and K, the retina.
+    - `num_glimpses=6`: T, the number of steps.
+    - `glimpse_size=8`, `num_scales=1`: G and K of the retina.
     - `canvas_size=None`: a side or (height, width) in pixels; None for the image's own size.
-    - `num_clutter=0`, `clutter_size=8`: how many pieces, and their side in pixels.
-    - `distortion=0.0`: how much training images are turned, stretched, slanted and shifted at
-      random, each time anew; 1 is much for digits, 0 not at all (`ram_envs.tasks.distortion`).
-      Images of validation and test never are.
-    - `elastic=0.0`: the same for how much they are pulled here and there, as if on rubber.
+    - `num_clutter=0`, `clutter_size=8`: the number of pieces, and their side in pixels (no effect
+      without pieces).
+    - `distortion=0.0`: the strength of random affine maps of training images, 0 to 4; 1 is strong
+      for digits (`ram_envs.tasks.distortion`). It has no effect on validation and test images.
+    - `elastic=0.0`: the same for random elastic maps.
     - `initial_location=None`: (x, y) of the first glimpse; None for uniformly random.
     - `render_mode=None`: "rgb_array" or "human" (needs pygame: `pip install "ram-gym[play]"`).
     - `autoreset_mode` (vector only): as in Gymnasium; NEXT_STEP is the default.
@@ -230,7 +230,7 @@ def make_canvas(
     num_clutter: int,
     clutter_size: int,
 ) -> Canvas:
-    """The canvas for a data set's images that the keywords describe."""
+    """Return the canvas for a data set's images that the keywords describe."""
     image_shape = dataset.images.shape[1:]
     return Canvas(
         shape=(*_height_and_width(canvas_size, image_shape), *image_shape[2:]),
@@ -243,12 +243,14 @@ def make_canvas(
 def _height_and_width(
     size: int | Sequence[int] | None, image_shape: tuple[int, ...]
 ) -> tuple[int, ...]:
-    """The two sides that `canvas_size` means, checked."""
     if size is None:
         return image_shape[:2]
     sides = tuple(size) if isinstance(size, (tuple, list)) else (size, size)
-    if len(sides) != 2 or not all(isinstance(side, (int, np.integer)) for side in sides):
+    are_integers = all(
+        isinstance(side, (int, np.integer)) and not isinstance(side, bool) for side in sides
+    )
+    if len(sides) != 2 or not are_integers:
         raise ValueError(
-            f"canvas_size={size!r}: expected a side in pixels, (height, width), or None."
+            f"canvas_size={size!r} is not a size. Give a side in pixels, (height, width), or None."
         )
     return tuple(int(side) for side in sides)

@@ -1,4 +1,4 @@
-"""The environment of moving digits: from keywords to a task and a retina, and its manual page."""
+"""The environment of moving digits: keywords, and its manual page."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ class MovingEnv(DatasetFacts, GlimpseEnv):
     The cluttered task of "Recurrent Models of Visual Attention" (Mnih et al. 2014, section 4.1),
     set in motion; it is ours, not the paper's. A digit and four pieces cut from other digits drift
     over a screen of 60 × 60 pixels and bounce off its walls. Every glimpse is of the next frame, so
-    the digit has moved on by the time the agent looks again. After T glimpses it must have decided.
-    `ram_envs.tasks.moving` states the rules exactly enough to write the task again.
+    the digit has moved on by the time the agent looks again. After T glimpses it must decide.
+    `ram_envs.tasks.moving` states the exact rules.
 
     ## Action space
 
@@ -47,8 +47,8 @@ class MovingEnv(DatasetFacts, GlimpseEnv):
 
     A uniformly random image of the split, or `reset(options={"index": i})`; digit and clutter at
     random places with random speeds; the first glimpse at a uniformly random location, or at
-    `initial_location`. Training episodes are drawn afresh. In validation and test, what is shown is
-    a fixed function of the image's index, frame by frame, whatever the seed.
+    `initial_location`. Training episodes are drawn at random. In validation and test, every frame
+    is a fixed function of the image's index, whatever the seed.
 
     ## Episode end
 
@@ -67,12 +67,12 @@ class MovingEnv(DatasetFacts, GlimpseEnv):
       (train, validation, test).
     - `split="train"`, "validation" or "test".
     - `splits=None`: "all" serves every split all images of a path without splits.
-    - `num_glimpses=8`: T.
-    - `glimpse_size=12`, `num_scales=3`: G and K, the retina.
+    - `num_glimpses=8`: T, the number of steps.
+    - `glimpse_size=12`, `num_scales=3`: G and K of the retina.
     - `canvas_size=60`: a side or (height, width) of the screen in pixels.
-    - `num_clutter=4`, `clutter_size=8`: how many pieces, and their side in pixels.
+    - `num_clutter=4`, `clutter_size=8`: the number of pieces, and their side in pixels.
     - `max_speed=2.0`: speeds are uniform in [−max_speed, max_speed] pixels a frame, down and across
-      each; at most the room that the images have.
+      each; at most the free space of the images.
     - `initial_location=None`: (x, y) of the first glimpse; None for uniformly random.
     - `render_mode=None`: "rgb_array" or "human" (needs pygame: `pip install "ram-gym[play]"`).
     - `autoreset_mode` (vector only): as in Gymnasium; NEXT_STEP is the default.

@@ -1,4 +1,4 @@
-"""Catch: keep an eye on the ball, and the paddle under it (paper, section 4.2).
+"""Catch: watch a falling ball and move the paddle under it (paper, section 4.2).
 
 The rules, exactly. The screen has `size` × `size` pixels, black but for a one-pixel ball and a
 paddle on the bottom row. Row 0 is the top.
