@@ -29,8 +29,8 @@ from ram_agent.trainer import Trainer
 from ram_agent.weights import CheckpointError
 from ram_envs.datasets.idx import CorruptDatasetError, read_idx
 from ram_envs.datasets.own_images import read_images
-from ram_envs.play.command import check_replay
 from ram_envs.play.recording import RecordingError, load_recording
+from ram_envs.play.session import check_replay
 
 MAX_MEGABYTES = 100  # for reading one input
 MAX_SECONDS = 1.0  # of the processor, for reading one input
