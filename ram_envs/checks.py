@@ -160,6 +160,14 @@ def checked_locations(
     locations: Any, shape: tuple[int, ...], rows: Rows | slice = slice(None)
 ) -> npt.NDArray[np.float32]:
     """Return locations of `shape` as float32, clipped; NaN is refused in `rows` only."""
+    checked = checked_coordinates(locations, shape, rows)
+    return np.minimum(np.maximum(checked, -1), 1).astype(np.float32)
+
+
+def checked_coordinates(
+    locations: Any, shape: tuple[int, ...], rows: Rows | slice | npt.NDArray[np.bool_]
+) -> npt.NDArray[np.float64]:
+    """Return (x, y) of `shape` as float64, not clipped; NaN is refused in `rows` only."""
     try:  # float64, so that numbers beyond float32's range are clipped, too
         checked = np.asarray(locations, np.float64)
     except (TypeError, ValueError):
@@ -171,7 +179,7 @@ def checked_locations(
             f"location={locations!r} contains NaN. Give numbers from -1 to 1; an agent whose "
             "output is NaN has usually diverged."
         )
-    return np.minimum(np.maximum(checked, -1), 1).astype(np.float32)
+    return checked
 
 
 def checked_choices(

@@ -399,6 +399,7 @@ for module, make in ((wrappers, make_env), (vector, make_envs)):
         "rows": POSITIVE,
         "choice": wrong(TypeError, 1.5, None) + wrong(ValueError, "location"),
         "location": wrong(TypeError, "x", 1.5) + wrong(ValueError, (0, 2), (0, NAN), (0, 0, 0)),
+        "max_shift": [*NUMBER, (2.5, ValueError)],
         "num_glimpses": POSITIVE,
     }
     for name in module.__all__:

@@ -25,6 +25,7 @@ ARGUMENTS: dict[str, dict[str, Any]] = {
     "GridAction": {"columns": 3, "rows": 5},
     "FlatBoxAction": {},
     "DictAction": {"choice": "label"},
+    "RelativeGaze": {"max_shift": 0.3},
     "FixedGaze": {"location": (0.5, -0.5)},
     "RandomGaze": {},
     "WholeCanvas": {},
@@ -82,6 +83,7 @@ def test_a_wrapped_environment_is_made_again_from_its_spec(name: str) -> None:
         *((name,) for name in ARGUMENTS),
         ("FixedGaze", "WholeCanvas"),
         ("GridAction", "GlimpseStack"),
+        ("RelativeGaze", "GridAction"),
     ],
 )
 def test_vector_twin_equals_sync_vector_env(
@@ -162,6 +164,7 @@ def test_the_choice_arrives() -> None:
         "GridAction": lambda label: np.array([0, 0, label]),
         "FlatBoxAction": lambda label: scores[label],
         "DictAction": lambda label: {"location": location, "label": label},
+        "RelativeGaze": lambda label: (location, label),
         "FixedGaze": lambda label: label,
         "RandomGaze": lambda label: label,
     }
@@ -178,6 +181,53 @@ def test_flat_box_action_moves_the_gaze() -> None:
 
 
 @pytest.mark.parametrize(
+    ("shift", "moved"),
+    [
+        ((1, 0), (0.25, 0)),
+        ((0.5, -0.5), (0.125, -0.125)),
+        ((3, 4), (0.15, 0.2)),  # on the unit disc: (0.6, 0.8)
+        ((-np.inf, 0), (-0.25, 0)),
+        ((0, 0), (0, 0)),
+    ],
+)
+def test_relative_gaze_moves_by_at_most_max_shift(
+    shift: tuple[float, float], moved: tuple[float, float]
+) -> None:
+    env = wrappers.RelativeGaze(gym.make("RAMCatch-v0", initial_location=(0.9, 0)), max_shift=0.25)
+    env.reset(seed=0)
+    x, y = 0.9, 0.0
+    for _ in range(3):
+        x, y = min(x + moved[0], 1), y + moved[1]
+        observation, *_ = env.step((shift, 1))
+        assert observation["location"].tolist() == pytest.approx([x, y], abs=1e-6)
+
+
+def test_relative_gaze_begins_each_episode_where_the_environment_does() -> None:
+    keys = {**IDS["RAMCatch-v0"], "autoreset_mode": AutoresetMode.SAME_STEP}
+    plain = gym.make_vec("RAMCatch-v0", num_envs=2, **keys)
+    moved = vector.RelativeGaze(gym.make_vec("RAMCatch-v0", num_envs=2, **keys))
+    stay = np.zeros((2, 2), np.float32), np.ones(2, np.int64)
+    begun = plain.reset(seed=1)[0]["location"]
+    assert np.array_equal(moved.reset(seed=1)[0]["location"], begun)
+    for _ in range(7):
+        begun = plain.step(stay)[0]["location"]
+        ended = moved.step(stay)[2]
+    assert ended.all()
+    assert np.array_equal(moved.native.batch.locations, begun)
+
+
+def test_wrappers_that_set_locations_take_no_shifts() -> None:
+    for name in ("FixedGaze", "RandomGaze", "RelativeGaze"):
+        with pytest.raises(TypeError, match="RelativeGaze"):
+            make("RAMCatch-v0", "RelativeGaze", name)
+        with pytest.raises(TypeError, match="RelativeGaze"):
+            make_vec("RAMCatch-v0", 2, AutoresetMode.NEXT_STEP, "RelativeGaze", name)
+    for shift in (-0.1, 2.5, np.nan, True):
+        with pytest.raises(ValueError, match="max_shift="):
+            wrappers.RelativeGaze(make("RAMCatch-v0"), shift)
+
+
+@pytest.mark.parametrize(
     ("name", "action", "message"),
     [
         ("GridAction", [3, 0, 0], r"\[3, 0, 0\].*\[2, 4, 9\]"),
@@ -188,6 +238,9 @@ def test_flat_box_action_moves_the_gaze() -> None:
         ("FlatBoxAction", [0.0] * 11 + [np.nan], "nan"),
         ("DictAction", {"location": [0, 0], "choice": 1}, "'choice'.*'label'"),
         ("DictAction", {"location": [np.nan, 0], "label": 1}, "nan"),
+        ("RelativeGaze", ((np.nan, 0), 1), "nan"),
+        ("RelativeGaze", ((0, 0, 0), 1), r"\(1, 3\)"),
+        ("RelativeGaze", ((0, 0), 10), "10"),
         ("FixedGaze", 10, "10"),
         ("RandomGaze", -1, "-1"),
     ],
@@ -260,6 +313,7 @@ NONSENSE: dict[str, Any] = {
     "GridAction": np.array([[99, -1, 50]] * 2),
     "FlatBoxAction": np.full((2, 5), np.nan, np.float32),
     "DictAction": {"location": np.full((2, 2), np.nan), "label": np.array([99, -1])},
+    "RelativeGaze": (np.full((2, 2), np.nan), np.array([99, -1])),
     "FixedGaze": np.array([99, -1]),
     "RandomGaze": np.array([99, -1]),
 }

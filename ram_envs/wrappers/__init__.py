@@ -5,6 +5,7 @@
 | `GridAction` | `MultiDiscrete`: column, row, choice | as before |
 | `FlatBoxAction` | `Box`: x, y and a score for each choice | as before |
 | `DictAction` | `Dict`: "location" and a named choice | as before |
+| `RelativeGaze` | as before, but the location is a shift from the last one | as before |
 | `FixedGaze` | `Discrete`: the choice alone | glimpses at one location: a control |
 | `RandomGaze` | `Discrete`: the choice alone | glimpses at random locations: a control |
 | `WholeCanvas` | as before | the whole canvas: a control |
@@ -26,7 +27,7 @@ from gymnasium import spaces
 from gymnasium.utils import RecordConstructorArgs
 
 from ram_envs.arguments import check_arguments
-from ram_envs.checks import checked_location
+from ram_envs.checks import checked_location, checked_pair
 from ram_envs.glimpse_batch import GlimpseBatch
 from ram_envs.glimpse_env import GlimpseEnv
 from ram_envs.wrappers.codes import (
@@ -36,6 +37,8 @@ from ram_envs.wrappers.codes import (
     FlatBoxCode,
     GridCode,
     RandomGazeCode,
+    RelativeGazeCode,
+    check_absolute,
     num_choices,
 )
 from ram_envs.wrappers.history import GlimpseHistory
@@ -47,6 +50,7 @@ __all__ = [
     "GlimpseStack",
     "GridAction",
     "RandomGaze",
+    "RelativeGaze",
     "WholeCanvas",
 ]
 
@@ -125,6 +129,35 @@ class DictAction(_CodedAction):
         super().__init__(env, DictCode(num_choices(env), choice))
 
 
+class RelativeGaze(_CodedAction):
+    """Actions are (shift, choice): the gaze moves from the last location by at most `max_shift`.
+
+    The shift is projected on the unit disc, multiplied by `max_shift`, added to the last location,
+    and the sum is clipped to the canvas. `GridAction` and the other action wrappers may be put
+    around it; their location is then the shift.
+
+    Args:
+        env: an environment of ram_envs.
+        max_shift: the longest move, from 0 to 2; 1 is half the side of the canvas.
+
+    Raises:
+        TypeError: if the environment's actions are not pairs (location, choice).
+        ValueError: if `max_shift` is out of range; by `step`, for NaN.
+    """
+
+    @check_arguments
+    def __init__(self, env: Env, max_shift: float = 0.2) -> None:
+        RecordConstructorArgs.__init__(self, max_shift=max_shift)
+        check_absolute(env)
+        super().__init__(env, RelativeGazeCode(num_choices(env), max_shift))
+
+    def action(self, action: Any) -> Any:
+        shift, choice = checked_pair(action)
+        one = np.asarray(shift)[None], np.asarray(choice)[None]
+        locations, choices = self._code.decode(one, self._batch)
+        return locations[0], choices[0]
+
+
 class FixedGaze(_CodedAction):
     """All glimpses, the first included, are at one location; the action is the choice alone.
 
@@ -143,6 +176,7 @@ class FixedGaze(_CodedAction):
     @check_arguments
     def __init__(self, env: Env, location: Sequence[float] = (0.0, 0.0)) -> None:
         RecordConstructorArgs.__init__(self, location=location)
+        check_absolute(env)
         self._location = checked_location("location", location)
         super().__init__(env, FixedGazeCode(num_choices(env), self._location))
 
@@ -166,6 +200,7 @@ class RandomGaze(_CodedAction):
     @check_arguments
     def __init__(self, env: Env) -> None:
         RecordConstructorArgs.__init__(self)
+        check_absolute(env)
         super().__init__(env, RandomGazeCode(num_choices(env)))
 
 

@@ -13,7 +13,12 @@ import numpy as np
 import numpy.typing as npt
 from gymnasium import spaces
 
-from ram_envs.checks import checked_integer
+from ram_envs.checks import (
+    checked_coordinates,
+    checked_integer,
+    checked_number,
+    checked_pair,
+)
 from ram_envs.glimpse_batch import GlimpseBatch
 
 Locations = npt.NDArray[np.float32]  # (B, 2)
@@ -56,6 +61,17 @@ def num_choices(env: Any) -> int:
             "ram_envs. Use only one wrapper that changes the actions."
         )
     return int(space[1].n)
+
+
+def check_absolute(env: Any) -> None:
+    """Raise TypeError if the locations of an environment's actions are shifts."""
+    while hasattr(env, "env"):
+        if isinstance(getattr(env, "_code", None), RelativeGazeCode):
+            raise TypeError(
+                "the locations of RelativeGaze are shifts, but this wrapper sets locations. Use "
+                "one of the two."
+            )
+        env = env.env
 
 
 class GridCode:
@@ -116,6 +132,23 @@ class DictCode:
                 "and nothing else."
             )
         return np.asarray(actions["location"]), np.asarray(actions[self.choice])
+
+
+class RelativeGazeCode:
+    """(shift, choice): the location is the last one plus a shift of at most `max_shift`."""
+
+    def __init__(self, num_choices: int, max_shift: float) -> None:
+        shift = spaces.Box(-1, 1, (2,), np.float32)
+        self.space = spaces.Tuple((shift, spaces.Discrete(num_choices)))
+        self._max_shift = checked_number("max_shift", max_shift, 0, 2, ", the canvas's side")
+
+    def decode(self, actions: Any, batch: GlimpseBatch[Any]) -> tuple[Locations, Choices]:
+        shifts, choices = checked_pair(actions)
+        shifts = checked_coordinates(shifts, (batch.num_envs, 2), batch.running)
+        shifts = np.clip(shifts, -1e9, 1e9)  # so that infinity has a direction
+        shifts = shifts / np.maximum(np.hypot(shifts[:, :1], shifts[:, 1:]), 1)
+        locations = np.clip(batch.locations + self._max_shift * shifts, -1, 1)
+        return locations.astype(np.float32), np.asarray(choices)
 
 
 class FixedGazeCode:

@@ -26,6 +26,8 @@ from ram_envs.wrappers.codes import (
     FlatBoxCode,
     GridCode,
     RandomGazeCode,
+    RelativeGazeCode,
+    check_absolute,
     num_choices,
 )
 from ram_envs.wrappers.history import GlimpseHistory
@@ -37,6 +39,7 @@ __all__ = [
     "GlimpseStack",
     "GridAction",
     "RandomGaze",
+    "RelativeGaze",
     "WholeCanvas",
 ]
 
@@ -114,12 +117,23 @@ class DictAction(_CodedAction):
         super().__init__(env, DictCode(num_choices(env), choice))
 
 
+class RelativeGaze(_CodedAction):
+    """Locations are shifts from the last one. See `ram_envs.wrappers.RelativeGaze`."""
+
+    @check_arguments
+    def __init__(self, env: VectorEnv, max_shift: float = 0.2) -> None:
+        RecordConstructorArgs.__init__(self, max_shift=max_shift)
+        check_absolute(env)
+        super().__init__(env, RelativeGazeCode(num_choices(env), max_shift))
+
+
 class FixedGaze(_CodedAction):
     """All glimpses are at one location. See `ram_envs.wrappers.FixedGaze`."""
 
     @check_arguments
     def __init__(self, env: VectorEnv, location: Sequence[float] = (0.0, 0.0)) -> None:
         RecordConstructorArgs.__init__(self, location=location)
+        check_absolute(env)
         self._location = checked_location("location", location)
         super().__init__(env, FixedGazeCode(num_choices(env), self._location))
 
@@ -138,6 +152,7 @@ class RandomGaze(_CodedAction):
     @check_arguments
     def __init__(self, env: VectorEnv) -> None:
         RecordConstructorArgs.__init__(self)
+        check_absolute(env)
         super().__init__(env, RandomGazeCode(num_choices(env)))
 
 
