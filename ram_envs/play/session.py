@@ -31,6 +31,7 @@ from ram_envs.tasks.classification import ImageClassification
 MATCH_EPISODES = 10  # of a quiz, and of a match against an agent
 GIF_EPISODES = 3
 QUIZ_SPEED, CATCH_SPEED = 1.0, 4.0  # glimpses and rows per second
+MAX_SETTING = 2**11  # of a recording, so that a damaged one does not fill the memory
 MAX_LABELS = 10  # a quiz is answered with one digit
 
 
@@ -211,6 +212,12 @@ def save_results(session: Session, path: Path) -> None:
 
 def check_replay(recording: Recording, path: Path) -> None:
     """Raise RecordingError unless a recording, played again, comes to the score that it names."""
+    for name, value in recording.keywords.items():
+        if isinstance(value, (int, float)) and value > MAX_SETTING:
+            raise RecordingError(
+                f"{path} has {name}={value!r}; a game is played with {MAX_SETTING:,} at most. "
+                "Record it again."
+            )
     if not recording.episodes:
         raise RecordingError(f"{path} holds no finished episode. Record a longer game.")
     try:
