@@ -275,7 +275,7 @@ def test_test_canvases_are_the_same_for_everyone(
     """
     if dataset == "mnist":
         request.getfixturevalue("real_mnist")
-    envs = gym.make_vec(env_id, num_envs=100, dataset=dataset, split="test")
+    envs: Any = gym.make_vec(env_id, num_envs=100, dataset=dataset, split="test")
     digest, num_images = hashlib.sha256(), envs.unwrapped.num_images
     for start in range(0, num_images, 100):
         envs.reset(options={"index": np.arange(start, start + 100)})
@@ -287,7 +287,7 @@ def test_test_canvases_are_the_same_for_everyone(
 def canvases_of(seed: int, split: str, index: Any = range(20), **changes: Any) -> np.ndarray:
     """The canvases of the first episode, of the images `index`."""
     keywords: dict[str, Any] = {"dataset": "digits", "split": split} | changes
-    envs = gym.make_vec("RAMClutteredMNIST-v0", num_envs=len(index), **keywords)
+    envs: Any = gym.make_vec("RAMClutteredMNIST-v0", num_envs=len(index), **keywords)
     envs.reset(seed=seed, options={"index": np.array(index)})
     return envs.unwrapped.canvases
 
@@ -300,7 +300,7 @@ def test_fixed_canvases_depend_on_nothing_but_their_index(split: str) -> None:
     looks_otherwise = {"num_glimpses": 3, "glimpse_size": 8, "num_scales": 2}
     assert np.array_equal(canvases_of(1, split, **looks_otherwise), canvases)
 
-    env = gym.make("RAMClutteredMNIST-v0", dataset="digits", split=split)
+    env: Any = gym.make("RAMClutteredMNIST-v0", dataset="digits", split=split)
     for index in (4, 4, 17):  # in any episode
         env.reset(options={"index": index})
         assert np.array_equal(env.unwrapped.canvas, canvases[index])
@@ -322,7 +322,7 @@ def test_fixed_canvases_of_other_settings_are_placed_otherwise() -> None:
 
 def test_training_canvases_are_drawn_afresh_for_every_episode() -> None:
     assert not np.array_equal(canvases_of(0, "train"), canvases_of(20, "train"))
-    env = gym.make("RAMTranslatedMNIST-v0", dataset="digits")
+    env: Any = gym.make("RAMTranslatedMNIST-v0", dataset="digits")
     env.reset(seed=0, options={"index": 3})
     first = env.unwrapped.canvas
     env.reset(options={"index": 3})

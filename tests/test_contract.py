@@ -161,7 +161,7 @@ class SingleMachine(Machine):
     def make(self, env_id: str, render_mode: str | None) -> None:
         self.start(env_id, render_mode)
         (self.row,) = self.rows
-        made = gym.make(
+        made: Any = gym.make(
             env_id, disable_env_checker=True, render_mode=render_mode, **self.row.keywords
         )
         self.env = made.unwrapped  # without Gymnasium's own check of the order

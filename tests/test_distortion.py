@@ -283,5 +283,5 @@ def test_places_and_clutter_are_those_without_distortion() -> None:
 
 
 def test_the_environment_keeps_gymnasiums_contract() -> None:
-    env = gym.make("RAMMNIST-v0", dataset="digits", distortion=1.0)
+    env: Any = gym.make("RAMMNIST-v0", dataset="digits", distortion=1.0)
     check_env(env.unwrapped, skip_render_check=True)

@@ -44,11 +44,11 @@ def parameters(env_id: str, entry_point: str) -> dict[str, inspect.Parameter]:
     return dict(inspect.signature(creator).parameters)
 
 
-def make(env_id: str, **changes: Any) -> gym.Env:
+def make(env_id: str, **changes: Any) -> Any:
     return gym.make(env_id, **(keywords(env_id) | changes))
 
 
-def make_native(env_id: str, num_envs: int, **changes: Any) -> gym.vector.VectorEnv:
+def make_native(env_id: str, num_envs: int, **changes: Any) -> Any:
     return gym.make_vec(env_id, num_envs=num_envs, **(keywords(env_id) | changes))
 
 
@@ -148,7 +148,7 @@ def test_both_ways_of_making(env_id: str) -> None:
 def test_spec_makes_the_same_environment_again(env_id: str) -> None:
     env = make(env_id, initial_location=(0.5, 0))
     for spec in (env.spec, EnvSpec.from_json(env.spec.to_json())):
-        again = gym.make(spec)
+        again: Any = gym.make(spec)
         assert_identical(env.reset(seed=3), again.reset(seed=3))
         assert_identical(trajectory(env), trajectory(again))
 
@@ -156,7 +156,7 @@ def test_spec_makes_the_same_environment_again(env_id: str) -> None:
 @every_id
 def test_vector_spec_makes_the_same_environment_again(env_id: str) -> None:
     envs = make_native(env_id, 3, autoreset_mode="SameStep")
-    again = gym.make_vec(envs.spec)
+    again: Any = gym.make_vec(envs.spec)
     assert again.num_envs == 3
     assert again.metadata["autoreset_mode"] is AutoresetMode.SAME_STEP
     assert_identical(envs.reset(seed=3), again.reset(seed=3))
@@ -165,8 +165,8 @@ def test_vector_spec_makes_the_same_environment_again(env_id: str) -> None:
 def test_images_of_ones_own_are_not_copied() -> None:
     images = np.zeros((4, 9, 9), np.uint8)
     dataset = ram_envs.ImageDataset(images, np.array([0, 1, 0, 1]))
-    env = gym.make("RAMClassification-v0", dataset=dataset)
-    envs = gym.make_vec("RAMClassification-v0", num_envs=2, dataset=dataset)
+    env: Any = gym.make("RAMClassification-v0", dataset=dataset)
+    envs: Any = gym.make_vec("RAMClassification-v0", num_envs=2, dataset=dataset)
     for made in (env, envs, gym.make(env.spec), gym.make_vec(envs.spec)):
         assert made.unwrapped.batch.task.dataset is dataset
         made.reset(seed=0)
@@ -620,7 +620,7 @@ def test_max_episode_steps_truncates_as_in_sync(env_id: str, mode: AutoresetMode
     small = {"size": 9, "glimpse_size": 4} if env_id == "RAMCatch-v0" else {"num_glimpses": 2}
     for limit in (1, length, length + 1, -1):
         keys = {**keywords(env_id), **small, "max_episode_steps": limit}
-        native = gym.make_vec(env_id, num_envs=3, autoreset_mode=mode, **keys)
+        native: Any = gym.make_vec(env_id, num_envs=3, autoreset_mode=mode, **keys)
         make_one = functools.partial(gym.make, env_id, disable_env_checker=True, **keys)
         sync = SyncVectorEnv([make_one] * 3, autoreset_mode=mode)
         assert_identical(native.reset(seed=4), sync.reset(seed=4))
@@ -643,7 +643,7 @@ def test_max_episode_steps_truncates_as_in_sync(env_id: str, mode: AutoresetMode
 def test_max_episode_steps_of_a_spec() -> None:
     spec = copy.deepcopy(gym.spec("RAMCatch-v0"))
     spec.max_episode_steps = 2
-    envs = gym.make_vec(spec, num_envs=2)
+    envs: Any = gym.make_vec(spec, num_envs=2)
     envs.reset(seed=0)
     ends = [envs.step(envs.action_space.sample())[3].tolist() for _ in range(3)]
     assert ends == [[False, False], [True, True], [False, False]]

@@ -142,12 +142,12 @@ def test_wrong_arguments(keywords: dict[str, Any], named: str) -> None:
 
 
 def test_environments_that_cannot_be_evaluated() -> None:
-    env = gym.make("RAMCatch-v0")
+    env: Any = gym.make("RAMCatch-v0")
     agent = RAMAgent(env.observation_space, env.action_space)
     with pytest.raises(TypeError, match="make_vec"):
         evaluate(agent, env)  # type: ignore[arg-type]
     for mode in (AutoresetMode.NEXT_STEP, AutoresetMode.SAME_STEP):
-        envs = gym.make_vec("RAMCatch-v0", num_envs=2, autoreset_mode=mode)
+        envs: Any = gym.make_vec("RAMCatch-v0", num_envs=2, autoreset_mode=mode)
         with pytest.raises(ValueError, match=mode.value):
             evaluate(agent, envs, num_episodes=2)
 
@@ -158,7 +158,7 @@ def test_early_answers_of_an_evaluation() -> None:
     never_awake, awake = result.early_answers
     assert never_awake == EarlyAnswers(0.57, pytest.approx(58.333333), 1.0)
     assert awake == EarlyAnswers(0.58, 0.0, 3.0)
-    games = gym.make_vec("RAMCatch-v0", num_envs=2, autoreset_mode=AutoresetMode.DISABLED)
+    games: Any = gym.make_vec("RAMCatch-v0", num_envs=2, autoreset_mode=AutoresetMode.DISABLED)
     agent = RAMAgent(games.single_observation_space, games.single_action_space)
     with pytest.raises(ValueError, match="labels"):
         evaluate(agent, games, num_episodes=2, stop_when_sure=(0.5,))

@@ -26,7 +26,9 @@ from ram_agent.figures import (  # noqa: E402
 
 def make_record(num_images: int, **keywords: Any) -> Any:
     settings = {"dataset": "digits", "split": "test", "num_glimpses": 3, **keywords}
-    envs = gym.make_vec("RAMClutteredMNIST-v0", num_envs=5, autoreset_mode="Disabled", **settings)
+    envs: Any = gym.make_vec(
+        "RAMClutteredMNIST-v0", num_envs=5, autoreset_mode="Disabled", **settings
+    )
     torch.manual_seed(0)
     agent = RAMAgent(envs.single_observation_space, envs.single_action_space)
     return record_gaze(agent, envs, num_images)

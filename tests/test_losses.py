@@ -175,7 +175,7 @@ def test_label_loss() -> None:
 
 def test_label_loss_of_a_step_without_weight_has_no_gradient() -> None:
     logits = torch.zeros(2, 3, 4, requires_grad=True)
-    label_loss(logits, torch.tensor([0, 1, 2]), torch.tensor([0.0, 1.0])).backward()
+    label_loss(logits, torch.tensor([0, 1, 2]), torch.tensor([0.0, 1.0])).backward()  # type: ignore[no-untyped-call]
     close(logits.grad[0], [[0.0] * 4] * 3)
     # softmax − one-hot, over 3 episodes
     close(logits.grad[1, 1], [0.08333333, -0.25, 0.08333333, 0.08333333])
@@ -187,7 +187,7 @@ def test_label_loss_of_a_step_without_weight_has_no_gradient() -> None:
 def test_policy_loss_and_its_gradient() -> None:
     log_probs = torch.tensor([[-1.0, -2.0]], requires_grad=True)
     loss = policy_loss(log_probs, torch.tensor([[3.0, -1.0]]))
-    loss.backward()
+    loss.backward()  # type: ignore[no-untyped-call]
     close(loss.detach(), 0.5)  # −(−1 · 3 + −2 · −1) / 2
     close(log_probs.grad, [[-1.5, 0.5]])
 
@@ -204,7 +204,7 @@ def test_policy_loss_moves_the_mean_to_what_was_better_than_expected(advantage: 
 def test_no_gradient_through_the_advantage() -> None:
     log_probs = torch.tensor([[-1.0]], requires_grad=True)
     advantages = torch.tensor([[3.0]], requires_grad=True)
-    policy_loss(log_probs, advantages).backward()
+    policy_loss(log_probs, advantages).backward()  # type: ignore[no-untyped-call]
     assert advantages.grad is None
 
 
@@ -212,7 +212,7 @@ def test_baseline_loss_and_its_gradient() -> None:
     baselines = torch.tensor([[1.0, 2.0], [3.0, 4.0]], requires_grad=True)
     pays = torch.tensor([[0.0, 2.0], [3.0, 2.0]], requires_grad=True)
     loss = baseline_loss(baselines, pays)
-    loss.backward()
+    loss.backward()  # type: ignore[no-untyped-call]
     close(loss.detach(), 1.25)  # (1² + 0 + 0 + 2²) / 4
     close(baselines.grad, [[0.5, 0.0], [0.0, 1.0]])
     assert pays.grad is None

@@ -216,7 +216,7 @@ def frames(env: gym.Env, seed: int, index: int) -> list[np.ndarray]:
     return shown
 
 
-def make(**keywords: Any) -> gym.Env:
+def make(**keywords: Any) -> Any:
     return gym.make("RAMMovingMNIST-v0", dataset="digits", **keywords)
 
 

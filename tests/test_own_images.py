@@ -638,7 +638,7 @@ def test_it_travels_to_other_processes_as_its_path(animals: Path) -> None:
 
 def test_worker_processes_play_what_one_process_plays(animals: Path) -> None:
     def play(mode: str) -> list[Any]:
-        envs = gym.make_vec(
+        envs: Any = gym.make_vec(
             "RAMClassification-v0",
             num_envs=2,
             vectorization_mode=mode,

@@ -43,14 +43,14 @@ def one_thread() -> Iterator[None]:
 
 def make(env_id: str, num_envs: int, name: str = "GridAction", **keywords: Any) -> SB3VecEnv:
     mode = {"autoreset_mode": AutoresetMode.SAME_STEP, **keywords}
-    envs = gym.make_vec(env_id, num_envs=num_envs, **mode, **IDS[env_id])
+    envs: Any = gym.make_vec(env_id, num_envs=num_envs, **mode, **IDS[env_id])
     return SB3VecEnv(getattr(vector, name)(envs))
 
 
 @pytest.mark.parametrize("env_id", IDS)
 @pytest.mark.parametrize("name", NAMES)
 def test_it_equals_dummy_vec_env(env_id: str, name: str) -> None:
-    def make_one() -> gym.Env:
+    def make_one() -> Any:
         return getattr(wrappers, name)(gym.make(env_id, **IDS[env_id]))
 
     ours, theirs = make(env_id, 3, name), DummyVecEnv([make_one] * 3)
@@ -96,7 +96,7 @@ def test_options_of_each_reach_the_environment() -> None:
     "options", [[{"index": 1}, {}, {"index": 4}], [{}, {}, {"index": 2}], {"index": 3}, [{}] * 3]
 )
 def test_options_of_some_are_those_of_dummy_vec_env(options: Any) -> None:
-    def make_one() -> gym.Env:
+    def make_one() -> Any:
         return wrappers.GlimpseStack(
             wrappers.GridAction(gym.make("RAMClutteredMNIST-v0", **IDS["RAMClutteredMNIST-v0"]))
         )
@@ -151,7 +151,7 @@ def test_attributes_and_methods_reach_the_native_environment() -> None:
 
 @pytest.mark.parametrize("name", ["DictAction", None])
 def test_actions_that_the_library_cannot_say(name: str | None) -> None:
-    envs = gym.make_vec("RAMCatch-v0", num_envs=2, autoreset_mode=AutoresetMode.SAME_STEP)
+    envs: Any = gym.make_vec("RAMCatch-v0", num_envs=2, autoreset_mode=AutoresetMode.SAME_STEP)
     if name is not None:
         envs = getattr(vector, name)(envs)
     with pytest.raises(TypeError, match="GridAction"):

@@ -91,7 +91,7 @@ def check_independent(*fractions: Fractions, parts: int = 5) -> None:
 def begin_episodes(env_id: str, count: int, **keywords: Any) -> dict[str, Any]:
     """The first location, the index and the canvas of `count` episodes of a few hundred seeds."""
     options = keywords.pop("options", {})
-    envs = gym.make_vec(env_id, num_envs=500, **keywords)
+    envs: Any = gym.make_vec(env_id, num_envs=500, **keywords)
     envs.reset(seed=1)
     begun: dict[str, list[Any]] = {"location": [], "index": [], "canvas": []}
     for _ in range(count // 500):
@@ -155,7 +155,7 @@ def test_the_digit_lies_everywhere_equally_often_in_training() -> None:
 def test_the_digit_lies_everywhere_equally_often_in_the_test() -> None:
     dataset = ImageDataset(np.full((8_000, 4, 2), 255, np.uint8), np.arange(8_000) % 10)
     keywords = SMALL | {"dataset": dataset, "split": "test", "num_scales": 1}
-    envs = gym.make_vec("RAMTranslatedMNIST-v0", num_envs=8_000, **keywords)
+    envs: Any = gym.make_vec("RAMTranslatedMNIST-v0", num_envs=8_000, **keywords)
     envs.reset(options={"index": np.arange(8_000)})
     rows, columns = top_left(envs.unwrapped.canvases)
     check_even(rows * 7 + columns, 6 * 7)
@@ -293,7 +293,7 @@ def small_agent(envs: gym.vector.VectorEnv, **settings: Any) -> RAMAgent:
 
 @pytest.mark.parametrize("who", ["the agent", "the wrapper"])
 def test_random_gaze_is_uniform_and_forgets(who: str) -> None:
-    envs = gym.make_vec(
+    envs: Any = gym.make_vec(
         "RAMCatch-v0", num_envs=400, num_scales=1, autoreset_mode=AutoresetMode.DISABLED
     )
     recorder = Recorder(envs)
@@ -392,7 +392,7 @@ def test_what_moves_is_uniformly_placed_and_fast_in_every_frame() -> None:
 
 def test_the_moving_digit_is_shown_everywhere() -> None:
     dataset = ImageDataset(np.full((2, 4, 3), 255, np.uint8), np.arange(2))
-    envs = gym.make_vec(
+    envs: Any = gym.make_vec(
         "RAMMovingMNIST-v0",
         num_envs=6_000,
         dataset=dataset,
@@ -432,7 +432,7 @@ def test_locations_are_drawn_as_their_log_prob_says(mean: tuple[float, float], s
     cells = np.digitize(grid.numpy(), edges) - 1
     chances = np.bincount(cells[:, 0] * 6 + cells[:, 1], masses, 36)
 
-    envs = gym.make_vec("RAMCatch-v0", num_envs=1)
+    envs: Any = gym.make_vec("RAMCatch-v0", num_envs=1)
     agent = small_agent(envs)
     agent.location_std.fill_(std)
     means = torch.tensor(mean).expand(20_000, 2)

@@ -62,9 +62,7 @@ SMALL = AgentConfig(hidden_size=64, feature_size=32)
 SHORT = TrainConfig(episodes=120, batch_size=10, validate_every=1)  # 12 updates, 5 epochs
 
 
-def make_envs(
-    num_envs: int, dataset: ram_envs.ImageDataset = PATTERNS, **keywords: Any
-) -> gym.vector.VectorEnv:
+def make_envs(num_envs: int, dataset: ram_envs.ImageDataset = PATTERNS, **keywords: Any) -> Any:
     keywords = {"glimpse_size": 4, "num_glimpses": 3, **keywords}
     return gym.make_vec(
         "RAMClassification-v0",
@@ -550,7 +548,7 @@ ALONE = replace_settings(
 def make_game_trainer(config: TrainConfig, **keywords: Any) -> Trainer:
     """Make an agent that is to learn a game of four steps, in which the ball falls straight."""
 
-    def make(num_envs: int) -> gym.vector.VectorEnv:
+    def make(num_envs: int) -> Any:
         mode = AutoresetMode.DISABLED
         keys = {**SMALL_GAME, **keywords}
         return gym.make_vec("RAMCatch-v0", num_envs=num_envs, autoreset_mode=mode, **keys)

@@ -33,7 +33,7 @@ ARGUMENTS: dict[str, dict[str, Any]] = {
 }
 
 
-def make(env_id: str, *names: str) -> gym.Env:
+def make(env_id: str, *names: str) -> Any:
     env = gym.make(env_id, disable_env_checker=True, **IDS[env_id])
     for name in names:
         env = getattr(wrappers, name)(env, **ARGUMENTS[name])
