@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import inspect
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,7 @@ pytest.importorskip("stable_baselines3", reason="the extra sb3 is not installed"
 
 import ram_envs
 from ram_agent import RAMAgent, Trainer, collect_rollout, evaluate
+from ram_agent.cli import COMMANDS, main
 from ram_agent.config import (
     AgentConfig,
     GazeConfig,
@@ -410,13 +412,14 @@ for module, make in ((wrappers, make_env), (vector, make_envs)):
             {name: rows[name] for name in inspect.signature(kind).parameters},
         )
 
+GROUPS = ("objective", "optimizer", "gaze", "schedule")
 SETTINGS: dict[str, list[Wrong]] = {  # rows of the settings' dataclasses
     name: rows
     for names, rows in {
         ("core", "location_mean", "initialization"): wrong(ValueError, "x", "Tanh", None),
         ("supervision", "location_reward", "baseline_loss"): wrong(ValueError, "every-step", None),
         ("update_rule", "learning_rate_schedule", "network"): wrong(ValueError, "adamw", None),
-        ("objective", "optimizer", "gaze", "schedule"): wrong(ValueError, "adam", {}, None),
+        GROUPS: wrong(ValueError, "adam", {}, None),
         ("baseline_shapes_state", "normalize_advantages"): [*NOT_BOOL, (1, ValueError)],
         ("hidden_size", "feature_size", "num_channels", "batch_size"): POSITIVE,
         ("episodes", "validate_every"): POSITIVE,
@@ -503,3 +506,195 @@ def test_every_public_callable_has_rows() -> None:
         spec = gym.spec(env_id)
         entry_points |= {str(spec.entry_point), str(spec.vector_entry_point)}
     assert {point.partition(":")[2] for point in entry_points} <= CALLS.keys()
+
+
+# --- options -------------------------------------------------------------------------------------
+
+NO_FILE = ["no/file"]
+WORDS = ["x"]  # in place of a number
+BELOW = ["0"]
+FLAG = "a flag takes no value"
+
+# The arguments of each command that are right, and wrong values of each option.
+OPTIONS: dict[str, tuple[list[str], dict[str, list[list[str]] | str]]] = {
+    "train": (
+        ["RAMMNIST-v0", "--dataset", "digits"],
+        {
+            "--dataset": [["mnits"], ["no/folder"], [""]],
+            "--splits": [["none"], ["all"]],  # digits have splits
+            "--num-glimpses": [WORDS, BELOW],
+            "--glimpse-size": [WORDS, BELOW, ["99"]],
+            "--num-scales": [WORDS, BELOW, ["20"]],
+            "--canvas-size": [WORDS, BELOW, ["5"]],
+            "--distortion": [WORDS, ["-1"], ["5"], ["nan"]],
+            "--elastic": [WORDS, ["-1"], ["5"], ["nan"]],
+            "--preset": [["defualt"]],
+            "--out": [["a_file"]],
+            "--resume": [["no/run"], ["a_file"]],
+            "--device": [["warp"], ["cuda:99"]],
+            "--threads": [WORDS, BELOW],
+            "--shards": [WORDS, BELOW, ["7"]],
+            "--tensorboard": FLAG,
+            **{
+                f"--{name.replace('_', '-')}": (
+                    FLAG
+                    if rows is SETTINGS["baseline_shapes_state"]
+                    else [[str(value)] for value, _ in rows if value not in (True, None)]
+                )
+                for name, rows in SETTINGS.items()
+                if not isinstance(rows, str) and name not in ("network", *GROUPS)
+            },
+        },
+    ),
+    "evaluate": (
+        ["pretrained:mnist-2"],
+        {
+            "--split": [["val"]],
+            "--env-id": [["RAMMnist"], ["RAMCatch-v0"]],
+            "--dataset": [["mnits"], ["no/folder"]],
+            "--num-glimpses": [WORDS, BELOW],
+            "--canvas-size": [WORDS, BELOW, ["5"]],
+            "--num-clutter": [WORDS, ["-1"]],
+            "--stop-when-sure": [WORDS, ["2"], ["nan"]],
+            "--num-episodes": [WORDS, BELOW, ["99999"]],
+            "--seed": [WORDS, ["-1"], [str(2**63)]],
+            "--save": [["a_file/results.json"]],
+        },
+    ),
+    "watch": (
+        ["pretrained:mnist-2", "--dataset", "digits"],
+        {
+            "--env-id": [["RAMMnist"], ["RAMCatch-v0"]],
+            "--dataset": [["mnits"], ["no/folder"]],
+            "--save": [["picture.jpg"], ["a_file/a.gif"]],
+            "--episodes": [WORDS, BELOW],
+            "--start": [WORDS, ["-1"], ["99999"]],
+            "--split": [["val"]],
+            "--sampled": FLAG,
+        },
+    ),
+    "figures": (
+        ["pretrained:mnist-2", "--dataset", "digits"],
+        {
+            "--out": [["a_file"]],
+            "--split": [["val"]],
+            "--num-images": [WORDS, BELOW],
+            "--env-id": [["RAMMnist"], ["RAMCatch-v0"]],
+            "--dataset": [["mnits"], ["no/folder"]],
+        },
+    ),
+    "play": (
+        ["RAMCatch-v0"],
+        {
+            "--seed": [WORDS, ["-1"]],
+            "--episodes": [WORDS, BELOW],
+            "--speed": [WORDS, BELOW, ["nan"]],
+            "--turns": FLAG,
+            "--agent": [["no/run"], ["pretrained:x"]],
+            "--versus": [["no/run"], ["pretrained:x"]],
+            "--replay": [NO_FILE],
+            "--record": [["a_file/game.json"]],
+            "--gif": [["a_file/game.gif"], ["game.gif"]],  # needs a player without hands
+            "--save": [["answers.json"]],  # not of a game
+            "--size": [WORDS, BELOW],
+            "--paddle-width": [WORDS, BELOW, ["99"]],
+            "--max-speed": [WORDS, ["-1"], ["nan"]],
+            "--num-balls": [WORDS, BELOW],
+            "--glimpse-size": [WORDS, BELOW],
+            "--num-scales": [WORDS, BELOW],
+            # Keywords of a quiz, which a game does not have:
+            "--dataset": [["digits"]],
+            "--split": [["test"]],
+            "--num-glimpses": [["3"]],
+            "--canvas-size": [["60"]],
+            "--num-clutter": [["1"]],
+            "--clutter-size": [["8"]],
+        },
+    ),
+    "list": ([], {}),
+    "check-images": (["a_file"], {"--save": [["a_file/sheet.png"]]}),
+    "reproduce": (
+        ["mnist", "--quick"],
+        {
+            "--num-glimpses": [WORDS, ["9"]],
+            "--controls": [["vgg"]],
+            "--seeds": [WORDS, ["-1"], [str(2**63)]],
+            "--dataset": [["mnits"]],
+            "--episodes": [WORDS, BELOW],
+            "--quick": FLAG,
+            "--device": [["warp"]],
+            "--runs": [["a_file"]],
+            "--out": [["a_file"]],
+        },
+    ),
+    "bench": (
+        [],
+        {
+            "--env-ids": [["Pong-v5"]],
+            "--num-envs": [WORDS, BELOW],
+            "--train": [["Pong-v5"]],
+            "--batch-size": [WORDS, ["7"], BELOW],
+            "--device": [["warp"], ["meta"]],
+            "--dataset": [["mnits"]],
+            "--seconds": [WORDS, BELOW, ["nan"], ["inf"]],
+            "--repeats": [WORDS, BELOW],
+            "--save": [["a_file/bench.json"]],
+            "--compare": [["no/file", "a_file"], ["a_file", "a_file"]],
+        },
+    ),
+}
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Make a folder with a file, and fail if anything is trained, measured or played."""
+
+    def fail(*_: Any, **__: Any) -> None:
+        raise AssertionError("a wrong value was accepted")
+
+    (tmp_path / "a_file").write_text("nonsense")
+    monkeypatch.chdir(tmp_path)
+    for started in (
+        "ram_agent.trainer.Trainer.train_one_update",
+        "ram_agent.commands.evaluate.evaluate_all",
+        "ram_agent.bench.measure_all",
+        "ram_envs.play.window.run",
+    ):
+        monkeypatch.setattr(started, fail)
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    ("command", "option", "values"),
+    [
+        pytest.param(command, option, values, id=f"{command} {option} {' '.join(values):.20}")
+        for command, (_, options) in OPTIONS.items()
+        for option, rows in options.items()
+        if not isinstance(rows, str)
+        for values in rows
+    ],
+)
+def test_a_wrong_option_is_refused(
+    command: str, option: str, values: list[str], folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = sorted(folder.rglob("*"))
+    with pytest.raises(SystemExit) as caught:
+        main([command, *OPTIONS[command][0], option, *values])
+    assert caught.value.code not in (0, None)
+    error = " ".join(re.sub("[│╭╮╰╯─]", " ", capsys.readouterr().err).split())
+    assert "Traceback" not in error
+    name = option.removeprefix("--")
+    assert any(text in error for text in (name, name.replace("-", "_"), *filter(None, values)))
+    assert sorted(folder.rglob("*")) == before
+
+
+def test_every_option_has_a_row(capsys: pytest.CaptureFixture[str]) -> None:
+    assert OPTIONS.keys() == COMMANDS.keys()
+    elsewhere = {"--help", "--nproc-per-node", "--standalone"}  # of torchrun, in an example
+    for command, (_, options) in OPTIONS.items():
+        with pytest.raises(SystemExit):
+            main([command, "--help"])
+        shown = {*re.findall(r"--[a-z][a-z-]*", capsys.readouterr().out)} - elsewhere
+        flags = {f"--no-{option.removeprefix('--')}" for option in options}
+        assert options.keys() <= shown, command
+        assert shown <= options.keys() | flags | {"--dataset"}, command
