@@ -24,6 +24,7 @@ from ram_agent.splits import (
     with_found_dataset,
 )
 from ram_agent.trainer import Trainer
+from ram_envs.checks import checked_integer
 
 
 def describe_run(
@@ -50,6 +51,7 @@ def describe_run(
     Raises:
         ValueError: if the environment cannot be made, or the batch cannot be divided.
     """
+    shards = checked_integer("shards", shards, 1)
     if training.batch_size % shards:
         raise ValueError(
             f"batch_size={training.batch_size} cannot be divided into shards={shards}. Change the "

@@ -96,9 +96,13 @@ def write_json(path: Path, value: Any) -> None:
 
 def check_writable(path: Path) -> None:
     """Raise OSError unless a file can be written at `path`: call it before hours of work."""
+    if path.is_dir():
+        raise IsADirectoryError(f"{path} is a folder. Give the name of a file.")
     existing = next(folder for folder in path.absolute().parents if folder.exists())
-    if path.is_dir() or not existing.is_dir() or not os.access(existing, os.W_OK):
-        raise OSError(f"{path} cannot be written. Choose a file in a folder that can be.")
+    if not existing.is_dir():
+        raise NotADirectoryError(f"{path} cannot be written: {existing} is not a folder.")
+    if not os.access(existing, os.W_OK):
+        raise PermissionError(f"{path} cannot be written: its folder is read-only.")
 
 
 def read_json(path: Path) -> Any:

@@ -547,7 +547,7 @@ OPTIONS: dict[str, tuple[list[str], dict[str, list[list[str]] | str]]] = {
         },
     ),
     "evaluate": (
-        ["pretrained:mnist-2"],
+        ["pretrained:mnist-2", "--dataset", "digits"],
         {
             "--split": [["val"]],
             "--env-id": [["RAMMnist"], ["RAMCatch-v0"]],
@@ -656,7 +656,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
     for started in (
         "ram_agent.trainer.Trainer.train_one_update",
-        "ram_agent.commands.evaluate.evaluate_all",
+        "ram_agent.evaluation.collect_rollout",
         "ram_agent.bench.measure_all",
         "ram_envs.play.window.run",
     ):
@@ -684,7 +684,8 @@ def test_a_wrong_option_is_refused(
     error = " ".join(re.sub("[│╭╮╰╯─]", " ", capsys.readouterr().err).split())
     assert "Traceback" not in error
     name = option.removeprefix("--")
-    assert any(text in error for text in (name, name.replace("-", "_"), *filter(None, values)))
+    given = [value.rpartition(":")[2] for value in values if value]
+    assert any(text in error for text in (name, name.replace("-", "_"), *given))
     assert sorted(folder.rglob("*")) == before
 
 

@@ -13,7 +13,7 @@ from ram_agent.commands.trained import Trained
 from ram_agent.measure import evaluate_all, print_results, title_results
 from ram_agent.provenance import provenance
 from ram_agent.splits import name_split
-from ram_envs.atomic_files import write_json
+from ram_envs.atomic_files import check_writable, write_json
 
 
 @dataclass(frozen=True)
@@ -57,6 +57,8 @@ def main(args: list[str]) -> None:
     """Measure an agent, print its results, and write them where --save says."""
     command = parse(Evaluate, "evaluate", args)
     torch.set_num_threads(1)
+    if command.save is not None:
+        check_writable(command.save)
     agent, env_id, keywords, split = command.load(
         num_glimpses=command.num_glimpses,
         canvas_size=command.canvas_size,

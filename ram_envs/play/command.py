@@ -12,6 +12,7 @@ from typing import Any
 
 import gymnasium as gym
 
+from ram_envs.atomic_files import check_writable
 from ram_envs.play.game import SPEEDS, Phase
 from ram_envs.play.session import (
     GIF_EPISODES,
@@ -188,15 +189,7 @@ def check_options(options: Options) -> None:
         raise ValueError(f"{' '.join(map(str, files))}: a file is named twice. Give another name.")
     for path in (options.record, options.save, options.gif):
         if path is not None:  # before the game, not after it
-            _check_writable(path)
+            check_writable(path)
     for path in (options.record, options.save):
         if path is not None and path.exists():
             raise FileExistsError(f"{path} exists, and is not overwritten. Choose another name.")
-
-
-def _check_writable(path: Path) -> None:
-    if path.is_dir():
-        raise IsADirectoryError(f"{path} is a folder. Give the name of a file.")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    if not os.access(path.parent, os.W_OK):
-        raise PermissionError(f"{path} cannot be written: its folder is read-only.")
