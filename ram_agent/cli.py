@@ -36,9 +36,9 @@ def main(args: list[str] | None = None) -> None:
     try:
         run(sys.argv[1:] if args is None else args)
         sys.stdout.flush()
-    except KeyboardInterrupt:
+    except KeyboardInterrupt as interrupt:  # a command may have said how to continue
         signal.signal(signal.SIGINT, signal.SIG_IGN)  # another one must not spoil the exit
-        fail("interrupted.", INTERRUPTED)
+        fail(str(interrupt) or "interrupted.", INTERRUPTED)
     except BrokenPipeError:  # the reader of a pipe, such as `head`, has closed it
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)
