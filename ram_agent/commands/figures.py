@@ -15,6 +15,7 @@ from ram_agent.evaluation import evaluate
 from ram_agent.measure import NUM_SHOWN, save_watched
 from ram_agent.rollout import Gaze
 from ram_agent.splits import (
+from ram_envs.atomic_files import check_writable
     EVALUATION_ENVS,
     make_split,
     pick_episodes,
@@ -47,6 +48,7 @@ def main(args: list[str]) -> None:
     """Draw every figure into the folder that --out names."""
     command = parse(Figures, "figures", args)
     torch.set_num_threads(1)
+    check_writable(command.out / "episodes.gif")
     agent, env_id, keywords, split = command.load(only_look=True)
     envs = make_split(env_id, EVALUATION_ENVS, split, **keywords)
     if not shows_still_images(envs):
