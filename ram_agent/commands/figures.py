@@ -15,12 +15,12 @@ from ram_agent.evaluation import evaluate
 from ram_agent.measure import NUM_SHOWN, save_watched
 from ram_agent.rollout import Gaze
 from ram_agent.splits import (
-from ram_envs.atomic_files import check_writable
     EVALUATION_ENVS,
     make_split,
     pick_episodes,
     shows_still_images,
 )
+from ram_envs.atomic_files import check_writable
 
 
 @dataclass(frozen=True)
