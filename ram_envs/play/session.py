@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import reprlib
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field
 from itertools import count
@@ -215,7 +216,7 @@ def check_replay(recording: Recording, path: Path) -> None:
     for name, value in recording.keywords.items():
         if isinstance(value, (int, float)) and value > MAX_SETTING:
             raise RecordingError(
-                f"{path} has {name}={value!r}; a game is played with {MAX_SETTING:,} at most. "
+                f"{path} has {name}={reprlib.repr(value)}; a game is played with {MAX_SETTING:,} at most. "
                 "Record it again."
             )
     if not recording.episodes:
