@@ -107,8 +107,8 @@ class RAMAgent(nn.Module):
             if config.initialization == "he":
                 heads = [self.location_head, self.choice_head, self.baseline_head]
                 initialize_he(self.glimpse_network, self.core, heads)
-                with torch.no_grad():
-                    self.location_head.weight *= config.location_start
+            with torch.no_grad():
+                self.location_head.weight *= config.location_start
 
     @classmethod
     @check_arguments
@@ -183,12 +183,7 @@ class RAMAgent(nn.Module):
 
     @check_arguments
     def check_fits(self, observation_space: gym.Space[Any], action_space: gym.Space[Any]) -> None:
-        """Raise an error unless this agent can play an environment with these spaces.
-
-        Raises:
-            TypeError: if the spaces have another form.
-            ValueError: if the shapes differ.
-        """
+        """Raise TypeError for spaces of another form, ValueError for shapes of another agent."""
         _check_spaces(observation_space, action_space)
         glimpse_shape = observation_space["glimpse"].shape  # type: ignore[index]
         num_choices = int(action_space[1].n)  # type: ignore[index]
@@ -205,7 +200,6 @@ class RAMAgent(nn.Module):
         """The device of the weights."""
         return self.location_std.device
 
-    @check_arguments
     def initial_state(self, batch_size: int) -> State:
         """Return the state before the first glimpse: h (B, D), and for an LSTM c (B, D)."""
         batch_size = checked_integer("batch_size", batch_size, 1)

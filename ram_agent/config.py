@@ -1,34 +1,21 @@
 """Every setting of the agent and of its training, in groups, a sentence each; and the presets.
 
 The command line is made from these classes, and a run's config.json stores them. A value is checked
-when it is set: its type, and its range in the table at the end.
+when it is set: its type, and its range in the table of `settings.py`.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import difflib
-import math
 import reprlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal, NamedTuple, TypeVar, get_args, get_origin, get_type_hints
+from typing import Any, Literal, NamedTuple, TypeVar
 
-from ram_envs.arguments import check_arguments
+from ram_agent.settings import Checked, is_group, setting_names, type_hints
 
-Settings = TypeVar("Settings", bound="Checked")
-
-
-class Checked:
-    """A dataclass of settings whose types and ranges are checked when it is made.
-
-    Raises:
-        ValueError: for a value of another type, or out of its range; names the setting.
-    """
-
-    def __post_init__(self) -> None:
-        for name, kind in type_hints(type(self)).items():
-            check_setting(name, getattr(self, name), kind)
+Settings = TypeVar("Settings", bound=Checked)
 
 
 @dataclass(frozen=True)
@@ -54,8 +41,8 @@ class AgentConfig(Checked):
     PyTorch's defaults."""
 
     location_start: float = 1.0
-    """Scale of the location head's initial weights under "he". With 1 the gaze of a new agent
-    depends on what it sees; near 0 it stays in the middle until it is trained."""
+    """Scale of the location head's initial weights. With 1 the gaze of a new agent depends on what
+    it sees; near 0 it stays in the middle until it is trained."""
 
     pixel_scale: float = 3.0
     """Factor on the pixels at the network's input; most of them are near 0."""
@@ -123,7 +110,8 @@ class OptimizerConfig(Checked):
     the gaze drifts into the corners."""
 
     weight_decay: float = 0.0
-    """Decoupled weight decay (AdamW); it helps where the canvases are not random."""
+    """Decoupled weight decay (AdamW); it helps where the canvases are not random. With SGD it is
+    added to the gradient."""
 
     max_grad_norm: float | None = 1.0
     """Norm to which longer gradients are clipped; None for no clipping."""
@@ -163,7 +151,7 @@ class ScheduleConfig(Checked):
     """How the learning rate falls to 0."""
 
     warmup_updates: int = 200
-    """Updates over which the learning rate rises to its highest."""
+    """Updates over which the learning rate rises to its highest; at most a tenth of all."""
 
 
 @dataclass(frozen=True)
@@ -177,7 +165,7 @@ class TrainConfig(Checked):
     """Number of training episodes; for classification, of canvases shown."""
 
     epochs: float | None = None
-    """Passes over the training split; if given, it replaces `episodes`."""
+    """Passes over the training split, where there is one; if given, it replaces `episodes`."""
 
     batch_size: int = 256
     """Episodes played side by side, and averaged in one update."""
@@ -292,13 +280,17 @@ ENV_SETTINGS: dict[tuple[str, str], dict[str, Any]] = {
 }
 
 
-@check_arguments
 def preset(name: str, env_id: str | None = None) -> Preset:
     """Return the settings of a preset for an environment.
 
     Raises:
+        TypeError: if a name is not a str.
         ValueError: if there is no preset of that name.
     """
+    if not (isinstance(name, str) and isinstance(env_id, str | None)):
+        raise TypeError(
+            f"name={name!r} and env_id={env_id!r} must be str. Give one of {[*PRESETS]}."
+        )
     if name not in PRESETS:
         raise ValueError(f"preset={name!r} does not exist. Choose from {', '.join(PRESETS)}.")
     settings = {**PRESETS[name], **ENV_SETTINGS.get((name, env_id or ""), {})}
@@ -330,14 +322,6 @@ def replace_settings(config: Settings, **changes: Any) -> Settings:
         elif name in changes:
             values[name] = changes[name]
     return dataclasses.replace(config, **values)  # type: ignore[type-var]
-
-
-def setting_names(config_type: type[Checked]) -> frozenset[str]:
-    """Return the names of all settings of a config, those in its groups included."""
-    names: set[str] = set()
-    for name, kind in type_hints(config_type).items():
-        names |= setting_names(kind) if is_group(kind) else {name}
-    return frozenset(names)
 
 
 def flatten_settings(values: Mapping[str, Any]) -> dict[str, Any]:
@@ -377,86 +361,3 @@ def _refuse_unknown(name: Any, config_type: type[Checked]) -> None:
         f"{config_type.__name__} has no setting {reprlib.repr(name)}.{hint} A file with it comes "
         "from another version of ram-gym, which can read it."
     )
-
-
-# --- checks --------------------------------------------------------------------------------------
-
-
-class Range(NamedTuple):
-    """Which numbers a setting takes, in words and as a test."""
-
-    words: str
-    low: float
-    includes_low: bool
-    high: float = math.inf
-    includes_high: bool = False
-
-    def has(self, value: float) -> bool:
-        """Return whether a number lies in the range."""
-        above = value > self.low or (self.includes_low and value == self.low)
-        return above and (value < self.high or (self.includes_high and value == self.high))
-
-
-POSITIVE = Range("a positive number", 0, includes_low=False)
-NOT_NEGATIVE = Range("a number from 0", 0, includes_low=True)
-FRACTION = Range("a number from 0 to 1", 0, includes_low=True, high=1, includes_high=True)
-BELOW_ONE = Range("a number from 0, below 1", 0, includes_low=True, high=1)
-SEED = Range("an integer from 0, below 2^63", 0, includes_low=True, high=2**63)
-
-RANGES: dict[str, Range] = {
-    "seed": SEED,
-    **dict.fromkeys(("hidden_size", "feature_size", "num_channels"), POSITIVE),
-    **dict.fromkeys(("pixel_scale", "scale_factor"), POSITIVE),
-    **dict.fromkeys(("episodes", "epochs", "batch_size", "validate_every", "patience"), POSITIVE),
-    **dict.fromkeys(("learning_rate", "max_grad_norm"), POSITIVE),
-    **dict.fromkeys(("location_std", "location_std_end"), POSITIVE),
-    **dict.fromkeys(("location_start", "head_rate", "weight_decay", "gain_discount"), NOT_NEGATIVE),
-    **dict.fromkeys(("entropy_weight", "baseline_weight", "location_weight"), NOT_NEGATIVE),
-    **dict.fromkeys(("location_warmup", "head_warmup", "warmup_updates"), NOT_NEGATIVE),
-    "gae_lambda": FRACTION,
-    "average_decay": BELOW_ONE,
-}
-
-
-def check_setting(name: str, value: Any, kind: Any) -> None:
-    """Raise ValueError unless a value has its setting's type and lies in its range."""
-    if not is_a(value, kind):
-        expected = kind.__name__ if isinstance(kind, type) else str(kind)
-        raise ValueError(
-            f"{name}={reprlib.repr(value)} is not a valid value. Give {_in_words(kind, expected)}."
-        )
-    if name in RANGES and value is not None and not RANGES[name].has(value):
-        or_none = " or None" if type(None) in get_args(kind) else ""
-        raise ValueError(f"{name}={value!r} is out of range. Give {RANGES[name].words}{or_none}.")
-
-
-def _in_words(kind: Any, expected: str) -> str:
-    if get_origin(kind) is Literal:
-        return f"one of {', '.join(map(repr, get_args(kind)))}"
-    if is_group(kind):
-        return f"{'an' if expected[0] in 'AEIOU' else 'a'} {expected}(…)"
-    return f"a value of type {expected}"
-
-
-def is_a(value: Any, kind: Any) -> bool:
-    """Return whether a value is what an annotation says; an int is a float, a bool is neither."""
-    if get_origin(kind) is Literal:
-        return any(type(value) is type(one) and value == one for one in get_args(kind))
-    if get_args(kind):  # float | None
-        return any(is_a(value, one) for one in get_args(kind))
-    if kind is float:
-        is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
-        return is_number and math.isfinite(value)
-    if is_group(kind):
-        return isinstance(value, kind)
-    return type(value) is kind
-
-
-def is_group(kind: Any) -> bool:
-    """Return whether an annotation is a group of settings."""
-    return isinstance(kind, type) and issubclass(kind, Checked)
-
-
-def type_hints(config_type: type[Checked]) -> dict[str, Any]:
-    """Return the settings of a config and their types, resolved once."""
-    return get_type_hints(config_type)

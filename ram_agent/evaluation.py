@@ -13,9 +13,9 @@ import torch
 from torch import Tensor
 
 from ram_agent.agent import RAMAgent
-from ram_agent.config import is_a
 from ram_agent.distributed import Ranks
-from ram_agent.rollout import Gaze, check_vector_env, collect_rollout, noise_source
+from ram_agent.rollout import Gaze, check_envs, collect_rollout, noise_source
+from ram_agent.settings import is_a
 from ram_envs.arguments import check_arguments
 
 
@@ -119,7 +119,8 @@ def evaluate(
         ValueError: if the number of episodes is not from 1 to the size of the split, the gaze does
             not exist, or thresholds are given and there are no labels.
     """
-    check_vector_env(envs)
+    check_envs(agent, envs)
+    seed = int(seed)  # NumPy's would overflow
     num_images: int | None = getattr(envs.unwrapped, "num_images", None)
     if num_episodes is None:
         num_episodes = num_images or 10_000

@@ -9,12 +9,14 @@ has no loss.
 
 from __future__ import annotations
 
+import dataclasses
+import functools
 import math
 
 import torch.nn.functional as F
 from torch import Tensor
 
-from ram_agent.config import TrainConfig
+from ram_agent.config import ObjectiveConfig, TrainConfig
 from ram_agent.losses import (
     baseline_loss,
     choice_log_probs,
@@ -30,6 +32,10 @@ from ram_agent.losses import (
 from ram_agent.rollout import Rollout
 
 Metrics = dict[str, Tensor]  # scalars
+
+# Settings that only one of the objectives reads.
+WITH_LABELS = ("gain_discount",)
+WITHOUT_LABELS = ("gae_lambda", "entropy_weight", "baseline_loss")
 
 
 def training_loss(
@@ -47,8 +53,10 @@ def training_loss(
         The loss, a scalar, and the metrics, among them "advantage_square" of this rollout.
 
     Raises:
-        ValueError: if the baseline is to be a probability and a return is not from 0 to 1.
+        ValueError: if a setting was changed that this objective never reads; or the baseline is to
+            be a probability and a return is not from 0 to 1.
     """
+    check_used(config.objective, rollout.labels is not None)
     if rollout.labels is None or config.objective.supervision == "none":
         loss, metrics = reinforcement_loss(rollout, config, progress, advantage_square)
     else:
@@ -67,6 +75,26 @@ def training_loss(
         "location_spread": mean((means - means.mean(1, keepdim=True)).square()).sqrt(),
         "location_at_border": mean((means.abs() > 0.95).float()),
     }
+
+
+@functools.cache
+def check_used(objective: ObjectiveConfig, has_labels: bool) -> None:
+    """Raise ValueError if a setting was changed that the objective never reads."""
+    unused: tuple[str, ...] = WITH_LABELS
+    if not has_labels:
+        how = "in an environment without labels"
+    elif objective.supervision == "none":
+        how = "with supervision='none'"
+    else:
+        how, unused = "where labels are supervised", WITHOUT_LABELS
+        if objective.location_reward == "reward":
+            how, unused = f"{how} and location_reward='reward'", (*WITHOUT_LABELS, *WITH_LABELS)
+    for field in dataclasses.fields(objective):
+        value = getattr(objective, field.name)
+        if field.name in unused and value != field.default:
+            raise ValueError(
+                f"{field.name}={value!r} has no effect {how}. Leave it at {field.default!r}."
+            )
 
 
 def hybrid_loss(

@@ -12,8 +12,8 @@ from gymnasium.vector import AutoresetMode
 from torch import Tensor
 
 from ram_agent.agent import RAMAgent
-from ram_agent.config import SEED, is_a
 from ram_agent.losses import gaussian_log_prob
+from ram_agent.settings import SEED, is_a
 from ram_envs.arguments import check_arguments
 
 Gaze = Literal["learned", "random", "center"]
@@ -74,8 +74,7 @@ def collect_rollout(
             others, or the gaze does not exist.
         FloatingPointError: if a location of the agent is not finite.
     """
-    check_vector_env(envs)
-    agent.check_fits(envs.single_observation_space, envs.single_action_space)
+    check_envs(agent, envs)
     observation, info = envs.reset(seed=seed, options=options)
     on_device = isinstance(observation["glimpse"], Tensor)
     has_labels = "label" in info
@@ -132,13 +131,20 @@ def collect_rollout(
     )
 
 
-def check_vector_env(envs: Any) -> None:
-    """Raise an error unless `envs` is a vector environment that does not reset itself.
+def check_envs(agent: RAMAgent, envs: gym.vector.VectorEnv[Any, Any, Any]) -> None:
+    """Raise an error unless the agent can play these environments episode by episode.
 
     Raises:
-        ValueError: if its autoreset mode is not DISABLED.
+        TypeError: if it is a single environment, or its spaces are not those of glimpses.
+        ValueError: if it resets itself, or its spaces are not those of the agent.
     """
-    mode = getattr(envs, "metadata", {}).get("autoreset_mode", AutoresetMode.DISABLED)
+    if not isinstance(envs, gym.vector.VectorEnv):
+        raise TypeError(
+            f"{envs} is not a vector environment. Make one: gym.make_vec(ENV_ID, num_envs=…, "
+            'autoreset_mode="Disabled").'
+        )
+    agent.check_fits(envs.single_observation_space, envs.single_action_space)
+    mode = AutoresetMode(envs.metadata.get("autoreset_mode", AutoresetMode.DISABLED))
     if mode is not AutoresetMode.DISABLED:
         raise ValueError(
             f"These environments reset themselves (autoreset_mode={mode.value}). Make them with "
@@ -154,7 +160,7 @@ def noise_source(envs: gym.vector.VectorEnv[Any, Any, Any], seed: int) -> torch.
     """
     if not is_a(seed, int) or not SEED.has(seed):
         raise ValueError(f"seed={seed!r} is not a valid seed. Give {SEED.words}.")
-    return torch.Generator(getattr(envs.unwrapped, "device", "cpu")).manual_seed(seed)
+    return torch.Generator(getattr(envs.unwrapped, "device", "cpu")).manual_seed(int(seed))
 
 
 def _check_finite(locations: Tensor) -> None:

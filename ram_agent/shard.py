@@ -21,7 +21,7 @@ from ram_agent.agent import RAMAgent
 from ram_agent.config import TrainConfig
 from ram_agent.distributed import Ranks
 from ram_agent.objective import training_loss
-from ram_agent.rollout import collect_rollout, noise_source
+from ram_agent.rollout import check_envs, collect_rollout, noise_source
 
 # Where there are no images in splits, the splits are ranges of seeds: `ram evaluate` plays from
 # seed 0, training draws its seeds between these two.
@@ -96,15 +96,18 @@ class Shard:
 
 
 def make_shards(
-    train_envs: VectorEnv | Sequence[VectorEnv], batch_size: int, ranks: Ranks
+    agent: RAMAgent, train_envs: VectorEnv | Sequence[VectorEnv], batch_size: int, ranks: Ranks
 ) -> list[Shard]:
     """Return the shards of this rank, one for each of its vector environments.
 
     Raises:
-        ValueError: if the environments do not share the batch evenly.
+        TypeError, ValueError: if the agent cannot play the environments, they do not share the
+            batch evenly, or show different splits.
     """
     if isinstance(train_envs, gym.vector.VectorEnv):
         train_envs = [train_envs]
+    for envs in train_envs:
+        check_envs(agent, envs)
     num_envs = [envs.num_envs for envs in train_envs]
     if sum(num_envs) * ranks.size != batch_size or len(set(num_envs)) != 1:
         among = f" on each of {ranks.size} ranks" if ranks.size > 1 else ""
@@ -113,7 +116,10 @@ def make_shards(
             f"batch_size={batch_size}. Change the one or the other."
         )
     first, num_shards = ranks.rank * len(num_envs), ranks.size * len(num_envs)
-    num_images: int | None = getattr(train_envs[0].unwrapped, "num_images", None)
+    sizes: list[int | None] = [getattr(envs.unwrapped, "num_images", None) for envs in train_envs]
+    if len(set(sizes)) != 1:
+        raise ValueError(f"train_envs show splits of {sizes} images. Make them all of one split.")
+    num_images = sizes[0]
     return [
         Shard(envs, number, num_shards, num_images) for number, envs in enumerate(train_envs, first)
     ]

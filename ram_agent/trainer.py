@@ -11,13 +11,14 @@ from typing import Any
 
 import torch
 from torch.optim.swa_utils import AveragedModel
-from tqdm import tqdm
 
 from ram_agent.agent import RAMAgent
 from ram_agent.config import TrainConfig
 from ram_agent.distributed import Ranks
 from ram_agent.evaluation import evaluate
 from ram_agent.optimizer import make_averaging, make_optimizer, set_learning_rates
+from ram_agent.progress import show_progress
+from ram_agent.rollout import check_envs
 from ram_agent.run_folder import RunFolder
 from ram_agent.shard import (
     VALIDATION_SEED,
@@ -56,7 +57,8 @@ class Trainer:
             which the first has the folder; None for this process alone.
 
     Raises:
-        ValueError: if the environments do not share the batch evenly.
+        TypeError, ValueError: if the agent cannot play the environments, they do not share the
+            batch evenly, or epochs are given and there is no split of images.
     """
 
     @check_arguments
@@ -70,16 +72,14 @@ class Trainer:
         ranks: Ranks | None = None,
     ) -> None:
         self.ranks = ranks or Ranks()
-        self.shards = make_shards(train_envs, config.batch_size, self.ranks)
+        check_envs(agent, validation_envs)
+        self.shards = make_shards(agent, train_envs, config.batch_size, self.ranks)
         self.num_images = self.shards[0].num_images
         self.agent = agent
         self.validation_envs = validation_envs
         self.config = config
         self.folder = folder
-        epoch = self.num_images or config.validate_every
-        episodes = config.epochs * epoch if config.epochs is not None else config.episodes
-        self.num_updates = max(1, math.ceil(episodes / config.batch_size))
-        self.validation_interval = math.ceil(max(config.validate_every, epoch) / config.batch_size)
+        self.num_updates, self.validation_interval = count_updates(config, self.num_images)
 
         self._parameters = list(agent.parameters())
         self._pool = ThreadPoolExecutor(
@@ -112,12 +112,14 @@ class Trainer:
         out_of_patience = patience is not None and self.validations_since_best >= patience
         return self.update >= self.num_updates or out_of_patience
 
+    @check_arguments
     def train(self, report: Callable[[dict[str, float]], None] | None = None) -> bool:
         """Train to the end, or until SIGINT, SIGTERM or SIGHUP; return whether it has ended.
 
-        In both cases the folder's checkpoint holds the last update. On a terminal a progress bar is
-        shown. `report` is called with the metrics of each validation. Several ranks begin with the
-        first one's weights and counters, and a signal to any of them stops them all.
+        In both cases the folder's checkpoint holds the last update. Progress is shown on stderr: a
+        bar on a terminal, elsewhere a line every 30 seconds. `report` is called with the metrics of
+        each validation. Several ranks begin with the first one's weights and counters, and a signal
+        to any of them stops them all.
 
         Raises:
             FileExistsError: if the folder contains another training; see `RunFolder.begin`.
@@ -130,19 +132,13 @@ class Trainer:
             self.load_state_dict(TrainingState(*state))
         if self.folder is not None:
             self.folder.begin(self.state_dict())
-        bar = tqdm(
-            total=self.num_updates,
-            initial=self.update,
-            unit="update",
-            disable=None if self.ranks.is_first else True,
-            leave=False,
-        )
-        with bar, calling_on_stop(self._stop_requested.set):
+        progress = show_progress(self.num_updates, self.update, self.ranks.is_first)
+        with progress as advance, calling_on_stop(self._stop_requested.set):
             started = time.perf_counter() - self.seconds
             while not self.is_over and not self._is_stopped():
                 self._add_to_sums(self.train_one_update())
                 self.seconds = time.perf_counter() - started
-                bar.update()
+                advance()
                 if self.update % self.validation_interval == 0 or self.update == self.num_updates:
                     row = self._validate()
                     self._save()
@@ -285,6 +281,24 @@ class Trainer:
         if stopped:  # A signal that comes while the ranks are being asked counts the next time.
             self._stop_requested.set()
         return stopped
+
+
+def count_updates(config: TrainConfig, num_images: int | None) -> tuple[int, int]:
+    """Return the number of updates of a training, and that between two validations.
+
+    Raises:
+        ValueError: if epochs are given and there is no split of images.
+    """
+    episodes: float = config.episodes
+    if config.epochs is not None:
+        if num_images is None:
+            raise ValueError(
+                f"epochs={config.epochs} needs a split of images, which this environment does not "
+                "have. Set episodes instead."
+            )
+        episodes = config.epochs * num_images
+    interval = max(config.validate_every, num_images or 0)
+    return max(1, math.ceil(episodes / config.batch_size)), math.ceil(interval / config.batch_size)
 
 
 # Beside weights and optimizer, the state of a training.

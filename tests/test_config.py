@@ -13,7 +13,6 @@ import pytest
 
 from ram_agent.config import (
     PRESETS,
-    RANGES,
     AgentConfig,
     GazeConfig,
     ObjectiveConfig,
@@ -25,8 +24,8 @@ from ram_agent.config import (
     flatten_settings,
     preset,
     replace_settings,
-    setting_names,
 )
+from ram_agent.settings import RANGES, setting_names
 
 GROUPS = (ObjectiveConfig, OptimizerConfig, GazeConfig, ScheduleConfig)
 

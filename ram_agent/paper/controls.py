@@ -20,12 +20,12 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from ram_agent.config import Checked
 from ram_agent.measure import name_env
 from ram_agent.paper.tables import Network
 from ram_agent.provenance import provenance
 from ram_agent.run_folder import RunFolder
 from ram_agent.runs import print_progress
+from ram_agent.settings import Checked
 from ram_agent.shard import draw_index
 from ram_agent.splits import EVALUATION_ENVS, place_split, with_found_dataset
 from ram_agent.training_state import collect_state, restore_state

@@ -17,7 +17,7 @@ import torch
 import tyro
 
 from ram_agent.commands.parsing import parse
-from ram_agent.config import check_setting, flatten_settings, preset, replace_settings
+from ram_agent.config import flatten_settings, preset, replace_settings
 from ram_agent.distributed import checked_device
 from ram_agent.measure import show_trained
 from ram_agent.paper.controls import (
@@ -32,6 +32,7 @@ from ram_agent.paper.tables import GAZES, TABLES, Control, Ram
 from ram_agent.provenance import provenance
 from ram_agent.run_folder import RunFolder, read_json
 from ram_agent.runs import describe_run, make_trainer, print_progress
+from ram_agent.settings import check_setting
 from ram_agent.splits import GPU
 from ram_envs.atomic_files import check_writable, write_bytes, write_json
 from ram_envs.registration import CLASSIFICATION
