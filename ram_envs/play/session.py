@@ -216,15 +216,15 @@ def check_replay(recording: Recording, path: Path) -> None:
     for name, value in recording.keywords.items():
         if isinstance(value, (int, float)) and value > MAX_SETTING:
             raise RecordingError(
-                f"{path} has {name}={reprlib.repr(value)}; a game is played with {MAX_SETTING:,} at most. "
-                "Record it again."
+                f"{path} has {name}={reprlib.repr(value)}; a game is played with {MAX_SETTING:,} "
+                "at most. Record it again."
             )
     if not recording.episodes:
         raise RecordingError(f"{path} holds no finished episode. Record a longer game.")
     try:
         score = replayed_score(recording)
     except Exception as error:  # settings of a file may be anything
-        raise RecordingError(f"{path} cannot be played again: {error}") from None
+        raise RecordingError(f"{path} cannot be played again: {str(error)[:500]}") from None
     if score != recording.score:
         raise RecordingError(
             f"{path} names a score of {recording.score} and comes to {score}: it is damaged, or of "
