@@ -216,8 +216,8 @@ def check_replay(recording: Recording, path: Path) -> None:
     for name, value in recording.keywords.items():
         if isinstance(value, (int, float)) and value > MAX_SETTING:
             raise RecordingError(
-                f"{path} has {name}={reprlib.repr(value)}; a game is played with {MAX_SETTING:,} "
-                "at most. Record it again."
+                f"{path} has {reprlib.repr(name)} at {reprlib.repr(value)}; a game is played "
+                f"with {MAX_SETTING:,} at most. Record it again."
             )
     if not recording.episodes:
         raise RecordingError(f"{path} holds no finished episode. Record a longer game.")
