@@ -16,6 +16,7 @@ torch = pytest.importorskip("torch", reason="the extra agent is not installed")
 
 EXAMPLES = Path(__file__).parent.parent / "examples"
 ENV_IDS = ["RAMMNIST-v0", "RAMCatch-v0"]
+SLOW = pytest.mark.slow
 
 
 def run_example(name: str, arguments: str) -> tuple[list[int], list[float]]:
@@ -39,13 +40,16 @@ def run_example(name: str, arguments: str) -> tuple[list[int], list[float]]:
 
 
 @pytest.mark.parametrize("env_id", ENV_IDS)
-@pytest.mark.parametrize("agent", ["ppo", "a2c", "sac", "recurrent-ppo", "trpo"])
+@pytest.mark.parametrize(
+    "agent",
+    ["ppo", "a2c", "sac", *(pytest.param(it, marks=SLOW) for it in ("recurrent-ppo", "trpo"))],
+)
 def test_agents_of_stable_baselines3(agent: str, env_id: str) -> None:
     for library in ("stable_baselines3", "sb3_contrib"):
         pytest.importorskip(library, reason="the extra sb3 is not installed")
-    settings = f"--agent {agent} --env-id {env_id} --num-envs 20 --total-steps 2400"
+    settings = f"--agent {agent} --env-id {env_id} --num-envs 20 --total-steps 1440"
     steps, mean_returns = run_example("sb3_agents.py", f"{settings} --eval-episodes 20")
-    assert steps[-1] == 2400
+    assert steps[-1] == 1440
     assert steps == sorted(set(steps))
     assert all(0 <= mean_return <= 1 for mean_return in mean_returns)
 
@@ -64,7 +68,7 @@ def test_a_task_of_the_sweep_goes_on_until_it_is_done(
         folder = tmp_path / "rate-0.004-seed-1"  # the last of four tasks
         assert f"1 updates, in {folder}" in sweep("--task", "3")
         config = json.loads((folder / "config.json").read_text())["training"]
-        assert (config["learning_rate"], config["seed"]) == (0.004, 1)
+        assert (config["optimizer"]["learning_rate"], config["seed"]) == (0.004, 1)
         (folder / "evaluation.json").unlink()  # as if it had been stopped
         assert "Trained for" in sweep("--task", "3")
         assert sweep("--task", "3") == f"{folder} is done\n"
@@ -74,7 +78,7 @@ def test_a_task_of_the_sweep_goes_on_until_it_is_done(
     nothing, line = sweep().splitlines()
     assert nothing.endswith(" of 0 seeds")
     assert line.split() == f"learning rate 0.004 test error {error:.2f} % of 1 seeds".split()
-    with pytest.raises(SystemExit, match="task=4: expected 0 to 3"):
+    with pytest.raises(SystemExit, match=r"task=4.* 3"):
         sweep("--task", "4")
 
 
