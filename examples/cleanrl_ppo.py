@@ -2,8 +2,8 @@
 
     python examples/cleanrl_ppo.py
 
-The agent has what RAM has, a glimpse network and a recurrent core, but it learns from the reward
-alone, and it picks locations from a grid. Needs pip install "ram-gym[agent]".
+Like RAM, the agent has a glimpse network and a recurrent core, but it learns from the reward
+alone, and it chooses locations on a grid. Needs pip install "ram-gym[agent]".
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ class Agent(nn.Module):
         self.critic = nn.Linear(size, 1)
 
     def forward(self, glimpses: Tensor, locations: Tensor, starts: Tensor, state: Tensor) -> Any:
-        """(T, B, …) and the state before them, (B, D), to policies, values and the state after."""
+        """Map observations (T, B, …) and a state (B, D) to policies, values and the next state."""
         # Pixels are mostly 0; thrice as large, they weigh as much as the location.
         features = torch.cat([self.what(3 * glimpses.flatten(2)), self.where(locations)], dim=-1)
         states = []
@@ -66,7 +66,7 @@ class Agent(nn.Module):
 
     @torch.no_grad()
     def see(self, observation: dict[str, Any], start: Tensor, state: Tensor) -> Any:
-        """One step of B environments: the policies, values (B,) and the state after."""
+        """Return the policies, values (B,) and next state of one step of B environments."""
         seen = [torch.as_tensor(observation[key])[None] for key in ("glimpse", "location")]
         policies, values, state = self(*seen, start[None], state)
         return [Categorical(logits=policy.logits[0]) for policy in policies], values[0], state

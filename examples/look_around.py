@@ -1,4 +1,4 @@
-"""Look around a cluttered canvas at random, and guess: the environments in ten lines."""
+"""Look around a cluttered canvas at random and guess: the environments in ten lines."""
 
 import gymnasium as gym
 
@@ -10,7 +10,7 @@ print("a glimpse:", observation["glimpse"].shape, "taken at", observation["locat
 
 over = False
 while not over:
-    location, label = env.action_space.sample()  # where to look next, and what it seems to be
+    location, label = env.action_space.sample()  # where to look next, and a guess
     observation, reward, over, _, info = env.step((location, label))
     print(f"looked at ({location[0]:+.2f}, {location[1]:+.2f}), said {label}, reward {reward}")
 print("it was", info["label"])

@@ -2,10 +2,10 @@
 
     python examples/rllib_ppo.py
 
-Needs pip install "ram-gym[rllib]", in a virtual environment of its own: RLlib takes gymnasium 1.2.2
-alone. It has no policy for (location, choice), so GridAction says it as three numbers: column, row,
-choice. The agent sees the last glimpses side by side. The default steps suit the digits; Catch is
-still at chance after them.
+Needs pip install "ram-gym[rllib]", in its own virtual environment: RLlib supports gymnasium 1.2.2
+only. It has no policy for the Tuple (location, choice), so GridAction encodes it as three numbers:
+column, row, choice. The agent sees a stack of glimpses. The default number of steps suits the
+digits; in Catch the agent stays at chance level with it.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ class Settings:
 
 
 class GlimpseNetwork(nn.Module):
-    """What was seen and where, joined, as in RAM; then two layers."""
+    """Glimpse and location, concatenated as in RAM; then two layers."""
 
     def __init__(self, space: gym.spaces.Dict, output_size: int) -> None:
         super().__init__()

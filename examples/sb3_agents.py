@@ -3,10 +3,10 @@
     python examples/sb3_agents.py --agent ppo
     python examples/sb3_agents.py --agent recurrent-ppo --env-id RAMCatch-v0
 
-Needs pip install "ram-gym[agent,sb3]". None of these agents can say (location, choice), so a
-wrapper says it in their way: cells of a grid, or a vector of numbers for SAC. The default steps
-suit PPO, with and without a memory, and TRPO. A2C is still at chance after them; SAC is slow for
-each step.
+Needs pip install "ram-gym[agent,sb3]". None of these agents supports the Tuple (location, choice),
+so a wrapper encodes it: as cells of a grid, or as a vector of numbers for SAC. The default number
+of steps suits PPO, with and without a memory, and TRPO. A2C stays at chance level with it, and
+SAC's steps are slow.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ class Settings:
 
 
 class PrintReturns(BaseCallback):
-    """Prints the mean return of recent episodes, twenty times in all."""
+    """A callback that prints the mean return of recent episodes, twenty times in all."""
 
     def __init__(self, total_steps: int) -> None:
         super().__init__()
@@ -59,7 +59,7 @@ class PrintReturns(BaseCallback):
 
 
 def choose_agent(settings: Settings) -> tuple[Any, dict[str, Any]]:
-    """Its class, and keywords: the defaults suit fewer environments and longer episodes."""
+    """Return an agent's class and keywords; its defaults suit longer episodes."""
     episode = {"n_steps": 6, "gamma": 1.0}
     quarters = episode | {"batch_size": 6 * settings.num_envs // 4}
     update = {"n_epochs": 4, "learning_rate": 2e-3, "ent_coef": 0.01}

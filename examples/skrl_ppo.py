@@ -2,8 +2,8 @@
 
     python examples/skrl_ppo.py
 
-Needs pip install "ram-gym[agent]" skrl. skrl has no policy for (location, choice), so GridAction
-says it as three numbers: column, row, choice. The agent sees the last glimpses side by side.
+Needs pip install "ram-gym[agent]" skrl. skrl has no policy for the Tuple (location, choice), so
+GridAction encodes it as three numbers: column, row, choice. The agent sees a stack of glimpses.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ class Settings:
 
 
 class GlimpseNetwork(nn.Module):
-    """What was seen and where, joined, as in RAM; then two layers."""
+    """Glimpse and location, concatenated as in RAM; then two layers."""
 
     def __init__(self, space: gym.spaces.Dict, output_size: int) -> None:
         super().__init__()

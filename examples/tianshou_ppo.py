@@ -2,7 +2,7 @@
 
     python examples/tianshou_ppo.py
 
-Needs pip install "ram-gym[agent]" tianshou. Tianshou has vector environments of its own and wants
+Needs pip install "ram-gym[agent]" tianshou. Tianshou has its own vector environments and needs
 flat observations and a Discrete action: (column, row, choice) as one number.
 """
 

@@ -2,8 +2,8 @@
 
     python examples/torchrl_ppo.py
 
-Needs pip install "ram-gym[agent]" torchrl. TorchRL cannot say (location, choice), so GridAction
-says it as three numbers: column, row, choice. The agent sees the last glimpses side by side.
+Needs pip install "ram-gym[agent]" torchrl. TorchRL does not support the Tuple (location, choice),
+so GridAction encodes it as three numbers: column, row, choice. The agent sees a stack of glimpses.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ class Settings:
 
 
 class GlimpseNetwork(nn.Module):
-    """What was seen and where, joined, as in RAM; then two layers."""
+    """Glimpse and location, concatenated as in RAM; then two layers."""
 
     def __init__(self, space: gym.spaces.Dict, output_shape: tuple[int, ...]) -> None:
         super().__init__()
@@ -69,7 +69,7 @@ class GlimpseNetwork(nn.Module):
 
 
 class GridPolicy(Independent):
-    """Column, row and choice, each with a Categorical of its own; logits (…, 3, n)."""
+    """Independent Categoricals of column, row and choice; logits (…, 3, n)."""
 
     def __init__(self, logits: Tensor, sizes: Tensor) -> None:
         # All three have as many logits as the largest needs; those left over get probability 0.
