@@ -40,7 +40,7 @@ def show_progress(num_updates: int, done: int, visible: bool) -> Iterator[Callab
             last_line = now
             minutes = (now - started) / (update - done) * (num_updates - update) / 60
             print(
-                f"update {update:,} of {num_updates:,}, at most {minutes:.0f} minutes left",
+                f"update {update:,} of {num_updates:,}, {minutes:.0f} minutes left",
                 file=sys.stderr,
                 flush=True,
             )

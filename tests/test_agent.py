@@ -399,3 +399,5 @@ def test_a_new_agent_rests_its_gaze_if_so_configured() -> None:
     assert spread[0] > 0.3
     assert 0.02 < spread[1] < 0.1
     assert spread[2] == 0
+    other = make_agent(initialization="torch", location_start=0.0)
+    assert not other.location_head.weight.any()

@@ -9,6 +9,7 @@ import subprocess
 import sys
 from typing import Any
 
+import numpy as np
 import pytest
 
 from ram_agent.config import (
@@ -120,6 +121,7 @@ def test_unknown_setting(config_type: Any, values: dict[str, Any], name: str) ->
 IMPOSSIBLE: list[tuple[type[Any], str, Any]] = [
     (TrainConfig, "seed", -1),
     (TrainConfig, "seed", 2**63),
+    (TrainConfig, "seed", 10**400),
     (TrainConfig, "seed", 1.5),
     (TrainConfig, "seed", True),
     (TrainConfig, "episodes", 0),
@@ -155,6 +157,7 @@ IMPOSSIBLE: list[tuple[type[Any], str, Any]] = [
     (GazeConfig, "location_std_end", -0.2),
     (GazeConfig, "location_weight", math.nan),
     (GazeConfig, "location_warmup", None),
+    (GazeConfig, "location_warmup", 200),
     (GazeConfig, "head_warmup", -0.1),
     (ScheduleConfig, "learning_rate_schedule", "constant"),
     (ScheduleConfig, "warmup_updates", -1),
@@ -191,6 +194,22 @@ def test_every_range_is_that_of_a_setting() -> None:
 
 def test_an_integer_is_a_float() -> None:
     assert AgentConfig(pixel_scale=10).pixel_scale == 10
+
+
+def test_numbers_of_numpy_become_numbers_of_json() -> None:
+    config = TrainConfig(
+        seed=np.int64(3),  # type: ignore[arg-type]
+        optimizer=OptimizerConfig(learning_rate=np.float32(0.5)),  # type: ignore[arg-type]
+    )
+    assert config == TrainConfig(seed=3, optimizer=OptimizerConfig(learning_rate=0.5))
+    assert json.loads(json.dumps(dataclasses.asdict(config)))["seed"] == 3
+
+
+def test_a_setting_outside_of_its_group() -> None:
+    with pytest.raises(TypeError, match=r"optimizer=OptimizerConfig\(learning_rate"):
+        TrainConfig(learning_rate=0.1)  # type: ignore[call-arg]
+    with pytest.raises(TypeError, match="distortion"):  # a keyword of the environments
+        TrainConfig(distortion=2.0)  # type: ignore[call-arg]
 
 
 def test_settings_cannot_be_changed() -> None:

@@ -10,7 +10,8 @@ import os
 import re
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,7 @@ import ram_agent.objective
 import ram_agent.trainer
 import ram_envs
 from ram_agent.agent import RAMAgent
-from ram_agent.config import AgentConfig, TrainConfig, preset, replace_settings
+from ram_agent.config import PRESETS, AgentConfig, TrainConfig, preset, replace_settings
 from ram_agent.distributed import Ranks
 from ram_agent.evaluation import Evaluation, evaluate
 from ram_agent.run_folder import RunFolder
@@ -63,11 +64,11 @@ SHORT = TrainConfig(episodes=120, batch_size=10, validate_every=1)  # 12 updates
 
 
 def make_envs(num_envs: int, dataset: ram_envs.ImageDataset = PATTERNS, **keywords: Any) -> Any:
-    keywords = {"glimpse_size": 4, "num_glimpses": 3, **keywords}
+    mode = AutoresetMode.DISABLED
+    keywords = {"glimpse_size": 4, "num_glimpses": 3, "autoreset_mode": mode, **keywords}
     return gym.make_vec(
         "RAMClassification-v0",
         num_envs=num_envs,
-        autoreset_mode=AutoresetMode.DISABLED,
         dataset=dataset,
         **keywords,
     )
@@ -434,6 +435,37 @@ def test_environments_that_are_not_the_batch() -> None:
         Trainer(agent, [make_envs(10)], make_envs(24), SHORT, ranks=Ranks(0, 2))
 
 
+@pytest.mark.parametrize("place", ["train_envs", "validation_envs"])
+@pytest.mark.parametrize(
+    ("spoil", "error", "named"),
+    [
+        (lambda: gym.make("RAMCatch-v0"), TypeError, "gym.make_vec"),
+        (lambda: make_envs(10, glimpse_size=5), ValueError, r"\(1, 5, 5\)"),
+        (lambda: make_envs(10, autoreset_mode=AutoresetMode.NEXT_STEP), ValueError, "NextStep"),
+        (lambda: make_envs(10, autoreset_mode=AutoresetMode.SAME_STEP), ValueError, "SameStep"),
+        (lambda: None, TypeError, "None"),
+    ],
+)
+def test_environments_that_cannot_be_played(
+    place: str, spoil: Callable[[], Any], error: type[Exception], named: str
+) -> None:
+    trainer = make_trainer(shards=1)
+    envs: dict[str, Any] = {"train_envs": make_envs(10), "validation_envs": make_envs(24)}
+    with pytest.raises(error, match=named):
+        Trainer(trainer.agent, **{**envs, place: spoil()}, config=SHORT)
+    if place == "train_envs":  # among several
+        with pytest.raises(error, match=named):
+            Trainer(trainer.agent, **{**envs, place: [make_envs(5), spoil()]}, config=SHORT)
+
+
+def test_environments_of_different_splits() -> None:
+    fewer = ram_envs.ImageDataset(PATTERNS.images[:12], PATTERNS.labels[:12])
+    trainer = make_trainer(shards=1)
+    envs = [make_envs(5), make_envs(5, dataset=fewer)]
+    with pytest.raises(ValueError, match="24, 12"):
+        Trainer(trainer.agent, envs, make_envs(24), SHORT)
+
+
 def test_one_vector_environment_is_one_shard() -> None:
     trainer = Trainer(make_trainer().agent, make_envs(10), make_envs(24), SHORT)
     assert [(shard.number, shard.envs.num_envs) for shard in trainer.shards] == [(0, 10)]
@@ -533,6 +565,11 @@ def test_length_of_training() -> None:
         assert (trainer.num_updates, trainer.validation_interval) == (num_updates, interval)
 
 
+def test_epochs_need_a_split_of_images() -> None:
+    with pytest.raises(ValueError, match="epochs=2"):
+        make_game_trainer(replace_settings(ALONE, epochs=2))
+
+
 # --- without labels --------------------------------------------------------------------------
 
 SMALL_GAME = {"size": 5, "max_speed": 0.0, "glimpse_size": 5, "num_scales": 1}
@@ -596,6 +633,37 @@ def test_labels_are_learned_from_the_reward_alone_if_so_configured() -> None:
         trainer.train_one_update()
     # Chance is 67 %; of a glimpse in a corner not even the best agent can tell.
     assert evaluate(trainer.averaged_agent, trainer.validation_envs).error < 15
+
+
+@pytest.mark.parametrize(
+    ("settings", "unused"),
+    [
+        ({"gae_lambda": 0.9}, "gae_lambda=0.9"),
+        ({"entropy_weight": 0.01}, "entropy_weight=0.01"),
+        ({"baseline_loss": "cross_entropy"}, "baseline_loss='cross_entropy'"),
+        ({"location_reward": "reward", "gain_discount": 0.9}, "gain_discount=0.9"),
+        ({"supervision": "none", "gain_discount": 0.9}, "gain_discount=0.9"),
+        # These are read, or describe what happens.
+        ({"gain_discount": 0.9}, None),
+        ({"location_reward": "reward"}, None),
+        ({"supervision": "none", "gae_lambda": 0.9, "location_reward": "reward"}, None),
+        ({"supervision": "last_step"}, None),
+    ],
+)
+def test_settings_without_effect_on_supervised_labels(
+    settings: dict[str, Any], unused: str | None
+) -> None:
+    trainer = make_trainer(replace_settings(SHORT, **settings))
+    with nullcontext() if unused is None else pytest.raises(ValueError, match=unused):
+        trainer.train_one_update()
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_settings_without_effect_on_a_game(name: str) -> None:
+    config = replace_settings(preset(name, "RAMCatch-v0").training, batch_size=20)
+    make_game_trainer(config).train_one_update()  # every preset is accepted
+    with pytest.raises(ValueError, match=r"gain_discount=0\.9"):
+        make_game_trainer(replace_settings(config, gain_discount=0.9)).train_one_update()
 
 
 def test_a_probability_cannot_stand_for_several_balls() -> None:
