@@ -1,11 +1,11 @@
-"""A sweep over seeds and settings: a task, with a number, for each combination; a training each.
+"""A sweep over settings and seeds: each combination is a task with a number, and one training.
 
-    python examples/sweep.py --task 2                            # train one of them
-    seq 0 3 | xargs -P 2 -n 1 python examples/sweep.py --task    # all, two at a time
-    python examples/sweep.py                                     # the table of what is done
+    python examples/sweep.py --task 2                            # train one task
+    seq 0 3 | xargs -P 2 -n 1 python examples/sweep.py --task    # train all, two at a time
+    python examples/sweep.py                                     # print a table of the results
 
-On a cluster the scheduler's array gives the numbers; docs/cluster.md shows how. A task that was
-stopped goes on when it is started again, and one that is done is left alone.
+On a cluster the numbers come from the scheduler's job array; docs/cluster.md shows how. A task that
+was stopped continues when it is started again; one that is done is skipped.
 """
 
 from __future__ import annotations
@@ -26,17 +26,19 @@ class Settings:
     """Train one task of a sweep, or show the table of all."""
 
     task: int | None = None
-    """Which to train, from 0; the table if not given."""
+    """The task to train, from 0; if not given, the table is printed."""
 
     env_id: str = "RAMTranslatedMNIST-v0"
-    dataset: str = "digits"
+    dataset: str | None = "digits"
+    """None for a game."""
+
     episodes: int = 200_000
 
     learning_rates: tuple[float, ...] = (2e-3, 4e-3)
     seeds: tuple[int, ...] = (0, 1)
 
     out: Path = Path("runs/sweep")
-    """Where each task has its folder."""
+    """The folder that contains a folder for each task."""
 
 
 def main(settings: Settings) -> None:
@@ -46,7 +48,7 @@ def main(settings: Settings) -> None:
     elif 0 <= settings.task < len(tasks):
         train(settings, *tasks[settings.task])
     else:
-        raise SystemExit(f"task={settings.task}: expected 0 to {len(tasks) - 1}.")
+        raise SystemExit(f"task={settings.task} does not exist. Give 0 to {len(tasks) - 1}.")
 
 
 def train(settings: Settings, learning_rate: float, seed: int) -> None:
@@ -63,7 +65,8 @@ def train(settings: Settings, learning_rate: float, seed: int) -> None:
             "seed": seed,
             "out": folder,
         }
-        ram(["train", settings.env_id, *(f"--{name}={value}" for name, value in given.items())])
+        options = [f"--{name}={value}" for name, value in given.items() if value is not None]
+        ram(["train", settings.env_id, *options])
 
 
 def show_table(settings: Settings) -> None:
@@ -72,20 +75,22 @@ def show_table(settings: Settings) -> None:
             task_folder(settings, learning_rate, seed) / "evaluation.json"
             for seed in settings.seeds
         ]
-        errors = [read_error(file) for file in files if file.exists()]
-        mean = f"{statistics.mean(errors):6.2f} %" if errors else "     –  "
-        print(f"learning rate {learning_rate:<8g} test error {mean}  of {len(errors)} seeds")
+        results = [read_result(file) for file in files if file.exists()]
+        mean = f"{statistics.mean(results):8.4f}" if results else "       –"
+        print(
+            f"learning rate {learning_rate:<8g} test error or return {mean}  {len(results)} seeds"
+        )
 
 
 def task_folder(settings: Settings, learning_rate: float, seed: int) -> Path:
     return settings.out / f"rate-{learning_rate:g}-seed-{seed}"
 
 
-def read_error(path: Path) -> float:
-    """Percent of wrong labels, or of lost games."""
+def read_result(path: Path) -> float:
+    """Return the test error in percent, or the mean return of a game."""
     result = json.loads(path.read_text())["results"]["learned gaze"]
-    error: float = result["error"] if "error" in result else 100 * (1 - result["mean_return"])
-    return error
+    value: float = result["error"] if "error" in result else result["mean_return"]
+    return value
 
 
 if __name__ == "__main__":

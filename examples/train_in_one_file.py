@@ -1,9 +1,9 @@
-"""A whole training, in one file to read from top to bottom: RAM learns to find and name a digit.
+"""A whole training in one file, to read from top to bottom: RAM learns to find and name a digit.
 
     python examples/train_in_one_file.py
 
-The loop below is what `ram train` does, without its checkpoints, schedules and averages. On the
-embedded digits it takes about a minute on one core.
+The loop is that of `ram train`, without checkpoints, warm-ups and averaged weights. On the embedded
+digits it takes about a minute on one core.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ def main(settings: Settings) -> None:
     torch.set_num_threads(1)
     rng = np.random.default_rng(settings.seed)
 
-    # Environments that wait after an episode's end: each update plays whole episodes.
+    # Without autoreset, each update plays whole episodes.
     def make_envs(split: str, num_envs: int) -> gym.vector.VectorEnv:
         return gym.make_vec(
             settings.env_id,
@@ -56,7 +56,7 @@ def main(settings: Settings) -> None:
     envs = make_envs("train", settings.batch_size)
     agent = RAMAgent(envs.single_observation_space, envs.single_action_space)
     optimizer = torch.optim.Adam(agent.parameters(), lr=settings.learning_rate)
-    # One update, one number: the rate falls to 0 along half a cosine.
+    # The learning rate falls to 0 along half a cosine.
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, settings.num_updates)
 
     for update in range(settings.num_updates):
@@ -64,19 +64,21 @@ def main(settings: Settings) -> None:
         seed = int(rng.integers(2**31))
         rollout = collect_rollout(agent, envs, seed=seed)  # (T, B), with the forward graph
 
-        # The supervised half: cross-entropy of the label, after every glimpse.
+        # The label is supervised: cross-entropy after every glimpse.
         weights = supervision_weights(len(rollout.rewards), every_step=True)
         loss = label_loss(rollout.choice_logits, rollout.labels, weights)
 
-        # The reinforced half: a location is paid what the next looks add to the true label's
-        # probability; the baseline's guess of it is subtracted. The last location shows nothing.
+        # Locations are trained by REINFORCE. The reward of a location is how much the next glimpses
+        # raise the true label's probability; the advantage is that minus the baseline. The last
+        # location shows nothing, so it has no loss.
         probs = rollout.choice_logits.detach().softmax(-1)
         true_label = rollout.labels.expand(len(probs), -1).unsqueeze(-1)
-        pays = label_gains(probs.gather(-1, true_label).squeeze(-1), discount=0.5)[:-1]
-        advantages = pays - rollout.baselines[:-1]
+        label_probs = probs.gather(-1, true_label).squeeze(-1)
+        returns = label_gains(label_probs, discount=0.5)[:-1]
+        advantages = returns - rollout.baselines[:-1]
         advantages = advantages / (advantages.std() + 1e-8)
         loss = loss + 0.25 * policy_loss(rollout.location_log_probs[:-1], advantages)
-        loss = loss + baseline_loss(rollout.baselines[:-1], pays)
+        loss = loss + baseline_loss(rollout.baselines[:-1], returns)
 
         optimizer.zero_grad()
         loss.backward()
@@ -90,7 +92,7 @@ def main(settings: Settings) -> None:
     test_envs = make_envs("test", 100)
     for gaze in ("learned", "random"):
         result = evaluate(agent, test_envs, gaze=gaze)
-        print(f"test error with {gaze} gaze: {result.error:.1f} %")
+        print(f"test error with {gaze} gaze: {result.error:.1f}%")
 
 
 if __name__ == "__main__":
