@@ -21,7 +21,7 @@ from side_by_side import put_table
 from torch.utils.flop_counter import FlopCounterMode
 
 from ram_agent.agent import RAMAgent
-from ram_agent.config import WIDE_LSTM, AgentConfig
+from ram_agent.config import WIDE_LSTM, AgentConfig, replace_settings
 from ram_agent.paper.controls import NETWORKS
 from ram_agent.paper.tables import CONTROL_NAMES
 from ram_agent.provenance import provenance
@@ -30,7 +30,10 @@ from ram_envs.atomic_files import write_json
 NUM_LABELS = 10
 RAM = "RAM"
 PAPERS_RAM = "RAM as in the paper"
-AGENTS = {RAM: AgentConfig(**WIDE_LSTM), PAPERS_RAM: AgentConfig()}  # as published; smaller
+AGENTS = {
+    RAM: replace_settings(AgentConfig(), **WIDE_LSTM),
+    PAPERS_RAM: AgentConfig(),
+}  # as published; smaller
 COLORS = ("C3", "lightcoral", "C0", "C1", "C2", "C4")
 RETINA = ("glimpse_size", "num_scales", "num_glimpses")
 Row = dict[str, Any]

@@ -413,29 +413,26 @@ for module, make in ((wrappers, make_env), (vector, make_envs)):
         )
 
 GROUPS = ("objective", "optimizer", "gaze", "schedule")
-SETTINGS: dict[str, list[Wrong]] = {  # rows of the settings' dataclasses
-    name: rows
-    for names, rows in {
-        ("core", "location_mean", "initialization"): wrong(ValueError, "x", "Tanh", None),
-        ("supervision", "location_reward", "baseline_loss"): wrong(ValueError, "every-step", None),
-        ("update_rule", "learning_rate_schedule", "network"): wrong(ValueError, "adamw", None),
-        GROUPS: wrong(ValueError, "adam", {}, None),
-        ("baseline_shapes_state", "normalize_advantages"): [*NOT_BOOL, (1, ValueError)],
-        ("hidden_size", "feature_size", "num_channels", "batch_size"): POSITIVE,
-        ("episodes", "validate_every"): POSITIVE,
-        ("seed", "warmup_updates"): NOT_NEGATIVE,
-        ("patience",): wrong(ValueError, "x", 1.5, True, 0, -1),
-        ("epochs", "max_grad_norm"): wrong(ValueError, "x", True, 0, -1, NAN, INF),
-        ("pixel_scale", "scale_factor", "learning_rate"): [*NUMBER, (0, ValueError)],
-        ("location_std", "location_std_end"): [*NUMBER, (0, ValueError)],
-        ("location_start", "gain_discount", "entropy_weight", "baseline_weight"): NUMBER,
-        ("head_rate", "weight_decay", "location_weight"): NUMBER,
-        ("location_warmup", "head_warmup"): NUMBER,
-        ("gae_lambda",): [*NUMBER, (1.1, ValueError)],
-        ("average_decay",): [*NUMBER, (1, ValueError)],
-    }.items()
-    for name in names
+ROWS_OF_SETTINGS: dict[tuple[str, ...], list[Wrong]] = {
+    ("core", "location_mean", "initialization"): wrong(ValueError, "x", "Tanh", None),
+    ("supervision", "location_reward", "baseline_loss"): wrong(ValueError, "every-step", None),
+    ("update_rule", "learning_rate_schedule", "network"): wrong(ValueError, "adamw", None),
+    GROUPS: wrong(ValueError, "adam", {}, None),
+    ("baseline_shapes_state", "normalize_advantages"): [*NOT_BOOL, (1, ValueError)],
+    ("hidden_size", "feature_size", "num_channels", "batch_size"): POSITIVE,
+    ("episodes", "validate_every"): POSITIVE,
+    ("seed", "warmup_updates"): NOT_NEGATIVE,
+    ("patience",): wrong(ValueError, "x", 1.5, True, 0, -1),
+    ("epochs", "max_grad_norm"): wrong(ValueError, "x", True, 0, -1, NAN, INF),
+    ("pixel_scale", "scale_factor", "learning_rate"): [*NUMBER, (0, ValueError)],
+    ("location_std", "location_std_end"): [*NUMBER, (0, ValueError)],
+    ("location_start", "gain_discount", "entropy_weight", "baseline_weight"): NUMBER,
+    ("head_rate", "weight_decay", "location_weight"): NUMBER,
+    ("location_warmup", "head_warmup"): NUMBER,
+    ("gae_lambda",): [*NUMBER, (1.1, ValueError)],
+    ("average_decay",): [*NUMBER, (1, ValueError)],
 }
+SETTINGS = {name: rows for names, rows in ROWS_OF_SETTINGS.items() for name in names}
 for kind in (
     *(AgentConfig, TrainConfig, ObjectiveConfig, OptimizerConfig, GazeConfig, ScheduleConfig),
     ControlConfig,
@@ -539,10 +536,10 @@ OPTIONS: dict[str, tuple[list[str], dict[str, list[list[str]] | str]]] = {
                 f"--{name.replace('_', '-')}": (
                     FLAG
                     if rows is SETTINGS["baseline_shapes_state"]
-                    else [[str(value)] for value, _ in rows if value not in (True, None)]
+                    else [[str(rows[0][0])]]  # the others are refused by the same dataclass
                 )
                 for name, rows in SETTINGS.items()
-                if not isinstance(rows, str) and name not in ("network", *GROUPS)
+                if name not in ("network", *GROUPS)
             },
         },
     ),

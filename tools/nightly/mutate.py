@@ -37,7 +37,6 @@ MODULES = {  # and the tests about each
     "ram_agent/losses.py": ("test_losses",),
     "ram_agent/weights.py": ("test_weights",),
 }
-ONLY_ON_WINDOWS = ('"win32"', "msvcrt", r"2\*\*20, os\.SEEK_SET")  # lines without mutants
 MUTMUT = (sys.executable, "-c", "from mutmut.__main__ import cli; cli()")
 KILLED = ("killed", "timeout", "segfault")
 SETTINGS = """
@@ -46,7 +45,6 @@ source_paths = ["ram_envs", "ram_agent"]
 also_copy = ["tools", "benchmarks"]
 only_mutate = {modules}
 pytest_add_cli_args_test_selection = {tests}
-do_not_mutate_patterns = {patterns}
 timeout_multiplier = 5.0
 """
 
@@ -80,7 +78,6 @@ def mutate(module: str, reasons: dict[str, str]) -> dict[str, Any]:
         settings = SETTINGS.format(
             modules=json.dumps([module]),
             tests=json.dumps([f"tests/{test}.py" for test in MODULES[module]]),
-            patterns=json.dumps(ONLY_ON_WINDOWS),
         )
         project = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
         (scratch / "pyproject.toml").write_text(project + settings, encoding="utf-8")
