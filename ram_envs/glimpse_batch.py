@@ -166,11 +166,10 @@ class GlimpseBatch(Generic[State]):
         glimpses = self._look()
         if self._trails is not None:
             edges = pixel_edges(self.locations, *self.task.image_shape[:2])
-            source, source_rows = self.task.images(self.state)
+            frames = self.canvases if self.task.frames_change else None
             for row, trail in enumerate(self._trails):
                 if trail.look_is_due:
-                    canvas = np.array(source[int(source_rows[row])])
-                    trail.look(edges[row], glimpses[row], canvas)
+                    trail.look(edges[row], glimpses[row], None if frames is None else frames[row])
         return {"glimpse": glimpses, "location": self.locations.copy()}
 
     def _look(self) -> npt.NDArray[np.float32]:
@@ -225,8 +224,11 @@ class GlimpseBatch(Generic[State]):
         names = self.task.choice_names
         label = self.infos().get("label")
         task: Any = self.task  # which may have methods for pictures
+        source, source_rows = task.images(self.state)
         return Scene(
-            canvas=trail.canvas,
+            canvas=np.asarray(source[int(source_rows[row])])
+            if trail.frame is None
+            else trail.frame,
             fixations=np.array(trail.edges),
             glimpse=trail.glimpse,
             num_scales=self.retina.num_scales,
@@ -251,7 +253,7 @@ class _Trail:
     """Locations, last glimpse and what it was taken of, choice and reward of one episode."""
 
     def __init__(self) -> None:
-        self.canvas: npt.NDArray[np.uint8] = np.zeros((0, 0), np.uint8)
+        self.frame: npt.NDArray[np.uint8] | None = None  # where frames change
         self.edges: list[npt.NDArray[np.int64]] = []
         self.glimpse: npt.NDArray[np.float32] = np.zeros(0, np.float32)
         self.choice: int | None = None
@@ -269,9 +271,9 @@ class _Trail:
         self,
         edge: npt.NDArray[np.int64],
         glimpse: npt.NDArray[np.float32],
-        canvas: npt.NDArray[np.uint8],
+        frame: npt.NDArray[np.uint8] | None,
     ) -> None:
         self.edges.append(edge)
         self.glimpse = glimpse.copy()
-        self.canvas = canvas
+        self.frame = frame
         self.look_is_due = False

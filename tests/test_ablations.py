@@ -55,6 +55,7 @@ def run_here(run: Any, waiting: Any, jobs: int) -> Any:
     return [(arguments, run(*arguments)) for arguments in waiting]
 
 
+@pytest.mark.slow
 def test_interrupted_ablations_continue(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

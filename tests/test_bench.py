@@ -208,6 +208,7 @@ def test_a_comparison_refuses_options_without_effect(tmp_path: Path) -> None:
         bench(Bench(compare=paths))
 
 
+@pytest.mark.slow
 def test_peers_are_measured_in_processes_of_their_own(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -224,7 +224,10 @@ def test_an_interruption_is_one_line(
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows sends no SIGINT to a child")
 @pytest.mark.parametrize("times", [1, 3])
 def test_ctrl_c_in_a_command(times: int, tmp_path: Path) -> None:
-    code = "from ram_agent.cli import main; print('ready', flush=True); main()"
+    code = (
+        "from ram_agent import cli; run = cli.run\n"
+        "cli.run = lambda args: (print('ready', flush=True), run(args)); cli.main()"
+    )
     arguments = ["evaluate", "pretrained:catch", "--num-episodes", "1000000"]
     with start_python(code, tmp_path, *arguments) as command:
         assert command.stdout is not None

@@ -20,6 +20,7 @@ from contestants import FOR_GAMES, FOR_IMAGES, PaperRAM, contestants
 from side_by_side import put_table, run_side_by_side
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("env_id", "name"),
     [("RAMMNIST-v0", name) for name in FOR_IMAGES] + [("RAMCatch-v0", name) for name in FOR_GAMES],
@@ -66,6 +67,7 @@ def run_here(run: Any, waiting: Any, jobs: int) -> Any:
     return [(arguments, run(*arguments)) for arguments in waiting]
 
 
+@pytest.mark.slow
 def test_an_interrupted_contest_continues(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -230,7 +230,7 @@ def test_an_agent_that_has_diverged() -> None:
     on_device = DeviceVectorEnv(make_envs(), "cpu")
     agent = make_agent(on_device)
     agent.location_head.bias.data.fill_(torch.nan)
-    with pytest.raises(FloatingPointError, match="not a number: its weights have diverged"):
+    with pytest.raises(FloatingPointError, match="diverged"):
         collect_rollout(agent, on_device, seed=3)
 
 

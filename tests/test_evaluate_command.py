@@ -14,6 +14,7 @@ import torch
 from PIL import Image
 from ram_commands import BRIEF, fail, frame_count
 
+import ram_envs.display
 import ram_envs.rendering
 from ram_agent.agent import RAMAgent
 from ram_agent.cli import main
@@ -147,7 +148,7 @@ class FakeWindow:
 def test_watch_in_a_window(
     run: Path, monkeypatch: pytest.MonkeyPatch, closes_after: int, num_frames: int
 ) -> None:
-    monkeypatch.setattr(ram_envs.rendering, "Window", FakeWindow)
+    monkeypatch.setattr(ram_envs.display, "Window", FakeWindow)
     FakeWindow.closes_after = closes_after
     main(["watch", str(run), "--episodes", "2"])
     # three frames of each episode, the last shown twice

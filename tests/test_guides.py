@@ -174,6 +174,7 @@ def run_shell(block: str, folder: Path, *changes: tuple[str, str]) -> str:
     block = block.replace("torchrun ", "python -m torch.distributed.run ")
     block = block.replace("python ", f"{sys.executable} ")
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+    environment["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"  # ram
     done = subprocess.run(
         ["sh", "-ec", block],
         cwd=folder,
@@ -187,6 +188,7 @@ def run_shell(block: str, folder: Path, *changes: tuple[str, str]) -> str:
     return done.stdout
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform == "win32", reason="the guide is for Linux and macOS")
 def test_the_guide_to_many_processes(tmp_path: Path) -> None:
     pytest.importorskip("torch")

@@ -31,6 +31,7 @@ def run(*command: str) -> subprocess.CompletedProcess[str]:
     )
 
 
+@pytest.mark.slow
 def test_a_short_soak(tmp_path: Path) -> None:
     path = tmp_path / "soak.json"
     done = run(
@@ -53,6 +54,7 @@ def test_a_short_soak(tmp_path: Path) -> None:
     assert "files: +0.00%" in done.stdout
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "leak"),
     [

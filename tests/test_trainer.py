@@ -599,6 +599,7 @@ def make_game_trainer(config: TrainConfig, **keywords: Any) -> Trainer:
     return Trainer(RAMAgent(*spaces, agent_config), train_envs, make(500), config)
 
 
+@pytest.mark.slow
 def test_it_learns_a_game_from_its_reward_alone() -> None:
     trainer = make_game_trainer(replace_settings(ALONE, episodes=64 * 250))
     before = evaluate(trainer.agent, trainer.validation_envs, num_episodes=1000)
@@ -622,6 +623,7 @@ def test_metrics_of_a_game() -> None:
     assert "label_loss" not in metrics
 
 
+@pytest.mark.slow
 def test_labels_are_learned_from_the_reward_alone_if_so_configured() -> None:
     config = replace_settings(ALONE, episodes=64 * 250, supervision="none", validate_every=64 * 250)
     agent_config = dataclasses.replace(SMALL, baseline_shapes_state=True)
@@ -1002,6 +1004,7 @@ def test_learns_three_patterns() -> None:
     assert evaluate(trainer.averaged_agent, trainer.validation_envs).error < 5
 
 
+@pytest.mark.slow
 def test_learns_three_patterns_as_the_paper_did() -> None:
     agent_config, config, _ = preset("paper")
     agent_config = dataclasses.replace(agent_config, hidden_size=64, feature_size=32)
@@ -1015,6 +1018,7 @@ def test_learns_three_patterns_as_the_paper_did() -> None:
     assert trainer.averaged_agent.location_std.item() == pytest.approx(0.1)
 
 
+@pytest.mark.slow
 def test_learns_to_look_where_the_answer_is() -> None:
     config = replace_settings(
         TrainConfig(),
