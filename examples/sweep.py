@@ -75,22 +75,15 @@ def show_table(settings: Settings) -> None:
             task_folder(settings, learning_rate, seed) / "evaluation.json"
             for seed in settings.seeds
         ]
-        results = [read_result(file) for file in files if file.exists()]
-        mean = f"{statistics.mean(results):8.4f}" if results else "       –"
-        print(
-            f"learning rate {learning_rate:<8g} test error or return {mean}  {len(results)} seeds"
-        )
+        results = [json.loads(file.read_text())["results"] for file in files if file.exists()]
+        learned = [result["learned gaze"] for result in results]
+        measure = "mean_return" if any("mean_return" in one for one in learned) else "error"
+        mean = f"{statistics.mean(one[measure] for one in learned):8.4g}" if learned else "       –"
+        print(f"learning rate {learning_rate:<8g} {measure} {mean}  of {len(learned)} seeds")
 
 
 def task_folder(settings: Settings, learning_rate: float, seed: int) -> Path:
     return settings.out / f"rate-{learning_rate:g}-seed-{seed}"
-
-
-def read_result(path: Path) -> float:
-    """Return the test error in percent, or the mean return of a game."""
-    result = json.loads(path.read_text())["results"]["learned gaze"]
-    value: float = result["error"] if "error" in result else result["mean_return"]
-    return value
 
 
 if __name__ == "__main__":
