@@ -74,13 +74,13 @@ class Agent(nn.Module):
 
 def log_probs(policies: list[Categorical], actions: Tensor) -> Tensor:
     each = zip(policies, actions.unbind(-1), strict=True)
-    return sum(policy.log_prob(action) for policy, action in each)
+    return torch.stack([policy.log_prob(action) for policy, action in each]).sum(0)
 
 
 def make_envs(settings: Settings, split: str, num_envs: int) -> Any:
     # A game has no images to choose.
     is_game = settings.env_id.startswith("RAMCatch")
-    images = {} if is_game else {"dataset": settings.dataset, "split": split}
+    images: dict[str, Any] = {} if is_game else {"dataset": settings.dataset, "split": split}
     mode = "SameStep"  # so no step is spent on a reset
     envs = gym.make_vec(settings.env_id, num_envs=num_envs, autoreset_mode=mode, **images)
     return GridAction(envs, columns=4, rows=4)
@@ -153,14 +153,14 @@ def main(settings: Settings) -> None:
     observation, _ = envs.reset(seed=settings.seed)
     start = torch.zeros(settings.eval_envs)
     state = torch.zeros(settings.eval_envs, agent.core.hidden_size)
-    returns, over = np.zeros(settings.eval_envs), np.zeros(settings.eval_envs, bool)
+    scores, over = np.zeros(settings.eval_envs), np.zeros(settings.eval_envs, bool)
     while not over.all():
         policies, _, state = agent.see(observation, start, state)
         action = torch.stack([policy.mode for policy in policies], dim=-1)
         observation, reward, terminated, _, _ = envs.step(action.numpy())
-        returns += np.where(over, 0, reward)
+        scores += np.where(over, 0, reward)
         over |= terminated
-    print(f"greedy: mean return {returns.mean():.3f} over {len(returns)} test episodes")
+    print(f"greedy: mean return {scores.mean():.3f} over {len(scores)} test episodes")
 
 
 if __name__ == "__main__":

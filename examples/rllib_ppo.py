@@ -52,8 +52,8 @@ class GlimpseNetwork(nn.Module):
 
     def __init__(self, space: gym.spaces.Dict, output_size: int) -> None:
         super().__init__()
-        self.what = nn.Linear(int(np.prod(space["glimpse"].shape)), 128)
-        self.where = nn.Linear(int(np.prod(space["location"].shape)), 128)
+        self.what = nn.Linear(int(np.prod(space["glimpse"].shape or ())), 128)
+        self.where = nn.Linear(int(np.prod(space["location"].shape or ())), 128)
         out = nn.Linear(128, output_size)
         self.head = nn.Sequential(nn.ReLU(), nn.Linear(256, 128), nn.ReLU(), out)
 
@@ -86,7 +86,7 @@ def main(settings: Settings) -> None:
     torch.set_num_threads(1)  # the networks are small
     # A game has no images to choose.
     is_game = settings.env_id.startswith("RAMCatch")
-    images = {} if is_game else {"dataset": settings.dataset, "split": "train"}
+    images: dict[str, Any] = {} if is_game else {"dataset": settings.dataset, "split": "train"}
     test_images = {} if is_game else {"split": "test"}
     steps_per_update = settings.num_envs * settings.num_steps
     num_updates = max(1, settings.total_steps // steps_per_update)

@@ -76,7 +76,7 @@ def choose_agent(settings: Settings) -> tuple[Any, dict[str, Any]]:
 def make_envs(settings: Settings, split: str) -> VecMonitor:
     # A game has no images to choose.
     is_game = settings.env_id.startswith("RAMCatch")
-    images = {} if is_game else {"dataset": settings.dataset, "split": split}
+    images: dict[str, Any] = {} if is_game else {"dataset": settings.dataset, "split": split}
     envs: Any = gym.make_vec(
         settings.env_id, num_envs=settings.num_envs, autoreset_mode="SameStep", **images
     )
@@ -119,7 +119,7 @@ def main(settings: Settings) -> None:
         deterministic=True,
         return_episode_rewards=True,
     )
-    print(f"greedy: mean return {np.mean(returns):.3f} over {len(returns)} test episodes")
+    print(f"greedy: mean return {np.mean(returns):.3f} over {np.size(returns)} test episodes")
 
 
 if __name__ == "__main__":

@@ -48,8 +48,8 @@ class GlimpseNetwork(nn.Module):
     def __init__(self, space: gym.spaces.Dict, output_size: int) -> None:
         super().__init__()
         self.space = space
-        self.what = nn.Linear(int(np.prod(space["glimpse"].shape)), 128)
-        self.where = nn.Linear(int(np.prod(space["location"].shape)), 128)
+        self.what = nn.Linear(int(np.prod(space["glimpse"].shape or ())), 128)
+        self.where = nn.Linear(int(np.prod(space["location"].shape or ())), 128)
         out = nn.Linear(128, output_size)
         self.head = nn.Sequential(nn.ReLU(), nn.Linear(256, 128), nn.ReLU(), out)
 
@@ -83,7 +83,7 @@ class Value(DeterministicMixin, Model):
 def make_env(settings: Settings, split: str, num_envs: int) -> Any:
     # A game has no images to choose.
     is_game = settings.env_id.startswith("RAMCatch")
-    images = {} if is_game else {"dataset": settings.dataset, "split": split}
+    images: dict[str, Any] = {} if is_game else {"dataset": settings.dataset, "split": split}
     mode = "SameStep"  # skrl would learn from the steps that NextStep spends on a reset
     envs = gym.make_vec(settings.env_id, num_envs=num_envs, autoreset_mode=mode, **images)
     envs = GlimpseStack(GridAction(envs, columns=4, rows=4), num_glimpses=4)

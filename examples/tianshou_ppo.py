@@ -48,8 +48,8 @@ class Settings:
 def make_env(settings: Settings, split: str) -> gym.Env[Any, Any]:
     # A game has no images to choose.
     is_game = settings.env_id.startswith("RAMCatch")
-    images = {} if is_game else {"dataset": settings.dataset, "split": split}
-    env = GridAction(gym.make(settings.env_id, **images), columns=3, rows=3)
+    images: dict[str, Any] = {} if is_game else {"dataset": settings.dataset, "split": split}
+    env: Any = GridAction(gym.make(settings.env_id, **images), columns=3, rows=3)
     sizes = env.action_space.nvec
     one_number = gym.spaces.Discrete(int(sizes.prod()))
     env = TransformAction(env, lambda n: np.array(np.unravel_index(n, sizes)), one_number)
@@ -75,7 +75,9 @@ def main(settings: Settings) -> None:
         return Net(state_shape=shape, hidden_sizes=[256, 128])
 
     actor = DiscreteActor(
-        preprocess_net=network(), action_shape=int(env.action_space.n), softmax_output=False
+        preprocess_net=network(),
+        action_shape=int(env.action_space.n),  # type: ignore[attr-defined]
+        softmax_output=False,
     )
     policy = DiscreteActorPolicy(
         actor=actor,

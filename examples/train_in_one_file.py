@@ -63,6 +63,7 @@ def main(settings: Settings) -> None:
         agent.location_std.fill_(0.2 - 0.1 * update / settings.num_updates)
         seed = int(rng.integers(2**31))
         rollout = collect_rollout(agent, envs, seed=seed)  # (T, B), with the forward graph
+        assert rollout.labels is not None
 
         # The label is supervised: cross-entropy after every glimpse.
         weights = supervision_weights(len(rollout.rewards), every_step=True)
@@ -81,7 +82,7 @@ def main(settings: Settings) -> None:
         loss = loss + baseline_loss(rollout.baselines[:-1], returns)
 
         optimizer.zero_grad()
-        loss.backward()
+        loss.backward()  # type: ignore[no-untyped-call]
         torch.nn.utils.clip_grad_norm_(agent.parameters(), 1.0)
         optimizer.step()
         schedule.step()

@@ -219,7 +219,7 @@ PRESETS: dict[str, dict[str, Any]] = {"default": {}, "paper": PAPER}
 SHARDS = 2
 
 # A wider glimpse network and an LSTM learn more from each canvas than their time costs.
-WIDE_LSTM = {"core": "lstm", "hidden_size": 224, "feature_size": 256}
+WIDE_LSTM: dict[str, Any] = {"core": "lstm", "hidden_size": 224, "feature_size": 256}
 # Larger batches cost less time for each canvas, which pays where many are needed.
 LARGE_BATCH = {"batch_size": 512, "learning_rate": 5e-3}
 CLUTTERED = {

@@ -19,4 +19,4 @@ class LazyImages:
         assert all(type(part) in (int, slice) for part in parts)
         pixels = self._images[key].copy()
         self.most = max(self.most, pixels.size)
-        return pixels
+        return pixels  # type: ignore[no-any-return]

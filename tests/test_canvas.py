@@ -79,8 +79,8 @@ def test_pieces_are_cut_whole_from_any_image_at_any_offset_and_lie_at_any_place(
             ]
             possible[canvas.tobytes()] = f"{source} {top} {left} at {row} {column}"
 
-    canvas = Canvas((5, 5), (3, 4), num_clutter=1, clutter_size=2)
-    drawn = draw(canvas, images, np.zeros(6000, int))
+    canvas = Canvas((5, 5), (3, 4), num_clutter=1, clutter_size=2)  # type: ignore[assignment]
+    drawn = draw(canvas, images, np.zeros(6000, int))  # type: ignore[arg-type]
     seen = [possible[canvas.tobytes()] for canvas in drawn]
     assert len(set(seen)) == 1 + 2 * 6 * 16
     assert 1800 < seen.count("blank") < 2200  # one of three images is black: 2000 ± 37
@@ -178,7 +178,7 @@ def test_canvas_is_what_placing_pixel_by_pixel_gives(data: st.DataObject) -> Non
         key_tensors = torch.tensor(keys.view(np.int64))
         tensors = canvas.draw(pixels, shown, Streams(key_tensors))  # type: ignore[arg-type]
         assert tensors.dtype == torch.uint8
-        assert np.array_equal(tensors.numpy(), drawn)
+        assert np.array_equal(tensors.numpy(), drawn)  # type: ignore[attr-defined]
     # 5 · num_clutter + 2 draws were made: the next is the one after them.
     next_draws = Streams(keys).bits(5 * canvas.num_clutter + 3)[:, -1:]
     assert np.array_equal(streams.bits(1), next_draws)
@@ -189,7 +189,7 @@ def test_canvases_of_tensors() -> None:
     # Both pieces and the image fill the canvas: 2 · 100 + 100, clipped, and 2 · 30 + 30.
     images = torch.tensor([[[100, 30], [0, 1]]], dtype=torch.uint8)
     canvas, keys = Canvas((2, 2), (2, 2), 2, 2), torch.zeros(1, dtype=torch.int64)
-    drawn = canvas.draw(images, torch.tensor([0]), Streams(keys))  # type: ignore[arg-type]
+    drawn = canvas.draw(images, torch.tensor([0]), Streams(keys))
     assert drawn.tolist() == [[[255, 90], [0, 3]]]
 
 
@@ -289,7 +289,7 @@ def canvases_of(seed: int, split: str, index: Any = range(20), **changes: Any) -
     keywords: dict[str, Any] = {"dataset": "digits", "split": split} | changes
     envs: Any = gym.make_vec("RAMClutteredMNIST-v0", num_envs=len(index), **keywords)
     envs.reset(seed=seed, options={"index": np.array(index)})
-    return envs.unwrapped.canvases
+    return envs.unwrapped.canvases  # type: ignore[no-any-return]
 
 
 @pytest.mark.parametrize("split", ["validation", "test"])
@@ -307,7 +307,7 @@ def test_fixed_canvases_depend_on_nothing_but_their_index(split: str) -> None:
 
 
 def places_of_white(canvases: np.ndarray) -> np.ndarray:
-    return canvases.reshape(len(canvases), -1).argmax(axis=1)
+    return canvases.reshape(len(canvases), -1).argmax(axis=1)  # type: ignore[no-any-return]
 
 
 def test_fixed_canvases_of_other_settings_are_placed_otherwise() -> None:

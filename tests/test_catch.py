@@ -129,7 +129,7 @@ def test_a_game_that_is_played_leaves_the_others_as_they_are() -> None:
     state.x[:], state.v[:], state.paddle[:] = (0, 1, 2), 1, (0, 1, 2)
     task.advance(state, np.array([1]), np.array([RIGHT]))
     source, rows = task.images(state)
-    assert (source.dtype, source.shape, rows.tolist()) == (np.uint8, (3, 4, 4), [0, 1, 2])
+    assert (source.dtype, source.shape, rows.tolist()) == (np.uint8, (3, 4, 4), [0, 1, 2])  # type: ignore[comparison-overlap]
     assert (source // 255).tolist() == [
         [[1, 0, 0, 0], [0, 0, 0, 0], [0, 0, 0, 0], [1, 1, 0, 0]],
         [[0, 0, 0, 0], [0, 0, 1, 0], [0, 0, 0, 0], [0, 0, 1, 1]],
@@ -157,7 +157,7 @@ def test_what_a_task_promises_of_its_arrays() -> None:
     state = begin(task)
     for _ in range(3):
         outcome = task.advance(state, np.array([0]), np.array([STAY]))
-        assert (outcome.rewards.dtype, outcome.terminations.dtype) == (np.float64, np.bool_)
+        assert (outcome.rewards.dtype, outcome.terminations.dtype) == (np.float64, np.bool_)  # type: ignore[comparison-overlap]
 
 
 def test_the_fastest_ball_is_as_fast_as_the_game_says() -> None:
@@ -224,7 +224,7 @@ def test_a_player_that_follows_the_ball_catches_half_and_a_random_one_few() -> N
         ({"num_balls": 0}, "num_balls=0"),
     ],
 )
-def test_a_game_that_cannot_be_played_is_refused(keywords: dict, message: str) -> None:
+def test_a_game_that_cannot_be_played_is_refused(keywords: dict, message: str) -> None:  # type: ignore[type-arg]
     with pytest.raises(ValueError, match=message):
         Catch(**keywords)
 

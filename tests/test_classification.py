@@ -32,7 +32,7 @@ def make_vec(num_envs: int = 2, **changes: Any) -> ClassificationVectorEnv:
 
 def floats(values: Any) -> list[Any]:
     """What float32 makes of these numbers."""
-    return np.asarray(values, np.float32).tolist()
+    return np.asarray(values, np.float32).tolist()  # type: ignore[no-any-return]
 
 
 # --- one episode -----------------------------------------------------------------------------
@@ -92,10 +92,10 @@ def test_episode_takes_as_many_steps_as_glimpses(num_glimpses: int) -> None:
 def test_types_are_those_of_gymnasium() -> None:
     env = make()
     observation, info = env.reset(seed=0)
-    assert observation in env.observation_space
+    assert observation in env.observation_space  # type: ignore[comparison-overlap]
     for _ in range(3):
         observation, reward, terminated, truncated, info = env.step(env.action_space.sample())
-        assert observation in env.observation_space
+        assert observation in env.observation_space  # type: ignore[comparison-overlap]
         assert [type(part) for part in (reward, terminated, truncated)] == [float, bool, bool]
         assert [type(value) for value in info.values()] == [int, int]
 
@@ -158,7 +158,7 @@ def test_initial_location_is_where_every_episode_starts() -> None:
 def test_first_location_is_uniformly_random_without_it() -> None:
     envs = make_vec(4000)
     locations = envs.reset(seed=0)[0]["location"]
-    counts, _, _ = np.histogram2d(*locations.T, bins=4, range=[[-1, 1], [-1, 1]])
+    counts, _, _ = np.histogram2d(*locations.T, bins=4, range=[[-1, 1], [-1, 1]])  # type: ignore[call-overload]
     assert counts.sum() == 4000
     assert counts.min() > 190  # 250 ± 15 in each of the 16 squares
     assert counts.max() < 310
@@ -247,7 +247,7 @@ def test_splits_are_what_was_given() -> None:
 def test_named_dataset() -> None:
     env = make(dataset="digits", split="validation")
     assert (env.dataset_name, env.num_images) == ("digits", 200)
-    assert env.action_space[1].n == 10
+    assert env.action_space[1].n == 10  # type: ignore[index]
 
 
 # --- what bad input gets ---------------------------------------------------------------------
@@ -309,7 +309,7 @@ def test_message_reaches_those_who_use_gymnasium_make() -> None:
 
 def test_numpy_integers_are_integers() -> None:
     changes = {"canvas_size": (8, 6), "num_clutter": 2, "clutter_size": 3, "num_glimpses": 2}
-    as_numpy = {name: np.int64(value) for name, value in changes.items() if name != "canvas_size"}
+    as_numpy = {name: np.int64(value) for name, value in changes.items() if name != "canvas_size"}  # type: ignore[arg-type]
     env = make(split="test", **changes)
     twin = make(split="test", canvas_size=(np.int64(8), np.int32(6)), **as_numpy)
     for either in (env, twin):
@@ -502,10 +502,10 @@ def test_bad_seeds_are_refused() -> None:
     with pytest.raises(ValueError, match=r"seed.* -1"):
         make_vec(2).reset(seed=[3, -1])
     with pytest.raises(ValueError, match=r"seed.* 1\.5"):
-        make_vec(2).reset(seed=[1.5, None])
+        make_vec(2).reset(seed=[1.5, None])  # type: ignore[list-item]
     for seed in (np.int64(3), 1.5, "ab", np.array([1, 2])):
         with pytest.raises(TypeError, match=r"seed=.*list"):
-            make_vec(2).reset(seed=seed)
+            make_vec(2).reset(seed=seed)  # type: ignore[arg-type]
     with pytest.raises(Error, match="-1"):
         make().reset(seed=-1)
     with pytest.raises(Error, match="-1"):

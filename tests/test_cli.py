@@ -129,7 +129,7 @@ def test_the_public_names_are_imported_when_they_are_used() -> None:
         assert getattr(ram_agent, name) is not None
         assert name in dir(ram_agent)
     with pytest.raises(AttributeError, match="RAMagent"):
-        ram_agent.RAMagent  # type: ignore[attr-defined] # noqa: B018
+        ram_agent.RAMagent  # noqa: B018
 
 
 @pytest.mark.parametrize(("given", "meant"), [("trian", "train"), ("lst", "list")])

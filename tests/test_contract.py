@@ -147,7 +147,7 @@ class Machine(RuleBasedStateMachine):
         assert canvases.shape == (self.num_rows, *batch.task.image_shape)
         for canvas, row in zip(canvases, self.rows, strict=True):
             if row.twin is not None:
-                assert np.array_equal(canvas, row.twin.unwrapped.canvas)
+                assert np.array_equal(canvas, row.twin.unwrapped.canvas)  # type: ignore[attr-defined]
 
     def teardown(self) -> None:
         if hasattr(self, "env"):

@@ -111,7 +111,12 @@ def test_distorted_images() -> None:
 def test_images_in_color_from_a_first_location() -> None:
     images = np.random.default_rng(0).integers(0, 256, (6, 9, 7, 3), np.uint8)[:, :, ::-1]
     dataset = ram_envs.ImageDataset(images, np.arange(6))
-    settings = {"dataset": dataset, "canvas_size": (12, 20), "num_clutter": 2, "clutter_size": 3}
+    settings: dict[str, Any] = {
+        "dataset": dataset,
+        "canvas_size": (12, 20),
+        "num_clutter": 2,
+        "clutter_size": 3,
+    }
     envs = make_envs("RAMClassification-v0", initial_location=(0.25, -1), **settings)
     on_device = DeviceVectorEnv(envs, DEVICE)
     assert_same(on_device.reset(seed=4)[0], envs.reset(seed=4)[0])

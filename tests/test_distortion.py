@@ -267,7 +267,12 @@ def test_places_and_clutter_are_those_without_distortion() -> None:
     # Pieces and images are gray throughout, so that what is lit shows where they lie.
     images = np.full((6, 5, 5), 100, np.uint8)
     dataset = ram_envs.ImageDataset(images, np.arange(6))
-    settings = {"dataset": dataset, "canvas_size": 12, "num_clutter": 2, "clutter_size": 2}
+    settings: dict[str, Any] = {
+        "dataset": dataset,
+        "canvas_size": 12,
+        "num_clutter": 2,
+        "clutter_size": 2,
+    }
     plain, bent = [
         gym.make_vec("RAMClassification-v0", 6, distortion=strength, **settings).unwrapped
         for strength in (0.0, 0.5)
@@ -275,7 +280,7 @@ def test_places_and_clutter_are_those_without_distortion() -> None:
     plain.reset(seed=0)
     bent.reset(seed=0)
     # A bent image lies in the same square, of which at most the rim turns black.
-    lit, still_lit = plain.canvases > 0, bent.canvases > 0
+    lit, still_lit = plain.canvases > 0, bent.canvases > 0  # type: ignore[attr-defined]
     assert lit.any()
     assert not (still_lit & ~lit).any()
     assert (still_lit.sum((1, 2)) >= lit.sum((1, 2)) - 16).all()

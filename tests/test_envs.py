@@ -168,7 +168,7 @@ def test_images_of_ones_own_are_not_copied() -> None:
     env: Any = gym.make("RAMClassification-v0", dataset=dataset)
     envs: Any = gym.make_vec("RAMClassification-v0", num_envs=2, dataset=dataset)
     for made in (env, envs, gym.make(env.spec), gym.make_vec(envs.spec)):
-        assert made.unwrapped.batch.task.dataset is dataset
+        assert made.unwrapped.batch.task.dataset is dataset  # type: ignore[union-attr]
         made.reset(seed=0)
 
 
@@ -284,7 +284,7 @@ def test_options_are_left_as_they_were(env_id: str) -> None:
     make(env_id).reset(seed=0, options=options)
     assert options == known
     mask = np.array([True, False])
-    options = {"reset_mask": mask, **known}
+    options: dict[str, Any] = {"reset_mask": mask, **known}  # type: ignore[no-redef]
     make_native(env_id, 2).reset(seed=0, options=options)
     assert options == {"reset_mask": mask, **known}
     assert mask.tolist() == [True, False]
@@ -339,10 +339,10 @@ def test_window_shows_what_rgb_array_gives(env_id: str) -> None:
     env, drawn = make(env_id, render_mode="human"), make(env_id, render_mode="rgb_array")
     try:
         assert_identical(env.reset(seed=0), drawn.reset(seed=0))
-        assert np.array_equal(to_rgb_array(pygame.display.get_surface()), drawn.render())
+        assert np.array_equal(to_rgb_array(pygame.display.get_surface()), drawn.render())  # type: ignore[arg-type]
         assert_identical(env.step(((1, 1), 0)), drawn.step(((1, 1), 0)))
         assert env.render() is None
-        assert np.array_equal(to_rgb_array(pygame.display.get_surface()), drawn.render())
+        assert np.array_equal(to_rgb_array(pygame.display.get_surface()), drawn.render())  # type: ignore[arg-type]
     finally:
         env.close()
     assert not pygame.display.get_init()
@@ -457,7 +457,7 @@ def test_native_is_sync_bit_for_bit(env_id: str, mode: AutoresetMode) -> None:
         said = native.reset(seed=seed, options=None if options is None else dict(options))
         expected = sync.reset(seed=seed, options=None if options is None else dict(options))
         assert_identical(said, expected, f"reset({seed}, {options})")
-        return said[1]
+        return said[1]  # type: ignore[no-any-return]
 
     infos = reset_both(seed=11)
     over = np.zeros(num_envs, np.bool_)
@@ -500,7 +500,7 @@ def test_first_reset_may_be_masked(env_id: str) -> None:
 def test_vector_observations_belong_to_the_caller(env_id: str) -> None:
     envs = make_native(env_id, 2, autoreset_mode="SameStep")
     untouched = make_native(env_id, 2, autoreset_mode="SameStep")
-    kept = []
+    kept = []  # type: ignore[var-annotated]
     for either in (envs, untouched):
         either.reset(seed=1)
         either.action_space.seed(0)
@@ -581,8 +581,8 @@ def test_keywords_are_written_out_and_agree_with_the_manual_page(env_id: str) ->
     assert next(iter(vector)) == "num_envs"
     assert list(vector)[-2:] == ["autoreset_mode", "max_episode_steps"]
     assert single == {name: vector[name] for name in list(vector)[1:-2]}
-    page = load_env_creator(gym.spec(env_id).entry_point).__doc__
-    arguments = page[page.index("## Arguments") : page.index("## Version history")]
+    page = load_env_creator(gym.spec(env_id).entry_point).__doc__  # type: ignore[arg-type]
+    arguments = page[page.index("## Arguments") : page.index("## Version history")]  # type: ignore[index, union-attr]
     documented = {
         name: ast.literal_eval(default)
         for name, default in re.findall(r"`(\w+)=([^`]+)`", arguments)
@@ -667,7 +667,7 @@ def test_rows_advance_in_any_order() -> None:
     """All rows of a batch, given in another order, are looked at where each of them was told."""
     rows = np.array([2, 0, 1])
     locations = np.array([[0.5, 0], [-0.5, 0], [0, 0.25]], np.float32)
-    batch = make_native("RAMCatch-v0", 3).unwrapped.batch  # type: ignore[attr-defined]
+    batch = make_native("RAMCatch-v0", 3).unwrapped.batch
     batch.seed(batch.all_rows, [0, 1, 2])
     batch.begin(batch.all_rows, {})
     batch.advance(rows, locations, np.array([0, 1, 2]))
@@ -682,7 +682,7 @@ def test_rows_advance_in_any_order() -> None:
 def test_the_last_picture_shows_glimpse_and_canvas_of_one_frame(env_id: str, looks: int) -> None:
     """The frame in which the ball lands; and the last one that the label rests on."""
     env = make(env_id, render_mode="rgb_array")
-    batch = env.unwrapped.batch  # type: ignore[attr-defined]
+    batch = env.unwrapped.batch
     env.reset(seed=3)
     frames, glimpses, over = [batch.canvases[0]], [batch.observe()["glimpse"][0]], False
     while not over:

@@ -94,7 +94,7 @@ def test_watch_saves_an_animation(run: Path, tmp_path: Path) -> None:
         assert picture.size == ram_envs.rendering.FRAME_SIZE
         assert picture.info["loop"] == 0
         durations = []
-        for frame in range(picture.n_frames):
+        for frame in range(picture.n_frames):  # type: ignore[attr-defined]
             picture.seek(frame)
             durations.append(picture.info["duration"])
     # reset and two steps of each of two episodes; the last frame of each stays longer

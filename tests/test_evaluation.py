@@ -145,7 +145,7 @@ def test_environments_that_cannot_be_evaluated() -> None:
     env: Any = gym.make("RAMCatch-v0")
     agent = RAMAgent(env.observation_space, env.action_space)
     with pytest.raises(TypeError, match="make_vec"):
-        evaluate(agent, env)  # type: ignore[arg-type]
+        evaluate(agent, env)
     for mode in (AutoresetMode.NEXT_STEP, AutoresetMode.SAME_STEP):
         envs: Any = gym.make_vec("RAMCatch-v0", num_envs=2, autoreset_mode=mode)
         with pytest.raises(ValueError, match=mode.value):
@@ -156,7 +156,7 @@ def test_early_answers_of_an_evaluation() -> None:
     # Its likeliest label has the probability e / (e + 2) = 0.576 from the first glimpse on.
     result = evaluate(ScriptedAgent(awake=2), RecordingEnvs(5), stop_when_sure=(0.57, 0.58))
     never_awake, awake = result.early_answers
-    assert never_awake == EarlyAnswers(0.57, pytest.approx(58.333333), 1.0)
+    assert never_awake == EarlyAnswers(0.57, pytest.approx(58.333333), 1.0)  # type: ignore[arg-type]
     assert awake == EarlyAnswers(0.58, 0.0, 3.0)
     games: Any = gym.make_vec("RAMCatch-v0", num_envs=2, autoreset_mode=AutoresetMode.DISABLED)
     agent = RAMAgent(games.single_observation_space, games.single_action_space)
@@ -178,7 +178,7 @@ def test_mean_locations_unless_told_to_draw() -> None:
 
 @pytest.mark.parametrize("gaze", ["learned", "random", "center"])
 def test_same_seed_same_episodes(gaze: Any) -> None:
-    runs = []
+    runs = []  # type: ignore[var-annotated]
     for seed in (7, 7, 8):
         envs = RecordingEnvs(5)
         torch.manual_seed(len(runs))  # of no concern

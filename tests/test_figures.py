@@ -25,7 +25,7 @@ from ram_agent.figures import (  # noqa: E402
 
 
 def make_record(num_images: int, **keywords: Any) -> Any:
-    settings = {"dataset": "digits", "split": "test", "num_glimpses": 3, **keywords}
+    settings: dict[str, Any] = {"dataset": "digits", "split": "test", "num_glimpses": 3, **keywords}
     envs: Any = gym.make_vec(
         "RAMClutteredMNIST-v0", num_envs=5, autoreset_mode="Disabled", **settings
     )
@@ -70,7 +70,7 @@ def test_an_image_that_fills_its_canvas_is_found_in_the_corner() -> None:
 def test_a_view_is_coarse_around_and_sharp_in_the_middle() -> None:
     glimpses = np.array([[[[1, 2], [3, 4]], [[5, 6], [7, 8]]]], np.float32) / 10
     view = [[5, 5, 6, 6], [5, 1, 2, 6], [7, 3, 4, 8], [7, 7, 8, 8]]
-    assert compose_views(glimpses, 2)[0] == pytest.approx(np.array(view) / 10)
+    assert compose_views(glimpses, 2)[0] == pytest.approx(np.array(view) / 10)  # type: ignore[arg-type]
     color = compose_views(np.repeat(glimpses, 3, axis=1), 2)
     assert color.shape == (1, 4, 4, 3)
     assert color[0, ..., 2] == pytest.approx(np.array(view) / 10)
@@ -109,4 +109,4 @@ def test_the_command_draws_an_agent_of_the_package(
     assert f"Written to {Path('slides', 'paths.png')}" in capsys.readouterr().out
     main(["figures", "pretrained:catch"])
     with Image.open("figures/episodes.gif") as picture:
-        assert picture.n_frames == 6 * 24
+        assert picture.n_frames == 6 * 24  # type: ignore[attr-defined]

@@ -176,9 +176,9 @@ def test_label_loss() -> None:
 def test_label_loss_of_a_step_without_weight_has_no_gradient() -> None:
     logits = torch.zeros(2, 3, 4, requires_grad=True)
     label_loss(logits, torch.tensor([0, 1, 2]), torch.tensor([0.0, 1.0])).backward()  # type: ignore[no-untyped-call]
-    close(logits.grad[0], [[0.0] * 4] * 3)
+    close(logits.grad[0], [[0.0] * 4] * 3)  # type: ignore[index]
     # softmax − one-hot, over 3 episodes
-    close(logits.grad[1, 1], [0.08333333, -0.25, 0.08333333, 0.08333333])
+    close(logits.grad[1, 1], [0.08333333, -0.25, 0.08333333, 0.08333333])  # type: ignore[index]
 
 
 # --- REINFORCE and its baseline --------------------------------------------------------------
@@ -189,16 +189,16 @@ def test_policy_loss_and_its_gradient() -> None:
     loss = policy_loss(log_probs, torch.tensor([[3.0, -1.0]]))
     loss.backward()  # type: ignore[no-untyped-call]
     close(loss.detach(), 0.5)  # −(−1 · 3 + −2 · −1) / 2
-    close(log_probs.grad, [[-1.5, 0.5]])
+    close(log_probs.grad, [[-1.5, 0.5]])  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("advantage", [2.0, -2.0])
 def test_policy_loss_moves_the_mean_to_what_was_better_than_expected(advantage: float) -> None:
     mean = torch.tensor([[0.0, 0.0]], requires_grad=True)
     sample = torch.tensor([[0.1, -0.2]])
-    policy_loss(gaussian_log_prob(sample, mean, 0.1), torch.tensor([advantage])).backward()
+    policy_loss(gaussian_log_prob(sample, mean, 0.1), torch.tensor([advantage])).backward()  # type: ignore[no-untyped-call]
     # against the gradient, by advantage · distance / 0.1²: towards the sample or away from it
-    close(-mean.grad, [[10 * advantage, -20 * advantage]])
+    close(-mean.grad, [[10 * advantage, -20 * advantage]])  # type: ignore[operator]
 
 
 def test_no_gradient_through_the_advantage() -> None:
@@ -214,5 +214,5 @@ def test_baseline_loss_and_its_gradient() -> None:
     loss = baseline_loss(baselines, pays)
     loss.backward()  # type: ignore[no-untyped-call]
     close(loss.detach(), 1.25)  # (1² + 0 + 0 + 2²) / 4
-    close(baselines.grad, [[0.5, 0.0], [0.0, 1.0]])
+    close(baselines.grad, [[0.5, 0.0], [0.0, 1.0]])  # type: ignore[arg-type]
     assert pays.grad is None

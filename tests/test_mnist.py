@@ -171,8 +171,8 @@ def test_mnist_splits() -> None:
 @pytest.mark.usefixtures("real_mnist")
 def test_mnist_validation_is_the_last_10_000_training_images_in_the_same_memory() -> None:
     train, validation = load_dataset("mnist", "train"), load_dataset("mnist", "validation")
-    start = train.images.__array_interface__["data"][0]
-    assert validation.images.__array_interface__["data"][0] == start + 50_000 * 28 * 28
+    start = train.images.__array_interface__["data"][0]  # type: ignore[union-attr]
+    assert validation.images.__array_interface__["data"][0] == start + 50_000 * 28 * 28  # type: ignore[union-attr]
     assert validation.labels[:5].tolist() == [3, 8, 6, 9, 6]
     assert validation.labels[-5:].tolist() == [8, 3, 5, 6, 8]  # the end of the training file
 

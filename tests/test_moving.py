@@ -26,7 +26,12 @@ MIDDLE = (0.0, 0.0)
 
 def make_task(**changes: Any) -> MovingClassification:
     """A screen of 4 × 5, one piece of clutter of one pixel, three glimpses."""
-    settings = {"dataset": DATASET, "num_glimpses": 3, "glimpse_size": 2, "num_scales": 1}
+    settings: dict[str, Any] = {
+        "dataset": DATASET,
+        "num_glimpses": 3,
+        "glimpse_size": 2,
+        "num_scales": 1,
+    }
     settings |= {"canvas_size": (4, 5), "num_clutter": 1, "clutter_size": 1}
     task = MovingEnv(**(settings | changes)).batch.task
     assert isinstance(task, MovingClassification)
@@ -209,10 +214,10 @@ def test_max_speed_0_stands_still() -> None:
 def frames(env: gym.Env, seed: int, index: int) -> list[np.ndarray]:
     """All frames of an episode."""
     env.reset(seed=seed, options={"index": index})
-    shown, over = [env.unwrapped.canvas], False
+    shown, over = [env.unwrapped.canvas], False  # type: ignore[attr-defined]
     while not over:
         over = env.step((MIDDLE, 0))[2]
-        shown.append(env.unwrapped.canvas)
+        shown.append(env.unwrapped.canvas)  # type: ignore[attr-defined]
     return shown
 
 
@@ -302,4 +307,4 @@ def test_what_cannot_be_is_refused(changes: dict[str, Any], message: str) -> Non
 
 def test_an_unknown_keyword_is_named() -> None:
     with pytest.raises(TypeError, match=r"'maxspeed'.* 'max_speed'"):
-        MovingEnv(dataset=DATASET, maxspeed=1)
+        MovingEnv(dataset=DATASET, maxspeed=1)  # type: ignore[call-arg]

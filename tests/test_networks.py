@@ -98,7 +98,7 @@ def test_he_initialization() -> None:
     assert network.what.weight.std().item() == pytest.approx(0.1, rel=0.05)
     assert network.where.weight.std().item() == pytest.approx(1.0, rel=0.2)
     assert network.what_and_where.weight.std().item() == pytest.approx(0.1, rel=0.05)
-    recurrent, from_input = core.state_and_input.weight.split([300, 200], dim=1)
+    recurrent, from_input = core.state_and_input.weight.split([300, 200], dim=1)  # type: ignore[no-untyped-call]
     assert torch.equal(recurrent, torch.tensor(0.9) * torch.eye(300))
     assert from_input.std().item() == pytest.approx(0.1, rel=0.05)
     # Variance 1 / fan-in before a head's output.

@@ -48,7 +48,7 @@ def test_a_folder_of_classes(animals: Path) -> None:
     assert dataset.labels.tolist() == [0, 0, 1]  # cat before dog, a before b
     assert dataset.class_names == ("cat", "dog")
     assert dataset.name == str(animals)
-    assert dataset.images.tolist() == [
+    assert dataset.images.tolist() == [  # type: ignore[union-attr]
         # centered on black, as high as the highest and as wide as the widest
         [[0, 5, 0, 0], [0, 6, 0, 0], [0, 7, 0, 0], [0, 8, 0, 0]],
         [[0, 0, 0, 0], [1, 2, 3, 4], [0, 0, 0, 0], [0, 0, 0, 0]],
@@ -200,7 +200,7 @@ def test_an_npz_of_images_and_labels(tmp_path: Path) -> None:
     np.savez(tmp_path / "a.npz", images=IMAGES, labels=LABELS)
     splits = read_images(tmp_path / "a.npz", "all")
     for dataset in splits.values():
-        assert np.array_equal(dataset.images, IMAGES)
+        assert np.array_equal(dataset.images, IMAGES)  # type: ignore[arg-type]
         assert np.array_equal(dataset.labels, LABELS)
     assert np.shares_memory(splits["train"].images, splits["test"].images)
 
@@ -210,7 +210,7 @@ def test_an_npz_of_splits_with_labels_in_a_column(tmp_path: Path) -> None:
     for number, split in enumerate(("train", "val", "test")):
         arrays[f"{split}_images"] = IMAGES + number
         arrays[f"{split}_labels"] = LABELS[:, None]
-    np.savez(tmp_path / "a.npz", **arrays)
+    np.savez(tmp_path / "a.npz", **arrays)  # type: ignore[arg-type]
     splits = read_images(tmp_path / "a.npz")
     assert [splits[split].images[0, 0, 0] for split in ("train", "validation", "test")] == [0, 1, 2]
     assert splits["test"].labels.tolist() == [0, 1, 0]
@@ -223,7 +223,7 @@ def test_an_npz_with_class_names(tmp_path: Path) -> None:
         np.savez(tmp_path / "b.npz", images=IMAGES, labels=LABELS, class_names=names)
         for splits in ("all", None):
             with pytest.raises(ValueError, match=r"b\.npz"):
-                read_images(tmp_path / "b.npz", splits)  # type: ignore[arg-type]
+                read_images(tmp_path / "b.npz", splits)
 
 
 def test_an_npz_that_is_none(tmp_path: Path) -> None:
@@ -247,7 +247,7 @@ SPLITS_OF_ARRAYS = {
 
 def test_splits_of_different_sizes_and_colors_become_alike(tmp_path: Path) -> None:
     color = np.full((3, 2, 7, 3), 9, np.uint8)
-    np.savez(tmp_path / "a.npz", **SPLITS_OF_ARRAYS | {"val_images": color})
+    np.savez(tmp_path / "a.npz", **SPLITS_OF_ARRAYS | {"val_images": color})  # type: ignore[arg-type]
     splits = read_images(tmp_path / "a.npz")
     assert {dataset.images.shape for dataset in splits.values()} == {(3, 4, 7, 3)}
     assert splits["train"].images[1, :, 1:6, 2].tolist() == IMAGES[1].tolist()
@@ -257,7 +257,7 @@ def test_splits_of_different_sizes_and_colors_become_alike(tmp_path: Path) -> No
 def test_splits_of_two_and_of_three_channels(tmp_path: Path) -> None:
     parts = {"val_images": np.zeros((3, 2, 7, 3), np.uint8)}
     parts["train_images"] = np.zeros((3, 2, 7, 2), np.uint8)
-    np.savez(tmp_path / "a.npz", **SPLITS_OF_ARRAYS | parts)
+    np.savez(tmp_path / "a.npz", **SPLITS_OF_ARRAYS | parts)  # type: ignore[arg-type]
     with pytest.raises(ValueError, match=r"a\.npz: .* 2 and of 3 channels"):
         read_images(tmp_path / "a.npz")
 
@@ -306,7 +306,7 @@ def test_npy_files_are_memory_mapped(tmp_path: Path) -> None:
     save_npy(tmp_path)
     splits = read_images(tmp_path, "all")
     for dataset in splits.values():
-        assert np.array_equal(dataset.images, IMAGES)
+        assert np.array_equal(dataset.images, IMAGES)  # type: ignore[arg-type]
         assert dataset.labels.tolist() == [0, 1, 0]
         assert isinstance(dataset.array.base, np.memmap)
     assert np.shares_memory(splits["train"].array, splits["test"].array)
@@ -489,13 +489,13 @@ class Listed(list):  # type: ignore[type-arg]
 
 def test_pairs_of_arrays_and_integers() -> None:
     dataset = ImageDataset.from_dataset(Listed(zip(IMAGES, LABELS, strict=True)), "mine")
-    assert np.array_equal(dataset.images, IMAGES)
+    assert np.array_equal(dataset.images, IMAGES)  # type: ignore[arg-type]
     assert (dataset.labels.tolist(), dataset.name) == ([0, 1, 0], "mine")
 
 
 def test_mappings_of_pil_images() -> None:
     entries = [{"image": Image.fromarray(image), "label": 0} for image in IMAGES]
-    assert np.array_equal(ImageDataset.from_dataset(Listed(entries)).images, IMAGES)
+    assert np.array_equal(ImageDataset.from_dataset(Listed(entries)).images, IMAGES)  # type: ignore[arg-type]
 
 
 def test_tensors_are_channels_first() -> None:
@@ -505,7 +505,8 @@ def test_tensors_are_channels_first() -> None:
         torch.utils.data.TensorDataset(gray, torch.from_numpy(LABELS))
     )
     assert np.array_equal(
-        dataset.images[..., 0] if dataset.images.ndim == 4 else dataset.images, IMAGES
+        dataset.images[..., 0] if dataset.images.ndim == 4 else dataset.images,  # type: ignore[arg-type, union-attr]
+        IMAGES,
     )
     color = torch.from_numpy(np.arange(2 * 3 * 4 * 5, dtype=np.uint8).reshape(2, 3, 4, 5))
     dataset = ImageDataset.from_dataset(torch.utils.data.TensorDataset(color, torch.tensor([0, 1])))
@@ -594,7 +595,7 @@ def test_an_npy_that_cannot_be_opened(tmp_path: Path, monkeypatch: pytest.Monkey
 
 def test_masks_are_black_and_white() -> None:
     dataset = ImageDataset.from_dataset([(np.array([[True, False]]), 0), (np.eye(1, 2) > 1, 1)])
-    assert dataset.images.tolist() == [[[255, 0]], [[0, 0]]]
+    assert dataset.images.tolist() == [[[255, 0]], [[0, 0]]]  # type: ignore[union-attr]
 
 
 def test_pictures_without_pillow(animals: Path, monkeypatch: pytest.MonkeyPatch) -> None:

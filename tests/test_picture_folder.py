@@ -34,7 +34,7 @@ def photos(tmp_path: Path) -> Path:
 
 def values(path: Path) -> list[int]:
     images = read_images(path, "all")["train"].array
-    return images.reshape(len(images), -1)[:, 0].tolist()
+    return images.reshape(len(images), -1)[:, 0].tolist()  # type: ignore[no-any-return]
 
 
 # --- which files are pictures ----------------------------------------------------------------

@@ -211,7 +211,7 @@ def test_channels_are_found_first_or_last() -> None:
     for shape in ((5, 6, 3), (3, 5, 6)):
         assert to_pixels(np.zeros(shape, np.uint8)).shape == (5, 6, 3)
         assert to_pixels(torch.zeros(shape)).shape == (5, 6, 3)
-    for shape in ((5, 6, 1), (1, 5, 6), (5, 6)):
+    for shape in ((5, 6, 1), (1, 5, 6), (5, 6)):  # type: ignore[assignment]
         assert to_pixels(np.zeros(shape, np.uint8)).shape == (5, 6)
         assert to_pixels(torch.zeros(shape)).shape == (5, 6)
     assert to_pixels(torch.ones(3, 4, 3)).shape == (4, 3, 3)  # channels first, where both may be
@@ -231,7 +231,7 @@ def test_other_shapes_are_refused(shape: tuple[int, ...]) -> None:
 @pytest.mark.parametrize("file_format", ["GIF", "TIFF", "PNG", "WEBP"])
 def test_only_the_first_page_or_frame_is_read_and_that_is_warned_of(file_format: str) -> None:
     first, second = (Image.new("RGB", (2, 2), color) for color in ((9, 9, 9), (200, 0, 0)))
-    options = {"lossless": True} if file_format == "WEBP" else {}
+    options: dict[str, Any] = {"lossless": True} if file_format == "WEBP" else {}
     picture = reopened(first, file_format, save_all=True, append_images=[second], **options)
     with pytest.warns(PictureWarning, match="image 0"):
         data = ImageDataset.from_dataset([(picture, 0)])

@@ -563,7 +563,7 @@ def test_the_agent_answers_the_same_canvas_and_both_are_saved(tmp_path: Path) ->
         answer_quiz(stage, game.label)
         press(stage, pygame.K_SPACE)
     assert game.phase is Phase.FINISHED
-    keywords = {"dataset": "digits", "split": "test"}
+    keywords: dict[str, Any] = {"dataset": "digits", "split": "test"}
     session.save_results(session.Session(QUIZ, keywords, 0, game), tmp_path / "me.json")
     saved = json.loads((tmp_path / "me.json").read_text())
     assert (saved["dataset"], saved["split"], saved["num_glimpses"]) == ("digits", "test", 6)
@@ -621,7 +621,7 @@ def test_a_recorded_quiz_replays_to_the_same_score(tmp_path: Path) -> None:
     answer_quiz(stage, game.label)
     press(stage, pygame.K_SPACE)
     answer_quiz(stage, (game.label + 1) % 10)
-    keywords = {"dataset": "digits", "split": "test"}
+    keywords: dict[str, Any] = {"dataset": "digits", "split": "test"}
     path = tmp_path / "quiz.json"
     save_recording(Recording(QUIZ, keywords, 0, game.player.score, game.episodes), path)
     assert session.replayed_score(load_recording(path, QUIZ)) == 1
@@ -934,7 +934,13 @@ def test_each_ball_of_an_episode_is_a_peek_of_its_own() -> None:
 
 
 def test_a_game_left_between_two_balls_replays_to_its_score(tmp_path: Path) -> None:
-    keywords = {"num_balls": 3, "size": 6, "glimpse_size": 3, "num_scales": 1, "paddle_width": 6}
+    keywords: dict[str, Any] = {
+        "num_balls": 3,
+        "size": 6,
+        "glimpse_size": 3,
+        "num_scales": 1,
+        "paddle_width": 6,
+    }
     stage = begun(catch(keywords=keywords))
     fall(stage)
     press(stage, pygame.K_SPACE)
@@ -956,7 +962,7 @@ def test_watching_can_be_paused_while_the_truth_is_shown() -> None:
     assert stage.game.phase is Phase.SHOWN
     press(stage, pygame.K_p)
     stage.game.tick(60)
-    assert stage.game.phase is Phase.PLAYING
+    assert stage.game.phase is Phase.PLAYING  # type: ignore[comparison-overlap]
 
 
 @pytest.mark.parametrize("option", ["--record", "--save"])
@@ -1122,7 +1128,7 @@ def test_enter_without_a_guess_answers_nothing() -> None:
         press(stage, pygame.K_RETURN)
     assert stage.game.phase is Phase.PLAYING
     press(stage, pygame.K_4, "4")
-    assert stage.game.phase is Phase.SHOWN
+    assert stage.game.phase is Phase.SHOWN  # type: ignore[comparison-overlap]
 
 
 def test_the_same_ball_again_in_the_middle_of_it_is_a_miss() -> None:
@@ -1177,7 +1183,7 @@ def test_a_match_from_the_command_line_ends_with_the_winner(
 
 def test_a_quiz_of_many_labels_cannot_be_typed() -> None:
     images = np.zeros((11, 4, 4), np.uint8)
-    keywords = {"dataset": ImageDataset(images, np.arange(11)), "canvas_size": 8}
+    keywords: dict[str, Any] = {"dataset": ImageDataset(images, np.arange(11)), "canvas_size": 8}
     with pytest.raises(ValueError, match="11"):
         make_env("RAMClassification-v0", {**keywords, "glimpse_size": 2})
 
@@ -1242,7 +1248,11 @@ def test_a_screen_that_nobody_sees_is_no_display(monkeypatch: pytest.MonkeyPatch
 def test_images_of_two_channels_are_shown_gray() -> None:
     images = np.zeros((2, 4, 4, 2), np.uint8)
     images[..., 0] = 100  # and the other channel 0: 50 on the average
-    keywords = {"dataset": ImageDataset(images, np.arange(2)), "glimpse_size": 4, "num_scales": 1}
+    keywords: dict[str, Any] = {
+        "dataset": ImageDataset(images, np.arange(2)),
+        "glimpse_size": 4,
+        "num_scales": 1,
+    }
     env = make_env("RAMClassification-v0", {**keywords, "initial_location": (0, 0)})
     stage = begun(QuizGame(Seat("you", env), [Deal(0, 0)]))
     view = board_view(stage.game, SHEET_SIZE)

@@ -92,7 +92,9 @@ def test_a_card_shows_the_measured_error(name: str) -> None:
     measured = json.loads((ROOT / file).read_text(encoding="utf-8"))
     assert measured["command"] == f"ram evaluate pretrained:{name} --save {file}"
     trained_by = measured["trained_by"]
-    settings = {RENAMED.get(name, name): value for name, value in trained_by["agent"].items()}
+    settings: dict[str, Any] = {
+        RENAMED.get(name, name): value for name, value in trained_by["agent"].items()
+    }
     # These very weights were measured, not earlier ones.
     assert {**trained_by, "agent": settings} == RAMAgent.pretrained(name).info
     learned, random = (measured["results"][f"{gaze} gaze"] for gaze in ("learned", "random"))

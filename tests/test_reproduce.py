@@ -640,7 +640,11 @@ def test_rows_that_begin_in_the_middle(tmp_path: Path) -> None:
     assert [row["name"] for row in rows] == names
     assert [row["num_glimpses"] for row in rows] == [2, 2]
     evaluation = RunFolder(tmp_path / "mnist" / "digits" / "2-glimpses-middle-seed-0")
-    keywords = {"dataset": "digits", "num_glimpses": 2, "initial_location": [0.0, 0.0]}
+    keywords: dict[str, Any] = {
+        "dataset": "digits",
+        "num_glimpses": 2,
+        "initial_location": [0.0, 0.0],
+    }
     assert evaluation.read_config()["env_kwargs"] == keywords
     for path in (tmp_path / "mnist" / "digits").iterdir():
         main(["evaluate", str(path), "--save", str(tmp_path / "again.json")])

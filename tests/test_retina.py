@@ -37,16 +37,16 @@ def see(images: np.ndarray, locations: np.ndarray, size: int, scales: int) -> np
         assert np.array_equal(windowed, glimpses)
     if torch is not None:
         tensors = torch.tensor(images.copy()), torch.tensor(locations)
-        seen = retina(*tensors)
+        seen = retina(*tensors)  # type: ignore[arg-type]
         assert seen.dtype == torch.float32
         assert seen.shape == glimpses.shape
-        assert np.array_equal(seen.numpy(), glimpses)
+        assert np.array_equal(seen.numpy(), glimpses)  # type: ignore[attr-defined]
     return glimpses
 
 
 def look(images: np.ndarray, location: tuple[float, float], size: int, scales: int) -> np.ndarray:
     """One glimpse (K · C, G, G) of the first image."""
-    return see(images[:1], np.array([location], np.float32), size, scales)[0]
+    return see(images[:1], np.array([location], np.float32), size, scales)[0]  # type: ignore[no-any-return]
 
 
 def glimpse_of(*sums: Any) -> np.ndarray:
@@ -109,7 +109,7 @@ def test_channels_of_the_innermost_patch_come_first() -> None:
     glimpse = look(image, (0, 0), 1, 2)  # (2 · 3, 1, 1)
     assert np.array_equal(
         glimpse.ravel(),
-        np.float32([4 / 255, 40 / 255, 130 / 255, 10 / 1020, 100 / 1020, 460 / 1020]),
+        np.float32([4 / 255, 40 / 255, 130 / 255, 10 / 1020, 100 / 1020, 460 / 1020]),  # type: ignore[arg-type]
     )
 
 
@@ -195,7 +195,7 @@ def test_tensors_of_which_rows_are_looked_at() -> None:
     locations = rng.uniform(-1, 1, (6, 2)).astype(np.float32)
     tensors = map(torch.tensor, (images, rows, locations))
     seen = Retina(2, 3).look_by_window(*tensors)
-    assert np.array_equal(seen.numpy(), Retina(2, 3)(images[rows], locations))
+    assert np.array_equal(seen.numpy(), Retina(2, 3)(images[rows], locations))  # type: ignore[attr-defined]
 
 
 def test_many_tensors_are_looked_at_in_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -205,7 +205,7 @@ def test_many_tensors_are_looked_at_in_blocks(monkeypatch: pytest.MonkeyPatch) -
     locations = rng.uniform(-1, 1, (7, 2)).astype(np.float32)
     monkeypatch.setattr("ram_envs.retina._TENSOR_BLOCK_BYTES", 2 * 12 * 12)  # two windows
     seen = Retina(3, 3)(torch.tensor(images), torch.tensor(locations))
-    assert np.array_equal(seen.numpy(), Retina(3, 3)(images, locations))
+    assert np.array_equal(seen.numpy(), Retina(3, 3)(images, locations))  # type: ignore[attr-defined]
 
 
 # --- in general ------------------------------------------------------------------------------
@@ -311,7 +311,7 @@ def test_looking_changes_nothing_and_gives_arrays_of_its_own() -> None:
     first[:] = -1
     assert np.array_equal(retina(images, locations), kept)
     assert np.array_equal(images, NUMBERED)
-    assert locations.tolist() == np.float32([[0.3, -0.2]]).tolist()
+    assert locations.tolist() == np.float32([[0.3, -0.2]]).tolist()  # type: ignore[arg-type]
 
 
 def test_images_may_be_read_only_and_strided() -> None:
@@ -332,7 +332,7 @@ def test_shapes_and_widths() -> None:
     assert retina.glimpse_shape((100, 100, 3)) == (12, 12, 12)
     assert Retina(8).patch_widths == (8,)
     assert repr(retina) == "Retina(glimpse_size=12, num_scales=4)"
-    assert Retina(np.int64(5), np.uint8(2)).patch_widths == (5, 10)
+    assert Retina(np.int64(5), np.uint8(2)).patch_widths == (5, 10)  # type: ignore[arg-type]
     assert Retina(65_536).patch_widths == (65_536,)
     assert Retina(1, 13).patch_widths[-1] == 4096
 

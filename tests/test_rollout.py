@@ -134,7 +134,7 @@ def test_the_graph_is_kept_unless_gradients_are_off() -> None:
     envs = RecordingEnvs()
     agent = make_agent(envs)
     rollout = collect_rollout(agent, envs, seed=3)
-    rollout.choice_logits[2].sum().backward()
+    rollout.choice_logits[2].sum().backward()  # type: ignore[no-untyped-call]
     assert agent.glimpse_network.what.weight.grad is not None
     assert rollout.location_log_probs.requires_grad
     with torch.no_grad():
@@ -148,7 +148,7 @@ def test_log_prob_pulls_the_mean_to_what_was_drawn() -> None:
     agent = make_agent(envs, location_mean="linear")
     agent.location_std.fill_(0.5)
     rollout = collect_rollout(agent, envs, seed=3)
-    rollout.location_log_probs[1].sum().backward()
+    rollout.location_log_probs[1].sum().backward()  # type: ignore[no-untyped-call]
     # (location − mean) / 0.5², summed over the episodes
     pull = 4 * (torch.tensor(envs.actions[1][0]) - rollout.location_means[1].detach()).sum(0)
     assert agent.location_head.bias.grad is not None
@@ -200,8 +200,8 @@ def test_a_supervised_label_is_the_likeliest_and_another_choice_is_drawn() -> No
     assert torch.equal(rollout.choices, rollout.choice_logits.argmax(2))
     rollout = play(UnlabeledEnvs(*[1] * 200))
     assert rollout.labels is None
-    assert rollout.choices.unique().tolist() == [0, 1, 2]
-    assert play(UnlabeledEnvs(*[1] * 200), deterministic=True).choices.unique().numel() == 1
+    assert rollout.choices.unique().tolist() == [0, 1, 2]  # type: ignore[no-untyped-call]
+    assert play(UnlabeledEnvs(*[1] * 200), deterministic=True).choices.unique().numel() == 1  # type: ignore[no-untyped-call]
 
 
 def test_random_gaze_is_uniform() -> None:

@@ -57,14 +57,14 @@ def test_it_equals_dummy_vec_env(env_id: str, name: str) -> None:
     assert ours.action_space == theirs.action_space
     assert ours.observation_space == theirs.observation_space
     assert ours.seed(7) == theirs.seed(7) == [7, 8, 9]
-    assert data_equivalence(dict(ours.reset()), dict(theirs.reset()))
+    assert data_equivalence(dict(ours.reset()), dict(theirs.reset()))  # type: ignore[arg-type]
     assert ours.reset_infos == theirs.reset_infos
     for step in range(20):
         ours.action_space.seed(step)
         actions = np.stack([ours.action_space.sample() for _ in range(3)])
         observation, rewards, dones, infos = ours.step(actions)
         same, same_rewards, same_dones, same_infos = theirs.step(actions)
-        assert data_equivalence(dict(observation), dict(same))
+        assert data_equivalence(dict(observation), dict(same))  # type: ignore[arg-type]
         assert np.array_equal(rewards, same_rewards)
         assert rewards.dtype == same_rewards.dtype
         assert np.array_equal(dones, same_dones)
@@ -106,9 +106,9 @@ def test_options_of_some_are_those_of_dummy_vec_env(options: Any) -> None:
     for envs in (ours, theirs):
         envs.seed(5)
         envs.set_options(options)
-    assert data_equivalence(dict(ours.reset()), dict(theirs.reset()))
+    assert data_equivalence(dict(ours.reset()), dict(theirs.reset()))  # type: ignore[arg-type]
     assert ours.reset_infos == theirs.reset_infos
-    assert data_equivalence(dict(ours.reset()), dict(theirs.reset()))
+    assert data_equivalence(dict(ours.reset()), dict(theirs.reset()))  # type: ignore[arg-type]
     assert ours.reset_infos == theirs.reset_infos
 
 
@@ -145,7 +145,7 @@ def test_attributes_and_methods_reach_the_native_environment() -> None:
     assert envs.env_is_wrapped(gym.Wrapper) == [False] * 3
     envs.set_attr("note", "kept")
     assert envs.get_attr("note") == ["kept"] * 3
-    assert [frame.shape for frame in envs.get_images()] == [envs.get_images()[0].shape] * 3
+    assert [frame.shape for frame in envs.get_images()] == [envs.get_images()[0].shape] * 3  # type: ignore[union-attr]
     envs.close()
 
 

@@ -39,7 +39,7 @@ def make_workers(dataset: ImageDataset, start_method: str) -> Any:
 def seen_by(workers: Any, index: int) -> list[int]:
     """The distinct values on the canvases of all workers."""
     workers.reset(options={"index": index})
-    return np.unique(workers.get_attr("canvas")).tolist()
+    return np.unique(workers.get_attr("canvas")).tolist()  # type: ignore[no-any-return]
 
 
 @pytest.mark.parametrize("start_method", ["spawn", "forkserver"])
@@ -72,7 +72,7 @@ def _send_sums(pipe: Any, *makes: Any) -> None:
 
 def test_one_process_can_be_sent_the_same_data_set_twice() -> None:
     dataset, (here, there) = make_dataset(), multiprocessing.Pipe()
-    makes = [CloudpickleWrapper(lambda: dataset) for _ in range(2)]
+    makes = [CloudpickleWrapper(lambda: dataset) for _ in range(2)]  # type: ignore[type-var]
     process = multiprocessing.get_context("spawn").Process(target=_send_sums, args=(there, *makes))
     process.start()
     assert here.recv() == [540, 540]  # (0 + 1 + 2 + 3) · 6 · 5 · 3
@@ -81,10 +81,10 @@ def test_one_process_can_be_sent_the_same_data_set_twice() -> None:
 
 def test_elsewhere_the_images_themselves_are_sent() -> None:
     dataset = make_dataset()
-    assert np.array_equal(pickle.loads(pickle.dumps(dataset)).images, dataset.images)
+    assert np.array_equal(pickle.loads(pickle.dumps(dataset)).images, dataset.images)  # type: ignore[arg-type]
     assert "_shared" not in vars(dataset)
     with pytest.raises(RuntimeError, match="through inheritance"):
-        pickle.dumps(SharedArray(dataset.images))
+        pickle.dumps(SharedArray(dataset.images))  # type: ignore[arg-type]
 
 
 def test_the_file_is_closed_with_its_data_set() -> None:
@@ -98,4 +98,4 @@ def test_the_file_is_closed_with_its_data_set() -> None:
 def test_a_folder_without_room_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "missing"))
     with pytest.raises(OSError, match=r"360 bytes cannot be written .*missing.* Set TMPDIR to"):
-        SharedArray(make_dataset().images)
+        SharedArray(make_dataset().images)  # type: ignore[arg-type]

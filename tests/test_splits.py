@@ -205,7 +205,7 @@ def test_arrays_that_do_not_fit_are_refused_before_they_are_divided(tmp_path: Pa
         for name in ("", "train_"):
             arrays = {f"{name}images": IMAGES, f"{name}labels": labels}
             test = {"test_images": IMAGES, "test_labels": LABELS} if name else {}
-            np.savez(tmp_path / "a.npz", **arrays, **test, class_names=["a", "b", "c"])
+            np.savez(tmp_path / "a.npz", **arrays, **test, class_names=["a", "b", "c"])  # type: ignore[arg-type]
             with pytest.raises(ValueError, match=r"a\.npz"):
                 read_images(tmp_path / "a.npz")
 
@@ -224,7 +224,7 @@ def test_large_mapped_arrays_are_divided_without_a_copy(
         assert np.asarray(mapped[split].images[3, 0:1, 1:2]).tolist() == [
             [copied[split].array[3, 0, 1]]
         ]
-    options = {"dataset": mapped["test"], "glimpse_size": 2}
+    options: dict[str, Any] = {"dataset": mapped["test"], "glimpse_size": 2}
     env: Any = gym.make("RAMClassification-v0", **options).unwrapped
     env.reset(seed=0, options={"index": 2})
     assert np.array_equal(env.canvas, copied["test"].array[2])
@@ -257,11 +257,11 @@ def test_environments_know_their_splits_and_classes(tmp_path: Path) -> None:
     for make in (gym.make, gym.make_vec):
         env = make("RAMClassification-v0", dataset=str(folder), **options)
         whole = make("RAMClassification-v0", dataset=folder, splits="all", **options)
-        assert env.unwrapped.splits == SPLITS
-        assert whole.unwrapped.splits == ("all",)
-        assert whole.unwrapped.num_images == 18 > env.unwrapped.num_images
-        assert env.unwrapped.dataset_name == str(folder)
-        assert env.unwrapped.batch.task.choice_names == ("cat", "dog")
+        assert env.unwrapped.splits == SPLITS  # type: ignore[union-attr]
+        assert whole.unwrapped.splits == ("all",)  # type: ignore[union-attr]
+        assert whole.unwrapped.num_images == 18 > env.unwrapped.num_images  # type: ignore[union-attr]
+        assert env.unwrapped.dataset_name == str(folder)  # type: ignore[union-attr]
+        assert env.unwrapped.batch.task.choice_names == ("cat", "dog")  # type: ignore[union-attr]
 
 
 @pytest.mark.parametrize("given", ["digits/", "./digits", "digits.npz", Path("digits")])

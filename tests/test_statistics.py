@@ -105,7 +105,7 @@ def begin_episodes(env_id: str, count: int, **keywords: Any) -> dict[str, Any]:
 def top_left(canvases: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Row and column where what is not black begins, (B,) each."""
     lit = canvases.reshape(*canvases.shape[:3], -1).any(axis=3)
-    return lit.any(axis=2).argmax(axis=1), lit.any(axis=1).argmax(axis=1)
+    return lit.any(axis=2).argmax(axis=1), lit.any(axis=1).argmax(axis=1)  # type: ignore[call-overload]
 
 
 # --- the checks themselves -------------------------------------------------------------------

@@ -219,7 +219,7 @@ def test_images_of_another_kind(change: Any, words: str) -> None:
         ),
         (lambda rewards, over: Outcome(rewards - np.inf, over), r"rewards of advance\(\).*-inf"),
         (
-            lambda rewards, over: Outcome(rewards, bool(over.all())),
+            lambda rewards, over: Outcome(rewards, bool(over.all())),  # type: ignore[arg-type]
             r"terminations of advance\(\).*False \(bool\)",
         ),
         (
@@ -291,9 +291,9 @@ def test_an_exception_names_the_verb_and_keeps_its_cause() -> None:
             return super().advance(state, rows, choices)
 
     with pytest.raises(TaskError, match=r"^advance\(\) of the rows \[0, 1, 2, 3\] raised KeyError"):
-        check_task(TwoPassengers())
+        check_task(TwoPassengers())  # type: ignore[arg-type]
     with pytest.raises(TaskError) as caught:
-        check_task(TwoPassengers())
+        check_task(TwoPassengers())  # type: ignore[arg-type]
     assert isinstance(caught.value.__cause__, KeyError)
 
 

@@ -65,7 +65,12 @@ SHORT = TrainConfig(episodes=120, batch_size=10, validate_every=1)  # 12 updates
 
 def make_envs(num_envs: int, dataset: ram_envs.ImageDataset = PATTERNS, **keywords: Any) -> Any:
     mode = AutoresetMode.DISABLED
-    keywords = {"glimpse_size": 4, "num_glimpses": 3, "autoreset_mode": mode, **keywords}
+    keywords: dict[str, Any] = {  # type: ignore[no-redef]
+        "glimpse_size": 4,
+        "num_glimpses": 3,
+        "autoreset_mode": mode,
+        **keywords,
+    }
     return gym.make_vec(
         "RAMClassification-v0",
         num_envs=num_envs,
@@ -96,7 +101,7 @@ def weights(trainer: Trainer) -> dict[str, Any]:
 
 
 def without_seconds(folder: RunFolder) -> list[dict[str, float]]:
-    return [{**row, "seconds": None} for row in folder.read_metrics()]
+    return [{**row, "seconds": None} for row in folder.read_metrics()]  # type: ignore[dict-item]
 
 
 @pytest.fixture(autouse=True)
@@ -772,7 +777,7 @@ def test_advantage_is_location_return_minus_baseline(monkeypatch: pytest.MonkeyP
     trainer.train_one_update()
     ((_, advantages),) = calls
     # right or wrong, with 0.25 expected
-    assert advantages.unique().tolist() == [-0.25, 0.75]
+    assert advantages.unique().tolist() == [-0.25, 0.75]  # type: ignore[no-untyped-call]
     assert not advantages.requires_grad
 
 
@@ -785,7 +790,7 @@ def test_advantages_are_scaled_by_their_running_size(monkeypatch: pytest.MonkeyP
     trainer.train_one_update()  # advantages 0 and 1, a third of them 1
     trainer.advantage_square = 0.01
     trainer.train_one_update()
-    first, second = (advantages.round(decimals=3).unique() for _, advantages in calls)
+    first, second = (advantages.round(decimals=3).unique() for _, advantages in calls)  # type: ignore[no-untyped-call]
     assert first.tolist() == pytest.approx([0, 1.732])  # √3
     assert second.tolist() == [0, 4]  # 10, clipped
     # 0.99 · 0.01 + 0.01 · 1/3
@@ -850,7 +855,7 @@ def test_shards_average_to_the_batch() -> None:
     for shards in (1, 2, 3):
         trainer = make_trainer(config, shards=shards)
         metrics = trainer.train_one_update()
-        results.append((trainer.agent.core.state_and_input.weight, metrics["label_loss"]))
+        results.append((trainer.agent.core.state_and_input.weight, metrics["label_loss"]))  # type: ignore[union-attr]
     for weight, loss in results[1:]:
         torch.testing.assert_close(weight, results[0][0], rtol=1e-4, atol=1e-5)
         assert loss == pytest.approx(results[0][1], rel=1e-4)

@@ -151,7 +151,7 @@ def decide(env: gym.Env, make_action: Any) -> tuple[float, float]:
         terminated, reward = False, 0.0
         while not terminated:
             action = make_action((info["label"] + wrong) % 10)
-            _, reward, terminated, _, _ = env.step(action)
+            _, reward, terminated, _, _ = env.step(action)  # type: ignore[assignment]
         rewards.append(float(reward))
     return rewards[0], rewards[1]
 
@@ -359,7 +359,7 @@ def test_whole_canvas_is_the_canvas() -> None:
     env = make("RAMClutteredMNIST-v0", "WholeCanvas")
     assert env.observation_space == spaces.Box(0, 255, (60, 60, 1), np.uint8)
     observation, _ = env.reset(seed=0)
-    assert np.array_equal(observation[..., 0], env.unwrapped.canvas)  # type: ignore[attr-defined]
+    assert np.array_equal(observation[..., 0], env.unwrapped.canvas)
     assert observation.max() > 100
 
 
@@ -371,8 +371,8 @@ def test_whole_canvas_in_color() -> None:
 
 def test_glimpse_stack_holds_the_newest_last_and_zeros_before() -> None:
     env, plain = make("RAMClutteredMNIST-v0", "GlimpseStack"), make("RAMClutteredMNIST-v0")
-    assert env.observation_space["glimpse"].shape == (6, 12, 12)  # type: ignore[index]
-    assert env.observation_space["location"].shape == (4,)  # type: ignore[index]
+    assert env.observation_space["glimpse"].shape == (6, 12, 12)
+    assert env.observation_space["location"].shape == (4,)
     for _ in range(2):  # the second episode remembers nothing of the first
         seen = [plain.reset(seed=0)[0]]
         stacked, _ = env.reset(seed=0)
@@ -415,5 +415,5 @@ def test_a_player_who_sees_the_whole_canvas_catches_every_ball_that_falls_straig
             ball = screen[:-1].max(0)[:, 0].argmax()
             paddle = screen[-1, :, 0].argmax()
             move = 0 if ball < paddle else 2 if ball > paddle + 1 else 1
-            screen, reward, terminated, _, _ = env.step(move)
+            screen, reward, terminated, _, _ = env.step(move)  # type: ignore[assignment]
         assert reward == 1

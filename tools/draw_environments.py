@@ -71,7 +71,7 @@ def with_one_palette(frames: list[Image.Image]) -> list[Image.Image]:
     for place, frame in enumerate(frames):
         sheet.paste(frame, (0, SIZE[1] * place))
     # Its own colors a picture keeps, bright and dim, though few pixels have them.
-    found = sheet.quantize(COLORS).getpalette()[: 3 * COLORS]
+    found = (sheet.quantize(COLORS).getpalette() or [])[: 3 * COLORS]
     named = (*SCALE_COLORS, PATH, RIGHT, WRONG, TEXT, FAINT_TEXT)
     own = [
         round(b + (c - b) * share)
