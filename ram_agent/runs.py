@@ -114,7 +114,7 @@ def own_env(facts: dict[str, Any], named: str | None = None) -> tuple[str, dict[
     env_id, keywords = facts.get("env_id"), facts.get("env_kwargs")
     if not isinstance(keywords, dict):
         raise ValueError(
-            f"The environment of these weights is unknown: env_kwargs={keywords!r}. Expected "
+            f"The environment of these weights is unknown: env_kwargs={keywords!r}. Use "
             "weights that `ram train` wrote."
         )
     if named is not None:

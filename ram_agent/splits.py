@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import importlib
 import os
+import reprlib
 import sys
 from pathlib import Path
 from typing import Any
@@ -200,12 +201,19 @@ def check_run_images(info: dict[str, Any], env_id: str, keywords: dict[str, Any]
     if not isinstance(before, dict):  # an agent of the package: MNIST is verified when it is read
         return
     now = describe_images(env_id, keywords) or {}
-    for name in before:
-        if before[name] != now.get(name):
-            raise ValueError(
-                f"{path}, the run's own data set, has changed: {name} was {before[name]} and is "
-                f"{now.get(name)}. {advice}"
-            )
+    for name, was in before.items():
+        if was != now.get(name):
+            change = _describe_change(name, was, now.get(name))
+            raise ValueError(f"{path}, the run's own data set, has changed: {change}. {advice}")
+
+
+def _describe_change(name: str, was: Any, now: Any) -> str:
+    """Return in words how a split, or the class names, of `describe_images` differ."""
+    if name == "class_names" or not isinstance(was, dict) or not isinstance(now, dict):
+        return f"{name} was {reprlib.repr(was)} and is {reprlib.repr(now)}"
+    if was["num_images"] != now["num_images"]:
+        return f"{name} had {was['num_images']:,} images and has {now['num_images']:,}"
+    return f"{name} has other images or labels"
 
 
 def _make(env_id: str, keywords: dict[str, Any], make: Any, **options: Any) -> Any:

@@ -157,7 +157,7 @@ def main(args: list[str]) -> None:
     command = parse_train(args)
     options = command.run
     if options.threads < 1:
-        raise ValueError(f"threads={options.threads}: expected 1 or more.")
+        raise ValueError(f"threads={options.threads} is out of range. Give a number from 1.")
     torch.set_num_threads(options.threads)
     device = checked_device(local_device(options.device))
     if options.tensorboard and importlib.util.find_spec("tensorboard") is None:

@@ -44,7 +44,7 @@ def main(args: list[str]) -> None:
 
     command = parse(Watch, "watch", args)
     if command.episodes is not None and command.episodes < 1:
-        raise ValueError(f"episodes={command.episodes}: expected 1 or more.")
+        raise ValueError(f"episodes={command.episodes} is out of range. Give a number from 1.")
     window = None
     if command.save is None:
         window = Window(title=f"ram watch {command.run}", render_fps=2)

@@ -180,7 +180,7 @@ def _load_known(name: str, data_dir: str | None) -> _Datasets:
     if os.path.isdir(name) and os.path.abspath(name) != os.path.abspath(
         os.path.join(data_dir or "/", name)
     ):
-        _print(f"dataset={name!r} is the built-in data set, not the folder, which is './{name}'")
+        _print(f"dataset={name!r} is the built-in data set. For the folder, give './{name}'.")
     try:
         datasets = _LOADERS[name](data_dir)
     except DatasetUnavailableError as error:
