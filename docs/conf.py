@@ -43,6 +43,7 @@ nitpick_ignore_regex = [
         "py:.*",
         r"Tensor|ResetNeeded|DependencyNotInstalled|.*\.(State|Config|Settings|Checked|Folder)",
     ),
+    ("py:class", r"(dict|tuple)\[str"),  # napoleon splits the type of an attribute at its comma
 ]
 
 

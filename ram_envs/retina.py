@@ -106,7 +106,7 @@ class Retina:
                 GPU, NaN is replaced by 0: checking for it would force a synchronization.
 
         Returns:
-            Glimpses (B, K · C, G, G) in [0, 1], float32, scale-major: the C channels of the
+            Glimpses (B, K · C, G, G) in [0, 1], float32, scale-major; the C channels of the
             innermost patch come first.
 
         Raises:
