@@ -545,3 +545,12 @@ def test_same_step_by_hand() -> None:
     assert infos["final_info"]["_label"].tolist() == [True, True]
     assert infos["label"].tolist() == infos["index"].tolist()
     assert (envs.canvases[:, 0, 0] == IMAGES[infos["index"], 0, 0]).all()
+
+
+@pytest.mark.parametrize("env_id", ["RAMClassification-v0", "RAMMovingMNIST-v0"])
+def test_a_size_of_pieces_without_pieces_is_refused(env_id: str) -> None:
+    keywords: dict[str, Any] = {"dataset": "digits", "num_clutter": 0}
+    for make in (gym.make, gym.make_vec):
+        with pytest.raises(ValueError, match="clutter_size=12"):
+            make(env_id, **keywords, clutter_size=12)
+        make(env_id, **keywords, clutter_size=8).close()

@@ -116,10 +116,9 @@ class ClassificationEnv(DatasetFacts, GlimpseEnv):
     - `num_glimpses=6`: T, the number of steps.
     - `glimpse_size=8`, `num_scales=1`: G and K of the retina.
     - `canvas_size=None`: a side or (height, width) in pixels; None for the image's own size.
-    - `num_clutter=0`, `clutter_size=8`: the number of pieces, and their side in pixels (no effect
-      without pieces).
+    - `num_clutter=0`, `clutter_size=8`: the number of pieces, and their side in pixels.
     - `distortion=0.0`: the strength of random affine maps of training images, 0 to 4; 1 is strong
-      for digits (`ram_envs.tasks.distortion`). It has no effect on validation and test images.
+      for digits (`ram_envs.tasks.distortion`). Validation and test images stay as they are.
     - `elastic=0.0`: the same for random elastic maps.
     - `initial_location=None`: (x, y) of the first glimpse; None for uniformly random.
     - `render_mode=None`: "rgb_array" or "human" (needs pygame: `pip install "ram-gym[play]"`).
@@ -230,14 +229,24 @@ def make_canvas(
     num_clutter: int,
     clutter_size: int,
 ) -> Canvas:
-    """Return the canvas for a data set's images that the keywords describe."""
+    """Return the canvas for a data set's images that the keywords describe.
+
+    Raises:
+        ValueError: if the sizes do not fit, or a size of pieces is given and there are none.
+    """
     image_shape = dataset.images.shape[1:]
-    return Canvas(
+    canvas = Canvas(
         shape=(*_height_and_width(canvas_size, image_shape), *image_shape[2:]),
         image_shape=image_shape,
         num_clutter=num_clutter,
         clutter_size=clutter_size,
     )
+    if not num_clutter and clutter_size != Canvas.clutter_size:
+        raise ValueError(
+            f"clutter_size={clutter_size} has no effect with num_clutter=0. Give num_clutter, too, "
+            "or leave it out."
+        )
+    return canvas
 
 
 def _height_and_width(
