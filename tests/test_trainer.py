@@ -29,6 +29,7 @@ from ram_agent.config import PRESETS, AgentConfig, TrainConfig, preset, replace_
 from ram_agent.distributed import Ranks
 from ram_agent.evaluation import Evaluation, evaluate
 from ram_agent.run_folder import RunFolder
+from ram_agent.signals import STOP_SIGNALS
 from ram_agent.trainer import Trainer
 from ram_agent.training_state import TrainingState
 from ram_agent.weights import CheckpointError
@@ -128,7 +129,7 @@ def test_same_seed_same_weights(tmp_path: Path) -> None:
     assert weights(trainers[0]) != weights(trainers[2])
 
 
-@pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("sent", STOP_SIGNALS)
 @pytest.mark.parametrize("stop_after", [1, 5, 6])  # validations are after 3, 6, 9 and 12
 def test_stopped_and_resumed_is_as_if_not_stopped(
     tmp_path: Path, stop_after: int, sent: signal.Signals
