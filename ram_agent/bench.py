@@ -32,6 +32,7 @@ from ram_agent.commands.parsing import parse
 from ram_agent.distributed import checked_device
 from ram_agent.provenance import provenance
 from ram_envs.atomic_files import check_writable, write_json
+from ram_envs.checks import checked_integer, suggest
 from ram_envs.registration import ENVS
 
 MATMUL_SIZE = 1024  # side of the square matrices whose product measures the machine itself
@@ -81,24 +82,21 @@ class Bench:
     """Measure nothing; print the ratios of two files written by --save."""
 
     def __post_init__(self) -> None:
-        for name in ("seconds", "repeats"):
-            if not 0 < getattr(self, name) < math.inf:
-                raise ValueError(f"{name} is {getattr(self, name)!r}. Give a positive number.")
+        if not 0 < self.seconds < math.inf:
+            raise ValueError(f"seconds={self.seconds!r} is out of range. Give a positive number.")
+        checked_integer("repeats", self.repeats, 1)
         for number in self.num_envs:
-            if number < 1:
-                raise ValueError(f"num_envs contains {number}. Give numbers of 1 or more.")
+            checked_integer("num_envs", number, 1)
         if self.batch_size is not None:
             if self.batch_size < 2 or self.batch_size % 2:
                 raise ValueError(
-                    f"batch_size is {self.batch_size}. Give an even number, 2 or more."
+                    f"batch_size={self.batch_size} is out of range. Give an even number, 2 or more."
                 )
             if not self.train:
                 raise ValueError("batch_size has no effect without training. Leave it out.")
         for env_id in (*self.env_ids, *self.train):
             if env_id not in ENVS:
-                raise ValueError(
-                    f"There is no environment {env_id!r}. Give some of {', '.join(ENVS)}."
-                )
+                raise ValueError(f"env_id={env_id!r} does not exist. {suggest(env_id, ENVS)}")
 
 
 def main(args: list[str]) -> None:
@@ -117,7 +115,7 @@ def bench(command: Bench) -> None:
         check_writable(command.save)
     device = checked_device(command.device)
     if device.type not in ("cpu", "cuda"):
-        raise ValueError(f"device is {command.device!r}. Choose cpu or cuda.")
+        raise ValueError(f"device={command.device!r} is not measured. Choose cpu or cuda.")
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:

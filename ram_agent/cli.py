@@ -61,7 +61,9 @@ def run(args: list[str]) -> None:
 
         return print(f"ram-gym {__version__}")
     if name not in COMMANDS:
-        fail(f"There is no command {name!r}. {suggest(name)}")
+        from ram_envs.checks import suggest
+
+        fail(f"The command {name!r} does not exist. {suggest(name, COMMANDS)}")
     try:
         importlib.import_module(COMMANDS[name][0]).main(others)
     except ModuleNotFoundError as error:
@@ -102,15 +104,6 @@ def print_help() -> None:
     for name, (_, summary) in COMMANDS.items():
         print(f"  {name:<14}{summary}")
     print("\n`ram COMMAND --help` shows a command's options, `ram --version` the version.")
-
-
-def suggest(name: str) -> str:
-    """Return the commands that a misspelled name may stand for."""
-    import difflib
-
-    close = difflib.get_close_matches(name, COMMANDS, n=1)
-    hint = f"Did you mean `ram {close[0]}`? " if close else ""
-    return f"{hint}Choose from: {', '.join(COMMANDS)}."
 
 
 def fail(message: str, code: int = 1) -> None:

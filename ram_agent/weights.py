@@ -19,6 +19,7 @@ from safetensors.torch import load, save
 from torch import Tensor
 
 from ram_envs.atomic_files import write_bytes
+from ram_envs.checks import suggest
 
 ENDING = ".safetensors"
 VERSION = "2"
@@ -99,8 +100,7 @@ def find_weights(path: str | Path) -> Path:
         name = str(path).removeprefix("pretrained:")
         if name not in pretrained_names():
             raise FileNotFoundError(
-                f"There are no pretrained weights {name!r}. Choose one of "
-                f"{', '.join(pretrained_names())}."
+                f"The pretrained weights {name!r} do not exist. {suggest(name, pretrained_names())}"
             )
         return PRETRAINED / f"{name}{ENDING}"
     path = Path(path)

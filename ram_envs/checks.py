@@ -35,10 +35,10 @@ def suggest_keywords(init: Callable[Arguments, None]) -> Callable[Arguments, Non
 
 def suggest(given: object, known: Iterable[object]) -> str:
     """Return a sentence that lists the known names, and which of them was probably meant."""
-    names = [str(name) for name in known]
+    names = {str(name).lower(): str(name) for name in known}
     close = difflib.get_close_matches(str(given).lower(), names, n=1)
-    hint = f"Did you mean {close[0]!r}? " if close else ""
-    return f"{hint}Choose from {', '.join(repr(name) for name in names)}."
+    hint = f"Did you mean {names[close[0]]!r}? " if close else ""
+    return f"{hint}Choose from {', '.join(map(repr, names.values()))}."
 
 
 def checked_integer(

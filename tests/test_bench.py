@@ -172,15 +172,16 @@ def test_a_comparison_names_a_file_of_something_else(content: str, tmp_path: Pat
 @pytest.mark.parametrize(
     ("settings", "named"),
     [
-        ({"seconds": 0}, "seconds is 0"),
-        ({"seconds": float("nan")}, "seconds is nan"),
-        ({"repeats": 0}, "repeats is 0"),
-        ({"num_envs": (4, 0)}, "num_envs contains 0"),
-        ({"batch_size": 7}, "batch_size is 7"),
-        ({"batch_size": -2}, "batch_size is -2"),
+        ({"seconds": 0}, "seconds=0"),
+        ({"seconds": float("nan")}, "seconds=nan"),
+        ({"repeats": 0}, "repeats=0"),
+        ({"num_envs": (4, 0)}, "num_envs=0"),
+        ({"batch_size": 7}, "batch_size=7"),
+        ({"batch_size": -2}, "batch_size=-2"),
         ({"batch_size": 8, "train": ()}, "batch_size"),
-        ({"seconds": float("inf")}, "seconds is inf"),
+        ({"seconds": float("inf")}, "seconds=inf"),
         ({"train": ("Pong-v5",)}, "Pong-v5"),
+        ({"train": ("ramMNST-v0",)}, r"'RAMMNIST-v0'\?"),  # what was probably meant
     ],
 )
 def test_bad_settings_are_named(settings: dict[str, Any], named: str) -> None:

@@ -6,7 +6,6 @@ repeated and an interrupted one is resumed, so the test split is measured once.
 
 from __future__ import annotations
 
-import difflib
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -35,6 +34,7 @@ from ram_agent.runs import describe_run, make_trainer, print_progress
 from ram_agent.settings import check_setting
 from ram_agent.splits import GPU
 from ram_envs.atomic_files import check_writable, write_bytes, write_json
+from ram_envs.checks import suggest
 from ram_envs.registration import CLASSIFICATION
 
 QUICK_EPISODES = 50_000
@@ -161,11 +161,8 @@ def pick_rows(command: Reproduce) -> dict[str, list[Ram | Control]]:
         ValueError: if there is no such table or row.
     """
     if command.table not in (*TABLES, "all"):
-        close = difflib.get_close_matches(command.table, TABLES, n=1)
-        hint = f" Did you mean {close[0]!r}?" if close else ""
-        raise ValueError(
-            f"There is no table {command.table!r}.{hint} Choose one of {', '.join(TABLES)}, all."
-        )
+        hint = suggest(command.table, (*TABLES, "all"))
+        raise ValueError(f"table={command.table!r} does not exist. {hint}")
     names = list(TABLES) if command.table == "all" else [command.table]
     tables = [TABLES[name] for name in names]
     numbers = {row.num_glimpses for table in tables for row in table.rows if row.num_glimpses}

@@ -5,7 +5,6 @@ A process loads each data set once, and all environments share it.
 
 from __future__ import annotations
 
-import difflib
 import functools
 import hashlib
 import multiprocessing
@@ -17,6 +16,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
+from ram_envs.checks import suggest
 from ram_envs.datasets.digits import load_digits
 from ram_envs.datasets.image_dataset import ImageDataset, stamp
 from ram_envs.datasets.mnist import DATA_DIR_VARIABLE, DatasetUnavailableError, load_mnist
@@ -104,7 +104,7 @@ def find_splits(dataset: Any, splits: Literal["all"] | None = None) -> tuple[str
 def _check_split(split: Any, splits: Any) -> None:
     if split not in SPLITS:
         meant = next((name for name, names in SPLIT_NAMES.items() if split in names), split)
-        raise ValueError(f"split={split!r} does not exist. {_suggest(meant, SPLITS)}")
+        raise ValueError(f"split={split!r} does not exist. {suggest(meant, SPLITS)}")
     if splits not in (None, "all"):
         raise ValueError(f"splits={splits!r} is neither None nor 'all'.")
 
@@ -117,7 +117,7 @@ def _find_path(dataset: str | Path) -> str:
     if isinstance(dataset, Path) or path.endswith(".npz") or os.path.exists(path):
         return path
     raise ValueError(
-        f"dataset={dataset!r} does not exist. {_suggest(dataset, _NAMES)} For images of your own, "
+        f"dataset={dataset!r} does not exist. {suggest(dataset, _NAMES)} For images of your own, "
         "pass the path of a folder or an .npz, or ImageDataset(images, labels)."
     )
 
@@ -147,13 +147,6 @@ def _check_three_splits(datasets: Sequence[Any]) -> None:
             f"train, validation and test have {counts[0]}, {counts[1]} and {counts[2]} classes, or "
             "other names for them. Give all three the same num_classes or class_names."
         )
-
-
-def _suggest(given: object, existing: Sequence[str]) -> str:
-    """Return a sentence that lists what exists, and which of it was probably meant."""
-    text = f"Choose from {', '.join(repr(name) for name in existing)}."
-    close = difflib.get_close_matches(str(given).lower(), existing, n=1)
-    return f"Did you mean {close[0]!r}? {text}" if close else text
 
 
 # --- one load per process --------------------------------------------------------------------
