@@ -62,7 +62,7 @@ class RAMAgent(nn.Module):
         config: the shape of the networks.
 
     Raises:
-        TypeError: if the spaces have another form, or config is no AgentConfig.
+        TypeError: if the spaces have another form, or config is not an AgentConfig.
         ValueError: if the glimpse's channels are not a multiple of config.num_channels.
 
     Attributes:
@@ -86,7 +86,7 @@ class RAMAgent(nn.Module):
         self.observation_space = observation_space
         self.action_space = action_space
         self.config = config
-        self.glimpse_shape: tuple[int, ...] = observation_space["glimpse"].shape  # type: ignore
+        self.glimpse_shape: tuple[int, ...] = observation_space["glimpse"].shape  # type: ignore[index]
         self.num_choices = int(action_space[1].n)  # type: ignore[index]
         self.info: dict[str, Any] = {}
 

@@ -22,7 +22,7 @@ from ram_envs.device_env import DeviceVectorEnv, place_envs, why_on_host
 from ram_envs.registration import CLASSIFICATION
 from ram_envs.retina import Retina
 
-SYNC_ENVS = 16  # in Gymnasium's SyncVectorEnv, which is no faster with more
+SYNC_ENVS = 16  # Gymnasium's SyncVectorEnv gets no faster with more of them
 MEMORY_ENVS = 1024
 
 

@@ -161,7 +161,7 @@ def reinforcement_loss(
 
 
 def location_returns(rollout: Rollout, labels: Tensor, config: TrainConfig) -> Tensor:
-    """Return what each location is rewarded with, (T, B)."""
+    """Return the reward of each location, (T, B)."""
     if config.objective.location_reward == "reward":
         return returns_to_go(rollout.rewards)
     probs = rollout.choice_logits.detach().softmax(-1)

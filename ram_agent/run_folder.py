@@ -145,7 +145,7 @@ class RunFolder:
             return False
 
     def read_config(self) -> dict[str, Any]:
-        """Return what `create` wrote.
+        """Return the config.json that `create` wrote.
 
         Raises:
             FileNotFoundError: if this is not a run folder.
@@ -227,7 +227,7 @@ class RunFolder:
             write_tensors(self.state_path, state.tensors, "ram-run", state.counters)
 
     def load_state(self) -> TrainingState:
-        """Return what `save_state` wrote.
+        """Return the state that `save_state` wrote.
 
         Raises:
             FileNotFoundError: if there is none.

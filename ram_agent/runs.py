@@ -1,4 +1,4 @@
-"""What a training run is: its config.json, the trainer made of it, the agent that came of it."""
+"""A training run: its config.json, the trainer it is made into, and the trained agent."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def describe_run(
     training_keywords: Mapping[str, Any] | None = None,
     device: torch.device | str = "cpu",
 ) -> dict[str, Any]:
-    """Return config.json of a new run, with the data set that was found in place of "auto".
+    """Return config.json of a new run; dataset="auto" is replaced by the data set that was found.
 
     Args:
         env_id, keywords: the environment, and its keywords in every split.
@@ -105,8 +105,9 @@ def make_trainer(
 def own_env(facts: dict[str, Any], named: str | None = None) -> tuple[str, dict[str, Any]]:
     """Return the id and keywords of the environment of a run; the id may be `named` by the user.
 
-    Gymnasium imports the module of "module:id", and so runs it. A file may come from a stranger:
-    only a module that the user named, or one that is imported already, is trusted.
+    Gymnasium imports the module of "module:id", and so runs it. Since a
+    file may come from an untrusted source, only a module that the user named, or one that is
+    already imported, is allowed.
 
     Raises:
         ValueError: if the facts name no environment, or one that is not registered.

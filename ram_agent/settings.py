@@ -95,7 +95,7 @@ def _in_words(kind: Any, expected: str) -> str:
 
 
 def is_a(value: Any, kind: Any) -> bool:
-    """Return whether a value is what an annotation says; an int is a float, a bool is neither."""
+    """Return whether a value matches an annotation; an int is a float, a bool is neither."""
     if get_origin(kind) is Literal:
         return any(type(value) is type(one) and value == one for one in get_args(kind))
     if get_args(kind):  # float | None

@@ -112,8 +112,8 @@ def make_shards(
     if sum(num_envs) * ranks.size != batch_size or len(set(num_envs)) != 1:
         among = f" on each of {ranks.size} ranks" if ranks.size > 1 else ""
         raise ValueError(
-            f"train_envs have {num_envs} sub-environments{among}, which is no even division of "
-            f"batch_size={batch_size}. Change the one or the other."
+            f"train_envs have {num_envs} sub-environments{among}, which do not divide "
+            f"batch_size={batch_size} evenly. Change one of them."
         )
     first, num_shards = ranks.rank * len(num_envs), ranks.size * len(num_envs)
     sizes: list[int | None] = [getattr(envs.unwrapped, "num_images", None) for envs in train_envs]

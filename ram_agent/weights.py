@@ -146,7 +146,7 @@ def write_tensors(
 
 
 def read_tensors(path: Path, kind: str) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """Return what `write_tensors` wrote.
+    """Return the tensors and the facts that `write_tensors` wrote.
 
     Raises:
         FileNotFoundError: if there is no such file.

@@ -63,7 +63,7 @@ def _is_union(kind: Any) -> bool:
 
 
 def matches(value: Any, kind: Any) -> bool:
-    """Return whether a value is what an annotation says; a bool is not a number."""
+    """Return whether a value matches an annotation; a bool is not a number."""
     origin = typing.get_origin(kind) or kind
     if origin is Any:
         return True

@@ -12,12 +12,12 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import IO, Any
 
-MAX_JSON_BYTES = 2**24  # far more than any file of ram-gym has, but for months of recorded play
+MAX_JSON_BYTES = 2**24  # far more than any file of ram-gym except months of recorded play
 MAX_UNPACKED_BYTES = 2**26  # of a short file that is compressed
 
 
 def write_whole(path: Path, write: Callable[[IO[bytes]], None]) -> None:
-    """Call `write` with a new file and then replace `path` by it, wholly or not at all.
+    """Call `write` with a new file and then atomically replace `path` with it.
 
     After the return the file survives a loss of power.
 

@@ -110,7 +110,7 @@ class CheckedTask:
         return snapshots
 
     def _look_at(self, verb: str, rows: Rows, before: dict[int, Snapshot]) -> list[Snapshot]:
-        """Return what `rows` show after a verb, which must not have changed the others."""
+        """Return snapshots of `rows` after a verb, which must not have changed the others."""
         after, again = self._look(), self._look()
         for row in before.keys() - set(rows.tolist()):
             difference = before[row].difference(after[row])
@@ -129,7 +129,7 @@ class CheckedTask:
         return [after[row] for row in rows.tolist()]
 
     def _look(self) -> dict[int, Snapshot]:
-        """Return what each row that has begun shows."""
+        """Return a snapshot of each row that has begun."""
         source, source_rows = self._checked_images()
         infos = self._checked_infos()
         return {

@@ -215,11 +215,13 @@ class GlimpseBatch(Generic[State]):
         return infos
 
     def scene(self, row: int) -> Scene:
-        """Return what a picture of one row shows."""
+        """Return the scene to draw for one row."""
         from ram_envs.rendering import Scene
 
         if self._trails is None or not self._trails[row].edges:
-            raise ResetNeeded("There is nothing to render yet. Call reset() first.")
+            raise ResetNeeded(
+                "No episode has begun, so there is nothing to render. Call reset() first."
+            )
         trail = self._trails[row]
         names = self.task.choice_names
         label = self.infos().get("label")

@@ -121,7 +121,7 @@ def draw_frame(scene: Scene, size: tuple[int, int] = FRAME_SIZE) -> pygame.Surfa
     """Draw a scene as a new surface of ``size`` = (width, height), whatever the canvas's size.
 
     Left, the canvas with the path of fixations and the retina's squares; right, what each square
-    sees, framed in its color; below, what was said and what came of it.
+    sees, framed in its color; below, the chosen label or move, and the outcome.
     """
     width, height = size
     if width % 2 or height % 2 or width < MINIMUM_SIZE[0] or height < MINIMUM_SIZE[1]:
@@ -218,7 +218,7 @@ def _draw_patches(frame: _Frame, scene: Scene) -> None:
 
 
 def _draw_footer(frame: _Frame, scene: Scene) -> None:
-    """One line: the caption, what was said last, and in the end the verdict."""
+    """Draw one line: the caption, the last choice and, once it is known, the verdict."""
     frame_width, frame_height = frame.surface.get_size()
     middle = frame_height - _GAP - _FOOTER // 2
     column = frame_width - _GAP - _COLUMN
@@ -235,7 +235,7 @@ def _draw_footer(frame: _Frame, scene: Scene) -> None:
 
 
 def _verdict(scene: Scene) -> tuple[str, bool | None]:
-    """What to say about the outcome, and whether it is good; None while that is open."""
+    """Return the outcome in words and whether it is good; None while it is open."""
     if scene.over and scene.truth is not None:
         good = scene.choice == scene.truth
         return ("right" if good else f"it is {scene.truth}"), good

@@ -271,7 +271,7 @@ def read_run(
         dataset: another data set that the user gave; replaces the run's own.
 
     Raises:
-        FileNotFoundError: if there is no run in the folder, or no data set.
+        FileNotFoundError: if the folder holds no run, or the data set is missing.
         ValueError: if its settings are damaged, its environment is unknown, or its images changed.
         BlockingIOError: if another process writes there.
     """

@@ -44,7 +44,7 @@ class Trained:
         """Load the agent, and find its environment and images.
 
         Args:
-            only_look: nothing is measured: the embedded digits will do where MNIST is missing.
+            only_look: nothing is measured, so the embedded digits may replace a missing MNIST.
             changes: keywords of the environment that the user gave; None for those that were not.
 
         Raises:

@@ -33,7 +33,7 @@ class Watch(Trained):
     """The first episode: the index of an image, or the seed of a game."""
 
     sampled: bool = False
-    """Sample locations and labels, in place of the mean location and the most probable label."""
+    """Sample locations and labels instead of taking the mean and the most probable label."""
 
 
 def main(args: list[str]) -> None:

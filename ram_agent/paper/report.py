@@ -145,7 +145,7 @@ def _group_paragraphs(
     paragraphs = [title]
     if quick:
         paragraphs[0] += ", a quick run"
-        paragraphs.append("A quick run shows that everything works; its numbers are no results.")
+        paragraphs.append("A quick run shows that everything works; its numbers are not results.")
     number = f"{rows[0]['test_episodes']:,}"
     if table.is_game:
         measure = f"Caught balls (%) in {number} games"

@@ -31,8 +31,8 @@ class ImageDataset:
     The arrays are read-only views of those given, without a copy, so images may be memory-mapped.
     Where the canvas is the image itself, a large image is read by window, so images may also be
     lazy, such as a `zarr.Array` (see `ram_envs.datasets.source`), and larger than memory.
-    Worker processes share one copy, whether they are forked or started anew (on Windows each gets
-    its own), or map the same file.
+    Worker processes share one copy, whether forked or spawned (on Windows each gets its own), or
+    map the same file.
 
     Args:
         images: (N, H, W) or (N, H, W, C), uint8, 0 black and 255 white.

@@ -70,8 +70,8 @@ def load_dataset(
         return _load_path(_find_path(dataset), splits, background)[split]
     if background != WHITE or (splits is not None and not isinstance(dataset, ImageDataset)):
         raise ValueError(
-            f"splits={splits!r} and background={background!r} have an effect on the path of a "
-            f"folder or an .npz alone, and dataset={dataset!r} is none. Leave them out."
+            f"splits={splits!r} and background={background!r} apply only to the path of a folder "
+            f"or an .npz, not to dataset={dataset!r}. Omit them."
         )
     if isinstance(dataset, ImageDataset):
         return dataset

@@ -88,7 +88,7 @@ def find_source(path: str | Path) -> Path | Folder:
 def read_source(
     source: Path | Folder, splits: Literal["all"] | None, background: Background
 ) -> Datasets:
-    """Return what `read_images` does, of what `find_source` returned."""
+    """Read the images of a source that `find_source` returned, as `read_images` does."""
     path = Path(source.path) if isinstance(source, Folder) else source
     if not path.exists():
         raise FileNotFoundError(f"{path} does not exist. Give a folder of images, or an .npz.")
@@ -226,7 +226,7 @@ def _with_one_shape(datasets: Datasets) -> Datasets:
     if len(channels) > 1:
         raise ValueError(
             f"{datasets['train'].name}: its splits have images of {min(channels)} and of "
-            f"{max(channels)} channels. Give all color images as many."
+            f"{max(channels)} channels. Give all color images the same number."
         )
     frame = np.zeros([max(sides) for sides in zip(*shapes, strict=True)], np.uint8)
     return {

@@ -222,8 +222,8 @@ def stack_images(images: Sequence[Pixels]) -> Pixels:
         number = image.shape[2] if image.ndim == 3 else 1
         if number != channels and min(number, channels) > 1:
             raise ValueError(
-                f"image {index} has {number} channels, and one before it {channels}. Give all "
-                "color images as many."
+                f"image {index} has {number} channels, and an earlier one {channels}. Give all "
+                "color images the same number."
             )
         channels = max(channels, number)
     shape = (len(images), height, width, channels)

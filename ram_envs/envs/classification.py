@@ -22,7 +22,7 @@ from ram_envs.tasks.distortion import Distortion
 
 
 class DatasetFacts:
-    """What an environment of images says about its data set.
+    """Facts about the data set of an environment of images.
 
     Attributes:
         dataset_name: the name of the data set, which dataset="auto" leaves open.
@@ -91,7 +91,7 @@ class ClassificationEnv(DatasetFacts, GlimpseEnv):
     ## Starting state
 
     A uniformly random image of the split, or `reset(options={"index": i})`. The first glimpse is
-    at a uniformly random location, or at `initial_location`. Training canvases are drawn afresh
+    at a uniformly random location, or at `initial_location`. Training canvases are redrawn
     for each episode. Validation and test canvases are a fixed function of the image's index,
     whatever the seed, so that the test set is the same canvases for everyone.
 

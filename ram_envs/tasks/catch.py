@@ -1,10 +1,10 @@
 """Catch: watch a falling ball and move the paddle under it (paper, section 4.2).
 
-The rules, exactly. The screen has `size` × `size` pixels, black but for a one-pixel ball and a
+The rules, exactly. The screen has `size` × `size` pixels, black except for a one-pixel ball and a
 paddle on the bottom row. Row 0 is the top.
 
     begin   ball at row 0, its column x a uniformly random integer from 0 to size − 1; its speed v
-            uniformly random in [−max_speed, max_speed] columns a row, constant but for bounces;
+            uniformly random in [−max_speed, max_speed] columns a row, constant except for bounces;
             the paddle's left pixel a uniformly random integer from 0 to size − paddle_width
     step    1. the paddle moves by one column: left, not at all, or right; it stops at the walls
             2. x ← x + v; beyond a wall it is reflected: x < 0 becomes −x, x > size − 1 becomes
@@ -154,7 +154,7 @@ class Catch:
         return int(ball_columns(state.x)[row]), int(state.row[row])
 
     def verdict(self, state: CatchState, row: int) -> str | None:
-        """Return in words what became of a ball that has landed; None while it falls."""
+        """Return in words whether a landed ball was caught; None while it falls."""
         column, height = self.ball(state, row)
         if height < self.size - 1:
             return None

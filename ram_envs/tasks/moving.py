@@ -9,7 +9,7 @@ which the T-th is the decision. Here the canvas moves while it is looked at. Row
                 place   its top left (y, x), real numbers, uniformly random wholly inside: y in
                         [0, H − h], x in [0, W − w] for an object of h × w pixels on H × W
                 speed   (vy, vx), each uniformly random in [−max_speed, max_speed] pixels a frame,
-                        constant but for bounces
+                        constant except for bounces
     step    1. the label counts
             2. the next frame: y ← y + vy; beyond a wall it is reflected: y < 0 becomes −y,
                y > H − h becomes 2 (H − h) − y, and vy changes sign; x likewise, with W, w and vx
