@@ -208,7 +208,7 @@ def test_gradients_are_off() -> None:
     agent = ScriptedAgent(awake=1)
     grad_was_on = []
     act = agent.act
-    agent.act = lambda *args: grad_was_on.append(torch.is_grad_enabled()) or act(*args)  # type: ignore
+    agent.act = lambda *args: grad_was_on.append(torch.is_grad_enabled()) or act(*args)  # type: ignore[method-assign, func-returns-value]
     evaluate(agent, RecordingEnvs(12))
     assert grad_was_on == [False] * 3
     assert torch.is_grad_enabled()

@@ -258,7 +258,7 @@ def test_splits_of_two_and_of_three_channels(tmp_path: Path) -> None:
     parts = {"val_images": np.zeros((3, 2, 7, 3), np.uint8)}
     parts["train_images"] = np.zeros((3, 2, 7, 2), np.uint8)
     np.savez(tmp_path / "a.npz", **SPLITS_OF_ARRAYS | parts)  # type: ignore[arg-type]
-    with pytest.raises(ValueError, match=r"a\.npz: .* 2 and of 3 channels"):
+    with pytest.raises(ValueError, match=r"a\.npz.* 2 .* 3 "):
         read_images(tmp_path / "a.npz")
 
 
@@ -402,7 +402,7 @@ def test_an_npz_whose_arrays_are_larger_than_it_is(tmp_path: Path) -> None:
                 file.write(bytes(2**20))
         archive.writestr("labels.npy", npy("(4,)"))
     assert (tmp_path / "bomb.npz").stat().st_size < 400_000
-    with pytest.raises(ValueError, match=r"bomb\.npz: .*images\.npy.* 83,886,080 bytes"):
+    with pytest.raises(ValueError, match=r"bomb\.npz.*images\.npy.* 83,886,080 "):
         read_images(tmp_path / "bomb.npz")
 
 

@@ -1241,7 +1241,7 @@ def test_a_screen_that_nobody_sees_is_no_display(monkeypatch: pytest.MonkeyPatch
     monkeypatch.delenv("SDL_VIDEODRIVER")
     monkeypatch.setattr(pygame.display, "init", lambda: None)
     monkeypatch.setattr(pygame.display, "get_driver", lambda: "offscreen")
-    with pytest.raises(NoDisplay, match="no display found"):
+    with pytest.raises(NoDisplay):
         run(Stage(catch()), "test")
 
 

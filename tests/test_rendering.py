@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from typing import Any
@@ -89,7 +90,7 @@ def test_size_stays_the_same_over_an_episode() -> None:
 
 @pytest.mark.parametrize("size", [(767, 560), (768, 561), (200, 560), (768, 100)])
 def test_size_that_makes_no_frame_is_refused(size: tuple[int, int]) -> None:
-    with pytest.raises(ValueError, match="even width and height"):
+    with pytest.raises(ValueError, match=re.escape(str(size))):
         draw_frame(make_scene(), size)
 
 

@@ -49,7 +49,7 @@ SMALL: dict[str, Any] = {"dataset": WHITE, "canvas_size": (9, 8), "glimpse_size"
 
 
 def check_counts(drawn: npt.NDArray[np.integer], chances: npt.ArrayLike) -> None:
-    """Fail unless the integers `drawn` come with these chances, but for what is rarer than RARE."""
+    """Fail if the p-value of the integers `drawn` under these chances is below RARE."""
     chances = np.asarray(chances, np.float64)
     assert chances.sum() == pytest.approx(1)
     counts = np.bincount(drawn, minlength=len(chances))
@@ -68,7 +68,7 @@ def check_even(drawn: npt.NDArray[np.integer], num_values: int) -> None:
 
 
 def check_uniform(fractions: Fractions) -> None:
-    """Fail unless numbers are uniform in [0, 1], but for what is rarer than RARE."""
+    """Fail if the p-value of the numbers as uniform in [0, 1] is below RARE."""
     ordered = np.sort(fractions.astype(np.float64))
     count = len(ordered)
     assert ordered[0] >= 0

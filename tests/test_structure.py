@@ -96,7 +96,7 @@ FORBIDDEN = {  # a module, or those in a package: what it does not import
     "ram_envs.rendering": {"torch"},
     "ram_agent.networks": {"gymnasium", "ram_envs"},
     "ram_agent.losses": {"gymnasium", "ram_envs", "ram_agent"},
-    "ram_agent.agent": {"ram_envs"},  # but for what both packages share, below
+    "ram_agent.agent": {"ram_envs"},  # except for what both packages share, below
     "ram_agent.objective": {"gymnasium", "ram_envs"},
     "ram_agent.config": {"gymnasium", "torch", "tyro", "ram_envs"},
     "ram_agent.weights": {"gymnasium", "ram_agent.agent"},

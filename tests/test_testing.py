@@ -290,7 +290,7 @@ def test_an_exception_names_the_verb_and_keeps_its_cause() -> None:
                 raise KeyError("broken")
             return super().advance(state, rows, choices)
 
-    with pytest.raises(TaskError, match=r"^advance\(\) of the rows \[0, 1, 2, 3\] raised KeyError"):
+    with pytest.raises(TaskError, match=r"^advance.*\[0, 1, 2, 3\].*KeyError"):
         check_task(TwoPassengers())  # type: ignore[arg-type]
     with pytest.raises(TaskError) as caught:
         check_task(TwoPassengers())  # type: ignore[arg-type]
