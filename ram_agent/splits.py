@@ -86,14 +86,20 @@ def name_split(env_id: str, keywords: dict[str, Any], split: Split) -> str | Non
 
 def make_split(env_id: str, num_envs: int, split: Split, **keywords: Any) -> VectorEnv:
     """Make a vector environment of a split, without autoreset; a game has no splits."""
-    splits = find_splits(env_id, keywords)
-    if splits:
-        keywords["split"] = split
+    found = split if find_splits(env_id, keywords) else None
+    return _make_vector(env_id, num_envs, found, keywords)
+
+
+def _make_vector(
+    env_id: str, num_envs: int, split: Split | None, keywords: dict[str, Any]
+) -> VectorEnv:
+    if split is not None:
+        keywords = {**keywords, "split": split}
     options: dict[str, Any] = {"num_envs": num_envs, "autoreset_mode": AutoresetMode.DISABLED}
     if gym.spec(env_id.rpartition(":")[2]).vector_entry_point is None:
         options = {"num_envs": num_envs, "vectorization_mode": "sync"}
         options["vector_kwargs"] = {"autoreset_mode": AutoresetMode.DISABLED}
-        if splits:
+        if split is not None:
             raise ValueError(
                 f"{env_id} has no vector environment, which images in splits need. Register it "
                 "with vector_entry_point, such as a subclass of "
@@ -149,7 +155,7 @@ def describe_images(env_id: str, keywords: dict[str, Any]) -> dict[str, Any] | N
         return None
     names: dict[str, Split] = {split: split if split in SPLITS else "train" for split in splits}
     datasets = {
-        name: make_split(env_id, 1, split, **keywords).unwrapped.batch.task.dataset  # type: ignore[attr-defined]
+        name: _make_vector(env_id, 1, split, keywords).unwrapped.batch.task.dataset  # type: ignore[attr-defined]
         for name, split in names.items()
     }
     facts: dict[str, Any] = {"class_names": list(next(iter(datasets.values())).class_names)}
