@@ -23,14 +23,19 @@ IMAGES: dict[str, dict[str, Any]] = {
     },
     "RAMClassification-v0": {},
 }
+PAIRS: dict[str, dict[str, Any]] = {
+    "RAMPairsMNIST-v0": {"answer": "pair"},
+    "RAMAdditionMNIST-v0": {"answer": "sum"},
+}
 MOVING: dict[str, dict[str, Any]] = {"RAMMovingMNIST-v0": {}}
 CATCH: dict[str, dict[str, Any]] = {"RAMCatch-v0": {}}
 
-CLASSIFICATION = {**IMAGES, **MOVING}  # the ids with a data set
+CLASSIFICATION = {**IMAGES, **PAIRS, **MOVING}  # the ids with a data set
 ENVS = {**CLASSIFICATION, **CATCH}
 
 _KINDS = {
     "classification:Classification": IMAGES,
+    "pairs:Pairs": PAIRS,
     "moving:Moving": MOVING,
     "catch:Catch": CATCH,
 }

@@ -6,7 +6,7 @@ import copy
 import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 import numpy as np
 from gymnasium.vector import AutoresetMode
@@ -19,6 +19,8 @@ from ram_envs.retina import Retina
 from ram_envs.tasks.canvas import Canvas
 from ram_envs.tasks.classification import Classification, ImageClassification
 from ram_envs.tasks.distortion import Distortion
+
+AnyCanvas = TypeVar("AnyCanvas", bound=Canvas)
 
 
 class DatasetFacts:
@@ -217,25 +219,26 @@ def _make_task(
     clutter_size: int,
     distortion: Distortion,
 ) -> ImageClassification:
-    canvas = make_canvas(images, canvas_size, num_clutter, clutter_size)
+    canvas = make_canvas(Canvas, images, canvas_size, num_clutter, clutter_size)
     if distortion and split == "train":
         canvas = dataclasses.replace(canvas, distortion=distortion)
     return ImageClassification(images, canvas, num_glimpses, fixed_canvases=split != "train")
 
 
 def make_canvas(
+    kind: type[AnyCanvas],
     dataset: ImageDataset,
     canvas_size: int | Sequence[int] | None,
     num_clutter: int,
     clutter_size: int,
-) -> Canvas:
+) -> AnyCanvas:
     """Return the canvas for a data set's images that the keywords describe.
 
     Raises:
         ValueError: if the sizes do not fit, or a size of pieces is given and there are none.
     """
     image_shape = dataset.images.shape[1:]
-    canvas = Canvas(
+    canvas = kind(
         shape=(*_height_and_width(canvas_size, image_shape), *image_shape[2:]),
         image_shape=image_shape,
         num_clutter=num_clutter,

@@ -132,8 +132,8 @@ class Canvas:
         """
         canvases: npt.NDArray[np.uint8] = zeros((len(images), *self.shape), "uint8", images)
         for piece in range(self.num_clutter):
-            _add(canvases, pieces[:, piece], places[:, piece])
-        _add(canvases, images, places[:, -1])
+            add_images(canvases, pieces[:, piece], places[:, piece])
+        add_images(canvases, images, places[:, -1])
         return canvases
 
 
@@ -159,14 +159,14 @@ def _windows(
     return view, (rows, tops, lefts)
 
 
-def _add(
+def add_images(
     canvases: npt.NDArray[np.uint8],
-    pieces: npt.NDArray[np.uint8],
+    images: npt.NDArray[np.uint8],
     places: npt.NDArray[np.integer],
 ) -> None:
-    """Add one piece (B, h, w[, C]) to each canvas at its (row, column), clipped at white."""
-    rows: Any = arange(len(pieces), canvases)
-    height, width = pieces.shape[1:3]
+    """Add one image (B, h, w[, C]) to each canvas at its (row, column), clipped at white."""
+    rows: Any = arange(len(images), canvases)
+    height, width = images.shape[1:3]
     windows, where = _windows(canvases, rows, places[:, 0], places[:, 1], height, width)
     under = windows[where]
-    windows[where] = under + minimum(pieces, ~under)  # ~under is 255 − under
+    windows[where] = under + minimum(images, ~under)  # ~under is 255 − under
