@@ -178,6 +178,7 @@ IMPOSSIBLE: list[tuple[type[Any], str, Any]] = [
     (GazeConfig, "head_warmup", -0.1),
     (ScheduleConfig, "learning_rate_schedule", "constant"),
     (ScheduleConfig, "warmup_updates", -1),
+    (AgentConfig, "glimpse_network", "cnn"),
     (AgentConfig, "core", "gru"),
     (AgentConfig, "hidden_size", 0),
     (AgentConfig, "hidden_size", 1.5),

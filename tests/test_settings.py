@@ -16,6 +16,7 @@ from typing import Any
 import gymnasium as gym
 import numpy as np
 import pytest
+import torch
 
 pytest.importorskip("torch", reason="the extra agent is not installed")
 pytest.importorskip("stable_baselines3", reason="the extra sb3 is not installed")
@@ -255,12 +256,20 @@ CALLS: dict[str, tuple[Any, Callable[..., Any], dict[str, list[Wrong] | str]]] =
             "observation_space": wrong(TypeError, None, gym.spaces.Discrete(3)),
             "action_space": wrong(TypeError, None, gym.spaces.Discrete(3)),
             "config": wrong(TypeError, "lstm", 0, {"core": "lstm"}, TrainConfig()),
+            "glimpse_network": [*wrong(TypeError, "conv", 0), (torch.nn.ReLU(), ValueError)],
         },
     ),
     "RAMAgent.load": (
         RAMAgent.load,
-        RAMAgent.load,
-        {"path": [*NOT_PATH, ("no_file", FileNotFoundError), ("pretrained:x", FileNotFoundError)]},
+        lambda path="pretrained:catch", **changed: RAMAgent.load(path, **changed),
+        {
+            "path": [
+                *NOT_PATH,
+                ("no_file", FileNotFoundError),
+                ("pretrained:x", FileNotFoundError),
+            ],
+            "glimpse_network": [*wrong(TypeError, "conv", 0), (torch.nn.ReLU(), ValueError)],
+        },
     ),
     "RAMAgent.pretrained": (
         RAMAgent.pretrained,
@@ -419,7 +428,9 @@ for module, make in ((wrappers, make_env), (vector, make_envs)):
 
 GROUPS = ("objective", "optimizer", "gaze", "schedule")
 ROWS_OF_SETTINGS: dict[tuple[str, ...], list[Wrong]] = {
-    ("core", "location_mean", "initialization"): wrong(ValueError, "x", "Tanh", None),
+    ("glimpse_network", "core", "location_mean", "initialization"): wrong(
+        ValueError, "x", "Tanh", None
+    ),
     ("supervision", "location_reward", "baseline_loss"): wrong(ValueError, "every-step", None),
     ("update_rule", "learning_rate_schedule", "network"): wrong(ValueError, "adamw", None),
     GROUPS: wrong(ValueError, "adam", {}, None),
