@@ -26,7 +26,7 @@ from ram_envs.registration import ENVS
 from ram_envs.tasks.classification import ImageClassification
 
 EVALUATION_ENVS = 500  # sub-environments: divides every split of MNIST
-DATASETS = ("mnist", "digits")  # that are found by name
+DATASETS = ("mnist", "digits", "cifar10")  # that are found by name
 GPU = "cuda"  # the type of the devices on which environments can be
 
 VectorEnv = gym.vector.VectorEnv[Any, Any, Any]

@@ -21,6 +21,12 @@ IMAGES: dict[str, dict[str, Any]] = {
         "canvas_size": 100,
         "num_clutter": 8,
     },
+    "RAMCIFAR10-v0": {
+        "dataset": "cifar10",
+        "num_glimpses": 8,
+        "glimpse_size": 8,
+        "num_scales": 2,
+    },
     "RAMClassification-v0": {},
 }
 PAIRS: dict[str, dict[str, Any]] = {

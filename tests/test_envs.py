@@ -109,6 +109,7 @@ def test_ids() -> None:
         "RAMClutteredMNIST-v0",
         "RAMClutteredMNIST100-v0",
         "RAMClassification-v0",
+        "RAMCIFAR10-v0",
         "RAMPairsMNIST-v0",
         "RAMAdditionMNIST-v0",
         "RAMMovingMNIST-v0",
@@ -124,6 +125,7 @@ def test_ids() -> None:
         ("RAMClutteredMNIST-v0", Canvas((60, 60), (28, 28), 4, 8), (3, 12, 12), 6, 10),
         ("RAMClutteredMNIST100-v0", Canvas((100, 100), (28, 28), 8, 8), (4, 12, 12), 8, 10),
         ("RAMClassification-v0", Canvas((28, 28), (28, 28)), (1, 8, 8), 6, 10),
+        ("RAMCIFAR10-v0", Canvas((28, 28), (28, 28)), (2, 8, 8), 8, 10),  # of the digits here
         ("RAMPairsMNIST-v0", PairCanvas((100, 100), (28, 28), 8, 8), (4, 12, 12), 4, 55),
         ("RAMAdditionMNIST-v0", PairCanvas((100, 100), (28, 28), 8, 8), (4, 12, 12), 4, 19),
         ("RAMMovingMNIST-v0", Canvas((60, 60), (28, 28), 4, 8), (3, 12, 12), 8, 10),

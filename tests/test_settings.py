@@ -44,6 +44,7 @@ from ram_envs.device_env import DeviceVectorEnv
 from ram_envs.envs.catch import CatchEnv, CatchVectorEnv
 from ram_envs.envs.classification import ClassificationEnv, ClassificationVectorEnv
 from ram_envs.envs.moving import MovingEnv, MovingVectorEnv
+from ram_envs.envs.pairs import PairsEnv, PairsVectorEnv
 from ram_envs.registration import ENVS
 from ram_envs.sb3 import GlimpseFeatures, SB3VecEnv
 from ram_envs.tasks.catch import Catch
@@ -117,6 +118,8 @@ ENVIRONMENT: dict[str, Any] = {  # rows of all environments' keywords
     "clutter_size": [*POSITIVE],
     "distortion": [*NUMBER, (5, ValueError)],
     "elastic": [*NUMBER, (5, ValueError)],
+    "mirror": [*NOT_BOOL, (1, ValueError)],
+    "answer": wrong(ValueError, "product", "Pair", None),
     "max_speed": [*NUMBER, (1000, ValueError)],
     "size": POSITIVE,
     "paddle_width": [*POSITIVE, (100, ValueError)],
@@ -131,6 +134,8 @@ ENVIRONMENT: dict[str, Any] = {  # rows of all environments' keywords
 ENVIRONMENTS: dict[Any, dict[str, Any]] = {  # and what each needs besides
     ClassificationEnv: {"dataset": "digits"},
     ClassificationVectorEnv: {"dataset": "digits"},
+    PairsEnv: {"dataset": "digits"},
+    PairsVectorEnv: {"dataset": "digits"},
     MovingEnv: {"dataset": "digits"},
     MovingVectorEnv: {"dataset": "digits"},
     CatchEnv: {},
@@ -536,6 +541,7 @@ OPTIONS: dict[str, tuple[list[str], dict[str, list[list[str]] | str]]] = {
             "--canvas-size": [WORDS, BELOW, ["5"]],
             "--distortion": [WORDS, ["-1"], ["5"], ["nan"]],
             "--elastic": [WORDS, ["-1"], ["5"], ["nan"]],
+            "--mirror": FLAG,
             "--preset": [["defualt"]],
             "--out": [["a_file"]],
             "--resume": [["no/run"], ["a_file"]],
