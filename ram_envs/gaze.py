@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ram_envs.arrays import arange
-from ram_envs.checks import checked_integer, checked_location
+from ram_envs.checks import checked_integer, checked_location, checked_seeds
 from ram_envs.streams import Streams, UInt64Array, combine_keys, key_from_seed
 from ram_envs.task import Rows
 
@@ -43,6 +43,30 @@ class Gaze:
         )
         self._keys = np.zeros(num_envs, np.uint64)
         self._episodes = np.zeros(num_envs, np.int64)
+        self._seeded = False
+
+    def seed_rows(
+        self, seed: int | Sequence[int | None] | None, rows: Rows, np_random: np.random.Generator
+    ) -> None:
+        """Seed `rows` as Gymnasium's vector environments do; row i of seed s gets s + i.
+
+        Args:
+            seed: one for all, one for each of the B rows, or None.
+            rows: those that are reset. The first time, all others get random seeds, too.
+            np_random: source of random seeds.
+        """
+        if not self._seeded:  # rows without a seed of their own get a random one
+            self.seed(self.all_rows, np_random.integers(2**63, size=self.num_envs).tolist())
+            self._seeded = True
+        if seed is None:
+            return
+        if isinstance(seed, int):
+            seed = range(seed, seed + self.num_envs)
+        else:
+            seed = checked_seeds(seed, self.num_envs)
+        given = [(row, seed[row]) for row in rows]
+        seeds = {int(row): one for row, one in given if one is not None}
+        self.seed(np.array([*seeds], np.intp), [*seeds.values()])
 
     def seed(self, rows: Rows, seeds: Sequence[int]) -> None:
         """Let row rows[j] play the episodes 0, 1, … of seeds[j], beginning with its next."""

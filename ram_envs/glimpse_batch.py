@@ -67,6 +67,11 @@ class GlimpseBatch(Gaze, Generic[State]):
         )
 
     @property
+    def image_shape(self) -> tuple[int, ...]:
+        """(H, W) or (H, W, C), of the images that the retina looks at."""
+        return self.task.image_shape
+
+    @property
     def observation_space(self) -> spaces.Dict:
         """The space of one environment's observations: a glimpse and its location."""
         shape = self.retina.glimpse_shape(self.task.image_shape)
