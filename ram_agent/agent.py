@@ -323,6 +323,7 @@ def _make_glimpse_network(config: AgentConfig, glimpse_shape: tuple[int, ...]) -
         config.pixel_scale,
         config.scale_factor,
         config.num_channels,
+        config.pixel_mean,
     )
 
 
