@@ -7,7 +7,7 @@ import math
 import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import IO, Any
 
 import gymnasium as gym
 import numpy as np
@@ -82,7 +82,7 @@ def save_picture(episodes: Sequence[Sequence[Frame]], path: Path, fps: float = F
         )
 
 
-def make_gif(episodes: Sequence[Sequence[Frame]], file: BinaryIO, fps: float = FPS) -> None:
+def make_gif(episodes: Sequence[Sequence[Frame]], file: IO[bytes], fps: float = FPS) -> None:
     """Write episodes as an animation into an open file."""
     frames, durations = [], []
     pause = max(20, round(1000 / fps))  # milliseconds: viewers slow down what is faster

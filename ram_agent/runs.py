@@ -16,6 +16,7 @@ from ram_agent.provenance import provenance
 from ram_agent.run_folder import RunFolder
 from ram_agent.splits import (
     EVALUATION_ENVS,
+    count_channels,
     describe_images,
     place_split,
     resolve_env_id,
@@ -57,6 +58,9 @@ def describe_run(
             f"batch_size={training.batch_size} cannot be divided into shards={shards}. Change the "
             "one or the other."
         )
+    channels = count_channels(env_id, keywords)
+    if channels is not None:
+        agent = dataclasses.replace(agent, num_channels=channels)
     training_keywords = {name: value for name, value in (training_keywords or {}).items() if value}
     keywords = with_found_dataset(env_id, keywords, training_keywords)
     return {

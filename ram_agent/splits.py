@@ -18,6 +18,7 @@ import numpy as np
 import torch
 from gymnasium.vector import AutoresetMode
 
+from ram_agent.rollout import channels_of
 from ram_envs.datasets import SPLITS, DatasetUnavailableError, Split
 from ram_envs.datasets.source import is_lazy
 from ram_envs.device_env import place_envs
@@ -25,7 +26,7 @@ from ram_envs.registration import ENVS
 from ram_envs.tasks.classification import ImageClassification
 
 EVALUATION_ENVS = 500  # sub-environments: divides every split of MNIST
-DATASETS = ("mnist", "digits")  # that are found by name
+DATASETS = ("mnist", "digits", "cifar10")  # that are found by name
 GPU = "cuda"  # the type of the devices on which environments can be
 
 VectorEnv = gym.vector.VectorEnv[Any, Any, Any]
@@ -73,6 +74,11 @@ def find_splits(env_id: str, keywords: dict[str, Any]) -> tuple[str, ...]:
         )
     splits: tuple[str, ...] = getattr(env.unwrapped, "splits", ())
     return splits
+
+
+def count_channels(env_id: str, keywords: dict[str, Any]) -> int | None:
+    """Return the channels of an environment's image, 1 or 3; None if it does not say."""
+    return channels_of(_make(env_id, keywords, gym.make, disable_env_checker=True))
 
 
 def name_split(env_id: str, keywords: dict[str, Any], split: Split) -> str | None:

@@ -117,7 +117,7 @@ class Trainer:
 
     @check_arguments
     def train(self, report: Report = None, on_update: Report = None) -> bool:
-        """Train to the end, or until `stop`, SIGINT, SIGTERM or SIGHUP; return whether it has ended.
+        """Train to the end, or to `stop`, SIGINT, SIGTERM or SIGHUP; return whether it has ended.
 
         In each case the folder's checkpoint holds the last update. Progress is shown on stderr: a
         bar on a terminal, elsewhere a line every 30 seconds. `report` is called with the metrics of

@@ -31,13 +31,13 @@ def draw_bars(
     """
     pg = import_pygame()
     width, height = frame.get_size()
-    surface = pg.Surface((width + WIDTH, height), depth=32)
+    surface: pygame.Surface = pg.Surface((width + WIDTH, height), depth=32)
     surface.fill(BACKGROUND)
     surface.blit(frame, (0, 0))
     best = int(np.argmax(probabilities))
-    shown = np.arange(len(names))
+    shown = list(range(len(names)))
     if len(names) > MAX_BARS:
-        shown = np.argsort(-probabilities, kind="stable")[:MAX_BARS]
+        shown = np.argsort(-probabilities, kind="stable")[:MAX_BARS].tolist()
     pg.font.init()
     font = pg.font.Font(None, _FONT_SIZE)
     label_width = min(max(font.size(names[n])[0] for n in shown), WIDTH // 2) + 8

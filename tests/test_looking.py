@@ -11,17 +11,18 @@ import pytest
 torch = pytest.importorskip("torch", reason="the extra agent is not installed")
 pytest.importorskip("tyro", reason="the extra agent is not installed")
 
-from ram_agent import RAMAgent, look
-from ram_agent.looking import place_on_canvas
-from ram_envs.datasets import load_dataset
-from ram_envs.datasets.pixels import PictureWarning
+from ram_agent import RAMAgent, look  # noqa: E402
+from ram_agent.looking import place_on_canvas  # noqa: E402
+from ram_envs.datasets import load_dataset  # noqa: E402
+from ram_envs.datasets.pixels import PictureWarning  # noqa: E402
 
 AGENT = "cluttered-mnist-8"
 
 
 @pytest.fixture(scope="module")
 def digit() -> np.ndarray:
-    return load_dataset("digits", "test").array[0]
+    image: np.ndarray = load_dataset("digits", "test").array[0]
+    return image
 
 
 def test_a_digit_in_the_middle_of_the_canvas(digit: np.ndarray) -> None:

@@ -30,6 +30,7 @@ from ram_envs.play.window import Stage, run  # noqa: E402
 from ram_envs.rendering import to_rgb_array  # noqa: E402
 from ram_envs.tasks.catch import Catch  # noqa: E402
 from ram_envs.tasks.classification import ImageClassification  # noqa: E402
+from ram_envs.views import spread_glimpse  # noqa: E402
 
 ROW = 0.25  # seconds at the usual speed
 QUIZ = "RAMClutteredMNIST-v0"

@@ -16,6 +16,7 @@ from typing import Any
 import gymnasium as gym
 import numpy as np
 import pytest
+import torch
 
 pytest.importorskip("torch", reason="the extra agent is not installed")
 pytest.importorskip("stable_baselines3", reason="the extra sb3 is not installed")
@@ -43,6 +44,7 @@ from ram_envs.device_env import DeviceVectorEnv
 from ram_envs.envs.catch import CatchEnv, CatchVectorEnv
 from ram_envs.envs.classification import ClassificationEnv, ClassificationVectorEnv
 from ram_envs.envs.moving import MovingEnv, MovingVectorEnv
+from ram_envs.envs.pairs import PairsEnv, PairsVectorEnv
 from ram_envs.registration import ENVS
 from ram_envs.sb3 import GlimpseFeatures, SB3VecEnv
 from ram_envs.tasks.catch import Catch
@@ -116,6 +118,8 @@ ENVIRONMENT: dict[str, Any] = {  # rows of all environments' keywords
     "clutter_size": [*POSITIVE],
     "distortion": [*NUMBER, (5, ValueError)],
     "elastic": [*NUMBER, (5, ValueError)],
+    "mirror": [*NOT_BOOL, (1, ValueError)],
+    "answer": wrong(ValueError, "product", "Pair", None),
     "max_speed": [*NUMBER, (1000, ValueError)],
     "size": POSITIVE,
     "paddle_width": [*POSITIVE, (100, ValueError)],
@@ -130,6 +134,8 @@ ENVIRONMENT: dict[str, Any] = {  # rows of all environments' keywords
 ENVIRONMENTS: dict[Any, dict[str, Any]] = {  # and what each needs besides
     ClassificationEnv: {"dataset": "digits"},
     ClassificationVectorEnv: {"dataset": "digits"},
+    PairsEnv: {"dataset": "digits"},
+    PairsVectorEnv: {"dataset": "digits"},
     MovingEnv: {"dataset": "digits"},
     MovingVectorEnv: {"dataset": "digits"},
     CatchEnv: {},
@@ -250,12 +256,20 @@ CALLS: dict[str, tuple[Any, Callable[..., Any], dict[str, list[Wrong] | str]]] =
             "observation_space": wrong(TypeError, None, gym.spaces.Discrete(3)),
             "action_space": wrong(TypeError, None, gym.spaces.Discrete(3)),
             "config": wrong(TypeError, "lstm", 0, {"core": "lstm"}, TrainConfig()),
+            "glimpse_network": [*wrong(TypeError, "conv", 0), (torch.nn.ReLU(), ValueError)],
         },
     ),
     "RAMAgent.load": (
         RAMAgent.load,
-        RAMAgent.load,
-        {"path": [*NOT_PATH, ("no_file", FileNotFoundError), ("pretrained:x", FileNotFoundError)]},
+        lambda path="pretrained:catch", **changed: RAMAgent.load(path, **changed),
+        {
+            "path": [
+                *NOT_PATH,
+                ("no_file", FileNotFoundError),
+                ("pretrained:x", FileNotFoundError),
+            ],
+            "glimpse_network": [*wrong(TypeError, "conv", 0), (torch.nn.ReLU(), ValueError)],
+        },
     ),
     "RAMAgent.pretrained": (
         RAMAgent.pretrained,
@@ -414,7 +428,9 @@ for module, make in ((wrappers, make_env), (vector, make_envs)):
 
 GROUPS = ("objective", "optimizer", "gaze", "schedule")
 ROWS_OF_SETTINGS: dict[tuple[str, ...], list[Wrong]] = {
-    ("core", "location_mean", "initialization"): wrong(ValueError, "x", "Tanh", None),
+    ("glimpse_network", "core", "location_mean", "initialization"): wrong(
+        ValueError, "x", "Tanh", None
+    ),
     ("supervision", "location_reward", "baseline_loss"): wrong(ValueError, "every-step", None),
     ("update_rule", "learning_rate_schedule", "network"): wrong(ValueError, "adamw", None),
     GROUPS: wrong(ValueError, "adam", {}, None),
@@ -525,6 +541,7 @@ OPTIONS: dict[str, tuple[list[str], dict[str, list[list[str]] | str]]] = {
             "--canvas-size": [WORDS, BELOW, ["5"]],
             "--distortion": [WORDS, ["-1"], ["5"], ["nan"]],
             "--elastic": [WORDS, ["-1"], ["5"], ["nan"]],
+            "--mirror": FLAG,
             "--preset": [["defualt"]],
             "--out": [["a_file"]],
             "--resume": [["no/run"], ["a_file"]],

@@ -84,6 +84,7 @@ def test_the_file_is_safetensors_with_a_description_in_its_header(tmp_path: Path
         metadata = file.metadata()
     description = {
         "agent": {
+            "glimpse_network": "linear",
             "core": "rectifier",
             "hidden_size": 8,
             "feature_size": 6,

@@ -45,7 +45,7 @@ from ram_agent.weights import CheckpointError
 from ram_envs.atomic_files import write_json
 from ram_envs.device_env import DeviceVectorEnv, why_on_host
 
-TRAINING_KEYWORDS = ("distortion", "elastic")
+TRAINING_KEYWORDS = ("distortion", "elastic", "mirror")
 
 _ENV_DEFAULT = tyro.conf.arg(help_behavior_hint="(default: the environment's own)")
 
@@ -55,8 +55,8 @@ class Environment:
     """What the agent is trained in."""
 
     dataset: Annotated[str | None, _ENV_DEFAULT] = None
-    """mnist, digits (embedded, no download), auto, or the path of a folder of images by class or of
-    an .npz."""
+    """mnist, digits (embedded, no download), cifar10, auto, or the path of a folder of images by
+    class or of an .npz."""
 
     splits: Annotated[Literal["all"] | None, UNSET] = None
     """all: train, validate and test on all images of a path without splits, which are divided
@@ -81,6 +81,10 @@ class Environment:
     elastic: float = 0.0
     """How much training images are deformed locally, too, as if on rubber. Such images are harder
     to memorize, and take longer to learn."""
+
+    mirror: bool = False
+    """Whether half the training images are swapped left to right at random, as is usual for natural
+    images."""
 
     @property
     def keywords(self) -> dict[str, Any]:

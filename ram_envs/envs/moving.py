@@ -13,6 +13,7 @@ from ram_envs.datasets import ImageDataset, Split, load_dataset
 from ram_envs.envs.classification import DatasetFacts, make_canvas
 from ram_envs.glimpse_env import GlimpseEnv, GlimpseVectorEnv
 from ram_envs.retina import Retina
+from ram_envs.tasks.canvas import Canvas
 from ram_envs.tasks.moving import MovingClassification
 
 
@@ -101,7 +102,7 @@ class MovingEnv(DatasetFacts, GlimpseEnv):
         render_mode: str | None = None,
     ) -> None:
         images = load_dataset(dataset, split, splits)
-        canvas = make_canvas(images, canvas_size, num_clutter, clutter_size)
+        canvas = make_canvas(Canvas, images, canvas_size, num_clutter, clutter_size)
         task = MovingClassification(images, canvas, num_glimpses, max_speed, split != "train")
         retina = Retina(glimpse_size, num_scales)
         super().__init__(task, retina, initial_location, render_mode)
@@ -132,7 +133,7 @@ class MovingVectorEnv(DatasetFacts, GlimpseVectorEnv):
         max_episode_steps: int | None = None,
     ) -> None:
         images = load_dataset(dataset, split, splits)
-        canvas = make_canvas(images, canvas_size, num_clutter, clutter_size)
+        canvas = make_canvas(Canvas, images, canvas_size, num_clutter, clutter_size)
         task = MovingClassification(images, canvas, num_glimpses, max_speed, split != "train")
         retina = Retina(glimpse_size, num_scales)
         super().__init__(

@@ -95,6 +95,7 @@ class MovingClassification(Classification[MovingState]):
         num_pieces, size = self.canvas.num_clutter, self.canvas.clutter_size
         return MovingState(
             index=np.zeros(num_envs, np.int64),
+            labels=np.zeros(num_envs, np.int64),
             steps=np.zeros(num_envs, np.int64),
             pieces=np.zeros((num_envs, num_pieces, size, size, *self.image_shape[2:]), np.uint8),
             places=np.zeros((num_envs, num_pieces + 1, 2)),
