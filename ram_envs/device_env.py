@@ -23,7 +23,7 @@ from ram_envs.arguments import check_arguments
 from ram_envs.checks import check_options, checked_pair
 from ram_envs.datasets import ImageDataset
 from ram_envs.datasets.sharing import find_mapped
-from ram_envs.glimpse_batch import episode_streams
+from ram_envs.gaze import episode_streams
 from ram_envs.glimpse_env import GlimpseVectorEnv
 from ram_envs.streams import as_signed
 from ram_envs.tasks.classification import ImageClassification
