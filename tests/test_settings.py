@@ -555,6 +555,7 @@ OPTIONS: dict[str, tuple[list[str], dict[str, list[list[str]] | str]]] = {
             "--distortion": [WORDS, ["-1"], ["5"], ["nan"]],
             "--elastic": [WORDS, ["-1"], ["5"], ["nan"]],
             "--mirror": FLAG,
+            "--max-shift": [WORDS, ["-1"], ["5"], ["nan"]],
             "--preset": [["defualt"]],
             "--out": [["a_file"]],
             "--resume": [["no/run"], ["a_file"]],
