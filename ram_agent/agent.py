@@ -17,9 +17,9 @@ import torch
 from torch import Tensor, nn
 
 from ram_agent.config import AgentConfig, config_from_json
+from ram_agent.facts import MakesItsEnv
 from ram_agent.networks import (
     CORES,
-    GLIMPSE_NETWORKS,
     GlimpseNetwork,
     State,
     check_glimpse_network,
@@ -63,7 +63,7 @@ class Action(NamedTuple):
     choice: Tensor
 
 
-class RAMAgent(nn.Module):
+class RAMAgent(MakesItsEnv, nn.Module):
     """The recurrent attention model, for any environment that shows a glimpse and its location.
 
     Args:
@@ -315,14 +315,16 @@ class RAMAgent(nn.Module):
         return (locations, choices), next_state
 
 
-def _make_glimpse_network(config: AgentConfig, glimpse_shape: tuple[int, ...]) -> nn.Module:
-    return GLIMPSE_NETWORKS[config.glimpse_network](
+def _make_glimpse_network(config: AgentConfig, glimpse_shape: tuple[int, ...]) -> GlimpseNetwork:
+    return GlimpseNetwork(
         glimpse_shape,
         config.feature_size,
         config.hidden_size,
         config.pixel_scale,
         config.scale_factor,
         config.num_channels,
+        config.pixel_mean,
+        config.conv_maps if config.glimpse_network == "conv" else None,
     )
 
 
