@@ -17,6 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from ram_agent.config import AgentConfig, config_from_json
+from ram_agent.facts import MakesItsEnv
 from ram_agent.networks import (
     CORES,
     GLIMPSE_NETWORKS,
@@ -63,7 +64,7 @@ class Action(NamedTuple):
     choice: Tensor
 
 
-class RAMAgent(nn.Module):
+class RAMAgent(MakesItsEnv, nn.Module):
     """The recurrent attention model, for any environment that shows a glimpse and its location.
 
     Args:
@@ -323,6 +324,7 @@ def _make_glimpse_network(config: AgentConfig, glimpse_shape: tuple[int, ...]) -
         config.pixel_scale,
         config.scale_factor,
         config.num_channels,
+        config.pixel_mean,
     )
 
 

@@ -22,6 +22,7 @@ class GlimpseNetwork(nn.Module):
         pixel_scale: factor on the pixels at the input.
         scale_factor: further factor on each scale, relative to the finer one before it.
         num_channels: C, so that the first C channels are the finest scale.
+        pixel_mean: subtracted from the pixels before they are scaled.
 
     Raises:
         ValueError: if num_channels does not divide K · C.
@@ -37,6 +38,7 @@ class GlimpseNetwork(nn.Module):
         pixel_scale: float,
         scale_factor: float = 1.0,
         num_channels: int = 1,
+        pixel_mean: float = 0.0,
     ) -> None:
         super().__init__()
         if glimpse_shape[0] % num_channels:
@@ -45,6 +47,7 @@ class GlimpseNetwork(nn.Module):
                 "glimpse. Give 1 for gray images, 3 for color."
             )
         self.num_channels = num_channels
+        self.pixel_mean = pixel_mean
         scales = pixel_scale * scale_factor ** (torch.arange(glimpse_shape[0]) // num_channels)
         self.register_buffer("pixel_scales", scales.view(-1, 1, 1), persistent=False)
         self.what = nn.Linear(self._make_input(glimpse_shape), feature_size)
@@ -62,6 +65,8 @@ class GlimpseNetwork(nn.Module):
 
     def forward(self, glimpses: Tensor, locations: Tensor) -> Tensor:
         """Return the features (B, D) of glimpses (B, K · C, G, G) at locations (B, 2)."""
+        if self.pixel_mean:
+            glimpses = glimpses - self.pixel_mean
         what = self.what(self.see(glimpses * self.pixel_scales))
         both = torch.cat([what, self.where(locations)], dim=1)
         return torch.relu(self.what_and_where(torch.relu(both)))

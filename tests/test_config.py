@@ -189,6 +189,7 @@ IMPOSSIBLE: list[tuple[type[Any], str, Any]] = [
     (AgentConfig, "location_mean", "Tanh"),
     (AgentConfig, "initialization", "He"),
     (AgentConfig, "location_start", -1),
+    (AgentConfig, "pixel_mean", 1.5),
     (AgentConfig, "pixel_scale", 0),
     (AgentConfig, "scale_factor", 0),
     (AgentConfig, "num_channels", 0),

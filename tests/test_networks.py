@@ -46,6 +46,14 @@ def test_pixel_scale_multiplies_the_glimpse_and_not_the_location() -> None:
     torch.testing.assert_close(scaled(glimpses, locations), plain(3 * glimpses, locations))
 
 
+def test_pixel_mean_is_subtracted_first() -> None:
+    centered, plain = GlimpseNetwork((3, 4, 4), 8, 16, 3.0, pixel_mean=0.5), glimpse_network()
+    plain.load_state_dict(centered.state_dict())
+    glimpses, locations = torch.rand(5, 3, 4, 4), torch.rand(5, 2)
+    expected = plain(3 * (glimpses - 0.5), locations)
+    torch.testing.assert_close(centered(glimpses, locations), expected)
+
+
 def test_scale_factor_makes_means_sums() -> None:
     summed, plain = glimpse_network(scale_factor=4.0), glimpse_network()
     plain.load_state_dict(summed.state_dict())

@@ -23,13 +23,14 @@ from ram_envs.play.game import Game, Phase  # noqa: E402
 from ram_envs.play.quiz_game import QuizGame  # noqa: E402
 from ram_envs.play.recording import Recording, load_recording, save_recording  # noqa: E402
 from ram_envs.play.screen import FOG, board_view, gaze_at  # noqa: E402
-from ram_envs.play.seat import AgentPilot, Deal, Seat, spread_glimpse  # noqa: E402
+from ram_envs.play.seat import AgentPilot, Deal, Seat  # noqa: E402
 from ram_envs.play.session import Options, make_env  # noqa: E402
 from ram_envs.play.sheet import SHEET_SIZE, Sheet  # noqa: E402
 from ram_envs.play.window import Stage, run  # noqa: E402
 from ram_envs.rendering import to_rgb_array  # noqa: E402
 from ram_envs.tasks.catch import Catch  # noqa: E402
 from ram_envs.tasks.classification import ImageClassification  # noqa: E402
+from ram_envs.views import spread_glimpse  # noqa: E402
 
 ROW = 0.25  # seconds at the usual speed
 QUIZ = "RAMClutteredMNIST-v0"

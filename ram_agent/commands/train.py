@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import datetime
-import importlib.util
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -13,6 +11,15 @@ from typing import Annotated, Any, Literal
 import torch
 import tyro
 
+from ram_agent.callbacks import (
+    Callback,
+    LogMetrics,
+    LogToTensorBoard,
+    LogToWandb,
+    check_installed,
+    print_validation,
+    train_with,
+)
 from ram_agent.commands.parsing import UNSET, parse
 from ram_agent.config import (
     SHARDS,
@@ -25,7 +32,7 @@ from ram_agent.config import (
 from ram_agent.distributed import Ranks, checked_device, join_ranks, local_device
 from ram_agent.measure import name_env, show_trained
 from ram_agent.run_folder import RunFolder
-from ram_agent.runs import describe_run, make_trainer, own_env, print_progress
+from ram_agent.runs import describe_run, make_trainer, own_env
 from ram_agent.splits import (
     GPU,
     check_run_images,
@@ -125,6 +132,9 @@ class Run:
     tensorboard: bool = False
     """Write metrics for TensorBoard too (pip install "ram-gym[tensorboard]")."""
 
+    wandb: Annotated[str | None, UNSET] = None
+    """Log metrics to this project of Weights & Biases too (pip install wandb)."""
+
 
 @dataclass(frozen=True)
 class Train:
@@ -168,8 +178,10 @@ def main(args: list[str]) -> None:
         raise ValueError(f"threads={options.threads} is out of range. Give a number from 1.")
     torch.set_num_threads(options.threads)
     device = checked_device(local_device(options.device))
-    if options.tensorboard and importlib.util.find_spec("tensorboard") is None:
-        raise ValueError('TensorBoard is not installed. Run: pip install "ram-gym[tensorboard]"')
+    if options.tensorboard:
+        check_installed("tensorboard")
+    if options.wandb is not None:
+        check_installed("wandb")
     folder = RunFolder(options.resume or options.out or default_folder(command.env_id))
     try:
         with join_ranks(device) as ranks:
@@ -210,31 +222,14 @@ def train(
     envs = trainer.shards[0].envs
     if device.type == GPU and not isinstance(envs, DeviceVectorEnv):
         print(f"The networks are on {device}, the environments on the CPU: {why_on_host(envs)}.")
-    reports: list[Callable[[dict[str, float]], None]] = [print_progress]
+    callbacks: list[Callback] = [LogMetrics(folder), print_validation]
     if options.tensorboard:
-        reports.append(log_to_tensorboard(folder.path, trainer.update))
-
-    def report(row: dict[str, float]) -> None:
-        for write in reports:
-            write(row)
-
-    if not trainer.train(report):
+        callbacks.append(LogToTensorBoard(folder.path))
+    if options.wandb is not None:
+        callbacks.append(LogToWandb(project=options.wandb, name=folder.path.name, config=run))
+    if not train_with(trainer, callbacks):
         print(f"Stopped after {trainer.update} updates. Continue: {folder.resume_command}")
     return trainer
-
-
-def log_to_tensorboard(path: Path, update: int) -> Callable[[dict[str, float]], None]:
-    """Return a function that writes metrics for TensorBoard, from `update` on."""
-    from torch.utils.tensorboard import SummaryWriter
-
-    writer = SummaryWriter(str(path), purge_step=update)
-
-    def write(row: dict[str, float]) -> None:
-        for name, value in row.items():
-            writer.add_scalar(name, value, int(row["update"]))
-        writer.flush()
-
-    return write
 
 
 def make_run(
