@@ -34,7 +34,8 @@ class GazeRecord:
     """The gaze of N episodes, one for each of the first N images of a split.
 
     canvases    (N, H, W[, C]) uint8
-    corners     (N, 2), the pixel (x, y) of the canvas at the image's top-left corner
+    corners     (N, D, 2), the pixel (x, y) of the canvas at the top-left corner of each of its D
+                images: one, or two in the environments of pairs
     image_size  (h, w) of the images
     edges       (T, N, 2), the pixel edges (x, y) at which the glimpses were taken
     views       (T, M, w, w[, C]) in [0, 1], the glimpses of the first M episodes as pictures
@@ -108,14 +109,16 @@ def record_gaze(
         )
         counted = slice(0, num_images - start)
         canvas = batch.canvases[counted]
-        images = read_rows(dataset.images, index[counted])
+        rows = batch.task.image_rows(batch.state)[counted]
+        images = [read_rows(dataset.images, of_canvas) for of_canvas in rows.T]
         observations = recorder.observations[:-1]  # the last one comes after the decision
         locations = np.stack([observation["location"][counted] for observation in observations])
         canvases.append(canvas)
-        corners.append(find_images(canvas, images))
+        corners.append(np.stack([find_images(canvas, image) for image in images], axis=1))
         edges.append(pixel_edges(locations, *canvas.shape[1:3]))
         probs.append(rollout.choice_logits.softmax(-1)[:, counted].cpu().numpy())
-        labels.append(dataset.labels[index[counted]])
+        assert rollout.labels is not None
+        labels.append(rollout.labels[counted].cpu().numpy())
         if views is None:
             first = slice(0, min(NUM_EPISODES, num_images))
             views = np.stack(
@@ -128,7 +131,7 @@ def record_gaze(
     return GazeRecord(
         canvases=np.concatenate(canvases),
         corners=np.concatenate(corners),
-        image_size=images.shape[1:3],
+        image_size=dataset.images.shape[1:3],
         edges=np.concatenate(edges, axis=1),
         views=views,
         probs=np.concatenate(probs, axis=1),
@@ -294,12 +297,14 @@ def _short(names: tuple[str, ...]) -> list[str]:
 
 
 def draw_heat_maps(record: GazeRecord) -> Figure:
-    """Draw where the first, second, … fixation lies, relative to the image's center."""
+    """Draw where the first, second, … fixation lies, relative to the nearest image's center."""
     import matplotlib.pyplot as plt
 
     height, width = record.image_size
     centers = record.corners + np.array([width / 2, height / 2])
-    offsets = record.edges - centers
+    to_each = record.edges[:, :, None] - centers  # (T, N, D, 2)
+    nearest = (to_each**2).sum(-1).argmin(-1)
+    offsets = np.take_along_axis(to_each, nearest[..., None, None], axis=2)[:, :, 0]
     reach = max(record.canvases.shape[1:3]) / 2
     columns = min(4, len(offsets))
     num_rows = math.ceil(len(offsets) / columns)
