@@ -170,6 +170,7 @@ class PairClassification(ImageClassification):
         answer: Answer = "pair",
     ) -> None:
         super().__init__(dataset, canvas, num_glimpses, fixed_canvases)
+        self.answer = answer
         self.choice_names, self.answers = _name_answers(dataset.class_names, answer)
 
     def allocate(self, num_envs: int) -> PairState:
