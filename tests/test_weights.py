@@ -85,6 +85,7 @@ def test_the_file_is_safetensors_with_a_description_in_its_header(tmp_path: Path
     description = {
         "agent": {
             "glimpse_network": "linear",
+            "conv_maps": 16,
             "core": "rectifier",
             "hidden_size": 8,
             "feature_size": 6,
