@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 NUM_CANVASES = 12  # in a figure of paths
 NUM_EPISODES = 4  # drawn glimpse by glimpse
+MAX_BARS, MANY_SHOWN = 10, 4  # labels in a figure of probabilities
 GAZE = "#ff9d2e"
 
 
@@ -279,16 +280,32 @@ def draw_glimpses(record: GazeRecord) -> Figure:
         for step in range(num_glimpses):
             above[step + 1].imshow(record.views[step, row], cmap="gray", vmin=0, vmax=1)
             above[step + 1].set_title(f"glimpse {step + 1}", fontsize=9)
-            probs = record.probs[step, row]
-            right = np.arange(len(probs)) == record.labels[row]
-            beneath[step + 1].bar(np.arange(len(probs)), probs, color=np.where(right, "C2", "C7"))
-            beneath[step + 1].set(ylim=(0, 1), yticks=[])
-            if len(probs) <= 10:
-                beneath[step + 1].set_xticks(np.arange(len(probs)), _short(record.names))
-            beneath[step + 1].tick_params(labelsize=6, length=0)
+            _draw_probs(
+                beneath[step + 1], record.probs[step, row], record.labels[row], record.names
+            )
         for axis in above:
             axis.axis("off")
     return figure
+
+
+def _draw_probs(
+    axis: Axes, probs: npt.NDArray[np.float32], label: int, names: tuple[str, ...]
+) -> None:
+    """Draw the labels' probabilities, the true one green; of many labels the most probable."""
+    shown = np.arange(len(probs))
+    if len(probs) > MAX_BARS:
+        shown = np.argsort(-probs, kind="stable")[:MANY_SHOWN]
+    colors = np.where(shown == label, "C2", "C7")
+    axis.tick_params(labelsize=6, length=0)
+    if len(shown) == len(probs):
+        axis.bar(shown, probs, color=colors)
+        axis.set(ylim=(0, 1), yticks=[])
+        axis.set_xticks(shown, _short(names))
+        return
+    axis.barh(np.arange(len(shown)), probs[shown], color=colors)
+    axis.set(xlim=(0, 1), xticks=[])
+    axis.set_yticks(np.arange(len(shown)), [names[label] for label in shown])
+    axis.invert_yaxis()
 
 
 def _short(names: tuple[str, ...]) -> list[str]:
