@@ -55,7 +55,7 @@ CATCH_KEYS = (
 QUIZ_KEYS = (
     ("mouse click", "look there"),
     ("I, J, K, L, then Enter", "look without a mouse (also the arrow keys)"),
-    ("0 … 9", "a guess; after the last glimpse, your answer"),
+    ("0 … 9", "a guess; after the last glimpse, your answer (two digits for pairs, sums)"),
     ("Enter", "after the last glimpse: answer with your guess"),
     ("N, Enter or Space", "next canvas"),
     ("F", "after the answer: your last glimpse, or the whole canvas"),
@@ -234,6 +234,9 @@ def _draw_side(sheet: Sheet, game: Game) -> None:
         sheet.text(str(value), (SIDE + 110, y), BODY, TEXT)
     for row, line in enumerate(_status(game)):
         sheet.text(line, (SIDE, 270 + 32 * row), BODY, FAINT_TEXT)
+    if isinstance(game, QuizGame) and game.phase is Phase.PLAYING:
+        for row, line in enumerate(game.legend):
+            sheet.text(line, (SIDE, 350 + 22 * row), SMALL, FAINT_TEXT)
     _draw_outcome(sheet, game, seat, (SIDE, 430))
 
 
@@ -253,7 +256,9 @@ def _draw_outcome(sheet: Sheet, game: Game, seat: Seat, place: tuple[int, int]) 
     sheet.mark(right, (x + 14, y))
     if isinstance(game, QuizGame):
         said = seat.actions[-1][1]
-        words = f"{said} is right" if right else f"{said}; it is {game.label}"
+        words = f"{game.name(said)} is right"
+        if not right:
+            words = f"{game.name(said)}; it is {game.name(game.label)}"
     else:
         env = seat.env.batch
         assert isinstance(env.task, Catch)
@@ -296,12 +301,7 @@ def _title(game: Game) -> str:
 
 def _introduction(game: Game) -> list[str]:
     if isinstance(game, QuizGame):
-        count = game.task.num_glimpses
-        return [
-            "A digit is hidden in the fog, perhaps among clutter.",
-            f"You have {count} glimpses; the first is at a random place.",
-            "Click to look. After the last glimpse, type the digit.",
-        ]
+        return game.introduction
     return [
         "Catch the falling ball with your paddle on the bottom row.",
         "You see through a retina: sharp where you look, coarse around it.",
@@ -319,7 +319,9 @@ def _status(game: Game) -> list[str]:
     elif isinstance(game, QuizGame):
         lines.append(f"glimpse {game.glimpses_taken} of {game.task.num_glimpses}")
         if game.guess is not None and game.phase is Phase.PLAYING:
-            lines.append(f"guess: {game.guess}")
+            lines.append(f"guess: {game.name(game.guess)}")
+        elif game.typed and game.phase is Phase.PLAYING:
+            lines.append(f"guess: {game.typed} …")
     if game.fog_lifted and game.phase is Phase.PLAYING:
         lines.append("fog lifted")
     if game.is_practice and game.phase is Phase.PLAYING:
@@ -334,8 +336,8 @@ def _hint(game: Game) -> str:
         return "Space: next ball     R: repeat it     H: help     Esc: stop"
     if isinstance(game, QuizGame) and game.phase is Phase.PLAYING and game.player.pilot is None:
         if game.must_answer:
-            return "No glimpse left: type the digit.     H: help     Esc: stop"
-        return "Click to look.     Type a digit to note a guess.     H: help     Esc: stop"
+            return f"No glimpse left: type {game.question}.     H: help     Esc: stop"
+        return "Click to look.     Type digits to note a guess.     H: help     Esc: stop"
     if isinstance(game, CatchGame) and game.turns and game.player.pilot is None:
         return "Left, Right, Down (stay): one row     T: real time     H: help     Esc: stop"
     return "+, −: speed     F: fog     P: pause     H: help     Esc: stop"

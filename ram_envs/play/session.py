@@ -33,7 +33,7 @@ MATCH_EPISODES = 10  # of a quiz, and of a match against an agent
 GIF_EPISODES = 3
 QUIZ_SPEED, CATCH_SPEED = 1.0, 4.0  # glimpses and rows per second
 MAX_SETTING = 2**11  # of a recording, so that a damaged one does not fill the memory
-MAX_LABELS = 10  # a quiz is answered with one digit
+MAX_CLASSES = 10  # each is typed as one digit
 
 
 @dataclass(frozen=True)
@@ -155,10 +155,10 @@ def make_env(env_id: str, keywords: dict[str, Any]) -> GlimpseEnv:
             f"{env_id} cannot be played by hand. Choose from {', '.join(playable_ids())}, or an "
             "environment of your own that is built on the same tasks."
         )
-    if isinstance(task, ImageClassification) and len(task.choice_names) > MAX_LABELS:
+    if isinstance(task, ImageClassification) and task.dataset.num_classes > MAX_CLASSES:
         raise ValueError(
-            f"{env_id} has {len(task.choice_names)} labels, and a quiz has at most {MAX_LABELS}. "
-            "Choose a data set with fewer classes."
+            f"{env_id} has {task.dataset.num_classes} classes, and a quiz has at most "
+            f"{MAX_CLASSES}. Choose a data set with fewer classes."
         )
     return env
 
@@ -254,13 +254,14 @@ def full_id(env_id: str) -> str:
 
 def playable_ids() -> list[str]:
     """Return the ids that people can play."""
-    return [*ram_envs.registration.IMAGES, *ram_envs.registration.CATCH]
+    registration = ram_envs.registration
+    return [*registration.IMAGES, *registration.PAIRS, *registration.CATCH]
 
 
 def _with_test_split(env_id: str, keywords: dict[str, Any]) -> dict[str, Any]:
     """A quiz shows the test split unless a split is given."""
-    own = gym.spec("RAMClassification-v0")
-    if gym.spec(env_id).entry_point == own.entry_point:
+    quizzes = (*ram_envs.registration.IMAGES, *ram_envs.registration.PAIRS)
+    if gym.spec(env_id).entry_point in [gym.spec(own_id).entry_point for own_id in quizzes]:
         return {"split": "test", **keywords}
     return dict(keywords)
 
