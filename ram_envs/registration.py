@@ -25,14 +25,16 @@ IMAGES: dict[str, dict[str, Any]] = {
 }
 MOVING: dict[str, dict[str, Any]] = {"RAMMovingMNIST-v0": {}}
 CATCH: dict[str, dict[str, Any]] = {"RAMCatch-v0": {}}
+SEARCH: dict[str, dict[str, Any]] = {"RAMSearch-v0": {}}
 
 CLASSIFICATION = {**IMAGES, **MOVING}  # the ids with a data set
-ENVS = {**CLASSIFICATION, **CATCH}
+ENVS = {**CLASSIFICATION, **CATCH, **SEARCH}
 
 _KINDS = {
     "classification:Classification": IMAGES,
     "moving:Moving": MOVING,
     "catch:Catch": CATCH,
+    "search:Search": SEARCH,
 }
 
 

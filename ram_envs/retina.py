@@ -175,7 +175,9 @@ class Retina:
         """Return glimpses of images of which only the windows are read.
 
         Args:
-            source: (N, H, W) or (N, H, W, C), uint8; an array, a lazy array, or a tensor.
+            source: (N, H, W) or (N, H, W, C), uint8; an array, a lazy array, or a tensor. One that
+                has a method `read_windows(rows, corners, width)` is asked for the windows
+                (width, b, width[, C]) of a whole block, line by line.
             rows: (B,), which image to look at. A tensor if the source is one.
             locations: (B, 2), likewise.
 
@@ -204,6 +206,9 @@ class Retina:
 
         def read(block: slice) -> npt.NDArray[np.uint8]:
             shape = (widest, len(rows[block]), widest, channels)
+            if hasattr(source, "read_windows"):
+                windows = source.read_windows(rows[block], corners[block], widest).reshape(shape)
+                return np.ascontiguousarray(windows.swapaxes(2, 3))
             if is_gathered:
                 assert isinstance(source, np.ndarray)
                 lines = (widest, width * channels, widest * channels)
