@@ -180,12 +180,12 @@ def find_items(window: npt.NDArray[np.float32], known: Sequence[Point]) -> list[
         left[_around(y, _APART), _around(x, _APART)] = 0
     items = []
     while left.any():
-        # The bright pixel that is nearest to the middle belongs to an item; its center is the
-        # center of the brightness around, found in two steps.
+        # The bright pixel that is nearest to the middle belongs to an item. From there to where the
+        # brightness around has its center, a few times (mean shift), leads to the item's center.
         y, x = np.nonzero(left)
         nearest = np.argmin(np.maximum(np.abs(y - len(left) // 2), np.abs(x - len(left) // 2)))
         center = int(x[nearest]), int(y[nearest])
-        for _ in range(2):
+        for _ in range(4):
             center = _center_of_brightness(left, center)
         items.append(center)
         before = np.count_nonzero(left)
@@ -207,10 +207,12 @@ def is_target(window: npt.NDArray[np.float32], x: int, y: int, sharp: int) -> bo
 
 
 def _center_of_brightness(window: npt.NDArray[np.float32], around: Point) -> Point:
-    rows, columns = _around(around[1], ITEM_SIZE), _around(around[0], ITEM_SIZE)
+    rows, columns = (_around(center, ITEM_SIZE // 2 + 1) for center in reversed(around))
     part = window[rows, columns]
     y, x = np.indices(part.shape)
     total = part.sum()
+    if not total:
+        return around
     return (
         round(float((part * (x + 0.5)).sum() / total)) + columns.start,
         round(float((part * (y + 0.5)).sum() / total)) + rows.start,

@@ -1,18 +1,19 @@
 """Search: one of several items is the target; look at them, one after another, and take it.
 
-The rules, exactly. The canvas is black, with `num_distractors` + 1 items of 8 × 8 pixels, of which
-one is the target. An item's pixels are white where a coordinate of the canvas is even and black
-where it is odd: of the target the column, so that its bars stand upright; of a distractor the row.
-So all items are equally bright. Coarse patches show where an item lies, but not which one it is.
+The rules, exactly. The canvas is black, with `num_distractors` + 1 items of 12 × 12 pixels, of
+which one is the target. An item's pixels are white where a coordinate of the canvas is even and
+black where it is odd: of the target the column, so that its bars stand upright; of a distractor the
+row. So all items are equally bright. Coarse patches show where an item is, but not which one.
 
     begin   the canvas is divided into g × g cells, where g − 1 is the integer part of the square
             root of the number of items; each item lies in a cell of its own, drawn at random, at a
             uniformly random place at least 2 pixels from the cell's borders
     step    1. choice 0 looks on; choice 1 takes what the last glimpse showed: the target, if its
-               center is at most 6 pixels from the point that was looked at, across and down
+               center is at most 8 pixels from the point that was looked at, across and down; else
+               it is a mistake
             2. the retina moves
-    reward  −look_cost for each step; +1 for taking the target; −mistake_cost for taking anything
-            else, or nothing
+    reward  for taking the target in step t, after m mistakes: 1 − look_cost · t − mistake_cost · m,
+            or 0 if that is less; 0 at every other step
     end     terminated when the target is taken; truncated after `time_limit` steps
 
 The canvas is never stored: what a retina reads is drawn from the items' places as it is read, so a
@@ -36,12 +37,12 @@ from ram_envs.task import Outcome, Rows
 from ram_envs.windows import all_runs, as_items
 
 LOOK, TAKE = 0, 1
-ITEM_SIZE = 8
-REACH = 6  # pixels from the point looked at to the target's center, across and down
+ITEM_SIZE = 12
+REACH = 8  # pixels from the point looked at to the target's center, across and down
 BORDER = 2  # pixels between an item and its cell's borders
 CELL_SIZE = ITEM_SIZE + 2 * BORDER  # the smallest
 
-# The two lines of pixels that an item has, (2, 2, 8): [0] of the target, if it begins at an even or
+# The two lines of pixels that an item has, (2, 2, 12): [0] of the target, if it begins at an even or
 # at an odd column; [1] of a distractor, in an even or in an odd row.
 LINES = np.zeros((2, 2, ITEM_SIZE), np.uint8)
 LINES[0, 0, ::2] = LINES[0, 1, 1::2] = LINES[1, 0] = 255
@@ -54,6 +55,7 @@ class SearchState:
     places      (B, N, 2) int64, the top left (row, column) of each item; the target comes first
     gaze        (B, 2) int64, the pixel edge (x, y) that was looked at last
     steps       (B,) int64, steps taken
+    mistakes    (B,) int64, how often something else than the target was taken
     found       (B,) bool, whether the target was taken
     over        (B,) bool, whether the episode has ended
     """
@@ -61,6 +63,7 @@ class SearchState:
     places: npt.NDArray[np.int64]
     gaze: npt.NDArray[np.int64]
     steps: npt.NDArray[np.int64]
+    mistakes: npt.NDArray[np.int64]
     found: npt.NDArray[np.bool_]
     over: npt.NDArray[np.bool_]
 
@@ -71,8 +74,8 @@ class Search:
     Args:
         canvas_size: the side, or (height, width), of the canvas in pixels.
         num_distractors: the number of items besides the target.
-        look_cost: what each step costs.
-        mistake_cost: what it costs to take anything but the target.
+        look_cost: how much less the target is worth after each step.
+        mistake_cost: how much less it is worth after each mistake.
         time_limit: the steps after which an episode is truncated.
 
     Raises:
@@ -88,7 +91,7 @@ class Search:
         canvas_size: int | Sequence[int] = 200,
         num_distractors: int = 4,
         look_cost: float = 0.01,
-        mistake_cost: float = 0.1,
+        mistake_cost: float = 0.05,
         time_limit: int = 100,
     ) -> None:
         self.num_items = 1 + checked_integer("num_distractors", num_distractors, 0)
@@ -111,6 +114,7 @@ class Search:
             places=np.zeros((num_envs, self.num_items, 2), np.int64),
             gaze=np.zeros((num_envs, 2), np.int64),
             steps=np.zeros(num_envs, np.int64),
+            mistakes=np.zeros(num_envs, np.int64),
             found=np.zeros(num_envs, np.bool_),
             over=np.zeros(num_envs, np.bool_),
         )
@@ -125,7 +129,7 @@ class Search:
         space = sides // self._cells - CELL_SIZE + 1
         places = streams.integers(*[*space] * self.num_items).reshape(cells.shape)
         state.places[rows] = cells * sides // self._cells + BORDER + places
-        state.steps[rows] = 0
+        state.steps[rows] = state.mistakes[rows] = 0
         state.found[rows] = state.over[rows] = False
 
     def look_at(self, state: SearchState, rows: Rows, locations: npt.NDArray[np.float32]) -> None:
@@ -139,9 +143,11 @@ class Search:
         takes = choices == TAKE
         found = takes & (np.abs(offsets) <= REACH).all(axis=1)
         late = ~found & (state.steps[rows] >= self.time_limit)
+        state.mistakes[rows] += takes & ~found
         state.found[rows] = found
         state.over[rows] = found | late
-        rewards = found - self.look_cost - self.mistake_cost * (takes & ~found)
+        spent = self.look_cost * state.steps[rows] + self.mistake_cost * state.mistakes[rows]
+        rewards = np.where(found, np.maximum(1 - spent, 0), 0)
         return Outcome(rewards=rewards, terminations=found, truncations=late)
 
     def images(self, state: SearchState) -> tuple[ItemField, Rows]:
