@@ -7,7 +7,7 @@ from typing import Any
 
 import gymnasium as gym
 
-from ram_envs.registration import CLASSIFICATION, ENVS
+from ram_envs.registration import CLASSIFICATION, ENVS, SEARCH
 
 
 def main(args: list[str]) -> None:
@@ -21,6 +21,12 @@ def main(args: list[str]) -> None:
         height, width = batch.task.image_shape[:2]
         size, num_scales = batch.retina.glimpse_size, batch.retina.num_scales
         clutter = batch.task.canvas.num_clutter if env_id in CLASSIFICATION else "a game"
-        steps = batch.task.num_glimpses if env_id in CLASSIFICATION else height - 1
+        steps = (
+            batch.task.num_glimpses
+            if env_id in CLASSIFICATION
+            else f"up to {batch.task.time_limit}"
+            if env_id in SEARCH
+            else height - 1
+        )
         retina = f"{size} × {size}, {num_scales} scale{'s' * (num_scales > 1)}"
         print(row.format(env_id, f"{height} × {width}", clutter, retina, steps))

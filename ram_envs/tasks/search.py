@@ -42,8 +42,8 @@ REACH = 8  # pixels from the point looked at to the target's center, across and 
 BORDER = 2  # pixels between an item and its cell's borders
 CELL_SIZE = ITEM_SIZE + 2 * BORDER  # the smallest
 
-# The two lines of pixels that an item has, (2, 2, 12): [0] of the target, if it begins at an even or
-# at an odd column; [1] of a distractor, in an even or in an odd row.
+# The two lines of pixels that an item has, (2, 2, 12): [0] of the target, if it begins at an even
+# or at an odd column; [1] of a distractor, in an even or in an odd row.
 LINES = np.zeros((2, 2, ITEM_SIZE), np.uint8)
 LINES[0, 0, ::2] = LINES[0, 1, 1::2] = LINES[1, 0] = 255
 
@@ -101,7 +101,7 @@ class Search:
         # At least one cell stays empty, so that no place is certain.
         self._cells = math.isqrt(self.num_items) + 1  # down, and across
         least = self._cells * CELL_SIZE
-        meaning = f" for {self.num_items} items: a side, or (height, width), in pixels"
+        meaning = f" for num_distractors={num_distractors}: a side, or (height, width), in pixels"
         sides = tuple(canvas_size) if isinstance(canvas_size, (tuple, list)) else (canvas_size,) * 2
         if len(sides) != 2:
             raise ValueError(f"canvas_size={canvas_size!r} is not a size. Give (height, width).")
