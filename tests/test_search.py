@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import runpy
+from pathlib import Path
 from typing import Any
 
 import gymnasium as gym
@@ -115,7 +117,7 @@ def test_items_lie_in_cells_of_their_own_inside_the_canvas() -> None:
     assert all(len(np.unique(one, axis=0)) == 5 for one in cells)
     assert np.array_equal(cells, (places + 11) * 3 // (90, 130))  # none crosses a border
     assert (places.min((0, 1)).tolist(), places.max((0, 1)).tolist()) == ([2, 2], [76, 115])
-    # Every cell is as likely as the others for the target: 2,000 / 9, and four times sqrt(2,000 / 9).
+    # Every cell is as likely as the others for the target: 2,000 / 9, four times sqrt(2,000 / 9).
     counts = np.unique(cells[:, 0] @ [3, 1], return_counts=True)[1]
     assert counts.shape == (9,)
     assert abs(counts - 222).max() < 60
@@ -189,12 +191,26 @@ def test_windows_are_drawn_as_the_canvas_shows_them(size: Any) -> None:
     assert np.array_equal(retina.look_by_window(source, places, locations), expected)
 
 
-def test_a_canvas_is_not_stored(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_canvas_is_not_stored() -> None:
     """Ten thousand canvases of 10,000 × 10,000 pixels, a terabyte, in one step."""
     envs = GlimpseVectorEnv(Search(10_000), Retina(12, 2), 10_000, autoreset_mode="SameStep")
     envs.reset(seed=0)
     observations, *_ = envs.step((np.zeros((10_000, 2)), np.zeros(10_000, np.int64)))
     assert observations["glimpse"].shape == (10_000, 2, 12, 12)
+
+
+# --- a game of one's own ---------------------------------------------------------------------
+
+
+def test_the_example_of_a_game_that_ends_early(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(gym.envs.registration, "registry", dict(gym.registry))
+    example = Path(__file__).parent.parent / "examples" / "own_game.py"
+    runpy.run_path(str(example), run_name="__main__")
+    random, by_rules = (float(line.split()[-1]) for line in capsys.readouterr().out.splitlines())
+    assert 0.25 < random < 0.4
+    assert 0.9 < by_rules < 0.97
 
 
 # --- how well it can be played ---------------------------------------------------------------

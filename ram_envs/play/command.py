@@ -110,8 +110,8 @@ def make_parser() -> argparse.ArgumentParser:
     """Return the parser of the command line."""
     parser = argparse.ArgumentParser(
         prog="ram play",
-        description="Play Catch, Search or the glimpse quiz, and see only what the retina sees. Press "
-        "H in the window for the keys.",
+        description="Play Catch, Search or the glimpse quiz, and see only what the retina sees. "
+        "Press H in the window for the keys.",
         epilog="examples: ram play RAMCatch-v0 --speed 3   |   ram play RAMCatch-v0 --versus "
         "runs/catch   |   ram play RAMClutteredMNIST-v0 --save me.json",
     )

@@ -327,7 +327,7 @@ def _introduction(game: Game) -> list[str]:
         ]
     if isinstance(game, SearchGame):
         return [
-            f"{game.task.num_items} striped squares lie in the fog. Find the one with upright bars.",
+            f"{game.task.num_items} striped squares lie in the fog. One has upright bars: find it.",
             "You see through a retina: sharp where you look, coarse around it.",
             "Click to look; press Space to take what you look at.",
             "The target is worth less with every look, and much less with every mistake.",

@@ -10,8 +10,8 @@ from ram_envs.display import open_window
 from ram_envs.play.catch_game import LEFT, RIGHT, STAY, CatchGame
 from ram_envs.play.game import Game
 from ram_envs.play.quiz_game import QuizGame
-from ram_envs.play.search_game import SearchGame
 from ram_envs.play.screen import draw_game, gaze_at
+from ram_envs.play.search_game import SearchGame
 from ram_envs.play.seat import Edge
 from ram_envs.play.sheet import SHEET_SIZE
 
