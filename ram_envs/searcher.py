@@ -161,15 +161,18 @@ class Searcher:
 
 
 def spread(glimpse: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
-    """Return what a glimpse (K, G, G) shows of its widest patch's pixels, (w, w): sharp cells over
-    coarse ones."""
+    """Return what a glimpse (K, G, G) shows of the pixels (w, w) of its widest patch.
+
+    Where patches overlap, the sharper one counts.
+    """
     num_scales, size = glimpse.shape[:2]
-    window = glimpse[-1].repeat(1 << (num_scales - 1), axis=0).repeat(1 << (num_scales - 1), axis=1)
-    for scale in reversed(range(num_scales - 1)):
-        cells, width = 1 << scale, size << scale
-        start = len(window) // 2 - width // 2
+    widest = size << (num_scales - 1)
+    window = np.empty((widest, widest), np.float32)
+    for scale in reversed(range(num_scales)):
+        cell, width = 1 << scale, size << scale
+        start = widest // 2 - width // 2
         inner = slice(start, start + width)
-        window[inner, inner] = glimpse[scale].repeat(cells, axis=0).repeat(cells, axis=1)
+        window[inner, inner] = glimpse[scale].repeat(cell, axis=0).repeat(cell, axis=1)
     return window
 
 
@@ -182,16 +185,15 @@ def find_items(window: npt.NDArray[np.float32], known: Sequence[Point]) -> list[
     while left.any():
         # The bright pixel that is nearest to the middle belongs to an item. From there to where the
         # brightness around has its center, a few times (mean shift), leads to the item's center.
-        y, x = np.nonzero(left)
-        nearest = np.argmin(np.maximum(np.abs(y - len(left) // 2), np.abs(x - len(left) // 2)))
-        center = int(x[nearest]), int(y[nearest])
+        bright = np.argwhere(left)  # (n, 2), row and column
+        nearest = np.abs(bright - len(left) // 2).max(axis=1).argmin()
+        row, column = bright[nearest].tolist()
+        center = column, row
         for _ in range(4):
             center = _center_of_brightness(left, center)
         items.append(center)
-        before = np.count_nonzero(left)
         left[_around(center[1], _APART), _around(center[0], _APART)] = 0
-        if np.count_nonzero(left) == before:  # the center missed what it is the center of
-            left[y[nearest], x[nearest]] = 0
+        left[row, column] = 0  # wherever the center is
     return items
 
 

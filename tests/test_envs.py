@@ -378,7 +378,7 @@ def test_vector_pictures_are_those_of_the_single_environments(env_id: str) -> No
     assert_same_pictures()
     over, last = False, envs.single_action_space[1].n - 1
     while not over:
-        over = np.any(envs.step((np.full((2, 2), 0.5), np.array([last, last])))[2:4])
+        over = bool(np.any(envs.step((np.full((2, 2), 0.5), np.array([last] * 2)))[2:4]))
         for env in singles:
             env.step(((0.5, 0.5), last))
     assert_same_pictures()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -26,7 +26,7 @@ class ScriptedPilot:
     """The scripted searcher."""
 
     def __init__(self) -> None:
-        self.searcher, self.state = Searcher((200, 200)), None
+        self.searcher, self.state = Searcher((200, 200)), cast("Any", None)
 
     def begin(self) -> None:
         self.state = None

@@ -293,7 +293,7 @@ def _draw_outcome(sheet: Sheet, game: Game, seat: Seat, place: tuple[int, int]) 
 def _draw_help(sheet: Sheet, game: Game) -> None:
     sheet.card((60, 60, 840, 520))
     sheet.text("Keys", (96, 100), TITLE, TEXT)
-    keys = CATCH_KEYS
+    keys: tuple[tuple[str, str], ...] = CATCH_KEYS
     if isinstance(game, (QuizGame, SearchGame)):
         keys = QUIZ_KEYS if isinstance(game, QuizGame) else SEARCH_KEYS
     for row, (key, meaning) in enumerate(keys):

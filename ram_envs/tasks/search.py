@@ -195,7 +195,8 @@ class ItemField:
                 place[:] = LINES[0, left % 2]
             else:
                 place[:] = LINES[1, np.arange(top, top + ITEM_SIZE) % 2]
-        return canvas[tuple(window)]
+        part: npt.NDArray[np.uint8] = canvas[tuple(window)]
+        return part
 
     def read_windows(
         self, rows: npt.NDArray[np.integer], corners: npt.NDArray[np.int64], width: int
