@@ -38,7 +38,7 @@ class Settings:
     sides: tuple[int, ...] = (60, 200, 1000)
     """Sides of the canvases in pixels."""
 
-    episodes: int = 500
+    episodes: int = 300
     """Episodes for each player and canvas, seeds 0 to N − 1."""
 
     num_envs: int = 128
