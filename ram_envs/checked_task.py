@@ -88,7 +88,7 @@ EpisodeRecord = list[Snapshot]  # after `begin`, and after each step
 class CheckedTask:
     """A task with a state of `num_envs` rows; each verb checks what can be seen at once.
 
-    A task that follows the gaze is told random locations, which follow from a row's key.
+    A task with `look_at` gets random locations, which are a function of a row's key.
     """
 
     def __init__(self, task: Task[Any], num_envs: int) -> None:
@@ -105,7 +105,7 @@ class CheckedTask:
         _call(name, self.task.begin, self.state, rows.copy(), Streams(keys), {})
         self.begun[rows] = True
         self._keys[rows], self._steps[rows] = keys, 0
-        self._tell_gaze(rows)
+        self._pass_gaze(rows)
         return self._look_at("begin", rows, before)
 
     def advance(self, rows: Rows, choices: npt.NDArray[np.int64]) -> list[Snapshot]:
@@ -114,7 +114,7 @@ class CheckedTask:
         outcome = _call(name, self.task.advance, self.state, rows.copy(), choices.copy())
         self._check_outcome(outcome, len(rows))
         self._steps[rows] += 1
-        self._tell_gaze(rows)
+        self._pass_gaze(rows)
         snapshots = self._look_at("advance", rows, before)
         truncations = getattr(outcome, "truncations", None)
         for place, (row, snapshot) in enumerate(zip(rows.tolist(), snapshots, strict=True)):
@@ -128,7 +128,7 @@ class CheckedTask:
             )
         return snapshots
 
-    def _tell_gaze(self, rows: Rows) -> None:
+    def _pass_gaze(self, rows: Rows) -> None:
         if hasattr(self.task, "look_at"):
             streams = Streams(combine_keys(self._keys[rows], self._steps[rows], 3))
             locations = streams.uniform(2, -1, 1).astype(np.float32)

@@ -114,7 +114,7 @@ class GlimpseBatch(Generic[State]):
             self.locations[rows] = gaze_streams.uniform(2, -1, 1)
         else:
             self.locations[rows] = self.initial_location
-        self._tell_gaze(rows)
+        self._pass_gaze(rows)
         self._episodes[rows] += 1
         self.steps[rows] = 0
         self.running[rows] = True
@@ -156,7 +156,7 @@ class GlimpseBatch(Generic[State]):
             truncations = np.zeros(len(rows), np.bool_)
         index = slice(None) if rows is self.all_rows else rows  # a slice is faster
         self.locations[index] = locations
-        self._tell_gaze(rows)
+        self._pass_gaze(rows)
         self.steps[index] += 1
         self.running[index] = ~(terminations | truncations)
         if self._trails is not None:
@@ -187,7 +187,7 @@ class GlimpseBatch(Generic[State]):
             glimpses[self._episodes == 0] = 0
         return glimpses
 
-    def _tell_gaze(self, rows: Rows) -> None:
+    def _pass_gaze(self, rows: Rows) -> None:
         if self._follows_gaze:
             task: Any = self.task
             task.look_at(self.state, rows, self.locations[rows])

@@ -27,6 +27,10 @@ MOVING: dict[str, dict[str, Any]] = {"RAMMovingMNIST-v0": {}}
 CATCH: dict[str, dict[str, Any]] = {"RAMCatch-v0": {}}
 SEARCH: dict[str, dict[str, Any]] = {"RAMSearch-v0": {}}
 
+# The mean return at which a game counts as solved; of Search nine tenths of what a scripted player
+# scores.
+REWARD_THRESHOLDS = {"RAMSearch-v0": 0.85}
+
 CLASSIFICATION = {**IMAGES, **MOVING}  # the ids with a data set
 ENVS = {**CLASSIFICATION, **CATCH, **SEARCH}
 
@@ -47,4 +51,5 @@ def register_envs() -> None:
                 entry_point=f"ram_envs.envs.{kind}Env",
                 vector_entry_point=f"ram_envs.envs.{kind}VectorEnv",
                 kwargs=keywords,
+                reward_threshold=REWARD_THRESHOLDS.get(env_id),
             )

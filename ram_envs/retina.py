@@ -175,9 +175,9 @@ class Retina:
         """Return glimpses of images of which only the windows are read.
 
         Args:
-            source: (N, H, W) or (N, H, W, C), uint8; an array, a lazy array, or a tensor. One that
-                has a method `read_windows(rows, corners, width)` is asked for the windows
-                (width, b, width[, C]) of a whole block, line by line.
+            source: (N, H, W) or (N, H, W, C), uint8; an array, a lazy array, or a tensor. If it has
+                a method `read_windows(rows, corners, width)`, that returns the square windows of a
+                whole block, (width, b, width[, C]): their first lines come first.
             rows: (B,), which image to look at. A tensor if the source is one.
             locations: (B, 2), likewise.
 

@@ -27,8 +27,8 @@ class Outcome:
 
     rewards         (n,) float64
     terminations    (n,) bool, whether the episode is over
-    truncations     (n,) bool, whether it is cut off, for example by a time limit: an agent should
-                    value the state it leaves as if the episode went on. None if none is
+    truncations     (n,) bool, whether it is cut off, for example by a time limit; None if no
+                    episode is. A learner bootstraps from the last state of a truncated episode
     """
 
     rewards: npt.NDArray[np.float64]

@@ -228,6 +228,10 @@ def mean_return(envs: Any, num_episodes: int, act: Any) -> float:
     return float(returns.mean())
 
 
+def test_the_reward_threshold() -> None:
+    assert gym.spec("RAMSearch-v0").reward_threshold == 0.85
+
+
 @pytest.mark.parametrize(("size", "least"), [(60, 0.955), (200, 0.935)])
 def test_a_scripted_player_finds_the_target_soon(size: int, least: float) -> None:
     envs: Any = gym.make_vec("RAMSearch-v0", num_envs=60, canvas_size=size)
