@@ -9,7 +9,7 @@ import gymnasium as gym
 import numpy as np
 
 from ram_envs.datasets import ImageDataset
-from ram_envs.registration import CLASSIFICATION, ENVS
+from ram_envs.registration import CLASSIFICATION, ENVS, SEARCH
 
 
 def main(args: list[str]) -> None:
@@ -25,7 +25,13 @@ def main(args: list[str]) -> None:
         height = batch.task.image_shape[0]
         size, num_scales = batch.retina.glimpse_size, batch.retina.num_scales
         clutter = batch.task.canvas.num_clutter if env_id in CLASSIFICATION else "a game"
-        steps = batch.task.num_glimpses if env_id in CLASSIFICATION else height - 1
+        steps = (
+            batch.task.num_glimpses
+            if env_id in CLASSIFICATION
+            else f"up to {batch.task.time_limit}"
+            if env_id in SEARCH
+            else height - 1
+        )
         retina = f"{size} × {size}, {num_scales} scale{'s' * (num_scales > 1)}"
         screen = " × ".join(map(str, batch.task.image_shape))
         print(row.format(env_id, screen, clutter, retina, steps))
