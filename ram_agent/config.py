@@ -26,6 +26,9 @@ class AgentConfig(Checked):
     """How a glimpse is seen: by one layer over all of its pixels (the paper), or with two
     convolutions before it, which all scales share."""
 
+    conv_maps: int = 16
+    """Maps of the first convolution; the second has twice as many."""
+
     core: Literal["rectifier", "lstm"] = "rectifier"
     """The recurrent network. The paper has rectifiers for classification, an LSTM for Catch
     (sections 3 and 4)."""
@@ -48,8 +51,12 @@ class AgentConfig(Checked):
     """Scale of the location head's initial weights. With 1 the gaze of a new agent depends on what
     it sees; near 0 it stays in the middle until it is trained."""
 
+    pixel_mean: float = 0.0
+    """What is subtracted from the pixels at the network's input: 0 where most are black, about half
+    for photos."""
+
     pixel_scale: float = 3.0
-    """Factor on the pixels at the network's input; most of them are near 0."""
+    """Factor on the pixels after that; most of them are near 0."""
 
     scale_factor: float = 1.0
     """Further factor on each scale of the glimpse, relative to the finer one before it. With 4 a

@@ -24,6 +24,7 @@ from ram_envs.datasets.source import is_lazy
 from ram_envs.device_env import place_envs
 from ram_envs.registration import ENVS, check_registered
 from ram_envs.tasks.classification import ImageClassification
+from ram_envs.wrappers import RelativeGaze, vector
 
 EVALUATION_ENVS = 500  # sub-environments: divides every split of MNIST
 DATASETS = ("mnist", "digits", "cifar10")  # that are found by name
@@ -229,9 +230,18 @@ def _describe_change(name: str, was: Any, now: Any) -> str:
 
 
 def _make(env_id: str, keywords: dict[str, Any], make: Any, **options: Any) -> Any:
-    """Make an environment; an error that is not meant for users is named with its cause."""
+    """Make an environment; an error that is not meant for users is named with its cause.
+
+    The keyword "max_shift" puts `RelativeGaze` around it.
+    """
+    keywords = dict(keywords)
+    max_shift = keywords.pop("max_shift", None)
     try:
-        return make(env_id, **options, **keywords)
+        env = make(env_id, **options, **keywords)
+        if max_shift is None:
+            return env
+        is_vector = isinstance(env, gym.vector.VectorEnv)
+        return (vector.RelativeGaze if is_vector else RelativeGaze)(env, max_shift)
     except (OSError, ValueError, MemoryError, gym.error.Error):
         raise
     except Exception as error:

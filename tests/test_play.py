@@ -494,6 +494,18 @@ def test_a_saved_agent_is_an_opponent_and_is_watched(
     assert "(3, 6, 6)" in capsys.readouterr().err
 
 
+def test_an_agent_that_shifts_its_gaze_is_played_as_it_was_trained() -> None:
+    class Down:
+        def predict(self, observation: Any, **keywords: Any) -> tuple[Any, None]:
+            return (np.array([0, 2], np.float32), 1), None
+
+    pilot = AgentPilot(Down(), max_shift=0.5)
+    seen = {"location": np.array([-0.25, 0.125], np.float32)}
+    assert pilot.act(seen) == ((-0.25, 0.625), 1)
+    seen = {"location": np.array([0.25, 0.75], np.float32)}
+    assert pilot.act(seen) == ((0.25, 1.0), 1)  # the border
+
+
 # The quiz ---------------------------------------------------------------------------------------
 
 

@@ -7,6 +7,7 @@ The tables below have a row for each keyword; a keyword without a row fails
 from __future__ import annotations
 
 import dataclasses
+import functools
 import inspect
 import re
 from collections.abc import Callable
@@ -83,6 +84,11 @@ def make_env(**keywords: Any) -> Any:
 
 def make_envs(**keywords: Any) -> Any:
     return gym.make_vec("RAMMNIST-v0", num_envs=2, dataset="digits", **keywords)
+
+
+def show_canvas(module: Any, make: Callable[[], Any]) -> Any:
+    """Return an environment whose observation is a picture."""
+    return module.WholeCanvas(make())
 
 
 def make_agent() -> RAMAgent:
@@ -409,17 +415,24 @@ for kind, needed in ENVIRONMENTS.items():
         },
     )
 for module, make in ((wrappers, make_env), (vector, make_envs)):
+    location = wrong(TypeError, "x", 1.5) + wrong(ValueError, (0, 2), (0, NAN), (0, 0, 0))
     rows: dict[str, Any] = {
         "env": ENV,
         "columns": POSITIVE,
         "rows": POSITIVE,
         "choice": wrong(TypeError, 1.5, None) + wrong(ValueError, "location"),
-        "location": wrong(TypeError, "x", 1.5) + wrong(ValueError, (0, 2), (0, NAN), (0, 0, 0)),
+        "location": location,
+        "initial_location": location,
         "max_shift": [*NUMBER, (2.5, ValueError)],
         "num_glimpses": POSITIVE,
+        "glimpse_size": ENVIRONMENT["glimpse_size"],
+        "num_scales": ENVIRONMENT["num_scales"],
+        "source": wrong(ValueError, "frame", None),
     }
     for name in module.__all__:
         kind = getattr(module, name)
+        if name == "ThroughRetina":
+            make = functools.partial(show_canvas, module, make)
         CALLS[f"{module.__name__}.{name}"] = (
             kind,
             lambda kind=kind, make=make, **changed: kind(**{"env": make(), **changed}),
@@ -435,7 +448,7 @@ ROWS_OF_SETTINGS: dict[tuple[str, ...], list[Wrong]] = {
     ("update_rule", "learning_rate_schedule", "network"): wrong(ValueError, "adamw", None),
     GROUPS: wrong(ValueError, "adam", {}, None),
     ("baseline_shapes_state", "normalize_advantages"): [*NOT_BOOL, (1, ValueError)],
-    ("hidden_size", "feature_size", "num_channels", "batch_size"): POSITIVE,
+    ("hidden_size", "feature_size", "conv_maps", "num_channels", "batch_size"): POSITIVE,
     ("episodes", "validate_every"): POSITIVE,
     ("seed", "warmup_updates"): NOT_NEGATIVE,
     ("patience",): wrong(ValueError, "x", 1.5, True, 0, -1),
@@ -445,7 +458,7 @@ ROWS_OF_SETTINGS: dict[tuple[str, ...], list[Wrong]] = {
     ("location_start", "gain_discount", "entropy_weight", "baseline_weight"): NUMBER,
     ("head_rate", "weight_decay", "location_weight"): NUMBER,
     ("location_warmup", "head_warmup"): NUMBER,
-    ("gae_lambda",): [*NUMBER, (1.1, ValueError)],
+    ("gae_lambda", "pixel_mean"): [*NUMBER, (1.1, ValueError)],
     ("average_decay",): [*NUMBER, (1, ValueError)],
 }
 SETTINGS = {name: rows for names, rows in ROWS_OF_SETTINGS.items() for name in names}
@@ -542,6 +555,7 @@ OPTIONS: dict[str, tuple[list[str], dict[str, list[list[str]] | str]]] = {
             "--distortion": [WORDS, ["-1"], ["5"], ["nan"]],
             "--elastic": [WORDS, ["-1"], ["5"], ["nan"]],
             "--mirror": FLAG,
+            "--max-shift": [WORDS, ["-1"], ["5"], ["nan"]],
             "--preset": [["defualt"]],
             "--out": [["a_file"]],
             "--resume": [["no/run"], ["a_file"]],

@@ -77,6 +77,10 @@ class Environment:
     canvas_size: Annotated[int | None, _ENV_DEFAULT] = None
     """Side of the canvas, in pixels."""
 
+    max_shift: Annotated[float | None, UNSET] = None
+    """The gaze moves from the last location by at most this far, where 1 is half the canvas's side
+    (ram_envs.wrappers.RelativeGaze). By default each location is anywhere."""
+
     distortion: float = 0.0
     """How much training images are rotated, scaled, sheared and shifted at random. It helps long
     trainings where canvases are not random; 1 is much for digits."""

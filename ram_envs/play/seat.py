@@ -13,6 +13,7 @@ from ram_envs.glimpse_env import GlimpseEnv
 from ram_envs.retina import pixel_edges
 from ram_envs.tasks.catch import Catch, ball_columns
 from ram_envs.views import spread_glimpse
+from ram_envs.wrappers.codes import shift_locations
 
 Edge = tuple[int, int]  # a pixel edge (x, y) of the canvas; see the top of `ram_envs.retina`
 Action = tuple[tuple[float, float], int]  # a location and a choice
@@ -37,10 +38,16 @@ class Pilot(Protocol):
 
 
 class AgentPilot:
-    """Anything with `predict(observation, state, episode_start, deterministic)`, as in SB3."""
+    """Anything with `predict(observation, state, episode_start, deterministic)`, as in SB3.
 
-    def __init__(self, agent: Any) -> None:
+    Args:
+        agent: the agent.
+        max_shift: for an agent whose locations are shifts, as in `RelativeGaze`; else None.
+    """
+
+    def __init__(self, agent: Any, max_shift: float | None = None) -> None:
         self._agent = agent
+        self._max_shift = max_shift
         self._state: Any = None
         self._starts = True
 
@@ -52,6 +59,9 @@ class AgentPilot:
             observation, state=self._state, episode_start=self._starts, deterministic=True
         )
         self._starts = False
+        if self._max_shift is not None:
+            last, shift = observation["location"][None], np.asarray(location)[None]
+            (location,) = shift_locations(last, shift, self._max_shift)
         return (float(location[0]), float(location[1])), int(choice)
 
 
