@@ -22,7 +22,7 @@ from ram_agent.rollout import channels_of
 from ram_envs.datasets import SPLITS, DatasetUnavailableError, Split
 from ram_envs.datasets.source import is_lazy
 from ram_envs.device_env import place_envs
-from ram_envs.registration import ENVS
+from ram_envs.registration import ENVS, check_registered
 from ram_envs.tasks.classification import ImageClassification
 from ram_envs.wrappers import RelativeGaze, vector
 
@@ -57,7 +57,7 @@ def resolve_env_id(env_id: str) -> str:
             raise ValueError(
                 f"{env_id}: {error}. Run the command in the folder of {module}.py, or install it."
             ) from error
-    gym.spec(name)
+    check_registered(name)
     return f"{module}:{name}" if module else name
 
 

@@ -6,6 +6,8 @@ from typing import Any
 
 import gymnasium as gym
 
+from ram_envs.checks import suggest
+
 _RETINA_60 = {"glimpse_size": 12, "num_scales": 3}
 _MNIST = {"dataset": "auto", "num_glimpses": 6}
 
@@ -58,6 +60,19 @@ _KINDS = {
     "catch:Catch": CATCH,
     "search:Search": SEARCH,
 }
+
+
+def check_registered(env_id: str) -> None:
+    """Raise NameNotFound, with the ids of this package, unless an environment is registered.
+
+    Gymnasium's own message names ids without their version.
+    """
+    try:
+        gym.spec(env_id)
+    except gym.error.Error as error:
+        raise gym.error.NameNotFound(
+            f"The environment {env_id!r} does not exist. {suggest(env_id, ENVS)}"
+        ) from error
 
 
 def register_envs() -> None:

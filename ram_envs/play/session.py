@@ -27,6 +27,7 @@ from ram_envs.play.recording import (
 )
 from ram_envs.play.search_game import SearchGame
 from ram_envs.play.seat import AgentPilot, Deal, Pilot, RecordedPilot, Seat
+from ram_envs.registration import check_registered
 from ram_envs.tasks.catch import Catch
 from ram_envs.tasks.classification import ImageClassification
 from ram_envs.tasks.search import Search
@@ -259,7 +260,9 @@ def replayed_score(recording: Recording) -> int:
 def full_id(env_id: str) -> str:
     """Return a registered id: "RAMCatch" and "ram_envs:RAMCatch-v0" are "RAMCatch-v0"."""
     short = env_id.removeprefix("ram_envs:")
-    return f"{short}-v0" if f"{short}-v0" in ram_envs.registration.ENVS else short
+    found = f"{short}-v0" if f"{short}-v0" in ram_envs.registration.ENVS else short
+    check_registered(found)
+    return found
 
 
 def playable_ids() -> list[str]:
