@@ -17,7 +17,7 @@ from ram_agent.distributed import Ranks
 from ram_agent.provenance import provenance
 from ram_agent.run_folder import RunFolder
 from ram_agent.splits import (
-    EVALUATION_ENVS,
+    count_evaluation_envs,
     describe_images,
     place_split,
     resolve_env_id,
@@ -25,6 +25,7 @@ from ram_agent.splits import (
 )
 from ram_agent.trainer import Trainer
 from ram_envs.checks import checked_integer
+from ram_envs.making import import_package
 
 
 def describe_run(
@@ -92,7 +93,8 @@ def make_trainer(
         place_split(device, env_id, shard_size, "train", **train_keywords)
         for _ in range(num_shards)
     ]
-    validation_envs = place_split(device, env_id, EVALUATION_ENVS, "validation", **keywords)
+    num_envs = count_evaluation_envs(env_id, keywords)
+    validation_envs = place_split(device, env_id, num_envs, "validation", **keywords)
     torch.manual_seed(config.seed)
     agent = RAMAgent(
         train_envs[0].single_observation_space,
@@ -121,6 +123,7 @@ def own_env(facts: dict[str, Any], named: str | None = None) -> tuple[str, dict[
     if named is not None:
         return resolve_env_id(named), dict(keywords)
     module, _, name = str(env_id).rpartition(":")
+    import_package(name)  # of a short list that everybody trusts
     if not (module in sys.modules if module else name in gym.registry):
         raise ValueError(
             f"The environment {env_id!r} is not registered. If you trust its module, name it on "
