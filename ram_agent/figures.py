@@ -59,7 +59,7 @@ class GazeRecord:
         return wrong
 
 
-class _Recorder(gym.vector.VectorWrapper[Any, Any, Any]):
+class Recorder(gym.vector.VectorWrapper[Any, Any, Any]):
     """Keeps the observations of an episode."""
 
     def __init__(self, envs: gym.vector.VectorEnv[Any, Any, Any]) -> None:
@@ -98,7 +98,7 @@ def record_gaze(
             f"num_images={num_images}: this split has {len(dataset)} images. Ask for 1 to "
             f"{len(dataset)}."
         )
-    recorder = _Recorder(envs)
+    recorder = Recorder(envs)
     canvases, corners, edges, probs, labels = [], [], [], [], []
     views: npt.NDArray[np.float32] | None = None
     for start in range(0, num_images, envs.num_envs):

@@ -69,7 +69,7 @@ RANGES: dict[str, Range] = {
     **dict.fromkeys(("location_start", "head_rate", "weight_decay", "gain_discount"), NOT_NEGATIVE),
     **dict.fromkeys(("entropy_weight", "baseline_weight", "location_weight"), NOT_NEGATIVE),
     "warmup_updates": NOT_NEGATIVE,
-    **dict.fromkeys(("location_warmup", "head_warmup", "gae_lambda"), FRACTION),
+    **dict.fromkeys(("pixel_mean", "location_warmup", "head_warmup", "gae_lambda"), FRACTION),
     "average_decay": BELOW_ONE,
 }
 

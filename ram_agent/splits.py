@@ -18,6 +18,7 @@ import numpy as np
 import torch
 from gymnasium.vector import AutoresetMode
 
+from ram_agent.rollout import channels_of
 from ram_envs.datasets import SPLITS, DatasetUnavailableError, Split
 from ram_envs.datasets.source import is_lazy
 from ram_envs.device_env import place_envs
@@ -32,11 +33,12 @@ from ram_envs.making import (
 from ram_envs.pictures import NoPictureError
 from ram_envs.registration import ENVS
 from ram_envs.tasks.classification import ImageClassification
+from ram_envs.wrappers import find_seen
 
 EVALUATION_ENVS = 500  # sub-environments: divides every split of MNIST
 FOREIGN_ENVS = 20  # of other packages, which are slower and play longer
 FOREIGN_EPISODES = 100  # of an evaluation there
-DATASETS = ("mnist", "digits")  # that are found by name
+DATASETS = ("mnist", "digits", "cifar10")  # that are found by name
 GPU = "cuda"  # the type of the devices on which environments can be
 
 VectorEnv = gym.vector.VectorEnv[Any, Any, Any]
@@ -102,6 +104,14 @@ def count_evaluation_envs(env_id: str, keywords: dict[str, Any]) -> int:
 def keywords_in_training(env_id: str) -> dict[str, Any]:
     """Return keywords that only the training environments have: clipped rewards in Atari."""
     return {"reward_clipping": True} if is_atari(find_spec(env_id)) else {}
+
+
+def count_channels(env_id: str, keywords: dict[str, Any]) -> int | None:
+    """Return the channels of an environment's image, 1 or 3; None if it does not say."""
+    env = _make(env_id, keywords, make_env)
+    if is_foreign(env_id, keywords):
+        return (*find_seen(env).batch.image_shape, 1)[2]
+    return channels_of(env)
 
 
 def name_split(env_id: str, keywords: dict[str, Any], split: Split) -> str | None:

@@ -20,7 +20,7 @@ from gymnasium.vector import AutoresetMode, SyncVectorEnv
 from ram_envs.atari import AtariGame
 from ram_envs.checks import checked_autoreset_mode
 from ram_envs.glimpse_env import GlimpseEnv
-from ram_envs.wrappers import ThroughRetina, vector
+from ram_envs.wrappers import RelativeGaze, ThroughRetina, vector
 
 RETINA_KEYWORDS = ("glimpse_size", "num_scales", "source", "initial_location")
 # Where an environment has no time limit of its own: half an hour of Atari's frames, of which an
@@ -46,13 +46,15 @@ def make_env(env_id: str, *, render_mode: str | None = None, **keywords: Any) ->
         env_id: a registered id, or MODULE:ID.
         render_mode: None or "rgb_array".
         keywords: those of the environment and, if it shows pictures instead of glimpses, those of
-            `ThroughRetina`.
+            `ThroughRetina`. "max_shift" puts `RelativeGaze` around it.
 
     Raises:
         NoPictureError: if the environment shows neither glimpses nor pictures.
         DependencyNotInstalled: if the package of the environment is not installed.
         gymnasium.error.Error: if no such environment is registered.
     """
+    if (max_shift := keywords.pop("max_shift", None)) is not None:
+        return RelativeGaze(make_env(env_id, render_mode=render_mode, **keywords), max_shift)
     spec = find_spec(env_id)
     if shows_glimpses(env_id, keywords):
         return gym.make(env_id, disable_env_checker=True, **_rendering(render_mode), **keywords)
@@ -77,6 +79,9 @@ def make_vector_env(
     Native, where the environment has a vector environment of glimpses or is a game of Atari; else
     a `SyncVectorEnv`.
     """
+    if (max_shift := keywords.pop("max_shift", None)) is not None:
+        keywords.update(autoreset_mode=autoreset_mode, render_mode=render_mode)
+        return vector.RelativeGaze(make_vector_env(env_id, num_envs, **keywords), max_shift)
     spec, mode = find_spec(env_id), checked_autoreset_mode(autoreset_mode)
     if shows_glimpses(env_id, keywords):
         keywords = {**keywords, **_rendering(render_mode)}
@@ -137,7 +142,8 @@ def shows_glimpses(env_id: str, keywords: Keywords) -> bool:
         return True
     if is_atari(spec):
         return False
-    env = gym.make(env_id, disable_env_checker=True, **_divide(keywords)[1])
+    own = {name: value for name, value in _divide(keywords)[1].items() if name != "max_shift"}
+    env = gym.make(env_id, disable_env_checker=True, **own)
     space = env.observation_space
     env.close()
     return isinstance(space, spaces.Dict) and "glimpse" in space.spaces

@@ -21,16 +21,36 @@ IMAGES: dict[str, dict[str, Any]] = {
         "canvas_size": 100,
         "num_clutter": 8,
     },
+    "RAMCIFAR10-v0": {
+        "dataset": "cifar10",
+        "num_glimpses": 8,
+        "glimpse_size": 8,
+        "num_scales": 2,
+    },
     "RAMClassification-v0": {},
+}
+PAIRS: dict[str, dict[str, Any]] = {
+    "RAMPairsMNIST-v0": {"answer": "pair"},
+    "RAMAdditionMNIST-v0": {"answer": "sum"},
 }
 MOVING: dict[str, dict[str, Any]] = {"RAMMovingMNIST-v0": {}}
 CATCH: dict[str, dict[str, Any]] = {"RAMCatch-v0": {}}
 
-CLASSIFICATION = {**IMAGES, **MOVING}  # the ids with a data set
+CLASSIFICATION = {**IMAGES, **PAIRS, **MOVING}  # the ids with a data set
 ENVS = {**CLASSIFICATION, **CATCH}
+
+# The paper's own results (NIPS version, on MNIST): 1.12, 1.22, 4.08 and 8.11% wrong; 85% caught.
+REWARD_THRESHOLDS = {
+    "RAMMNIST-v0": 0.9888,
+    "RAMTranslatedMNIST-v0": 0.9878,
+    "RAMClutteredMNIST-v0": 0.9592,
+    "RAMClutteredMNIST100-v0": 0.9189,
+    "RAMCatch-v0": 0.85,
+}
 
 _KINDS = {
     "classification:Classification": IMAGES,
+    "pairs:Pairs": PAIRS,
     "moving:Moving": MOVING,
     "catch:Catch": CATCH,
 }
@@ -44,5 +64,6 @@ def register_envs() -> None:
                 id=env_id,
                 entry_point=f"ram_envs.envs.{kind}Env",
                 vector_entry_point=f"ram_envs.envs.{kind}VectorEnv",
+                reward_threshold=REWARD_THRESHOLDS.get(env_id),
                 kwargs=keywords,
             )

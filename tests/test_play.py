@@ -23,13 +23,14 @@ from ram_envs.play.game import Game, Phase  # noqa: E402
 from ram_envs.play.quiz_game import QuizGame  # noqa: E402
 from ram_envs.play.recording import Recording, load_recording, save_recording  # noqa: E402
 from ram_envs.play.screen import FOG, board_view, gaze_at  # noqa: E402
-from ram_envs.play.seat import AgentPilot, Deal, Seat, spread_glimpse  # noqa: E402
+from ram_envs.play.seat import AgentPilot, Deal, Seat  # noqa: E402
 from ram_envs.play.session import Options, make_env  # noqa: E402
 from ram_envs.play.sheet import SHEET_SIZE, Sheet  # noqa: E402
 from ram_envs.play.window import Stage, run  # noqa: E402
 from ram_envs.rendering import to_rgb_array  # noqa: E402
 from ram_envs.tasks.catch import Catch  # noqa: E402
 from ram_envs.tasks.classification import ImageClassification  # noqa: E402
+from ram_envs.views import spread_glimpse  # noqa: E402
 
 ROW = 0.25  # seconds at the usual speed
 QUIZ = "RAMClutteredMNIST-v0"
@@ -491,6 +492,18 @@ def test_a_saved_agent_is_an_opponent_and_is_watched(
     with pytest.raises(SystemExit):
         run_main("RAMMNIST-v0", "--dataset", "digits", "--agent", run)
     assert "(3, 6, 6)" in capsys.readouterr().err
+
+
+def test_an_agent_that_shifts_its_gaze_is_played_as_it_was_trained() -> None:
+    class Down:
+        def predict(self, observation: Any, **keywords: Any) -> tuple[Any, None]:
+            return (np.array([0, 2], np.float32), 1), None
+
+    pilot = AgentPilot(Down(), max_shift=0.5)
+    seen = {"location": np.array([-0.25, 0.125], np.float32)}
+    assert pilot.act(seen) == ((-0.25, 0.625), 1)
+    seen = {"location": np.array([0.25, 0.75], np.float32)}
+    assert pilot.act(seen) == ((0.25, 1.0), 1)  # the border
 
 
 # The quiz ---------------------------------------------------------------------------------------

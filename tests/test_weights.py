@@ -84,12 +84,14 @@ def test_the_file_is_safetensors_with_a_description_in_its_header(tmp_path: Path
         metadata = file.metadata()
     description = {
         "agent": {
+            "glimpse_network": "linear",
             "core": "rectifier",
             "hidden_size": 8,
             "feature_size": 6,
             "location_mean": "tanh",
             "initialization": "he",
             "location_start": 1.0,
+            "pixel_mean": 0.0,
             "pixel_scale": 3.0,
             "scale_factor": 1.0,
             "num_channels": 1,

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import datetime
-import importlib.util
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -13,6 +11,15 @@ from typing import Annotated, Any, Literal
 import torch
 import tyro
 
+from ram_agent.callbacks import (
+    Callback,
+    LogMetrics,
+    LogToTensorBoard,
+    LogToWandb,
+    check_installed,
+    print_validation,
+    train_with,
+)
 from ram_agent.commands.parsing import UNSET, parse, parse_keywords
 from ram_agent.config import (
     SHARDS,
@@ -25,7 +32,7 @@ from ram_agent.config import (
 from ram_agent.distributed import Ranks, checked_device, join_ranks, local_device
 from ram_agent.measure import name_env, show_trained
 from ram_agent.run_folder import RunFolder
-from ram_agent.runs import describe_run, make_trainer, own_env, print_progress
+from ram_agent.runs import describe_run, make_trainer, own_env
 from ram_agent.splits import (
     GPU,
     check_run_images,
@@ -39,7 +46,7 @@ from ram_agent.weights import CheckpointError
 from ram_envs.atomic_files import write_json
 from ram_envs.device_env import DeviceVectorEnv, why_on_host
 
-TRAINING_KEYWORDS = ("distortion", "elastic")
+TRAINING_KEYWORDS = ("distortion", "elastic", "mirror")
 
 _ENV_DEFAULT = tyro.conf.arg(help_behavior_hint="(default: the environment's own)")
 
@@ -49,8 +56,8 @@ class Environment:
     """What the agent is trained in."""
 
     dataset: Annotated[str | None, _ENV_DEFAULT] = None
-    """mnist, digits (embedded, no download), auto, or the path of a folder of images by class or of
-    an .npz."""
+    """mnist, digits (embedded, no download), cifar10, auto, or the path of a folder of images by
+    class or of an .npz."""
 
     splits: Annotated[Literal["all"] | None, UNSET] = None
     """all: train, validate and test on all images of a path without splits, which are divided
@@ -68,6 +75,10 @@ class Environment:
     canvas_size: Annotated[int | None, _ENV_DEFAULT] = None
     """Side of the canvas, in pixels."""
 
+    max_shift: Annotated[float | None, UNSET] = None
+    """The gaze moves from the last location by at most this far, where 1 is half the canvas's side
+    (ram_envs.wrappers.RelativeGaze). By default each location is anywhere."""
+
     source: Annotated[Literal["observation", "render"] | None, UNSET] = None
     """What the retina looks at in an environment of another package: its observation, a picture, or
     with "render" the frame that it draws."""
@@ -82,6 +93,10 @@ class Environment:
     elastic: float = 0.0
     """How much training images are deformed locally, too, as if on rubber. Such images are harder
     to memorize, and take longer to learn."""
+
+    mirror: bool = False
+    """Whether half the training images are swapped left to right at random, as is usual for natural
+    images."""
 
     @property
     def keywords(self) -> dict[str, Any]:
@@ -125,6 +140,9 @@ class Run:
 
     tensorboard: bool = False
     """Write metrics for TensorBoard too (pip install "ram-gym[tensorboard]")."""
+
+    wandb: Annotated[str | None, UNSET] = None
+    """Log metrics to this project of Weights & Biases too (pip install wandb)."""
 
 
 @dataclass(frozen=True)
@@ -170,8 +188,10 @@ def main(args: list[str]) -> None:
         raise ValueError(f"threads={options.threads} is out of range. Give a number from 1.")
     torch.set_num_threads(options.threads)
     device = checked_device(local_device(options.device))
-    if options.tensorboard and importlib.util.find_spec("tensorboard") is None:
-        raise ValueError('TensorBoard is not installed. Run: pip install "ram-gym[tensorboard]"')
+    if options.tensorboard:
+        check_installed("tensorboard")
+    if options.wandb is not None:
+        check_installed("wandb")
     folder = RunFolder(options.resume or options.out or default_folder(command.env_id))
     try:
         with join_ranks(device) as ranks:
@@ -212,31 +232,14 @@ def train(
     envs = trainer.shards[0].envs
     if device.type == GPU and not isinstance(envs, DeviceVectorEnv):
         print(f"The networks are on {device}, the environments on the CPU: {why_on_host(envs)}.")
-    reports: list[Callable[[dict[str, float]], None]] = [print_progress]
+    callbacks: list[Callback] = [LogMetrics(folder), print_validation]
     if options.tensorboard:
-        reports.append(log_to_tensorboard(folder.path, trainer.update))
-
-    def report(row: dict[str, float]) -> None:
-        for write in reports:
-            write(row)
-
-    if not trainer.train(report):
+        callbacks.append(LogToTensorBoard(folder.path))
+    if options.wandb is not None:
+        callbacks.append(LogToWandb(project=options.wandb, name=folder.path.name, config=run))
+    if not train_with(trainer, callbacks):
         print(f"Stopped after {trainer.update} updates. Continue: {folder.resume_command}")
     return trainer
-
-
-def log_to_tensorboard(path: Path, update: int) -> Callable[[dict[str, float]], None]:
-    """Return a function that writes metrics for TensorBoard, from `update` on."""
-    from torch.utils.tensorboard import SummaryWriter
-
-    writer = SummaryWriter(str(path), purge_step=update)
-
-    def write(row: dict[str, float]) -> None:
-        for name, value in row.items():
-            writer.add_scalar(name, value, int(row["update"]))
-        writer.flush()
-
-    return write
 
 
 def make_run(

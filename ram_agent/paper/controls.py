@@ -22,9 +22,9 @@ from tqdm import tqdm
 
 from ram_agent.measure import name_env
 from ram_agent.paper.tables import Network
+from ram_agent.progress import print_metrics
 from ram_agent.provenance import provenance
 from ram_agent.run_folder import RunFolder
-from ram_agent.runs import print_progress
 from ram_agent.settings import Checked
 from ram_agent.shard import draw_index
 from ram_agent.splits import EVALUATION_ENVS, place_split, with_found_dataset
@@ -199,7 +199,7 @@ class ControlTrainer:
         }
         self.folder.append_metrics(row)
         self.folder.save_state(collect_state(self._modules, self.optimizer, self._counters))
-        print_progress(row)
+        print_metrics(row)
 
     def resume(self) -> None:
         """Continue from the folder's state; start again if the run has not saved any.

@@ -15,6 +15,7 @@ from typing import Any, Literal
 import torch
 import tyro
 
+from ram_agent.callbacks import LogMetrics, is_validation, print_validation, train_with
 from ram_agent.commands.parsing import parse
 from ram_agent.config import flatten_settings, preset, replace_settings
 from ram_agent.distributed import checked_device
@@ -30,7 +31,7 @@ from ram_agent.paper.report import Row, make_markdown, make_row, merge_row, read
 from ram_agent.paper.tables import GAZES, TABLES, Control, Ram
 from ram_agent.provenance import provenance
 from ram_agent.run_folder import RunFolder, read_json
-from ram_agent.runs import describe_run, make_trainer, print_progress
+from ram_agent.runs import describe_run, make_trainer
 from ram_agent.settings import check_setting
 from ram_agent.splits import GPU
 from ram_envs.atomic_files import check_writable, write_bytes, write_json
@@ -235,7 +236,7 @@ def _trained_ram(command: Reproduce, name: str, entry: Ram, seed: int) -> dict[s
     def train(folder: RunFolder) -> None:
         trainer = make_trainer(run, folder, command.device)
         trainer.resume()
-        if not trainer.train(report=print_progress):
+        if not train_with(trainer, [LogMetrics(folder), print_validation]):
             raise KeyboardInterrupt  # the trainer caught the signal to save
         show_trained(trainer, folder)
 
@@ -249,7 +250,8 @@ def _trained_ram(command: Reproduce, name: str, entry: Ram, seed: int) -> dict[s
 
 def seconds_to_pass(metrics: Sequence[dict[str, Any]], error: float | None) -> float | None:
     """Return the seconds until the validation error was below `error`; None if it never was."""
-    passed = (row["seconds"] for row in metrics if error and _validation_error(row) < error)
+    validations = filter(is_validation, metrics)
+    passed = (row["seconds"] for row in validations if error and _validation_error(row) < error)
     return next(passed, None)
 
 

@@ -181,7 +181,7 @@ def load_pilot(run: str, env: GlimpseEnv) -> AgentPilot:
     torch.set_num_threads(1)
     agent = RAMAgent.load(run)
     agent.check_fits(env.observation_space, env.action_space)
-    return AgentPilot(agent)
+    return AgentPilot(agent, agent.info.get("env_kwargs", {}).get("max_shift"))
 
 
 def save_results(session: Session, path: Path) -> None:

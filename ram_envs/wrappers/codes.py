@@ -145,10 +145,16 @@ class RelativeGazeCode:
     def decode(self, actions: Any, batch: Gaze) -> tuple[Locations, Choices]:
         shifts, choices = checked_pair(actions)
         shifts = checked_coordinates(shifts, (batch.num_envs, 2), batch.running)
-        shifts = np.clip(shifts, -1e9, 1e9)  # so that infinity has a direction
-        shifts = shifts / np.maximum(np.hypot(shifts[:, :1], shifts[:, 1:]), 1)
-        locations = np.clip(batch.locations + self._max_shift * shifts, -1, 1)
-        return locations.astype(np.float32), np.asarray(choices)
+        return shift_locations(batch.locations, shifts, self._max_shift), np.asarray(choices)
+
+
+def shift_locations(
+    locations: Locations, shifts: npt.NDArray[np.floating], max_shift: float
+) -> Locations:
+    """Return locations (B, 2) moved by shifts (B, 2) in the unit disc, times `max_shift`."""
+    moves = np.clip(shifts.astype(np.float64), -1e9, 1e9)  # so that infinity has a direction
+    moves /= np.maximum(np.hypot(moves[:, :1], moves[:, 1:]), 1)
+    return np.clip(locations + max_shift * moves, -1, 1).astype(np.float32)
 
 
 class FixedGazeCode:
