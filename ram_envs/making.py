@@ -7,8 +7,9 @@ ale-py's native vector environment, one or many, so that all of them show the sa
 
 from __future__ import annotations
 
+import ast
 import importlib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from functools import partial
 from typing import Any
 
@@ -147,6 +148,24 @@ def shows_glimpses(env_id: str, keywords: Keywords) -> bool:
     space = env.observation_space
     env.close()
     return isinstance(space, spaces.Dict) and "glimpse" in space.spaces
+
+
+def parse_keywords(given: Iterable[str]) -> dict[str, Any]:
+    """Return keywords of NAME=VALUE; a value is a Python literal, or else text.
+
+    Raises:
+        ValueError: if there is no "=".
+    """
+    keywords = {}
+    for text in given:
+        name, equals, value = text.partition("=")
+        if not (equals and name.isidentifier()):
+            raise ValueError(f"{text!r} is not a keyword. Give NAME=VALUE, as in continuous=False.")
+        try:
+            keywords[name] = ast.literal_eval(value)
+        except (ValueError, SyntaxError):
+            keywords[name] = value
+    return keywords
 
 
 def _divide(keywords: Keywords) -> tuple[dict[str, Any], dict[str, Any]]:

@@ -7,7 +7,6 @@ import dataclasses
 import inspect
 import shutil
 import textwrap
-from collections.abc import Iterable
 from itertools import pairwise
 from typing import Any, TypeVar, get_type_hints
 
@@ -46,24 +45,6 @@ def parse(
         default=tyro.MISSING_NONPROP if default is None else default,
         config=(tyro.conf.OmitArgPrefixes, *markers),
     )
-
-
-def parse_keywords(given: Iterable[str]) -> dict[str, Any]:
-    """Return keywords of NAME=VALUE; a value is a Python literal, or else text.
-
-    Raises:
-        ValueError: if there is no "=".
-    """
-    keywords = {}
-    for text in given:
-        name, equals, value = text.partition("=")
-        if not (equals and name.isidentifier()):
-            raise ValueError(f"{text!r} is not a keyword. Give NAME=VALUE, as in continuous=False.")
-        try:
-            keywords[name] = ast.literal_eval(value)
-        except (ValueError, SyntaxError):
-            keywords[name] = value
-    return keywords
 
 
 def describe(kind: type) -> str:

@@ -20,7 +20,7 @@ from ram_agent.callbacks import (
     print_validation,
     train_with,
 )
-from ram_agent.commands.parsing import UNSET, parse, parse_keywords
+from ram_agent.commands.parsing import UNSET, parse
 from ram_agent.config import (
     SHARDS,
     AgentConfig,
@@ -45,6 +45,7 @@ from ram_agent.trainer import Trainer
 from ram_agent.weights import CheckpointError
 from ram_envs.atomic_files import write_json
 from ram_envs.device_env import DeviceVectorEnv, why_on_host
+from ram_envs.making import parse_keywords
 
 TRAINING_KEYWORDS = ("distortion", "elastic", "mirror")
 
