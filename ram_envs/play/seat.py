@@ -99,6 +99,8 @@ class Seat:
         streak, best: right ones in a row, the present and the longest.
     """
 
+    numbered = True  # whether pictures number the fixations of the trail
+
     def __init__(self, name: str, env: GlimpseEnv, pilot: Pilot | None = None) -> None:
         self.name = name
         self.env = env
@@ -156,7 +158,7 @@ class Seat:
 
     def seen(self) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.bool_]]:
         """Return the glimpse, laid over the canvas. See `spread_glimpse`."""
-        shape = self.env.batch.task.image_shape
+        shape = self.env.batch.image_shape
         glimpse, num_scales = self.observation["glimpse"], self.env.batch.retina.num_scales
         return spread_glimpse(glimpse, num_scales, self.edge, shape)
 

@@ -15,8 +15,11 @@ import numpy as np
 import ram_envs
 from ram_envs.atomic_files import write_json
 from ram_envs.glimpse_env import GlimpseEnv
+from ram_envs.making import import_package, shows_glimpses
+from ram_envs.making import make_env as make_glimpse_env
+from ram_envs.play.arcade_game import ArcadeGame, ArcadeSeat
 from ram_envs.play.catch_game import CatchGame
-from ram_envs.play.game import PILOT_REST, Game, Phase
+from ram_envs.play.game import PILOT_REST, SPEEDS, Game, Phase
 from ram_envs.play.quiz_game import QuizGame
 from ram_envs.play.recording import (
     FORMAT_VERSION,
@@ -35,6 +38,7 @@ from ram_envs.tasks.search import Search
 MATCH_EPISODES = 10  # of a quiz, and of a match against an agent
 GIF_EPISODES = 3
 QUIZ_SPEED, CATCH_SPEED = 1.0, 4.0  # glimpses and rows per second
+ARCADE_SPEED = 10.0  # steps per second, where an environment names no frame rate
 MAX_SETTING = 2**11  # of a recording, so that a damaged one does not fill the memory
 MAX_CLASSES = 10  # each is typed as one digit
 PLAYABLE = (Catch, Search, ImageClassification)
@@ -103,6 +107,8 @@ def set_up(options: Options) -> Session:
         RecordingError: for a recording that cannot be played again.
     """
     env_id = full_id(options.env_id)
+    if env_id not in ram_envs.registration.ENVS and not shows_glimpses(env_id, options.keywords):
+        return set_up_arcade(env_id, options)
     keywords, recording = options.keywords, None
     if options.replay is not None:
         recording = load_recording(options.replay, env_id)
@@ -120,10 +126,7 @@ def set_up(options: Options) -> Session:
         )
     if options.turns and not isinstance(env.batch.task, Catch):
         raise ValueError(f"--turns is for Catch, and {env_id} is not. Leave it out.")
-    seed = options.seed
-    if seed is None:
-        seed = int(np.random.SeedSequence().generate_state(1)[0])
-
+    seed = _seed_or_random(options.seed)
     pilot: Pilot | None = None
     name, deals = "you", _deals(env, seed, _num_episodes(options, is_quiz))
     if recording is not None:
@@ -146,6 +149,37 @@ def set_up(options: Options) -> Session:
         speed = options.speed or CATCH_SPEED
         game = CatchGame(player, deals, opponent, speed=speed, turns=options.turns)
     return Session(env_id, keywords, seed, game)
+
+
+def set_up_arcade(env_id: str, options: Options) -> Session:
+    """Return a session in an environment of another package, seen through the retina.
+
+    Raises:
+        TypeError: if it shows no pictures.
+        ValueError: if a person cannot choose its moves, or for options of our own games.
+    """
+    for name in ("agent", "versus", "replay", "record", "gif", "save", "turns"):
+        if getattr(options, name):
+            raise ValueError(
+                f"--{name}: a person plays {env_id} alone. Leave it out; an agent plays in "
+                "`ram watch RUN --save FILE`."
+            )
+    env = make_glimpse_env(env_id, **options.keywords)
+    moves = env.action_space[1]
+    if not isinstance(moves, gym.spaces.Discrete):
+        raise ValueError(
+            f"{env_id} has the moves {moves}, and keys choose among a number of them: Discrete. "
+            "Some environments have such moves, too: --env-kwargs continuous=False."
+        )
+    seed = _seed_or_random(options.seed)
+    speed = options.speed or float(env.metadata.get("render_fps", ARCADE_SPEED))
+    game = ArcadeGame(
+        ArcadeSeat("you", env),
+        _numbered_deals(seed, options.episodes),
+        title=env_id.rpartition("/")[2].rpartition(":")[2].rpartition("-v")[0] or env_id,
+        speed=min(max(speed, SPEEDS[0]), SPEEDS[1]),
+    )
+    return Session(env_id, options.keywords, seed, game)
 
 
 def make_env(env_id: str, keywords: dict[str, Any]) -> GlimpseEnv:
@@ -259,6 +293,7 @@ def replayed_score(recording: Recording) -> int:
 
 def full_id(env_id: str) -> str:
     """Return a registered id: "RAMCatch" and "ram_envs:RAMCatch-v0" are "RAMCatch-v0"."""
+    import_package(env_id)
     short = env_id.removeprefix("ram_envs:")
     found = f"{short}-v0" if f"{short}-v0" in ram_envs.registration.ENVS else short
     check_registered(found)
@@ -296,6 +331,14 @@ def _deals(env: GlimpseEnv, seed: int, num_episodes: int | None) -> Iterable[Dea
     """Episode n has the seed `seed` + n; a quiz shows distinct images, drawn by the seed."""
     task = env.batch.task
     if not isinstance(task, ImageClassification):
-        return map(Deal, count(seed) if num_episodes is None else range(seed, seed + num_episodes))
+        return _numbered_deals(seed, num_episodes)
     indices = np.random.default_rng(seed).permutation(len(task.dataset))[:num_episodes]
     return [Deal(seed + n, int(index)) for n, index in enumerate(indices)]
+
+
+def _numbered_deals(seed: int, num_episodes: int | None) -> Iterable[Deal]:
+    return map(Deal, count(seed) if num_episodes is None else range(seed, seed + num_episodes))
+
+
+def _seed_or_random(seed: int | None) -> int:
+    return int(np.random.SeedSequence().generate_state(1)[0]) if seed is None else seed
