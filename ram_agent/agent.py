@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from ram_agent.config import AgentConfig, config_from_json
-from ram_agent.networks import CORES, GlimpseNetwork, State, initialize_he
+from ram_agent.networks import CORES, GlimpseNetwork, State, forget, initialize_he
 from ram_agent.weights import (
     DAMAGE,
     CheckpointError,
@@ -212,15 +212,26 @@ class RAMAgent(nn.Module):
         glimpses = torch.as_tensor(observation["glimpse"], device=self.device)
         locations = torch.as_tensor(observation["location"], device=self.device)
         state = self.core(self.glimpse_network(glimpses, locations), state)
-        hidden = state[0]
+        return self._outputs(state[0]), state
+
+    def unroll(
+        self, glimpses: Tensor, locations: Tensor, begins: Tensor, state: State
+    ) -> AgentOutput:
+        """Return the outputs of T steps at once, (T, B, …), given the state before the first.
+
+        The arguments have as many rows; where an episode `begins`, (T, B), the state is forgotten.
+        """
+        features = self.glimpse_network(glimpses.flatten(0, 1), locations.flatten(0, 1))
+        return self._outputs(self.core.unroll(features.view(*begins.shape, -1), state, begins))
+
+    def _outputs(self, hidden: Tensor) -> AgentOutput:
         mean = self.location_head(hidden)
         watched = hidden if self.config.baseline_shapes_state else hidden.detach()
-        output = AgentOutput(
+        return AgentOutput(
             location_mean=torch.tanh(mean) if self.config.location_mean == "tanh" else mean,
             choice_logits=self.choice_head(hidden),
-            baseline=self.baseline_head(watched).squeeze(1),
+            baseline=self.baseline_head(watched).squeeze(-1),
         )
-        return output, state
 
     def act(
         self,
@@ -244,11 +255,7 @@ class RAMAgent(nn.Module):
             noise = torch.randn(mean.shape, generator=generator, device=source, dtype=mean.dtype)
             location = mean + self.location_std * noise.to(mean.device)
         if sample_choice and not deterministic:
-            probs = output.choice_logits.detach().softmax(1)
-            # The same as torch.multinomial on the CPU, which on a GPU synchronizes to check probs.
-            arrivals = torch.empty(probs.shape, device=source, dtype=probs.dtype)
-            arrivals.exponential_(generator=generator)
-            choice = (probs / arrivals.to(mean.device)).argmax(1)
+            choice = _draw_choices(output.choice_logits.detach(), source, generator)
         else:
             choice = output.choice_logits.argmax(1)
         return Action(location, choice)
@@ -282,13 +289,10 @@ class RAMAgent(nn.Module):
         single = glimpse.ndim == 3
         if single:
             glimpse, location = glimpse[None], location[None]
-        tensors = self.initial_state(len(glimpse))
-        if state is not None:
-            tensors = _read_state(state, tensors)
+        tensors = _read_state(state, like=self.initial_state(len(glimpse)))
         if episode_start is not None:
             begun = np.broadcast_to(np.asarray(episode_start, np.bool_), (len(glimpse),))
-            keep = torch.from_numpy(~begun).to(self.device)[:, None]
-            tensors = tuple(part * keep for part in tensors)
+            tensors = forget(tensors, torch.tensor(begun, device=self.device))
         output, tensors = self.step({"glimpse": glimpse, "location": location}, tensors)
         action = self.act(output, deterministic, sample_choice=True)
         locations = action.location.clamp(-1, 1).cpu().numpy()
@@ -297,6 +301,17 @@ class RAMAgent(nn.Module):
         if single:
             return (locations[0], int(choices[0])), next_state
         return (locations, choices), next_state
+
+
+def _draw_choices(
+    logits: Tensor, source: torch.device, generator: torch.Generator | None
+) -> Tensor:
+    """Return choices (B,) drawn with the probabilities of logits (B, n)."""
+    probs = logits.softmax(1)
+    # The same as torch.multinomial on the CPU, which on a GPU synchronizes to check probs.
+    arrivals = torch.empty(probs.shape, device=source, dtype=probs.dtype)
+    arrivals.exponential_(generator=generator)
+    return (probs / arrivals.to(logits.device)).argmax(1)
 
 
 def _read_observation(
@@ -328,8 +343,10 @@ def _read_observation(
     return glimpse.astype(np.float32), location.astype(np.float32)
 
 
-def _read_state(state: tuple[npt.NDArray[np.float32], ...], like: State) -> State:
-    """Return the state of an earlier call as tensors like those of `like`."""
+def _read_state(state: tuple[npt.NDArray[np.float32], ...] | None, like: State) -> State:
+    """Return the state of an earlier call as tensors like those of `like`; `like` if None."""
+    if state is None:
+        return like
     shapes, expected = [tuple(part.shape) for part in state], [tuple(part.shape) for part in like]
     if shapes != expected:
         raise ValueError(

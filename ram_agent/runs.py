@@ -131,12 +131,14 @@ def own_env(facts: dict[str, Any], named: str | None = None) -> tuple[str, dict[
 
 def print_progress(row: dict[str, float]) -> None:
     """Print a validation's metrics."""
+    unit = "steps" if "steps" in row else "episodes"
     tqdm.write(
-        f"{row['episodes']:>9,} episodes {row['seconds']:7.0f} s   "
+        f"{row[unit]:>10,} {unit} {row['seconds']:7.0f} s   "
         + "   ".join(
             f"{split} error {row[f'{split}_error']:6.2f}%"
             if f"{split}_error" in row
             else f"{split} return {row[f'{split}_return']:8.4f}"
             for split in ("train", "validation")
+            if f"{split}_error" in row or f"{split}_return" in row
         )
     )
