@@ -22,7 +22,7 @@ import torch
 from lazy_images import LazyImages
 
 import ram_envs
-from ram_agent import rollout, runs, splits
+from ram_agent import player, rollout, runs, splits
 from ram_agent.agent import RAMAgent
 from ram_agent.cli import main
 from ram_agent.config import AgentConfig, TrainConfig, replace_settings
@@ -200,7 +200,7 @@ def test_steps_and_options_that_there_are_not() -> None:
 
 
 @pytest.mark.parametrize("gaze", ["learned", "random", "center"])
-def test_a_rollout_is_that_of_the_vector_environment(gaze: rollout.Gaze) -> None:
+def test_a_rollout_is_that_of_the_vector_environment(gaze: player.Gaze) -> None:
     envs = make_envs()
     played = [
         collect_rollout(
@@ -209,7 +209,7 @@ def test_a_rollout_is_that_of_the_vector_environment(gaze: rollout.Gaze) -> None
             seed=3,
             gaze=gaze,
             sample_choice=True,
-            generator=rollout.noise_source(where, 5),
+            generator=player.noise_source(where, 5),
         )
         for where in (envs, DeviceVectorEnv(envs, "cpu"))
     ]
@@ -218,13 +218,13 @@ def test_a_rollout_is_that_of_the_vector_environment(gaze: rollout.Gaze) -> None
 
 
 @pytest.mark.parametrize("gaze", ["learned", "random", "center"])
-def test_a_rollout_asks_for_no_value(monkeypatch: pytest.MonkeyPatch, gaze: rollout.Gaze) -> None:
+def test_a_rollout_asks_for_no_value(monkeypatch: pytest.MonkeyPatch, gaze: player.Gaze) -> None:
     on_device = DeviceVectorEnv(make_envs(), "meta")
     agent = make_agent(on_device).to("meta")
     with pytest.raises(RuntimeError, match="meta"):  # the check at the end, which asks for one
         collect_rollout(agent, on_device, seed=0, gaze=gaze)
     checked = []
-    monkeypatch.setattr(rollout, "_check_finite", lambda locations: checked.append(locations.shape))
+    monkeypatch.setattr(rollout, "check_finite", lambda locations: checked.append(locations.shape))
     played = collect_rollout(agent, on_device, seed=0, gaze=gaze, sample_choice=True)
     assert checked == [(6, 5, 2)]  # once, of all steps
     for name, shape in (("choice_logits", (6, 5, 10)), ("rewards", (6, 5)), ("labels", (5,))):
