@@ -315,7 +315,7 @@ class RAMAgent(MakesItsEnv, nn.Module):
         return (locations, choices), next_state
 
 
-def _make_glimpse_network(config: AgentConfig, glimpse_shape: tuple[int, ...]) -> GlimpseNetwork:
+def _make_glimpse_network(config: AgentConfig, glimpse_shape: tuple[int, ...]) -> nn.Module:
     return GlimpseNetwork(
         glimpse_shape,
         config.feature_size,

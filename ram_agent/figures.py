@@ -18,6 +18,7 @@ from ram_agent.agent import RAMAgent
 from ram_agent.rollout import collect_rollout
 from ram_envs.atomic_files import write_whole
 from ram_envs.datasets.source import read_rows
+from ram_envs.rendering import SCALE_COLORS
 from ram_envs.retina import pixel_edges
 
 if TYPE_CHECKING:
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
 NUM_CANVASES = 12  # in a figure of paths
 NUM_EPISODES = 4  # drawn glimpse by glimpse
 MAX_BARS, MANY_SHOWN = 10, 4  # labels in a figure of probabilities
-GAZE = "#ff9d2e"
+DPI = 100
 
 
 @dataclass(frozen=True)
@@ -43,6 +44,7 @@ class GazeRecord:
     probs       (T, N, n), probabilities of the labels after each glimpse
     labels      (N,), the true labels
     names       the n classes' names
+    widths      the K widths of the retina's patches, in pixels of the canvas
     """
 
     canvases: npt.NDArray[np.uint8]
@@ -53,6 +55,7 @@ class GazeRecord:
     probs: npt.NDArray[np.float32]
     labels: npt.NDArray[np.int64]
     names: tuple[str, ...]
+    widths: tuple[int, ...] = ()
 
     @property
     def is_wrong(self) -> npt.NDArray[np.bool_]:
@@ -138,6 +141,7 @@ def record_gaze(
         probs=np.concatenate(probs, axis=1),
         labels=np.concatenate(labels),
         names=tuple(batch.task.choice_names),
+        widths=tuple(retina.patch_widths),
     )
 
 
@@ -177,22 +181,23 @@ def compose_views(glimpses: npt.NDArray[np.float32], num_scales: int) -> npt.NDA
 
 
 def save_figures(
-    record: GazeRecord, errors: Mapping[str, tuple[float, ...]], folder: Path
+    record: GazeRecord,
+    errors: Mapping[str, tuple[float, ...]],
+    folder: Path,
+    dpi: int = DPI,
+    file_format: str = "png",
 ) -> list[Path]:
-    """Write all figures into a folder; returns their paths.
+    """Write all figures into a folder; return their paths.
 
     Args:
-        looks: what `record_gaze` returned.
+        record: what `record_gaze` returned.
         errors: percent wrong after each glimpse, by the name of the gaze.
         folder: made if need be.
+        dpi, file_format: see `write_figures`.
     """
-    import matplotlib
-
-    matplotlib.use("Agg")
-    import matplotlib.pyplot as plt
-
+    first = np.arange(len(record.labels))[:NUM_CANVASES]
     drawings: dict[str, Callable[[], Figure]] = {
-        "paths": partial(draw_paths, record, np.arange(len(record.labels))[:NUM_CANVASES]),
+        "paths": partial(draw_paths, record, first, "Where the agent looked, and its last label"),
         "glimpses": partial(draw_glimpses, record),
         "heat_maps": partial(draw_heat_maps, record),
         "errors": partial(draw_errors, errors),
@@ -200,18 +205,42 @@ def save_figures(
     wrong = np.flatnonzero(record.is_wrong)
     if len(wrong):
         most_sure = wrong[np.argsort(-record.probs[-1, wrong].max(-1), kind="stable")]
-        drawings["failures"] = partial(draw_paths, record, most_sure[:NUM_CANVASES])
+        drawings["failures"] = partial(
+            draw_paths, record, most_sure[:NUM_CANVASES], "The most confident errors"
+        )
+    return write_figures(drawings, folder, dpi, file_format)
+
+
+def write_figures(
+    drawings: Mapping[str, Callable[[], Figure]],
+    folder: Path,
+    dpi: int = DPI,
+    file_format: str = "png",
+) -> list[Path]:
+    """Draw figures one after another, and write each into a folder; return their paths.
+
+    Args:
+        drawings: name of a file, without ending, and what draws it.
+        folder: made if need be.
+        dpi: pixels per inch.
+        file_format: "png", "svg" or "pdf".
+    """
+    import matplotlib
+
+    matplotlib.use("Agg")
+    import matplotlib.pyplot as plt
+
     paths = []
     for name, draw in drawings.items():
-        figure, path = draw(), folder / f"{name}.png"
+        figure, path = draw(), folder / f"{name}.{file_format}"
         path.parent.mkdir(parents=True, exist_ok=True)
-        write_whole(path, partial(figure.savefig, format="png", dpi=100))
+        write_whole(path, partial(figure.savefig, format=file_format, dpi=dpi))
         plt.close(figure)
         paths.append(path)
     return paths
 
 
-def draw_paths(record: GazeRecord, rows: npt.NDArray[np.integer]) -> Figure:
+def draw_paths(record: GazeRecord, rows: npt.NDArray[np.integer], title: str) -> Figure:
     """Draw canvases with numbered fixations and the last label, in red where it is wrong."""
     import matplotlib.pyplot as plt
 
@@ -224,6 +253,7 @@ def draw_paths(record: GazeRecord, rows: npt.NDArray[np.integer]) -> Figure:
         squeeze=False,
         layout="constrained",
     )
+    figure.suptitle(title)
     for axis in axes.flat:
         axis.axis("off")
     for axis, row in zip(axes.flat, rows, strict=False):
@@ -237,11 +267,15 @@ def draw_paths(record: GazeRecord, rows: npt.NDArray[np.integer]) -> Figure:
 
 
 def _draw_path(axis: Axes, record: GazeRecord, row: int) -> None:
-    """Draw a canvas and its numbered fixations."""
+    """Draw a canvas and its numbered fixations, from dark to bright."""
+    import matplotlib
+
     canvas = record.canvases[row]
     axis.imshow(canvas, cmap="gray", vmin=0, vmax=255, extent=_extent(canvas))
     x, y = record.edges[:, row].T
-    axis.plot(x, y, color=GAZE, linewidth=1.5)
+    colors = matplotlib.colormaps["plasma"](np.linspace(0.25, 0.95, len(x)))
+    for step in range(1, len(x)):
+        axis.plot(x[step - 1 : step + 1], y[step - 1 : step + 1], color=colors[step], linewidth=1.5)
     for number, place in enumerate(zip(x, y, strict=True), 1):
         axis.annotate(
             str(number),
@@ -249,8 +283,27 @@ def _draw_path(axis: Axes, record: GazeRecord, row: int) -> None:
             ha="center",
             va="center",
             fontsize=7,
-            bbox={"boxstyle": "circle,pad=0.15", "facecolor": GAZE, "edgecolor": "black"},
+            color="white" if number <= len(x) / 2 else "black",
+            bbox={
+                "boxstyle": "circle,pad=0.15",
+                "facecolor": colors[number - 1],
+                "edgecolor": "black",
+            },
         )
+
+
+def _draw_squares(axis: Axes, record: GazeRecord, row: int) -> None:
+    """Draw the squares of the retina at the last fixation, labeled for a legend."""
+    import matplotlib.pyplot as plt
+
+    x, y = record.edges[-1, row]
+    for scale, width in enumerate(record.widths):
+        color = np.divide(SCALE_COLORS[scale % len(SCALE_COLORS)], 255)
+        corner = (x - width // 2, y - width // 2)
+        square = plt.Rectangle(  # type: ignore[attr-defined]
+            corner, width, width, fill=False, edgecolor=color, label=f"{width} × {width} px"
+        )
+        axis.add_patch(square)
 
 
 def _extent(canvas: npt.NDArray[Any]) -> tuple[float, float, float, float]:
@@ -272,9 +325,11 @@ def draw_glimpses(record: GazeRecord) -> Figure:
         squeeze=False,
         layout="constrained",
     )
+    figure.suptitle("What each glimpse shows, and the probability of each label after it")
     for row in range(num_shown):
         above, beneath = axes[2 * row], axes[2 * row + 1]
         _draw_path(above[0], record, row)
+        _draw_squares(above[0], record, row)
         above[0].set_title(record.names[record.labels[row]], fontsize=9)
         beneath[0].axis("off")
         for step in range(num_glimpses):
@@ -285,6 +340,8 @@ def draw_glimpses(record: GazeRecord) -> Figure:
             )
         for axis in above:
             axis.axis("off")
+    squares = axes[0, 0].get_legend_handles_labels()
+    figure.legend(*squares, loc="outside lower center", ncols=len(squares[0]) or 1, frameon=False)
     return figure
 
 
@@ -332,6 +389,7 @@ def draw_heat_maps(record: GazeRecord) -> Figure:
         squeeze=False,
         layout="constrained",
     )
+    figure.suptitle("Where each fixation lies, relative to the image's center (outlined)")
     for axis in axes.flat:
         axis.axis("off")
     for step, (axis, (x, y)) in enumerate(
@@ -357,6 +415,7 @@ def draw_errors(errors: Mapping[str, tuple[float, ...]]) -> Figure:
         steps = range(1, len(values) + 1)
         axis.plot(steps, values, "o-", label=f"{name}: {values[-1]:.2f}% at the end")
     axis.set(xlabel="glimpses", ylabel="error (%)", yscale="log", xticks=list(steps))
+    axis.set_title("Error after each glimpse")
     lowest, highest = axis.get_ylim()
     ticks = [tick for tick in (0.5, 1, 2, 5, 10, 20, 50, 100) if lowest < tick < highest]
     axis.set_yticks(ticks, [f"{tick:g}" for tick in ticks])

@@ -35,6 +35,7 @@ def test_list_shows_every_environment(capsys: pytest.CaptureFixture[str]) -> Non
     assert rows["RAMCIFAR10-v0"] == "RAMCIFAR10-v0 32 × 32 × 3 0 8 × 8, 2 scales 8"
     assert rows["RAMMovingMNIST-v0"] == "RAMMovingMNIST-v0 60 × 60 4 12 × 12, 3 scales 8"
     assert rows["RAMCatch-v0"] == "RAMCatch-v0 24 × 24 a game 6 × 6, 3 scales 23"
+    assert rows["RAMSearch-v0"] == "RAMSearch-v0 200 × 200 a game 12 × 12, 4 scales up to 100"
 
 
 def start_python(code: str, folder: Path, *args: str, **env: str) -> subprocess.Popen[str]:
