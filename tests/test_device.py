@@ -155,9 +155,10 @@ def test_locations_that_are_none() -> None:
 # --- what is refused -------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("env_id", ["RAMCatch-v0", "RAMMovingMNIST-v0"])
-def test_what_moves_is_played_on_the_cpu(env_id: str) -> None:
-    envs = make_envs(env_id) if env_id == "RAMCatch-v0" else make_envs(env_id, dataset="digits")
+@pytest.mark.parametrize("env_id", ["RAMCatch-v0", "RAMMovingMNIST-v0", "RAMSearch-v0"])
+def test_games_are_played_on_the_cpu(env_id: str) -> None:
+    keywords = {"dataset": "digits"} if env_id == "RAMMovingMNIST-v0" else {}
+    envs = make_envs(env_id, **keywords)
     with pytest.raises(ValueError, match=f"device='{DEVICE}'.*still"):
         DeviceVectorEnv(envs, DEVICE)
 
