@@ -136,7 +136,8 @@ def check_envs(agent: RAMAgent, envs: gym.vector.VectorEnv[Any, Any, Any]) -> No
 
     Raises:
         TypeError: if it is a single environment, or its spaces are not those of glimpses.
-        ValueError: if it resets itself, or its spaces are not those of the agent.
+        ValueError: if it resets itself, its spaces are not those of the agent, or its images have
+            other channels.
     """
     if not isinstance(envs, gym.vector.VectorEnv):
         raise TypeError(
@@ -150,6 +151,23 @@ def check_envs(agent: RAMAgent, envs: gym.vector.VectorEnv[Any, Any, Any]) -> No
             f"These environments reset themselves (autoreset_mode={mode.value}). Make them with "
             'autoreset_mode="Disabled".'
         )
+    channels, config = channels_of(envs), agent.config
+    told = config.glimpse_network == "conv" or config.scale_factor != 1
+    if told and channels not in (None, config.num_channels):
+        raise ValueError(
+            f"The environments show images of {channels} channels, and the agent has "
+            f"num_channels={config.num_channels}. Make it with AgentConfig(num_channels="
+            f"{channels}, …)."
+        )
+
+
+def channels_of(env: gym.Env[Any, Any] | gym.vector.VectorEnv[Any, Any, Any]) -> int | None:
+    """Return the channels of each scale of an environment's glimpses; None if it does not say."""
+    retina = getattr(getattr(env.unwrapped, "batch", None), "retina", None)
+    if retina is None:
+        return None
+    space = getattr(env, "single_observation_space", env.observation_space)
+    return int(space["glimpse"].shape[0]) // int(retina.num_scales)  # type: ignore[index]
 
 
 def noise_source(envs: gym.vector.VectorEnv[Any, Any, Any], seed: int) -> torch.Generator:

@@ -38,6 +38,9 @@ SCALE_DECAY = 0.99  # of the running mean square of advantages
 VALIDATION_GAMES = 2_000
 
 
+Report = Callable[[dict[str, float]], object] | None  # is called with metrics
+
+
 class Trainer:
     """Trains an agent, validates it, and keeps its folder up to date.
 
@@ -113,13 +116,13 @@ class Trainer:
         return self.update >= self.num_updates or out_of_patience
 
     @check_arguments
-    def train(self, report: Callable[[dict[str, float]], None] | None = None) -> bool:
-        """Train to the end, or until SIGINT, SIGTERM or SIGHUP; return whether it has ended.
+    def train(self, report: Report = None, on_update: Report = None) -> bool:
+        """Train to the end, or to `stop`, SIGINT, SIGTERM or SIGHUP; return whether it has ended.
 
-        In both cases the folder's checkpoint holds the last update. Progress is shown on stderr: a
+        In each case the folder's checkpoint holds the last update. Progress is shown on stderr: a
         bar on a terminal, elsewhere a line every 30 seconds. `report` is called with the metrics of
-        each validation. Several ranks begin with the first one's weights and counters, and a signal
-        to any of them stops them all.
+        each validation, `on_update` with those of each update. Several ranks begin with the first
+        one's weights and counters, and a signal to any of them stops them all.
 
         Raises:
             FileExistsError: if the folder contains another training; see `RunFolder.begin`.
@@ -132,13 +135,16 @@ class Trainer:
             self.load_state_dict(TrainingState(*state))
         if self.folder is not None:
             self.folder.begin(self.state_dict())
-        progress = show_progress(self.num_updates, self.update, self.ranks.is_first)
+        counts = (self.num_updates, self.update, self.config.batch_size)
+        progress = show_progress(*counts, self.ranks.is_first)
         with progress as advance, calling_on_stop(self._stop_requested.set):
             started = time.perf_counter() - self.seconds
             while not self.is_over and not self._is_stopped():
-                self._add_to_sums(self.train_one_update())
+                self._add_to_sums(metrics := self.train_one_update())
                 self.seconds = time.perf_counter() - started
-                advance()
+                advance(metrics)
+                if on_update is not None:
+                    on_update({"update": self.update, **metrics})
                 if self.update % self.validation_interval == 0 or self.update == self.num_updates:
                     row = self._validate()
                     self._save()
@@ -147,6 +153,10 @@ class Trainer:
             if self._stop_requested.is_set():
                 self._save()
         return self.is_over
+
+    def stop(self) -> None:
+        """Let `train` stop after the present update, as a signal does."""
+        self._stop_requested.set()
 
     def train_one_update(self) -> dict[str, float]:
         """Play one batch of episodes, learn from it, and return the update's metrics.

@@ -27,7 +27,6 @@ from ram_envs.checks import (
     checked_locations,
     checked_pair,
     checked_reset_mask,
-    checked_seeds,
 )
 from ram_envs.datasets.source import ImageSource, read_rows
 from ram_envs.glimpse_batch import GlimpseBatch, Infos, Observation
@@ -192,7 +191,6 @@ class GlimpseVectorEnv(gym.vector.VectorEnv[Observation, Any, npt.NDArray[Any]])
             if max_episode_steps in (None, -1)
             else checked_integer("max_episode_steps", max_episode_steps, 1)
         )
-        self._seeded = False
         self._begun = np.zeros(self.num_envs, np.bool_)
         # A source of images and the row of each final canvas in it.
         self._final_images: tuple[npt.NDArray[np.uint8] | ImageSource, Rows] | None = None
@@ -219,7 +217,7 @@ class GlimpseVectorEnv(gym.vector.VectorEnv[Observation, Any, npt.NDArray[Any]])
         check_options(options, self.batch.option_names, "reset_mask")
         mask = checked_reset_mask(options.pop("reset_mask", None), self.num_envs)
         rows = np.flatnonzero(mask)
-        self._seed_rows(seed, rows)
+        self.batch.seed_rows(seed, rows, self.np_random)
         self.batch.begin(rows, options)
         self._begun |= mask
         return self.batch.observe(), self.batch.infos(mask)
@@ -278,22 +276,6 @@ class GlimpseVectorEnv(gym.vector.VectorEnv[Observation, Any, npt.NDArray[Any]])
             rendering.to_rgb_array(rendering.draw_frame(self.batch.scene(row)))
             for row in range(self.num_envs)
         )
-
-    def _seed_rows(self, seed: int | Sequence[int | None] | None, rows: Rows) -> None:
-        seeds: Sequence[int | None]
-        if seed is None:
-            seeds = [None] * self.num_envs
-        elif isinstance(seed, int):
-            seeds = range(seed, seed + self.num_envs)
-        else:
-            seeds = checked_seeds(seed, self.num_envs)
-        if not self._seeded:  # rows without a seed of their own get a random one
-            self.batch.seed(
-                self.batch.all_rows, self.np_random.integers(2**63, size=self.num_envs).tolist()
-            )
-            self._seeded = True
-        given = [row for row in rows if seeds[row] is not None]
-        self.batch.seed(np.array(given, np.intp), [seeds[row] for row in given])
 
     def _final(self, ended: npt.NDArray[np.bool_]) -> Infos:
         """Return final_obs and final_info of the sub-environments that ended in this step."""

@@ -75,6 +75,7 @@ class Scene:
     ball: the pixel (x, y) of the canvas that is drawn in color; None in a world without a ball.
     target: a box (left, top, right, bottom) of pixel edges that is outlined; None if there is none.
     verdict: the result in words, such as "missed by 1 column"; None for the truth or the reward.
+    num_older: fixations before the first one here. If there are any, none is numbered.
     """
 
     canvas: np.ndarray
@@ -89,6 +90,7 @@ class Scene:
     ball: tuple[int, int] | None = None
     target: tuple[int, int, int, int] | None = None
     verdict: str | None = None
+    num_older: int = 0
 
 
 @dataclass(frozen=True)
@@ -179,12 +181,16 @@ def _draw_canvas(frame: _Frame, scene: Scene, view: CanvasView) -> None:
         x, y = now_x - width // 2, now_y - width // 2
         corners = (*view.to_frame(x, y), *view.to_frame(x + width, y + width))
         frame.square(corners, _scale_color(k))
-    _draw_path(frame, [view.to_frame(int(x), int(y)) for x, y in scene.fixations])
+    points = [view.to_frame(int(x), int(y)) for x, y in scene.fixations]
+    _draw_path(frame, points, begins=scene.num_older == 0)
     frame.surface.set_clip(None)
 
 
-def _draw_path(frame: _Frame, points: list[tuple[int, int]]) -> None:
-    """A line through the fixations, older ones fainter; the first is a square, the last a ring."""
+def _draw_path(frame: _Frame, points: list[tuple[int, int]], begins: bool) -> None:
+    """A line through the fixations, older ones fainter; the first is a square, the last a ring.
+
+    Where the path does not begin with the first fixation, it has neither the square nor numbers.
+    """
     last = len(points) - 1
     # 1 for the newest, falling to 0.35 for those six or more fixations ago.
     colors = [_mix(PANEL, PATH, max(0.35, 1 - 0.11 * (last - i))) for i in range(len(points))]
@@ -193,12 +199,12 @@ def _draw_path(frame: _Frame, points: list[tuple[int, int]]) -> None:
     for i, point in enumerate(points):
         if i == last:
             frame.ring(point, colors[i])
-        elif i == 0:
+        elif i == 0 and begins:
             frame.small_square(point, colors[i])
         else:
             frame.dot(point, colors[i])
     for i, (x, y) in enumerate(points):
-        if i == 0 or i > last - _NUMBERED:
+        if begins and (i == 0 or i > last - _NUMBERED):
             distance = 10 if i == last else 7
             # Above the point, or below it where the path goes up from here.
             side = 1 if points[i + 1 if i < last else i - 1][1] < y else -1

@@ -149,9 +149,19 @@ class Retina:
     ) -> None:
         """Copy `images` (n, H, W[, C]) to `rows` (n,) of `padded`."""
         height, width, channels = (*images.shape[1:], 1)[:3]
+        planes = images.reshape(-1, height, width, channels).transpose(0, 3, 1, 2)
+        self.fill_planes(padded, planes, rows)
+
+    def fill_planes(
+        self,
+        padded: Padded,
+        planes: npt.NDArray[np.uint8],
+        rows: npt.NDArray[np.integer] | slice,
+    ) -> None:
+        """Copy images with their channels first, `planes` (n, C, H, W), to `rows` of `padded`."""
+        height, width = planes.shape[2:]
         margin = self.patch_widths[-1] // 2
         inner = padded.pixels[..., margin : margin + height, margin : margin + width]
-        planes = images.reshape(-1, height, width, channels).transpose(0, 3, 1, 2)
         as_items(inner)[rows] = as_items(np.ascontiguousarray(planes))
 
     def look(self, padded: Padded, locations: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:

@@ -25,6 +25,7 @@ import ram_envs  # noqa: F401  (registers the ids)
 IDS: dict[str, tuple[dict[str, Any], int]] = {
     "RAMMNIST-v0": ({"dataset": "digits", "num_glimpses": 3}, 3),
     "RAMClutteredMNIST-v0": ({"dataset": "digits", "num_glimpses": 2, "split": "test"}, 2),
+    "RAMPairsMNIST-v0": ({"dataset": "digits", "num_glimpses": 2, "split": "validation"}, 2),
     "RAMMovingMNIST-v0": ({"dataset": "digits", "num_glimpses": 1}, 1),
     "RAMCatch-v0": ({"size": 5, "glimpse_size": 2}, 4),
     "RAMSearch-v0": (

@@ -26,6 +26,7 @@ from hypothesis import strategies as st
 
 import ram_envs
 from ram_envs.tasks.canvas import Canvas
+from ram_envs.tasks.pairs import PairCanvas
 
 ENV_IDS = sorted(
     spec.id for spec in gym.registry.values() if str(spec.entry_point).startswith("ram_envs.")
@@ -111,6 +112,9 @@ def test_ids() -> None:
         "RAMClutteredMNIST-v0",
         "RAMClutteredMNIST100-v0",
         "RAMClassification-v0",
+        "RAMCIFAR10-v0",
+        "RAMPairsMNIST-v0",
+        "RAMAdditionMNIST-v0",
         "RAMMovingMNIST-v0",
         "RAMCatch-v0",
         "RAMSearch-v0",
@@ -118,18 +122,25 @@ def test_ids() -> None:
 
 
 @pytest.mark.parametrize(
-    ("env_id", "canvas", "glimpse", "num_glimpses"),
+    ("env_id", "canvas", "glimpse", "num_glimpses", "num_labels"),
     [
-        ("RAMMNIST-v0", Canvas((28, 28), (28, 28)), (1, 8, 8), 6),
-        ("RAMTranslatedMNIST-v0", Canvas((60, 60), (28, 28)), (3, 12, 12), 6),
-        ("RAMClutteredMNIST-v0", Canvas((60, 60), (28, 28), 4, 8), (3, 12, 12), 6),
-        ("RAMClutteredMNIST100-v0", Canvas((100, 100), (28, 28), 8, 8), (4, 12, 12), 8),
-        ("RAMClassification-v0", Canvas((28, 28), (28, 28)), (1, 8, 8), 6),
-        ("RAMMovingMNIST-v0", Canvas((60, 60), (28, 28), 4, 8), (3, 12, 12), 8),
+        ("RAMMNIST-v0", Canvas((28, 28), (28, 28)), (1, 8, 8), 6, 10),
+        ("RAMTranslatedMNIST-v0", Canvas((60, 60), (28, 28)), (3, 12, 12), 6, 10),
+        ("RAMClutteredMNIST-v0", Canvas((60, 60), (28, 28), 4, 8), (3, 12, 12), 6, 10),
+        ("RAMClutteredMNIST100-v0", Canvas((100, 100), (28, 28), 8, 8), (4, 12, 12), 8, 10),
+        ("RAMClassification-v0", Canvas((28, 28), (28, 28)), (1, 8, 8), 6, 10),
+        ("RAMCIFAR10-v0", Canvas((28, 28), (28, 28)), (2, 8, 8), 8, 10),  # of the digits here
+        ("RAMPairsMNIST-v0", PairCanvas((100, 100), (28, 28), 8, 8), (4, 12, 12), 4, 55),
+        ("RAMAdditionMNIST-v0", PairCanvas((100, 100), (28, 28), 8, 8), (4, 12, 12), 4, 19),
+        ("RAMMovingMNIST-v0", Canvas((60, 60), (28, 28), 4, 8), (3, 12, 12), 8, 10),
     ],
 )
 def test_settings_of_the_classification_ids(
-    env_id: str, canvas: Canvas, glimpse: tuple[int, int, int], num_glimpses: int
+    env_id: str,
+    canvas: Canvas,
+    glimpse: tuple[int, int, int],
+    num_glimpses: int,
+    num_labels: int,
 ) -> None:
     env = make(env_id)
     env.reset(seed=0)
@@ -137,7 +148,7 @@ def test_settings_of_the_classification_ids(
     assert env.unwrapped.canvas.shape == canvas.shape
     assert env.unwrapped.canvas.dtype == np.uint8
     assert env.observation_space["glimpse"].shape == glimpse
-    assert env.action_space[1].n == 10
+    assert env.action_space[1].n == num_labels
     ends = [env.step(((0, 0), 0))[2] for _ in range(num_glimpses)]
     assert ends == [False] * (num_glimpses - 1) + [True]
 
@@ -226,7 +237,7 @@ def test_episodes_differ_and_do_not_depend_on_what_was_done_before(env_id: str) 
     assert len({observation["location"].tobytes() for observation, _ in begun}) == 10
 
     env.reset(seed=7)
-    trajectory(env, 5)
+    trajectory(env, 3)
     assert_identical(env.reset(), begun[1])
 
 

@@ -12,6 +12,7 @@ from lazy_images import LazyImages
 
 from ram_envs.envs.classification import ClassificationEnv
 from ram_envs.envs.moving import MovingEnv
+from ram_envs.envs.pairs import PairsEnv
 from ram_envs.streams import Streams
 from ram_envs.task import Outcome
 from ram_envs.tasks.catch import Catch
@@ -91,10 +92,21 @@ def test_a_task_that_keeps_every_rule_passes(num_envs: int, seed: int) -> None:
         ClassificationEnv(
             dataset="digits", split="test", canvas_size=(40, 50), num_clutter=2
         ).batch.task,
+        PairsEnv(dataset="digits").batch.task,
+        PairsEnv(dataset="digits", split="test", answer="sum").batch.task,
         MovingEnv(dataset="digits").batch.task,
         MovingEnv(dataset="digits", split="validation", num_glimpses=3).batch.task,
     ],
-    ids=["catch", "three balls", "image", "test canvas", "moving", "moving, fixed"],
+    ids=[
+        "catch",
+        "three balls",
+        "image",
+        "test canvas",
+        "pair",
+        "sum, fixed",
+        "moving",
+        "moving, fixed",
+    ],
 )
 def test_our_own_tasks_pass(task: Any) -> None:
     check_task(task)

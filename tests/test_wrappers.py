@@ -49,7 +49,7 @@ def make_vec(env_id: str, num_envs: int, mode: AutoresetMode, *names: str) -> An
 
 
 def test_every_wrapper_has_its_twin() -> None:
-    assert set(wrappers.__all__) == set(vector.__all__) == set(ARGUMENTS)
+    assert set(wrappers.__all__) == set(vector.__all__) == {*ARGUMENTS, "ThroughRetina"}
 
 
 # --- each wrapper passes Gymnasium's checks --------------------------------------------------
