@@ -164,8 +164,8 @@ def test_locations_that_are_none() -> None:
 # --- what is refused -------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("env_id", ["RAMCatch-v0", "RAMMovingMNIST-v0"])
-def test_what_moves_is_played_on_the_cpu(env_id: str) -> None:
+@pytest.mark.parametrize("env_id", ["RAMCatch-v0", "RAMMovingMNIST-v0", "RAMSearch-v0"])
+def test_games_are_played_on_the_cpu(env_id: str) -> None:
     envs = make_envs(env_id)
     with pytest.raises(ValueError, match=f"device='{DEVICE}'.*still"):
         DeviceVectorEnv(envs, DEVICE)
