@@ -147,8 +147,6 @@ import sys
 for name in ("torch", "tyro", "tqdm", "safetensors", "PIL", "pygame"):
     sys.modules[name] = None
 from ram_agent.cli import COMMANDS, main
-from ram_agent.packed import pretrained_names
-from ram_envs.registration import ENVS
 main(["--help"])
 assert not {"gymnasium", "numpy"} & sys.modules.keys()
 main(["list"])
