@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 NUM_CANVASES = 12  # in a figure of paths
 NUM_EPISODES = 4  # drawn glimpse by glimpse
+MAX_BARS, MANY_SHOWN = 10, 4  # labels in a figure of probabilities
 DPI = 100
 
 
@@ -35,7 +36,8 @@ class GazeRecord:
     """The gaze of N episodes, one for each of the first N images of a split.
 
     canvases    (N, H, W[, C]) uint8
-    corners     (N, 2), the pixel (x, y) of the canvas at the image's top-left corner
+    corners     (N, D, 2), the pixel (x, y) of the canvas at the top-left corner of each of its D
+                images: one, or two in the environments of pairs
     image_size  (h, w) of the images
     edges       (T, N, 2), the pixel edges (x, y) at which the glimpses were taken
     views       (T, M, w, w[, C]) in [0, 1], the glimpses of the first M episodes as pictures
@@ -111,14 +113,16 @@ def record_gaze(
         )
         counted = slice(0, num_images - start)
         canvas = batch.canvases[counted]
-        images = read_rows(dataset.images, index[counted])
+        rows = batch.task.image_rows(batch.state)[counted]
+        images = [read_rows(dataset.images, of_canvas) for of_canvas in rows.T]
         observations = recorder.observations[:-1]  # the last one comes after the decision
         locations = np.stack([observation["location"][counted] for observation in observations])
         canvases.append(canvas)
-        corners.append(find_images(canvas, images))
+        corners.append(np.stack([find_images(canvas, image) for image in images], axis=1))
         edges.append(pixel_edges(locations, *canvas.shape[1:3]))
         probs.append(rollout.choice_logits.softmax(-1)[:, counted].cpu().numpy())
-        labels.append(dataset.labels[index[counted]])
+        assert rollout.labels is not None
+        labels.append(rollout.labels[counted].cpu().numpy())
         if views is None:
             first = slice(0, min(NUM_EPISODES, num_images))
             views = np.stack(
@@ -131,7 +135,7 @@ def record_gaze(
     return GazeRecord(
         canvases=np.concatenate(canvases),
         corners=np.concatenate(corners),
-        image_size=images.shape[1:3],
+        image_size=dataset.images.shape[1:3],
         edges=np.concatenate(edges, axis=1),
         views=views,
         probs=np.concatenate(probs, axis=1),
@@ -331,18 +335,34 @@ def draw_glimpses(record: GazeRecord) -> Figure:
         for step in range(num_glimpses):
             above[step + 1].imshow(record.views[step, row], cmap="gray", vmin=0, vmax=1)
             above[step + 1].set_title(f"glimpse {step + 1}", fontsize=9)
-            probs = record.probs[step, row]
-            right = np.arange(len(probs)) == record.labels[row]
-            beneath[step + 1].bar(np.arange(len(probs)), probs, color=np.where(right, "C2", "C7"))
-            beneath[step + 1].set(ylim=(0, 1), yticks=[])
-            if len(probs) <= 10:
-                beneath[step + 1].set_xticks(np.arange(len(probs)), _short(record.names))
-            beneath[step + 1].tick_params(labelsize=6, length=0)
+            _draw_probs(
+                beneath[step + 1], record.probs[step, row], record.labels[row], record.names
+            )
         for axis in above:
             axis.axis("off")
     squares = axes[0, 0].get_legend_handles_labels()
     figure.legend(*squares, loc="outside lower center", ncols=len(squares[0]) or 1, frameon=False)
     return figure
+
+
+def _draw_probs(
+    axis: Axes, probs: npt.NDArray[np.float32], label: int, names: tuple[str, ...]
+) -> None:
+    """Draw the labels' probabilities, the true one green; of many labels the most probable."""
+    shown = np.arange(len(probs))
+    if len(probs) > MAX_BARS:
+        shown = np.argsort(-probs, kind="stable")[:MANY_SHOWN]
+    colors = np.where(shown == label, "C2", "C7")
+    axis.tick_params(labelsize=6, length=0)
+    if len(shown) == len(probs):
+        axis.bar(shown, probs, color=colors)
+        axis.set(ylim=(0, 1), yticks=[])
+        axis.set_xticks(shown, _short(names))
+        return
+    axis.barh(np.arange(len(shown)), probs[shown], color=colors)
+    axis.set(xlim=(0, 1), xticks=[])
+    axis.set_yticks(np.arange(len(shown)), [names[label] for label in shown])
+    axis.invert_yaxis()
 
 
 def _short(names: tuple[str, ...]) -> list[str]:
@@ -351,12 +371,14 @@ def _short(names: tuple[str, ...]) -> list[str]:
 
 
 def draw_heat_maps(record: GazeRecord) -> Figure:
-    """Draw where the first, second, … fixation lies, relative to the image's center."""
+    """Draw where the first, second, … fixation lies, relative to the nearest image's center."""
     import matplotlib.pyplot as plt
 
     height, width = record.image_size
     centers = record.corners + np.array([width / 2, height / 2])
-    offsets = record.edges - centers
+    to_each = record.edges[:, :, None] - centers  # (T, N, D, 2)
+    nearest = (to_each**2).sum(-1).argmin(-1)
+    offsets = np.take_along_axis(to_each, nearest[..., None, None], axis=2)[:, :, 0]
     reach = max(record.canvases.shape[1:3]) / 2
     columns = min(4, len(offsets))
     num_rows = math.ceil(len(offsets) / columns)

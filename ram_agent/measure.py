@@ -16,8 +16,10 @@ from ram_agent.rollout import Gaze
 from ram_agent.run_folder import RunFolder
 from ram_agent.runs import own_env
 from ram_agent.splits import (
-    EVALUATION_ENVS,
+    FOREIGN_EPISODES,
     check_run_images,
+    count_evaluation_envs,
+    is_foreign,
     make_split,
     name_split,
     pick_episodes,
@@ -46,7 +48,9 @@ def evaluate_all(
     stop_when_sure: Sequence[float] = (),
 ) -> dict[str, dict[str, Any]]:
     """Evaluate the learned gaze, mean and sampled, and the controls; early answers of the mean."""
-    envs = make_split(env_id, EVALUATION_ENVS, split, **keywords)
+    if num_episodes is None and is_foreign(env_id, keywords):
+        num_episodes = FOREIGN_EPISODES
+    envs = make_split(env_id, count_evaluation_envs(env_id, keywords), split, **keywords)
     return {
         name: _as_json(
             evaluate(

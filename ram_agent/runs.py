@@ -15,8 +15,8 @@ from ram_agent.facts import read_env, read_keywords
 from ram_agent.provenance import provenance
 from ram_agent.run_folder import RunFolder
 from ram_agent.splits import (
-    EVALUATION_ENVS,
     count_channels,
+    count_evaluation_envs,
     describe_images,
     place_split,
     resolve_env_id,
@@ -96,7 +96,8 @@ def make_trainer(
         place_split(device, env_id, shard_size, "train", **train_keywords)
         for _ in range(num_shards)
     ]
-    validation_envs = place_split(device, env_id, EVALUATION_ENVS, "validation", **keywords)
+    num_envs = count_evaluation_envs(env_id, keywords)
+    validation_envs = place_split(device, env_id, num_envs, "validation", **keywords)
     torch.manual_seed(config.seed)
     agent = RAMAgent(
         train_envs[0].single_observation_space,

@@ -33,6 +33,10 @@ NO_PICTURE = (
 )
 
 
+class NoPictureError(TypeError):
+    """An environment shows no pictures."""
+
+
 @dataclass(frozen=True)
 class Layout:
     """How a picture lies in an array.
@@ -82,20 +86,20 @@ def layout_of(space: Any, whose: object) -> Layout:
     """Return the layout of an observation space of pictures.
 
     Raises:
-        TypeError: if the space holds no pictures.
+        NoPictureError: if the space holds no pictures.
     """
     if not isinstance(space, spaces.Box):
         entries = space.items() if isinstance(space, spaces.Dict) else ()
         named = [name for name, box in entries if _is_picture(box)]
         where = f"; its pictures are in {', '.join(map(repr, named))}" if named else ""
-        raise TypeError(f"the observations of {whose} are {space}{where}. {NO_PICTURE}")
+        raise NoPictureError(f"the observations of {whose} are {space}{where}. {NO_PICTURE}")
     layout = find_layout(space.shape)
     if space.dtype != np.uint8:
-        raise TypeError(
+        raise NoPictureError(
             f"the observations of {whose} are {space.dtype} of shape {space.shape}. {NO_PICTURE}"
         )
     if layout is None:
-        raise TypeError(f"the observations of {whose} have shape {space.shape}. {NO_PICTURE}")
+        raise NoPictureError(f"the observations of {whose} have shape {space.shape}. {NO_PICTURE}")
     return layout
 
 

@@ -39,6 +39,7 @@ from ram_agent.splits import (
     GPU,
     check_run_images,
     describe_images,
+    keywords_in_training,
     resolve_env_id,
     with_found_dataset,
 )
@@ -46,6 +47,7 @@ from ram_agent.trainer import Trainer
 from ram_agent.weights import CheckpointError
 from ram_envs.atomic_files import write_json
 from ram_envs.device_env import DeviceVectorEnv, why_on_host
+from ram_envs.making import parse_keywords
 from ram_envs.registration import ENVS
 
 TRAINING_KEYWORDS = ("distortion", "elastic", "mirror")
@@ -81,6 +83,13 @@ class Environment:
     """The gaze moves from the last location by at most this far, where 1 is half the canvas's side
     (ram_envs.wrappers.RelativeGaze). By default each location is anywhere."""
 
+    source: Annotated[Literal["observation", "render"] | None, UNSET] = None
+    """What the retina looks at in an environment of another package: its observation, a picture, or
+    with "render" the frame that it draws."""
+
+    env_kwargs: Annotated[tuple[str, ...], UNSET] = ()
+    """Other keywords of the environment, as NAME=VALUE: continuous=False, img_height=168."""
+
     distortion: float = 0.0
     """How much training images are rotated, scaled, sheared and shifted at random. It helps long
     trainings where canvases are not random; 1 is much for digits."""
@@ -97,7 +106,8 @@ class Environment:
     def keywords(self) -> dict[str, Any]:
         """The keywords that were given."""
         values = {**dataclasses.asdict(self), **dict.fromkeys(TRAINING_KEYWORDS)}
-        return {name: value for name, value in values.items() if value is not None}
+        others = parse_keywords(values.pop("env_kwargs"))
+        return {name: value for name, value in values.items() if value is not None} | others
 
     @property
     def training_keywords(self) -> dict[str, Any]:
@@ -148,6 +158,7 @@ class Train:
       ram train RAMMNIST-v0 --num-glimpses 4 --seed 1 --out runs/four
       ram train RAMTranslatedMNIST-v0 --dataset digits --episodes 500000
       ram train RAMClassification-v0 --dataset photos/ --glimpse-size 12 --num-scales 3
+      ram train ALE/Pong-v5 --glimpse-size 12 --num-scales 3
       ram train --resume runs/four
       torchrun --standalone --nproc-per-node 2 -m ram_agent train RAMMNIST-v0
 
@@ -162,7 +173,7 @@ class Train:
         tyro.conf.arg(metavar="[ENV_ID]", help_behavior_hint=""),
     ] = None
     """The environment, for example RAMClutteredMNIST-v0; `ram list` shows them all. One of your own
-    is MODULE:ID."""
+    is MODULE:ID. Any other that shows pictures is looked at through the retina: ALE/Pong-v5."""
 
     environment: tyro.conf.DisallowNone[Environment] = field(default_factory=Environment)
     """The environment"""
@@ -256,7 +267,10 @@ def make_run(
             command.agent,
             command.training,
             shards=command.run.shards,
-            training_keywords=command.environment.training_keywords,
+            training_keywords={
+                **keywords_in_training(command.env_id),
+                **command.environment.training_keywords,
+            },
             device=device,
         )
         how = f"Give --shards {num_ranks}, or a multiple of it."
@@ -312,8 +326,9 @@ def read_run(
 
 def check_unchanged(args: list[str], run: dict[str, Any], folder: RunFolder) -> None:
     """Raise ValueError if the arguments name a setting that is not the resumed run's own."""
+    in_training = run["training_env_kwargs"].items()
     own = Train(
-        environment=Environment(**run["training_env_kwargs"]),
+        environment=Environment(**{k: v for k, v in in_training if k in TRAINING_KEYWORDS}),
         run=Run(preset=str(run.get("preset")), shards=run["shards"]),
         agent=config_from_json(AgentConfig, run["agent"]),
         training=config_from_json(TrainConfig, run["training"]),
@@ -331,7 +346,8 @@ def check_unchanged(args: list[str], run: dict[str, Any], folder: RunFolder) -> 
 
 def default_folder(env_id: str | None) -> Path:
     """Return the folder of a new run where the user gave none."""
-    return Path("runs") / f"{env_id}-{datetime.datetime.now():%Y%m%d-%H%M%S}".replace(":", "-")
+    name = f"{env_id}-{datetime.datetime.now():%Y%m%d-%H%M%S}"
+    return Path("runs") / name.replace(":", "-").replace("/", "-")
 
 
 def _flat(command: Train) -> dict[str, Any]:
