@@ -597,8 +597,8 @@ def test_agents_have_the_default_preset(done: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "num_glimpses", "settings"),
     [
-        ("cluttered", 4, {"batch_size": 512, "learning_rate": 5e-3, "weight_decay": 0.1}),
-        ("cluttered100", 4, {"batch_size": 2048, "learning_rate": 0.01}),
+        ("cluttered", 4, {"episodes": 4_000_000}),
+        ("cluttered100", 4, {"episodes": 4_000_000}),
         ("mnist", 2, {"batch_size": 2048, "learning_rate": 0.01}),
         ("mnist", 3, DISTORTED),
         ("mnist", 6, {**DISTORTED, "elastic": 1.0, "episodes": 12_000_000}),

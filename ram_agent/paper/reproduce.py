@@ -279,8 +279,12 @@ def _settings(
 
 def _trained_control(command: Reproduce, name: str, entry: Control, seed: int) -> dict[str, Any]:
     env_id = TABLES[name].env_id
-    training, augmentation = _settings(command, TABLES[name].training)
-    config = ControlConfig(entry.network, seed, math.ceil(entry.share * training["episodes"]))
+    table = TABLES[name]
+    training, augmentation = _settings(command, table.training)
+    episodes = training["episodes"]
+    if table.control_episodes is not None and command.run_episodes is None:
+        episodes = table.control_episodes
+    config = ControlConfig(entry.network, seed, math.ceil(entry.share * episodes))
     keywords = {"dataset": command.dataset_of(TABLES[name])}
     run = describe_control(env_id, keywords, config, augmentation, command.device)
 
