@@ -30,7 +30,7 @@ SUMMARIES = {  # ids without one get the first line of their manual page
     "RAMSearch-v0": "Find the one item that differs in fine detail, and take it.",
 }
 SCORES = {"RAMCatch-v0": "caught"}  # what a mean return of 1 means, in words
-CHANCES = {"RAMCatch-v0": 0.084}  # mean return of random moves; of labels it is 1 / n
+CHANCES = {"RAMCatch-v0": 0.084, "RAMSearch-v0": 0.05}  # mean return of random moves; of labels it is 1 / n
 
 
 @dataclass(frozen=True)
