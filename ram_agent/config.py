@@ -290,6 +290,20 @@ ENV_SETTINGS: dict[tuple[str, str], dict[str, Any]] = {
     ("default", "RAMClutteredMNIST100-v0"): CLUTTERED,
     ("default", "RAMPairsMNIST-v0"): CLUTTERED,
     ("default", "RAMAdditionMNIST-v0"): CLUTTERED,
+    ("default", "RAMMovingMNIST-v0"): CLUTTERED,
+    # Photos have pixels of all values and shapes of many kinds, and the canvases are not random.
+    ("default", "RAMCIFAR10-v0"): {
+        "glimpse_network": "conv",
+        "conv_maps": 32,
+        "pixel_mean": 0.45,
+        "pixel_scale": 4.0,
+        "core": "lstm",
+        "feature_size": 256,
+        "episodes": 2_000_000,
+        "learning_rate": 3e-3,
+        "weight_decay": 0.2,
+        "location_std_end": 0.05,
+    },
     # The final reward alone trains slowly, so the network is small and its input large. Locations
     # that are rewarded before the moves make sense drown them in noise, so their weight rises over
     # much of the training.
