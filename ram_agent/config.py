@@ -22,6 +22,13 @@ Settings = TypeVar("Settings", bound=Checked)
 class AgentConfig(Checked):
     """Networks"""
 
+    glimpse_network: Literal["linear", "conv"] = "linear"
+    """How a glimpse is seen: by one layer over all of its pixels (the paper), or with two
+    convolutions before it, which all scales share."""
+
+    conv_maps: int = 16
+    """Maps of the first convolution; the second has twice as many."""
+
     core: Literal["rectifier", "lstm"] = "rectifier"
     """The recurrent network. The paper has rectifiers for classification, an LSTM for Catch
     (sections 3 and 4)."""
@@ -44,17 +51,20 @@ class AgentConfig(Checked):
     """Scale of the location head's initial weights. With 1 the gaze of a new agent depends on what
     it sees; near 0 it stays in the middle until it is trained."""
 
+    pixel_mean: float = 0.0
+    """What is subtracted from the pixels at the network's input: 0 where most are black, about half
+    for photos."""
+
     pixel_scale: float = 3.0
-    """Factor on the pixels at the network's input; most of them are near 0."""
+    """Factor on the pixels after that; most of them are near 0."""
 
     scale_factor: float = 1.0
     """Further factor on each scale of the glimpse, relative to the finer one before it. With 4 a
-    coarse cell is the sum of its pixels instead of their mean, so a single pixel stays visible. For
-    color images it needs `num_channels`."""
+    coarse cell is the sum of its pixels instead of their mean, so a single pixel stays visible."""
 
     num_channels: int = 1
-    """Channels of each scale of the glimpse, where `scale_factor` is not 1: 1 for gray images, 3
-    for color."""
+    """Channels of the image: 1 if it is gray, 3 in color. A training sets what its environment
+    shows."""
 
     baseline_shapes_state: bool = False
     """Whether the baseline's loss also trains the core. Recommended without labels: features that
@@ -252,9 +262,11 @@ SHARDS = 2
 WIDE_LSTM: dict[str, Any] = {"core": "lstm", "hidden_size": 224, "feature_size": 256}
 # Larger batches cost less time for each canvas, which pays where many are needed.
 LARGE_BATCH = {"batch_size": 512, "learning_rate": 5e-3}
+# Shapes among clutter are learned from half as many canvases with convolutions, in less time.
 CLUTTERED = {
     **WIDE_LSTM,
     **LARGE_BATCH,
+    "glimpse_network": "conv",
     "episodes": 4_000_000,
     "weight_decay": 0.05,
     "location_std_end": 0.03,
@@ -276,6 +288,8 @@ ENV_SETTINGS: dict[tuple[str, str], dict[str, Any]] = {
     },
     ("default", "RAMClutteredMNIST-v0"): CLUTTERED,
     ("default", "RAMClutteredMNIST100-v0"): CLUTTERED,
+    ("default", "RAMPairsMNIST-v0"): CLUTTERED,
+    ("default", "RAMAdditionMNIST-v0"): CLUTTERED,
     # The final reward alone trains slowly, so the network is small and its input large. Locations
     # that are rewarded before the moves make sense drown them in noise, so their weight rises over
     # much of the training.

@@ -197,7 +197,8 @@ def check_envs(agent: RAMAgent, envs: VectorEnv, any_mode: bool = False) -> None
 
     Raises:
         TypeError: if it is a single environment, or its spaces are not those of glimpses.
-        ValueError: if it resets itself and may not, or its spaces are not those of the agent.
+        ValueError: if it resets itself and may not, its spaces are not those of the agent, or its
+            images have other channels.
     """
     if not isinstance(envs, gym.vector.VectorEnv):
         raise TypeError(
@@ -212,6 +213,23 @@ def check_envs(agent: RAMAgent, envs: VectorEnv, any_mode: bool = False) -> None
             f"These environments reset themselves (autoreset_mode={mode.value}). Make them with "
             'autoreset_mode="Disabled".'
         )
+    channels, config = channels_of(envs), agent.config
+    told = config.glimpse_network == "conv" or config.scale_factor != 1
+    if told and channels not in (None, config.num_channels):
+        raise ValueError(
+            f"The environments show images of {channels} channels, and the agent has "
+            f"num_channels={config.num_channels}. Make it with AgentConfig(num_channels="
+            f"{channels}, …)."
+        )
+
+
+def channels_of(env: gym.Env[Any, Any] | VectorEnv) -> int | None:
+    """Return the channels of each scale of an environment's glimpses; None if it does not say."""
+    retina = getattr(getattr(env.unwrapped, "batch", None), "retina", None)
+    if retina is None:
+        return None
+    space = getattr(env, "single_observation_space", env.observation_space)
+    return int(space["glimpse"].shape[0]) // int(retina.num_scales)  # type: ignore[index]
 
 
 def noise_source(envs: VectorEnv, seed: int) -> torch.Generator:

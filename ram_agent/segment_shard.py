@@ -46,6 +46,10 @@ class SegmentShard:
     _actions: list[tuple[Tensor, Tensor]] = field(default_factory=list, repr=False)
     _place: Place | None = field(default=None, repr=False)  # to go on from
 
+    def count_steps(self, config: TrainConfig) -> int:
+        """Return the number of optimizer steps in an update."""
+        return config.segments.passes * config.segments.minibatches
+
     def learn(
         self,
         agent: RAMAgent,

@@ -49,6 +49,10 @@ class Shard:
     num_shards: int
     num_images: int | None
 
+    def count_steps(self, config: TrainConfig) -> int:
+        """Return the number of optimizer steps in an update."""
+        return 1
+
     def learn(
         self,
         agent: RAMAgent,

@@ -32,6 +32,9 @@ from ram_envs.arguments import check_arguments
 SCALE_DECAY = 0.99  # of the running mean square of advantages
 
 
+Report = Callable[[dict[str, float]], object] | None  # is called with metrics
+
+
 class Trainer:
     """Trains an agent, validates it, and keeps its folder up to date.
 
@@ -108,13 +111,13 @@ class Trainer:
         return self.update >= self.num_updates or out_of_patience
 
     @check_arguments
-    def train(self, report: Callable[[dict[str, float]], None] | None = None) -> bool:
-        """Train to the end, or until SIGINT, SIGTERM or SIGHUP; return whether it has ended.
+    def train(self, report: Report = None, on_update: Report = None) -> bool:
+        """Train to the end, or to `stop`, SIGINT, SIGTERM or SIGHUP; return whether it has ended.
 
-        In both cases the folder's checkpoint holds the last update. Progress is shown on stderr: a
+        In each case the folder's checkpoint holds the last update. Progress is shown on stderr: a
         bar on a terminal, elsewhere a line every 30 seconds. `report` is called with the metrics of
-        each validation. Several ranks begin with the first one's weights and counters, and a signal
-        to any of them stops them all.
+        each validation, `on_update` with those of each update. Several ranks begin with the first
+        one's weights and counters, and a signal to any of them stops them all.
 
         Raises:
             FileExistsError: if the folder contains another training; see `RunFolder.begin`.
@@ -127,13 +130,16 @@ class Trainer:
             self.load_state_dict(TrainingState(*state))
         if self.folder is not None:
             self.folder.begin(self.state_dict())
-        progress = show_progress(self.num_updates, self.update, self.ranks.is_first)
+        ((unit, size),) = count_played(self.config, 1, self.shards[0]).items()
+        progress = show_progress(self.num_updates, self.update, size, self.ranks.is_first, unit)
         with progress as advance, calling_on_stop(self._stop_requested.set):
             started = time.perf_counter() - self.seconds
             while not self.is_over and not self._is_stopped():
-                self._add_to_sums(self.train_one_update())
+                add_metrics(self._sums, metrics := self.train_one_update())
                 self.seconds = time.perf_counter() - started
-                advance()
+                advance(metrics)
+                if on_update is not None:
+                    on_update({"update": self.update, **metrics})
                 if self.update % self.validation_interval == 0 or self.update == self.num_updates:
                     row = self._validate()
                     self._save()
@@ -143,6 +149,10 @@ class Trainer:
                 self._save()
         return self.is_over
 
+    def stop(self) -> None:
+        """Let `train` stop after the present update, as a signal does."""
+        self._stop_requested.set()
+
     def train_one_update(self) -> dict[str, float]:
         """Play a batch of episodes or segments, learn from it, and return the mean metrics.
 
@@ -150,11 +160,10 @@ class Trainer:
             FloatingPointError: if the loss or its gradient is not finite.
         """
         self._set_schedules(self.update / self.num_updates)
-        segments = self.config.segments
-        num_steps = segments.passes * segments.minibatches if self.in_segments else 1
+        num_steps = self.shards[0].count_steps(self.config)
         rows = [self._take_step(step) for step in range(num_steps)]
         self.update += 1
-        metrics = {name: sum(row[name] for row in rows) / num_steps for name in rows[0]}
+        metrics = mean_of_steps(rows, self.shards[0])
         decay = SCALE_DECAY if self.advantage_square else 0.0
         new_square = metrics.pop("advantage_square")
         self.advantage_square = decay * self.advantage_square + (1 - decay) * new_square
@@ -233,11 +242,6 @@ class Trainer:
         std = gaze.location_std + progress * (gaze.location_std_end - gaze.location_std)
         self.agent.location_std.fill_(std)
 
-    def _add_to_sums(self, metrics: dict[str, float]) -> None:
-        for name, value in metrics.items():
-            self._sums[name] = self._sums.get(name, 0.0) + value
-        self._sums["count"] = self._sums.get("count", 0.0) + 1
-
     def _validate(self) -> dict[str, float]:
         """Validate the averaged agent, write the metrics, and save it if it is the best."""
         agent = self.averaged_agent
@@ -283,19 +287,36 @@ class Trainer:
         return stopped
 
 
-def mean_metrics(sums: dict[str, float]) -> dict[str, float]:
-    """Return the means of metrics, given their sums over updates and the "count" of updates.
+def mean_of_steps(
+    rows: Sequence[dict[str, float]], shard: Shard | SegmentShard
+) -> dict[str, float]:
+    """Return the metrics of an update, given the means over shards of each of its steps."""
+    metrics = {name: sum(row[name] for row in rows) / len(rows) for name in rows[0]}
+    if isinstance(shard, SegmentShard):
+        returns, episodes = metrics.pop("finished_return"), metrics["finished_episodes"]
+        metrics["finished_episodes"] = shard.num_shards * episodes
+        metrics |= {"train_return": returns / episodes} if episodes else {}
+    return metrics
 
-    The return of the episodes that ended in segments is a mean over episodes; if none did, it is
-    left out.
+
+def add_metrics(sums: dict[str, float], metrics: dict[str, float]) -> None:
+    """Add the metrics of an update to sums over updates, and 1 to their "count".
+
+    The return of the episodes that ended in segments is to be a mean over episodes.
     """
-    sums = dict(sums)
-    count = sums.pop("count")
-    finished = {}
-    if "finished_episodes" in sums:
-        episodes, returns = sums.pop("finished_episodes"), sums.pop("finished_return")
-        finished = {"train_return": returns / episodes} if episodes else {}
-    return finished | {name: value / count for name, value in sums.items()}
+    weights = {"train_return": metrics.get("finished_episodes", 1)}
+    for name, value in metrics.items():
+        sums[name] = sums.get(name, 0.0) + weights.get(name, 1) * value
+    sums["count"] = sums.get("count", 0.0) + 1
+
+
+def mean_metrics(sums: dict[str, float]) -> dict[str, float]:
+    """Return the means of the metrics that `add_metrics` added."""
+    count, finished = sums["count"], sums.get("finished_episodes", sums["count"])
+    counts = {"train_return": finished, "finished_episodes": 1}
+    return {
+        name: value / counts.get(name, count) for name, value in sums.items() if name != "count"
+    }
 
 
 # Beside weights and optimizer, the state of a training.

@@ -27,7 +27,6 @@ from ram_envs.checks import (
     checked_locations,
     checked_pair,
     checked_reset_mask,
-    checked_seeds,
 )
 from ram_envs.datasets.source import ImageSource, read_rows
 from ram_envs.glimpse_batch import GlimpseBatch, Infos, Observation
@@ -101,9 +100,10 @@ class GlimpseEnv(gym.Env[Observation, Any]):
         location, choice = checked_pair(action)
         locations = checked_locations(location, (2,))[None]
         choices = checked_choices(choice, (), len(self.batch.task.choice_names))[None]
-        rewards, terminations = self.batch.advance(self.batch.all_rows, locations, choices)
+        outcome = self.batch.advance(self.batch.all_rows, locations, choices)
+        rewards, terminations, truncations = (array[0].item() for array in outcome)
         observation, info = self._observe()
-        return observation, float(rewards[0]), bool(terminations[0]), False, info
+        return observation, rewards, terminations, truncations, info
 
     def render(self) -> npt.NDArray[np.uint8] | None:
         """Draw canvas, patches, path and glimpse: (height, width, 3) uint8, or a window."""
@@ -191,7 +191,6 @@ class GlimpseVectorEnv(gym.vector.VectorEnv[Observation, Any, npt.NDArray[Any]])
             if max_episode_steps in (None, -1)
             else checked_integer("max_episode_steps", max_episode_steps, 1)
         )
-        self._seeded = False
         self._begun = np.zeros(self.num_envs, np.bool_)
         # A source of images and the row of each final canvas in it.
         self._final_images: tuple[npt.NDArray[np.uint8] | ImageSource, Rows] | None = None
@@ -218,7 +217,7 @@ class GlimpseVectorEnv(gym.vector.VectorEnv[Observation, Any, npt.NDArray[Any]])
         check_options(options, self.batch.option_names, "reset_mask")
         mask = checked_reset_mask(options.pop("reset_mask", None), self.num_envs)
         rows = np.flatnonzero(mask)
-        self._seed_rows(seed, rows)
+        self.batch.seed_rows(seed, rows, self.np_random)
         self.batch.begin(rows, options)
         self._begun |= mask
         return self.batch.observe(), self.batch.infos(mask)
@@ -249,14 +248,14 @@ class GlimpseVectorEnv(gym.vector.VectorEnv[Observation, Any, npt.NDArray[Any]])
 
         rewards = np.zeros(self.num_envs)
         terminations = np.zeros(self.num_envs, np.bool_)
-        rewards[index], terminations[index] = self.batch.advance(
+        truncations = terminations.copy()
+        rewards[index], terminations[index], truncations[index] = self.batch.advance(
             rows, locations[index], choices[index]
         )
-        truncations, ended = np.zeros(self.num_envs, np.bool_), terminations
         if self.max_episode_steps is not None:
-            truncations[index] = self.batch.steps[index] >= self.max_episode_steps
+            truncations[index] |= self.batch.steps[index] >= self.max_episode_steps
             self.batch.running &= ~truncations
-            ended = terminations | truncations
+        ended = terminations | truncations
         infos: Infos = {}
         if len(reset_rows):
             self.batch.begin(reset_rows, {})
@@ -277,22 +276,6 @@ class GlimpseVectorEnv(gym.vector.VectorEnv[Observation, Any, npt.NDArray[Any]])
             rendering.to_rgb_array(rendering.draw_frame(self.batch.scene(row)))
             for row in range(self.num_envs)
         )
-
-    def _seed_rows(self, seed: int | Sequence[int | None] | None, rows: Rows) -> None:
-        seeds: Sequence[int | None]
-        if seed is None:
-            seeds = [None] * self.num_envs
-        elif isinstance(seed, int):
-            seeds = range(seed, seed + self.num_envs)
-        else:
-            seeds = checked_seeds(seed, self.num_envs)
-        if not self._seeded:  # rows without a seed of their own get a random one
-            self.batch.seed(
-                self.batch.all_rows, self.np_random.integers(2**63, size=self.num_envs).tolist()
-            )
-            self._seeded = True
-        given = [row for row in rows if seeds[row] is not None]
-        self.batch.seed(np.array(given, np.intp), [seeds[row] for row in given])
 
     def _final(self, ended: npt.NDArray[np.bool_]) -> Infos:
         """Return final_obs and final_info of the sub-environments that ended in this step."""

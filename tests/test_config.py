@@ -65,11 +65,14 @@ def test_default_preset_of_an_environment() -> None:
 
 def test_default_presets_among_clutter() -> None:
     changes: dict[str, Any] = {"core": "lstm", "hidden_size": 224, "feature_size": 256}
+    changes |= {"glimpse_network": "conv"}
     changes |= {"batch_size": 512, "learning_rate": 5e-3, "location_std_end": 0.03}
     for env_id, others in {
         "RAMTranslatedMNIST-v0": {"episodes": 3_000_000, "weight_decay": 0.1},
         "RAMClutteredMNIST-v0": {"episodes": 4_000_000, "weight_decay": 0.05},
         "RAMClutteredMNIST100-v0": {"episodes": 4_000_000, "weight_decay": 0.05},
+        "RAMPairsMNIST-v0": {"episodes": 4_000_000, "weight_decay": 0.05},
+        "RAMAdditionMNIST-v0": {"episodes": 4_000_000, "weight_decay": 0.05},
     }.items():
         agent, training, shards = preset("default", env_id)
         settings = {**flat(AgentConfig()), **flat(TrainConfig())} | changes | others
@@ -190,6 +193,8 @@ IMPOSSIBLE: list[tuple[type[Any], str, Any]] = [
     (GazeConfig, "head_warmup", -0.1),
     (ScheduleConfig, "learning_rate_schedule", "constant"),
     (ScheduleConfig, "warmup_updates", -1),
+    (AgentConfig, "glimpse_network", "cnn"),
+    (AgentConfig, "conv_maps", 0),
     (AgentConfig, "core", "gru"),
     (AgentConfig, "hidden_size", 0),
     (AgentConfig, "hidden_size", 1.5),
@@ -197,6 +202,7 @@ IMPOSSIBLE: list[tuple[type[Any], str, Any]] = [
     (AgentConfig, "location_mean", "Tanh"),
     (AgentConfig, "initialization", "He"),
     (AgentConfig, "location_start", -1),
+    (AgentConfig, "pixel_mean", 1.5),
     (AgentConfig, "pixel_scale", 0),
     (AgentConfig, "scale_factor", 0),
     (AgentConfig, "num_channels", 0),

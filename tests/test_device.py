@@ -32,7 +32,7 @@ from ram_agent.rollout import collect_rollout
 from ram_agent.run_folder import RunFolder
 from ram_agent.trainer import Trainer
 from ram_envs.device_env import DeviceVectorEnv, why_on_host
-from ram_envs.registration import IMAGES
+from ram_envs.registration import CLASSIFICATION, IMAGES, PAIRS
 from ram_envs.wrappers import vector
 
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
@@ -41,7 +41,7 @@ BRIEF = TrainConfig(episodes=120, batch_size=20, validate_every=60)
 
 
 def make_envs(env_id: str = "RAMClutteredMNIST-v0", num_envs: int = 5, **keywords: Any) -> Any:
-    if env_id in IMAGES:
+    if env_id in CLASSIFICATION:
         keywords = {"dataset": "digits", **keywords}
     return gym.make_vec(env_id, num_envs=num_envs, autoreset_mode="Disabled", **keywords)
 
@@ -74,7 +74,7 @@ def assert_same(tensors: dict[str, Any], arrays: dict[str, Any]) -> None:
 
 
 @pytest.mark.parametrize("split", ["train", "test"])
-@pytest.mark.parametrize("env_id", [*IMAGES])
+@pytest.mark.parametrize("env_id", [*IMAGES, *PAIRS])
 def test_the_episodes_of_the_vector_environment(env_id: str, split: str) -> None:
     envs = make_envs(env_id, split=split)
     on_device = DeviceVectorEnv(envs, DEVICE)
@@ -101,8 +101,9 @@ def test_the_episodes_of_the_vector_environment(env_id: str, split: str) -> None
         assert rewards[[0, 2, 4]].tolist() == [1, 1, 1]
 
 
-def test_distorted_images() -> None:
-    envs = make_envs("RAMMNIST-v0", num_envs=30, distortion=1.0, elastic=1.0)
+@pytest.mark.parametrize("env_id", ["RAMMNIST-v0", "RAMPairsMNIST-v0"])
+def test_distorted_images(env_id: str) -> None:
+    envs = make_envs(env_id, num_envs=30, distortion=1.0, elastic=1.0)
     on_device = DeviceVectorEnv(envs, DEVICE)
     assert_same(on_device.reset(seed=4)[0], envs.reset(seed=4)[0])
     assert np.array_equal(on_device.canvases.cpu().numpy(), envs.canvases)
@@ -157,7 +158,7 @@ def test_locations_that_are_none() -> None:
 
 @pytest.mark.parametrize("env_id", ["RAMCatch-v0", "RAMMovingMNIST-v0"])
 def test_what_moves_is_played_on_the_cpu(env_id: str) -> None:
-    envs = make_envs(env_id) if env_id == "RAMCatch-v0" else make_envs(env_id, dataset="digits")
+    envs = make_envs(env_id)
     with pytest.raises(ValueError, match=f"device='{DEVICE}'.*still"):
         DeviceVectorEnv(envs, DEVICE)
 
@@ -306,7 +307,7 @@ def test_a_gpu_that_is_not_there_is_named(capsys: pytest.CaptureFixture[str]) ->
 def test_a_run_on_the_gpu_goes_on(tmp_path: Path, env_id: str) -> None:
     small = ["--hidden-size", "16", "--feature-size", "8", "--batch-size", "20"]
     small += ["--validate-every", "40"]
-    dataset = ["--dataset", "digits"] if env_id in IMAGES else []
+    dataset = ["--dataset", "digits"] if env_id in CLASSIFICATION else []
     out = tmp_path / "run"
     command = ["train", env_id, "--device", "cuda", "--out", str(out), *small, *dataset]
     main([*command, "--episodes", "80"])

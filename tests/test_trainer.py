@@ -628,8 +628,8 @@ def test_metrics_of_a_game() -> None:
     metrics = trainer.train_one_update()
     assert metrics["entropy"] == pytest.approx(math.log(3))  # three moves, each as likely
     assert metrics["baseline_loss"] == pytest.approx(math.log(2))  # a probability of ½
-    assert metrics["finished_episodes"] == 32  # of each shard
-    assert 0 < metrics["finished_return"] < 32
+    assert metrics["finished_episodes"] == 64
+    assert 0 < metrics["train_return"] < 1
     assert "label_loss" not in metrics
 
 
@@ -642,7 +642,7 @@ def test_labels_are_learned_from_the_reward_alone_if_so_configured() -> None:
     trainer = make_trainer(config, agent_config=agent_config, num_glimpses=1, glimpse_size=8)
     metrics = trainer.train_one_update()
     assert {"choice_loss", "entropy"} <= metrics.keys()
-    assert metrics["finished_return"] < 0.6 * 32  # labels are drawn: two of three are wrong
+    assert metrics["train_return"] < 0.6  # labels are drawn: two of three are wrong
     while not trainer.is_over:
         trainer.train_one_update()
     # Chance is 67 %; of a glimpse in a corner not even the best agent can tell.
@@ -673,9 +673,8 @@ def test_settings_without_effect_on_supervised_labels(
     if config.objective.supervision == "none":  # learned from segments
         default = TrainConfig().episodes
         config = replace_settings(config, episodes=default, steps=120, minibatches=1)
-    trainer = make_trainer(config)
     with nullcontext() if unused is None else pytest.raises(ValueError, match=unused):
-        trainer.train_one_update()
+        make_trainer(config).train_one_update()
 
 
 @pytest.mark.parametrize("name", PRESETS)
