@@ -272,6 +272,29 @@ CLUTTERED = {
     "location_std_end": 0.03,
 }
 
+# Games of any length, seen through the retina: what is common for PPO, with a small network.
+GAME: dict[str, Any] = {
+    "core": "lstm",
+    "feature_size": 256,
+    "location_start": 0.1,
+    "baseline_shapes_state": True,
+    "steps": 10_000_000,
+    "batch_size": 64,
+    "learning_rate": 7e-4,
+    "head_rate": 1.0,
+    "max_grad_norm": 0.5,
+    "location_std": 0.25,
+    "location_std_end": 0.1,
+    "location_weight": 0.3,
+    "location_warmup": 0.0,
+    "gae_lambda": 0.95,
+    "entropy_weight": 0.01,
+    "validate_every": 500_000,
+    "validation_games": 32,
+    "patience": None,
+}
+OTHER_PACKAGES = "of other packages"  # stands for all ids that are looked at through the retina
+
 # What a preset changes for one environment. The less is random in a canvas, the sooner an agent
 # memorizes canvases, and the more its weights decay; the canvases of RAMMNIST-v0 are the images.
 ENV_SETTINGS: dict[tuple[str, str], dict[str, Any]] = {
@@ -290,6 +313,22 @@ ENV_SETTINGS: dict[tuple[str, str], dict[str, Any]] = {
     ("default", "RAMClutteredMNIST100-v0"): CLUTTERED,
     ("default", "RAMPairsMNIST-v0"): CLUTTERED,
     ("default", "RAMAdditionMNIST-v0"): CLUTTERED,
+    ("default", OTHER_PACKAGES): GAME,
+    ("paper", OTHER_PACKAGES): {"core": "lstm", "passes": 1, "minibatches": 1},
+    ("default", "RAMSearch-v0"): {
+        **GAME,
+        "hidden_size": 128,
+        "feature_size": 128,
+        "scale_factor": 2.0,
+        "steps": 6_000_000,
+        "batch_size": 128,
+        "segment_length": 32,
+        "discount": 0.97,
+        "learning_rate": 1e-3,
+        "location_std": 0.3,
+        "location_weight": 1.0,
+        "validation_games": 500,
+    },
     # The final reward alone trains slowly, so the network is small and its input large. Locations
     # that are rewarded before the moves make sense drown them in noise, so their weight rises over
     # much of the training.
@@ -300,13 +339,13 @@ ENV_SETTINGS: dict[tuple[str, str], dict[str, Any]] = {
         "pixel_scale": 10.0,
         "scale_factor": 4.0,
         "baseline_shapes_state": True,
-        "steps": 12_000_000,
+        "steps": 20_000_000,
         "segment_length": 23,  # a game
         "discount": 1.0,
         "return_lambda": 1.0,
-        "passes": 3,
-        "minibatches": 2,
-        "batch_size": 256,
+        "passes": 1,
+        "minibatches": 1,
+        "batch_size": 128,
         "shards": 1,
         "learning_rate": 2e-3,
         "head_rate": 1.0,
@@ -318,7 +357,7 @@ ENV_SETTINGS: dict[tuple[str, str], dict[str, Any]] = {
         "entropy_weight": 0.01,
         "baseline_loss": "cross_entropy",
         "baseline_weight": 2.0,
-        "validate_every": 600_000,
+        "validate_every": 1_000_000,
         "patience": None,
     },
     # REINFORCE: one pass over whole games, without a bootstrap.
@@ -335,8 +374,13 @@ ENV_SETTINGS: dict[tuple[str, str], dict[str, Any]] = {
 }
 
 
-def preset(name: str, env_id: str | None = None) -> Preset:
+def preset(name: str, env_id: str | None = None, foreign: bool = False) -> Preset:
     """Return the settings of a preset for an environment.
+
+    Args:
+        name: "default" or "paper".
+        env_id: the environment.
+        foreign: whether it is one of another package, which is looked at through the retina.
 
     Raises:
         TypeError: if a name is not a str.
@@ -348,7 +392,8 @@ def preset(name: str, env_id: str | None = None) -> Preset:
         )
     if name not in PRESETS:
         raise ValueError(f"preset={name!r} does not exist. Choose from {', '.join(PRESETS)}.")
-    settings = {**PRESETS[name], **ENV_SETTINGS.get((name, env_id or ""), {})}
+    key = OTHER_PACKAGES if foreign else env_id or ""
+    settings = {**PRESETS[name], **ENV_SETTINGS.get((name, key), {})}
     shards = settings.pop("shards", SHARDS)
     of_agent = {key: settings.pop(key) for key in setting_names(AgentConfig) & settings.keys()}
     return Preset(

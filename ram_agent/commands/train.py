@@ -39,6 +39,7 @@ from ram_agent.splits import (
     GPU,
     check_run_images,
     describe_images,
+    is_foreign,
     keywords_in_training,
     resolve_env_id,
     with_found_dataset,
@@ -214,7 +215,8 @@ def parse_train(args: list[str]) -> Train:
         Train, "train", [arg for arg in args if arg not in ("-h", "--help")], allow_none=True
     )
     env_id = None if first.env_id is None else resolve_env_id(first.env_id)
-    settings = preset(first.run.preset, env_id)
+    foreign = env_id is not None and is_foreign(env_id, first.environment.keywords)
+    settings = preset(first.run.preset, env_id, foreign)
     default = Train(
         run=Run(shards=settings.shards), agent=settings.agent, training=settings.training
     )
