@@ -72,11 +72,8 @@ class LogMetrics:
     def __call__(self, trainer: Trainer, metrics: Metrics) -> None:
         # A row is that of one batch, not a mean: so a run that is resumed has nothing to remember.
         if not is_validation(metrics) and trainer.update % self.every == 0:
-            place = {
-                "update": trainer.update,
-                **count_played(trainer.config, trainer.update, trainer.shards[0]),
-                "seconds": round(trainer.seconds, 2),
-            }
+            played = count_played(trainer.config, trainer.update, trainer.shards[0])
+            place = {"update": trainer.update, **played, "seconds": round(trainer.seconds, 2)}
             self.folder.append_metrics(place | metrics)
 
 

@@ -21,20 +21,20 @@ Metrics = Mapping[str, float]
 
 @contextmanager
 def show_progress(
-    num_updates: int, done: int, batch_size: int, visible: bool, unit: str = "episodes"
+    num_updates: int, done: int, batch: Mapping[str, int], visible: bool
 ) -> Iterator[Callable[[Metrics], object]]:
     """Show how much of a training is done, and its running error or return.
 
     Args:
         num_updates: number of updates in all.
         done: how many are done at the beginning.
-        batch_size: episodes, or steps, per update.
+        batch: what an update plays: {"episodes": N} or {"steps": N}.
         visible: whether to show anything.
-        unit: "episodes" or "steps".
 
     Yields:
         A function to call after each update, with its metrics.
     """
+    ((unit, batch_size),) = batch.items()
     running: dict[str, float] = {}
 
     def describe(metrics: Metrics) -> str:

@@ -9,9 +9,10 @@ from typing import Any
 import torch
 
 from ram_agent.agent import RAMAgent
-from ram_agent.config import SHARDS, AgentConfig, TrainConfig, config_from_json
+from ram_agent.config import AgentConfig, TrainConfig, config_from_json
 from ram_agent.distributed import Ranks
 from ram_agent.facts import read_env, read_keywords
+from ram_agent.presets import SHARDS
 from ram_agent.provenance import provenance
 from ram_agent.run_folder import RunFolder
 from ram_agent.segment_shard import SegmentShard

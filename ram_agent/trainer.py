@@ -15,7 +15,7 @@ from torch.optim.swa_utils import AveragedModel
 from ram_agent.agent import RAMAgent
 from ram_agent.config import TrainConfig
 from ram_agent.distributed import Ranks
-from ram_agent.evaluation import evaluate
+from ram_agent.evaluation import Evaluation, evaluate
 from ram_agent.optimizer import make_averaging, make_optimizer, set_learning_rates, take_step
 from ram_agent.places import Places
 from ram_agent.player import VectorEnv, check_envs
@@ -130,8 +130,8 @@ class Trainer:
             self.load_state_dict(TrainingState(*state))
         if self.folder is not None:
             self.folder.begin(self.state_dict())
-        ((unit, size),) = count_played(self.config, 1, self.shards[0]).items()
-        progress = show_progress(self.num_updates, self.update, size, self.ranks.is_first, unit)
+        batch = count_played(self.config, 1, self.shards[0])
+        progress = show_progress(self.num_updates, self.update, batch, self.ranks.is_first)
         with progress as advance, calling_on_stop(self._stop_requested.set):
             started = time.perf_counter() - self.seconds
             while not self.is_over and not self._is_stopped():
@@ -245,14 +245,7 @@ class Trainer:
     def _validate(self) -> dict[str, float]:
         """Validate the averaged agent, write the metrics, and save it if it is the best."""
         agent = self.averaged_agent
-        has_images = getattr(self.validation_envs.unwrapped, "num_images", None) is not None
-        result = evaluate(
-            agent,
-            self.validation_envs,
-            num_episodes=None if has_images else self.config.validation_games,
-            seed=0 if has_images else VALIDATION_SEED,
-            ranks=self.ranks,
-        )
+        result = _validate(agent, self.validation_envs, self.config.validation_games, self.ranks)
         validation = {f"validation_{result.measure}": result.value}
         row = {
             "update": self.update,
@@ -297,6 +290,13 @@ def mean_of_steps(
         metrics["finished_episodes"] = shard.num_shards * episodes
         metrics |= {"train_return": returns / episodes} if episodes else {}
     return metrics
+
+
+def _validate(agent: RAMAgent, envs: VectorEnv, num_games: int, ranks: Ranks) -> Evaluation:
+    """Evaluate on each image of the split, or in games where there are no images."""
+    has_images = getattr(envs.unwrapped, "num_images", None) is not None
+    num_episodes, seed = (None, 0) if has_images else (num_games, VALIDATION_SEED)
+    return evaluate(agent, envs, num_episodes=num_episodes, seed=seed, ranks=ranks)
 
 
 def add_metrics(sums: dict[str, float], metrics: dict[str, float]) -> None:

@@ -12,8 +12,8 @@ import torch
 from ram_agent.agent import RAMAgent
 from ram_agent.callbacks import Callback, LogMetrics, train_with
 from ram_agent.config import AgentConfig, TrainConfig, replace_settings
-from ram_agent.config import preset as find_preset
 from ram_agent.distributed import checked_device
+from ram_agent.presets import preset as find_preset
 from ram_agent.run_folder import RunFolder
 from ram_agent.runs import describe_run, make_trainer
 from ram_agent.settings import setting_names

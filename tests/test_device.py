@@ -101,9 +101,16 @@ def test_the_episodes_of_the_vector_environment(env_id: str, split: str) -> None
         assert rewards[[0, 2, 4]].tolist() == [1, 1, 1]
 
 
-@pytest.mark.parametrize("env_id", ["RAMMNIST-v0", "RAMPairsMNIST-v0"])
-def test_distorted_images(env_id: str) -> None:
-    envs = make_envs(env_id, num_envs=30, distortion=1.0, elastic=1.0)
+@pytest.mark.parametrize(
+    ("env_id", "augmentation"),
+    [
+        ("RAMMNIST-v0", {"distortion": 1.0, "elastic": 1.0}),
+        ("RAMPairsMNIST-v0", {"distortion": 1.0, "elastic": 1.0}),
+        ("RAMMNIST-v0", {"mirror": True}),
+    ],
+)
+def test_distorted_images(env_id: str, augmentation: dict[str, Any]) -> None:
+    envs = make_envs(env_id, num_envs=30, **augmentation)
     on_device = DeviceVectorEnv(envs, DEVICE)
     assert_same(on_device.reset(seed=4)[0], envs.reset(seed=4)[0])
     assert np.array_equal(on_device.canvases.cpu().numpy(), envs.canvases)
@@ -117,6 +124,7 @@ def test_images_in_color_from_a_first_location() -> None:
         "canvas_size": (12, 20),
         "num_clutter": 2,
         "clutter_size": 3,
+        "mirror": True,
     }
     envs = make_envs("RAMClassification-v0", initial_location=(0.25, -1), **settings)
     on_device = DeviceVectorEnv(envs, DEVICE)
@@ -156,8 +164,8 @@ def test_locations_that_are_none() -> None:
 # --- what is refused -------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("env_id", ["RAMCatch-v0", "RAMMovingMNIST-v0"])
-def test_what_moves_is_played_on_the_cpu(env_id: str) -> None:
+@pytest.mark.parametrize("env_id", ["RAMCatch-v0", "RAMMovingMNIST-v0", "RAMSearch-v0"])
+def test_games_are_played_on_the_cpu(env_id: str) -> None:
     envs = make_envs(env_id)
     with pytest.raises(ValueError, match=f"device='{DEVICE}'.*still"):
         DeviceVectorEnv(envs, DEVICE)

@@ -25,9 +25,10 @@ import ram_agent.objective
 import ram_agent.trainer
 import ram_envs
 from ram_agent.agent import RAMAgent
-from ram_agent.config import PRESETS, AgentConfig, TrainConfig, preset, replace_settings
+from ram_agent.config import AgentConfig, TrainConfig, replace_settings
 from ram_agent.distributed import Ranks
 from ram_agent.evaluation import Evaluation, evaluate
+from ram_agent.presets import PRESETS, preset
 from ram_agent.run_folder import RunFolder
 from ram_agent.signals import STOP_SIGNALS
 from ram_agent.trainer import Trainer

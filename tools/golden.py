@@ -108,7 +108,7 @@ def train(env_id: str) -> list[dict[str, float]]:
     """
     if env_id in SEARCH:
         return []
-    from ram_agent.config import preset
+    from ram_agent.presets import preset
     from ram_agent.runs import make_trainer
 
     agent, training, shards = preset("default", env_id)

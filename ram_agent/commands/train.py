@@ -23,16 +23,10 @@ from ram_agent.callbacks import (
 )
 from ram_agent.commands.help import describe_common
 from ram_agent.commands.parsing import UNSET, parse
-from ram_agent.config import (
-    SHARDS,
-    AgentConfig,
-    TrainConfig,
-    config_from_json,
-    flatten_settings,
-    preset,
-)
+from ram_agent.config import AgentConfig, TrainConfig, config_from_json, flatten_settings
 from ram_agent.distributed import Ranks, checked_device, join_ranks, local_device
 from ram_agent.measure import name_env, show_trained
+from ram_agent.presets import SHARDS, preset
 from ram_agent.run_folder import RunFolder
 from ram_agent.runs import describe_run, make_trainer, own_env
 from ram_agent.splits import (
