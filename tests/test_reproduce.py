@@ -18,12 +18,13 @@ pytest.importorskip("torch", reason="the extra agent is not installed")
 
 from ram_agent import measure
 from ram_agent.cli import main
-from ram_agent.config import preset, replace_settings
+from ram_agent.config import replace_settings
 from ram_agent.paper import reproduce
 from ram_agent.paper.controls import NETWORKS, ControlTrainer, measure_best
 from ram_agent.paper.report import make_markdown, make_row, merge_row
 from ram_agent.paper.reproduce import AUGMENTATION, Reproduce, pick_rows
 from ram_agent.paper.tables import TABLES
+from ram_agent.presets import preset
 from ram_agent.run_folder import RunFolder
 from ram_agent.trainer import Trainer
 from ram_envs.registration import CLASSIFICATION

@@ -103,7 +103,7 @@ def checksum(array: np.ndarray[Any, Any]) -> str:
 
 def train(env_id: str) -> list[dict[str, float]]:
     """The metrics of the first updates of a small agent, with all else as the id's preset says."""
-    from ram_agent.config import preset
+    from ram_agent.presets import preset
     from ram_agent.runs import make_trainer
 
     agent, training, shards = preset("default", env_id)
