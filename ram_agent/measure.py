@@ -35,6 +35,7 @@ GAZES: dict[str, tuple[Gaze, bool]] = {  # name of a result: gaze, whether it is
     "center gaze": ("center", True),
 }
 NUM_SHOWN = 6  # episodes in a picture
+FOREIGN_STEPS = 300  # of each
 
 
 def evaluate_all(
@@ -134,13 +135,21 @@ def save_watched(
     episodes: Sequence[int],
     split: Split = "test",
     deterministic: bool = True,
+    fps: float | None = None,
 ) -> None:
-    """Draw episodes of an agent into a .gif or .png."""
+    """Draw episodes of an agent into a .gif, .mp4 or .png, at the environment's own frame rate.
+
+    Of an environment of another package, whose episodes may be long, the first FOREIGN_STEPS.
+    """
     from ram_agent.pictures import play_frames, save_picture
 
+    if is_foreign(env_id, keywords):
+        keywords = {"max_episode_steps": FOREIGN_STEPS, **keywords}
     envs = make_split(env_id, 1, split, render_mode="rgb_array", **keywords)
-    frames = play_frames(agent, envs, episodes, deterministic)
-    save_picture(list(tqdm(frames, "drawing", len(episodes), disable=None, leave=False)), path)
+    last_only = path.suffix == ".png"
+    frames = play_frames(agent, envs, episodes, deterministic, last_only=last_only)
+    drawn = list(tqdm(frames, "drawing", len(episodes), disable=None, leave=False))
+    save_picture(drawn, path, float(fps or envs.metadata["render_fps"]))
 
 
 def _as_json(result: Evaluation) -> dict[str, Any]:

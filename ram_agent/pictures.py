@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib.util
 import math
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import IO, Any
 
@@ -35,6 +35,9 @@ def play_frames(
     envs: gym.vector.VectorEnv[Any, Any, Any],
     episodes: Sequence[int],
     deterministic: bool = True,
+    *,
+    show: Callable[[Frame], None] | None = None,
+    last_only: bool = False,
 ) -> Iterator[list[Frame]]:
     """Yield the frames of one episode after another, (height, width, 3) uint8 each.
 
@@ -43,18 +46,30 @@ def play_frames(
         envs: a vector environment of one, with render_mode "rgb_array" and autoreset DISABLED.
         episodes: indices of images where the environment has images, else seeds.
         deterministic: take the mean location and the most probable choice instead of sampling.
+        show: called with each frame at once. Then only the last one is kept, as with `last_only`.
+        last_only: draw only the last frame of each episode.
     """
     has_images = getattr(envs.unwrapped, "num_images", None) is not None
     for episode in episodes:
         frames: list[Frame] = []
+
+        def draw(frames: list[Frame] = frames) -> None:
+            drawn: Any = envs.render() or ()
+            frames.extend(drawn)
+            if show is not None:
+                show(frames[-1])
+                del frames[:-1]
+
         collect_rollout(
             agent,
             envs,
             seed=episode,
             options={"index": episode} if has_images else None,
             deterministic=deterministic,
-            on_step=lambda frames=frames: frames.extend(envs.render() or ()),  # type: ignore[misc]
+            on_step=None if last_only else draw,
         )
+        if last_only:
+            draw()
         yield frames
 
 
