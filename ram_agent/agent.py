@@ -20,7 +20,6 @@ from ram_agent.config import AgentConfig, config_from_json
 from ram_agent.facts import MakesItsEnv
 from ram_agent.networks import (
     CORES,
-    GLIMPSE_NETWORKS,
     GlimpseNetwork,
     State,
     check_glimpse_network,
@@ -317,7 +316,7 @@ class RAMAgent(MakesItsEnv, nn.Module):
 
 
 def _make_glimpse_network(config: AgentConfig, glimpse_shape: tuple[int, ...]) -> nn.Module:
-    return GLIMPSE_NETWORKS[config.glimpse_network](
+    return GlimpseNetwork(
         glimpse_shape,
         config.feature_size,
         config.hidden_size,
@@ -325,6 +324,7 @@ def _make_glimpse_network(config: AgentConfig, glimpse_shape: tuple[int, ...]) -
         config.scale_factor,
         config.num_channels,
         config.pixel_mean,
+        config.conv_maps if config.glimpse_network == "conv" else None,
     )
 
 

@@ -26,6 +26,9 @@ class AgentConfig(Checked):
     """How a glimpse is seen: by one layer over all of its pixels (the paper), or with two
     convolutions before it, which all scales share."""
 
+    conv_maps: int = 16
+    """Maps of the first convolution; the second has twice as many."""
+
     core: Literal["rectifier", "lstm"] = "rectifier"
     """The recurrent network. The paper has rectifiers for classification, an LSTM for Catch
     (sections 3 and 4)."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import gymnasium as gym
@@ -15,14 +14,12 @@ from gymnasium.vector import AutoresetMode
 
 from ram_agent.agent import RAMAgent
 from ram_envs.arguments import check_arguments
-from ram_envs.atomic_files import write_whole
 from ram_envs.retina import pixel_edges
 from ram_envs.wrappers.vector import find_seen
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-NUM_STEPS = 500  # of each sub-environment
 SPREAD = 1 / 60  # standard deviation of a fixation's spot, in widths of the picture
 
 
@@ -43,7 +40,7 @@ class GazeMap:
 def record_gaze_map(
     agent: RAMAgent,
     envs: gym.vector.VectorEnv[Any, Any, Any],
-    num_steps: int = NUM_STEPS,
+    num_steps: int,
     seed: int = 0,
 ) -> GazeMap:
     """Let an agent play, with mean locations and most probable choices, and count its fixations.
@@ -113,16 +110,3 @@ def blur(counts: npt.NDArray[Any], deviation: float) -> npt.NDArray[np.float64]:
         np.convolve, 0, np.pad(counts.astype(float), reach), kernel, "valid"
     )
     return np.apply_along_axis(np.convolve, 1, blurred, kernel, "valid")
-
-
-def save_gaze_map(gaze_map: GazeMap, path: Path) -> None:
-    """Write the heat map as a PNG."""
-    import matplotlib
-
-    matplotlib.use("Agg")
-    import matplotlib.pyplot as plt
-
-    figure = draw_gaze_map(gaze_map)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    write_whole(path, lambda file: figure.savefig(file, format="png", dpi=120))
-    plt.close(figure)

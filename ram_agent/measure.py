@@ -26,6 +26,7 @@ from ram_agent.splits import (
 )
 from ram_agent.trainer import Trainer
 from ram_envs.atomic_files import write_json
+from ram_envs.catalog import SCORES
 from ram_envs.datasets import Split
 
 GAZES: dict[str, tuple[Gaze, bool]] = {  # name of a result: gaze, whether it is deterministic
@@ -35,7 +36,7 @@ GAZES: dict[str, tuple[Gaze, bool]] = {  # name of a result: gaze, whether it is
     "center gaze": ("center", True),
 }
 NUM_SHOWN = 6  # episodes in a picture
-FOREIGN_STEPS = 300  # of each
+FOREIGN_STEPS = 300  # of each, where they are drawn: a game of Atari may have 27,000
 
 
 def evaluate_all(
@@ -86,9 +87,16 @@ def print_results(results: dict[str, dict[str, Any]], title: str) -> None:
     """Print what `evaluate_all` returned."""
     episodes = next(iter(results.values()))["episodes"]
     if "mean_return" in results["learned gaze"]:
-        print(f"\n{title}: mean return of {episodes} games")
+        words = SCORES.get(title.partition(",")[0])  # of a game whose return is 0 or 1
+        print(
+            f"\n{title}: "
+            + ("mean return" if words is None else f"% {words}")
+            + f" of {episodes} games"
+        )
+        unit, digits = (1, 4) if words is None else (100, 2)
         for name, result in results.items():
-            print(f"  {name:<22} {result['mean_return']:.4f} ± {result['standard_error']:.4f}")
+            mean, spread = unit * result["mean_return"], unit * result["standard_error"]
+            print(f"  {name:<22} {mean:.{digits}f} ± {spread:.{digits}f}")
         print()
         return
     print(f"\n{title}: error (%) on {episodes} images, one pass")
@@ -137,19 +145,22 @@ def save_watched(
     deterministic: bool = True,
     fps: float | None = None,
 ) -> None:
-    """Draw episodes of an agent into a .gif, .mp4 or .png, at the environment's own frame rate.
-
-    Of an environment of another package, whose episodes may be long, the first FOREIGN_STEPS.
-    """
+    """Draw episodes of an agent into a .gif, .mp4 or .png; `fps` is the environment's if None."""
     from ram_agent.pictures import play_frames, save_picture
 
-    if is_foreign(env_id, keywords):
-        keywords = {"max_episode_steps": FOREIGN_STEPS, **keywords}
+    keywords = limit_steps(env_id, keywords)
     envs = make_split(env_id, 1, split, render_mode="rgb_array", **keywords)
     last_only = path.suffix == ".png"
     frames = play_frames(agent, envs, episodes, deterministic, last_only=last_only)
-    drawn = list(tqdm(frames, "drawing", len(episodes), disable=None, leave=False))
-    save_picture(drawn, path, float(fps or envs.metadata["render_fps"]))
+    shown = list(tqdm(frames, "drawing", len(episodes), disable=None, leave=False))
+    save_picture(shown, path, fps or envs.metadata["render_fps"])
+
+
+def limit_steps(env_id: str, keywords: dict[str, Any]) -> dict[str, Any]:
+    """Return keywords for drawing: in an environment of another package, with a time limit."""
+    if is_foreign(env_id, keywords):
+        return {"max_episode_steps": FOREIGN_STEPS, **keywords}
+    return keywords
 
 
 def _as_json(result: Evaluation) -> dict[str, Any]:

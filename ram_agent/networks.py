@@ -10,6 +10,40 @@ import torch
 from torch import Tensor, nn
 
 
+class Convolutions(nn.Module):
+    """Two convolutions, ReLU after each, which all scales of a glimpse share.
+
+    Each is 3 × 3 with zero padding, so that a glimpse may be as small as one pixel. The second one
+    halves the resolution, and so does the first where a glimpse is at least 12 wide.
+
+    Args:
+        glimpse_shape: (K · C, G, G).
+        num_channels: C.
+        num_maps: of the first convolution; the second has twice as many.
+
+    Attributes:
+        out_features: how many values all scales have together.
+    """
+
+    def __init__(self, glimpse_shape: tuple[int, ...], num_channels: int, num_maps: int) -> None:
+        super().__init__()
+        channels, side, _ = glimpse_shape
+        stride = 2 if side >= 12 else 1
+        self.num_channels = num_channels
+        self.first = nn.Conv2d(num_channels, num_maps, 3, stride, padding=1)
+        self.second = nn.Conv2d(num_maps, 2 * num_maps, 3, stride=2, padding=1)
+        side = math.ceil(side / (2 * stride))
+        self.out_features = channels // num_channels * 2 * num_maps * side**2
+
+    def forward(self, glimpses: Tensor) -> Tensor:
+        """Return the maps (B, out_features) of glimpses (B, K · C, G, G), scales in one batch."""
+        batch_size, _, height, width = glimpses.shape
+        maps = glimpses.reshape(-1, self.num_channels, height, width)
+        maps = maps.contiguous(memory_format=torch.channels_last)  # the faster one on a CPU
+        maps = torch.relu(self.second(torch.relu(self.first(maps))))
+        return maps.permute(0, 2, 3, 1).reshape(batch_size, -1)
+
+
 class GlimpseNetwork(nn.Module):
     """f_g: from a glimpse and its location to the glimpse feature g_t.
 
@@ -23,6 +57,7 @@ class GlimpseNetwork(nn.Module):
         scale_factor: further factor on each scale, relative to the finer one before it.
         num_channels: C, so that the first C channels are the finest scale.
         pixel_mean: subtracted from the pixels before they are scaled.
+        num_maps: of the first of two convolutions before h_g; None for no convolutions.
 
     Raises:
         ValueError: if num_channels does not divide K · C.
@@ -39,6 +74,7 @@ class GlimpseNetwork(nn.Module):
         scale_factor: float = 1.0,
         num_channels: int = 1,
         pixel_mean: float = 0.0,
+        num_maps: int | None = None,
     ) -> None:
         super().__init__()
         if glimpse_shape[0] % num_channels:
@@ -46,55 +82,27 @@ class GlimpseNetwork(nn.Module):
                 f"num_channels={num_channels} does not divide the {glimpse_shape[0]} channels of a "
                 "glimpse. Give 1 for gray images, 3 for color."
             )
-        self.num_channels = num_channels
         self.pixel_mean = pixel_mean
         scales = pixel_scale * scale_factor ** (torch.arange(glimpse_shape[0]) // num_channels)
         self.register_buffer("pixel_scales", scales.view(-1, 1, 1), persistent=False)
-        self.what = nn.Linear(self._make_input(glimpse_shape), feature_size)
+        num_inputs = math.prod(glimpse_shape)
+        self.eyes: nn.Module = nn.Flatten()
+        if num_maps is not None:
+            self.eyes = Convolutions(glimpse_shape, num_channels, num_maps)
+            num_inputs = self.eyes.out_features
+        self.what = nn.Linear(num_inputs, feature_size)
         self.where = nn.Linear(2, feature_size)
         # Linear(h_g) + Linear(h_l) is one Linear over both side by side: one matrix product.
         self.what_and_where = nn.Linear(2 * feature_size, output_size)
-
-    def _make_input(self, glimpse_shape: tuple[int, ...]) -> int:
-        """Make the layers before `what`, none here, and return how many values they hand on."""
-        return torch.Size(glimpse_shape).numel()
-
-    def see(self, glimpses: Tensor) -> Tensor:
-        """Return the input of `what` for scaled glimpses (B, K · C, G, G), B rows."""
-        return glimpses.flatten(1)
 
     def forward(self, glimpses: Tensor, locations: Tensor) -> Tensor:
         """Return the features (B, D) of glimpses (B, K · C, G, G) at locations (B, 2)."""
         if self.pixel_mean:
             glimpses = glimpses - self.pixel_mean
-        what = self.what(self.see(glimpses * self.pixel_scales))
+        what = self.what(self.eyes(glimpses * self.pixel_scales))
         both = torch.cat([what, self.where(locations)], dim=1)
         return torch.relu(self.what_and_where(torch.relu(both)))
 
-
-class ConvGlimpseNetwork(GlimpseNetwork):
-    """The same with two convolutions before h_g, which all scales share.
-
-    Each is 3 × 3 with zero padding, so that a glimpse may be as small as one pixel.
-    """
-
-    def _make_input(self, glimpse_shape: tuple[int, ...]) -> int:
-        channels, side, _ = glimpse_shape
-        self.first = nn.Conv2d(self.num_channels, 16, 3, stride=2, padding=1)
-        self.second = nn.Conv2d(16, 32, 3, stride=2, padding=1)
-        side = math.ceil(side / 4)  # each halves it, rounded up
-        return channels // self.num_channels * 32 * side**2
-
-    def see(self, glimpses: Tensor) -> Tensor:
-        """Return the input of `what`: all scales through the convolutions, in one batch."""
-        batch_size, _, height, width = glimpses.shape
-        maps = glimpses.reshape(-1, self.num_channels, height, width)
-        maps = maps.contiguous(memory_format=torch.channels_last)  # the faster one on a CPU
-        maps = torch.relu(self.second(torch.relu(self.first(maps))))
-        return maps.permute(0, 2, 3, 1).reshape(batch_size, -1)
-
-
-GLIMPSE_NETWORKS = {"linear": GlimpseNetwork, "conv": ConvGlimpseNetwork}
 
 State = tuple[Tensor, ...]
 """The state of a core, B rows each: h_t, the input of the heads, and c_t of an LSTM."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib.util
 import math
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import IO, Any
 
@@ -36,7 +36,6 @@ def play_frames(
     episodes: Sequence[int],
     deterministic: bool = True,
     *,
-    show: Callable[[Frame], None] | None = None,
     last_only: bool = False,
 ) -> Iterator[list[Frame]]:
     """Yield the frames of one episode after another, (height, width, 3) uint8 each.
@@ -46,7 +45,6 @@ def play_frames(
         envs: a vector environment of one, with render_mode "rgb_array" and autoreset DISABLED.
         episodes: indices of images where the environment has images, else seeds.
         deterministic: take the mean location and the most probable choice instead of sampling.
-        show: called with each frame at once. Then only the last one is kept, as with `last_only`.
         last_only: draw only the last frame of each episode.
     """
     has_images = getattr(envs.unwrapped, "num_images", None) is not None
@@ -56,9 +54,6 @@ def play_frames(
         def draw(frames: list[Frame] = frames) -> None:
             drawn: Any = envs.render() or ()
             frames.extend(drawn)
-            if show is not None:
-                show(frames[-1])
-                del frames[:-1]
 
         collect_rollout(
             agent,

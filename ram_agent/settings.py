@@ -61,7 +61,7 @@ SEED = Range("an integer from 0, below 2^63", 0, includes_low=True, high=2**63)
 
 RANGES: dict[str, Range] = {
     "seed": SEED,
-    **dict.fromkeys(("hidden_size", "feature_size", "num_channels"), POSITIVE),
+    **dict.fromkeys(("hidden_size", "feature_size", "conv_maps", "num_channels"), POSITIVE),
     **dict.fromkeys(("pixel_scale", "scale_factor"), POSITIVE),
     **dict.fromkeys(("episodes", "epochs", "batch_size", "validate_every", "patience"), POSITIVE),
     **dict.fromkeys(("learning_rate", "max_grad_norm"), POSITIVE),

@@ -31,7 +31,7 @@ from ram_envs.making import (
     shows_glimpses,
 )
 from ram_envs.pictures import NoPictureError
-from ram_envs.registration import ENVS
+from ram_envs.registration import ENVS, check_registered
 from ram_envs.tasks.classification import ImageClassification
 from ram_envs.wrappers import find_seen
 
@@ -69,7 +69,7 @@ def resolve_env_id(env_id: str) -> str:
                 f"{env_id}: {error}. Run the command in the folder of {module}.py, or install it."
             ) from error
     import_package(name)
-    gym.spec(name)
+    check_registered(name)
     return f"{module}:{name}" if module else name
 
 

@@ -100,9 +100,10 @@ class GlimpseEnv(gym.Env[Observation, Any]):
         location, choice = checked_pair(action)
         locations = checked_locations(location, (2,))[None]
         choices = checked_choices(choice, (), len(self.batch.task.choice_names))[None]
-        rewards, terminations = self.batch.advance(self.batch.all_rows, locations, choices)
+        outcome = self.batch.advance(self.batch.all_rows, locations, choices)
+        rewards, terminations, truncations = (array[0].item() for array in outcome)
         observation, info = self._observe()
-        return observation, float(rewards[0]), bool(terminations[0]), False, info
+        return observation, rewards, terminations, truncations, info
 
     def render(self) -> npt.NDArray[np.uint8] | None:
         """Draw canvas, patches, path and glimpse: (height, width, 3) uint8, or a window."""
@@ -247,14 +248,14 @@ class GlimpseVectorEnv(gym.vector.VectorEnv[Observation, Any, npt.NDArray[Any]])
 
         rewards = np.zeros(self.num_envs)
         terminations = np.zeros(self.num_envs, np.bool_)
-        rewards[index], terminations[index] = self.batch.advance(
+        truncations = terminations.copy()
+        rewards[index], terminations[index], truncations[index] = self.batch.advance(
             rows, locations[index], choices[index]
         )
-        truncations, ended = np.zeros(self.num_envs, np.bool_), terminations
         if self.max_episode_steps is not None:
-            truncations[index] = self.batch.steps[index] >= self.max_episode_steps
+            truncations[index] |= self.batch.steps[index] >= self.max_episode_steps
             self.batch.running &= ~truncations
-            ended = terminations | truncations
+        ended = terminations | truncations
         infos: Infos = {}
         if len(reset_rows):
             self.batch.begin(reset_rows, {})

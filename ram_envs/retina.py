@@ -185,7 +185,9 @@ class Retina:
         """Return glimpses of images of which only the windows are read.
 
         Args:
-            source: (N, H, W) or (N, H, W, C), uint8; an array, a lazy array, or a tensor.
+            source: (N, H, W) or (N, H, W, C), uint8; an array, a lazy array, or a tensor. If it has
+                a method `read_windows(rows, corners, width)`, that returns the square windows of a
+                whole block, (width, b, width[, C]): their first lines come first.
             rows: (B,), which image to look at. A tensor if the source is one.
             locations: (B, 2), likewise.
 
@@ -214,6 +216,9 @@ class Retina:
 
         def read(block: slice) -> npt.NDArray[np.uint8]:
             shape = (widest, len(rows[block]), widest, channels)
+            if hasattr(source, "read_windows"):
+                windows = source.read_windows(rows[block], corners[block], widest).reshape(shape)
+                return np.ascontiguousarray(windows.swapaxes(2, 3))
             if is_gathered:
                 assert isinstance(source, np.ndarray)
                 lines = (widest, width * channels, widest * channels)

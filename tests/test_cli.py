@@ -30,8 +30,12 @@ def test_list_shows_every_environment(capsys: pytest.CaptureFixture[str]) -> Non
     assert (
         rows["RAMClutteredMNIST100-v0"] == "RAMClutteredMNIST100-v0 100 × 100 8 12 × 12, 4 scales 8"
     )
+    assert rows["RAMPairsMNIST-v0"] == "RAMPairsMNIST-v0 100 × 100 8 12 × 12, 4 scales 4"
+    assert rows["RAMAdditionMNIST-v0"] == "RAMAdditionMNIST-v0 100 × 100 8 12 × 12, 4 scales 4"
+    assert rows["RAMCIFAR10-v0"] == "RAMCIFAR10-v0 32 × 32 × 3 0 8 × 8, 2 scales 8"
     assert rows["RAMMovingMNIST-v0"] == "RAMMovingMNIST-v0 60 × 60 4 12 × 12, 3 scales 8"
     assert rows["RAMCatch-v0"] == "RAMCatch-v0 24 × 24 a game 6 × 6, 3 scales 23"
+    assert rows["RAMSearch-v0"] == "RAMSearch-v0 200 × 200 a game 12 × 12, 4 scales up to 100"
 
 
 def start_python(code: str, folder: Path, *args: str, **env: str) -> subprocess.Popen[str]:

@@ -182,6 +182,7 @@ IMPOSSIBLE: list[tuple[type[Any], str, Any]] = [
     (ScheduleConfig, "learning_rate_schedule", "constant"),
     (ScheduleConfig, "warmup_updates", -1),
     (AgentConfig, "glimpse_network", "cnn"),
+    (AgentConfig, "conv_maps", 0),
     (AgentConfig, "core", "gru"),
     (AgentConfig, "hidden_size", 0),
     (AgentConfig, "hidden_size", 1.5),

@@ -7,7 +7,7 @@ import torch
 from torch.nn.functional import conv2d, linear
 
 from ram_agent.networks import (
-    ConvGlimpseNetwork,
+    Convolutions,
     GlimpseNetwork,
     LSTMCore,
     RectifierCore,
@@ -74,37 +74,43 @@ def test_scale_factor_takes_the_channels_of_a_scale_together() -> None:
 
 
 @pytest.mark.parametrize(
-    ("shape", "num_channels", "inputs"),
-    [((3, 12, 12), 1, 3 * 32 * 9), ((6, 5, 5), 3, 2 * 32 * 4), ((1, 1, 1), 1, 32)],
+    ("shape", "num_channels", "strides", "out_features"),
+    [
+        ((3, 12, 12), 1, (2, 2), 3 * 8 * 9),
+        ((6, 5, 5), 3, (1, 2), 2 * 8 * 9),
+        ((1, 1, 1), 1, (1, 2), 8),
+    ],
 )
 def test_convolutions_are_shared_by_the_scales(
-    shape: tuple[int, int, int], num_channels: int, inputs: int
+    shape: tuple[int, int, int], num_channels: int, strides: tuple[int, int], out_features: int
 ) -> None:
-    network = ConvGlimpseNetwork(shape, 8, 16, 3.0, num_channels=num_channels)
-    assert network.what.in_features == inputs
-    glimpses, locations = torch.rand(5, *shape), torch.rand(5, 2) * 2 - 1
+    eyes = Convolutions(shape, num_channels, num_maps=4)
+    glimpses = torch.rand(5, *shape)
     seen = []
-    for first in range(0, shape[0], num_channels):
-        maps = 3 * glimpses[:, first : first + num_channels]
-        for layer in (network.first, network.second):
-            maps = conv2d(maps, layer.weight, layer.bias, stride=2, padding=1).relu()
+    for channel in range(0, shape[0], num_channels):
+        maps = glimpses[:, channel : channel + num_channels]
+        for layer, stride in zip((eyes.first, eyes.second), strides, strict=True):
+            maps = conv2d(maps, layer.weight, layer.bias, stride, padding=1).relu()
         seen.append(maps.permute(0, 2, 3, 1).reshape(5, -1))
-    what = linear(torch.cat(seen, 1), network.what.weight, network.what.bias)
-    both = torch.cat([what, network.where(locations)], 1).relu()
-    torch.testing.assert_close(
-        network(glimpses, locations), network.what_and_where(both).relu(), rtol=1e-4, atol=1e-5
-    )
+    assert eyes.out_features == out_features
+    torch.testing.assert_close(eyes(glimpses), torch.cat(seen, 1), rtol=1e-4, atol=1e-5)
+
+
+def test_a_glimpse_network_with_convolutions() -> None:
+    network = GlimpseNetwork((3, 4, 4), 8, 16, 3.0, num_maps=4)
+    glimpses, locations = torch.rand(5, 3, 4, 4), torch.rand(5, 2) * 2 - 1
+    both = torch.cat([network.what(network.eyes(3 * glimpses)), network.where(locations)], 1)
+    expected = network.what_and_where(both.relu()).relu()
+    torch.testing.assert_close(network(glimpses, locations), expected)
 
 
 def test_he_initialization_of_convolutions() -> None:
-    network = ConvGlimpseNetwork((2, 8, 8), 8, 16, 1.0)
-    initialize_he(network.modules())
-    for layer in (network.first, network.second):
+    eyes = Convolutions((2, 8, 8), 1, num_maps=16)
+    initialize_he(eyes.modules())
+    for layer, fan_in in ((eyes.first, 9), (eyes.second, 9 * 16)):
         assert layer.bias is not None
         assert not layer.bias.any()
-    # Variance 2 / fan-in: 9 pixels, 9 of 16 maps.
-    assert network.first.weight.std().item() == pytest.approx((2 / 9) ** 0.5, rel=0.2)
-    assert network.second.weight.std().item() == pytest.approx((2 / 144) ** 0.5, rel=0.05)
+        assert layer.weight.std().item() == pytest.approx((2 / fan_in) ** 0.5, rel=0.2)
 
 
 def test_rectifier_core_is_the_formula_of_the_paper() -> None:

@@ -529,6 +529,68 @@ def test_the_answer_after_the_last_glimpse_decides() -> None:
     assert [(a.index, a.label, a.answer) for a in game.answers] == [(0, right, right)]
 
 
+def type_digits(stage: Stage, digits: str) -> None:
+    for digit in digits:
+        press(stage, pygame.K_0 + int(digit), digit)
+
+
+def begun_pairs(env_id: str) -> Stage:
+    keywords = {"dataset": "digits", "split": "test", "num_glimpses": 2}
+    return begun(QuizGame(Seat("you", make_env(env_id, keywords)), [Deal(0, 0), Deal(1, 4)]))
+
+
+def test_both_digits_of_a_pair_are_typed_in_either_order(monkeypatch: pytest.MonkeyPatch) -> None:
+    stage = begun_pairs("RAMPairsMNIST-v0")
+    game = stage.game
+    assert isinstance(game, QuizGame)
+    for order in (1, -1):
+        pair = game.name(game.label)
+        type_digits(stage, "9")
+        assert "guess: 9 …" in words_of(stage, monkeypatch)
+        type_digits(stage, "3")
+        assert "guess: 3 and 9" in words_of(stage, monkeypatch)
+        click(stage, 300, 300)
+        type_digits(stage, pair.replace(" and ", "")[::order])
+        assert game.phase is Phase.SHOWN
+        assert f"{pair} is right" in words_of(stage, monkeypatch)
+        press(stage, pygame.K_SPACE)
+    assert game.player.score == 2
+
+
+def test_a_sum_is_typed() -> None:
+    stage = begun_pairs("RAMAdditionMNIST-v0")
+    game = stage.game
+    assert isinstance(game, QuizGame)
+    type_digits(stage, "1")
+    assert game.guess == 1
+    type_digits(stage, "8")
+    assert game.guess == 18
+    type_digits(stage, "9")
+    assert game.guess == 9
+    click(stage, 300, 300)
+    type_digits(stage, "1")  # which could go on
+    assert (game.guess, game.phase) == (1, Phase.PLAYING)
+    press(stage, pygame.K_RETURN)
+    assert (game.phase, game.answers[0].answer) == (Phase.SHOWN, 1)
+    press(stage, pygame.K_SPACE)
+    click(stage, 300, 300)
+    type_digits(stage, "12")
+    assert (game.phase, game.answers[1].answer) == (Phase.SHOWN, 12)
+
+
+def test_classes_with_names_are_listed(monkeypatch: pytest.MonkeyPatch) -> None:
+    images = np.full((2, 8, 8, 3), 90, np.uint8)
+    dataset = ImageDataset(images, np.arange(2), class_names=["cat", "dog"])
+    keywords: dict[str, Any] = {"dataset": dataset, "num_glimpses": 1}
+    game = QuizGame(Seat("you", make_env("RAMCIFAR10-v0", keywords)), [Deal(0, 1)])
+    stage = Stage(game)
+    assert "0  cat    1  dog" in words_of(stage, monkeypatch)
+    press(stage, pygame.K_SPACE)
+    assert {"0  cat", "1  dog"} <= set(words_of(stage, monkeypatch))
+    type_digits(stage, "0")
+    assert "cat; it is dog" in words_of(stage, monkeypatch)
+
+
 def test_a_click_looks_at_the_nearest_edge_and_beside_the_board_at_nothing() -> None:
     stage = begun(quiz())
     # 60 pixels of 9 units, from (30, 30).

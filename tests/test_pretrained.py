@@ -16,9 +16,9 @@ from gymnasium.vector import AutoresetMode
 from ram_agent import RAMAgent
 from ram_agent.cli import main
 from ram_agent.evaluation import evaluate
+from ram_agent.packed import PRETRAINED, pretrained_names
 from ram_agent.runs import own_env
 from ram_agent.splits import make_split
-from ram_agent.weights import PRETRAINED, pretrained_names
 
 ROOT = Path(__file__).parent.parent
 RENAMED = {"initialisation": "initialization"}  # in files of results

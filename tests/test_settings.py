@@ -448,7 +448,7 @@ ROWS_OF_SETTINGS: dict[tuple[str, ...], list[Wrong]] = {
     ("update_rule", "learning_rate_schedule", "network"): wrong(ValueError, "adamw", None),
     GROUPS: wrong(ValueError, "adam", {}, None),
     ("baseline_shapes_state", "normalize_advantages"): [*NOT_BOOL, (1, ValueError)],
-    ("hidden_size", "feature_size", "num_channels", "batch_size"): POSITIVE,
+    ("hidden_size", "feature_size", "conv_maps", "num_channels", "batch_size"): POSITIVE,
     ("episodes", "validate_every"): POSITIVE,
     ("seed", "warmup_updates"): NOT_NEGATIVE,
     ("patience",): wrong(ValueError, "x", 1.5, True, 0, -1),

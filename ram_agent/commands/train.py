@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
+import gymnasium as gym
 import torch
 import tyro
 
@@ -20,6 +21,7 @@ from ram_agent.callbacks import (
     print_validation,
     train_with,
 )
+from ram_agent.commands.help import describe_common
 from ram_agent.commands.parsing import UNSET, parse
 from ram_agent.config import (
     SHARDS,
@@ -46,6 +48,7 @@ from ram_agent.weights import CheckpointError
 from ram_envs.atomic_files import write_json
 from ram_envs.device_env import DeviceVectorEnv, why_on_host
 from ram_envs.making import parse_keywords
+from ram_envs.registration import ENVS
 
 TRAINING_KEYWORDS = ("distortion", "elastic", "mirror")
 
@@ -159,9 +162,10 @@ class Train:
       ram train --resume runs/four
       torchrun --standalone --nproc-per-node 2 -m ram_agent train RAMMNIST-v0
 
-    The run's folder gets config.json, metrics.jsonl (a row for each validation), best.safetensors
-    and last.safetensors, resume.safetensors (the state for --resume) and, at the end,
-    evaluation.json and fixations.png. Ctrl-C saves, and prints the command that continues.
+    The run's folder gets config.json, metrics.jsonl (a row for every 20th update and for each
+    validation), best.safetensors and last.safetensors, resume.safetensors (the state for --resume)
+    and, at the end, evaluation.json and fixations.png. A run is validated at least ten times.
+    Ctrl-C saves, and prints the command that continues.
     """
 
     env_id: Annotated[
@@ -214,7 +218,9 @@ def parse_train(args: list[str]) -> Train:
     default = Train(
         run=Run(shards=settings.shards), agent=settings.agent, training=settings.training
     )
-    command = parse(Train, "train", args, default, allow_none=True)
+    own_keywords = gym.spec(env_id).kwargs if env_id in ENVS else {}
+    common = describe_common(default, env_id, own_keywords)
+    command = parse(Train, "train", args, default, allow_none=True, more_help=common)
     return dataclasses.replace(command, env_id=env_id)
 
 

@@ -31,6 +31,7 @@ def make_row(
         facts: columns that are added as they are.
         gaze: the gaze whose result counts; None for a network on the whole canvas.
     """
+    dataset = evaluations[0]["dataset"]
     results = [run["results"] if gaze is None else run["results"][gaze] for run in evaluations]
     errors = [_error(result) for result in results]
     row: Row = {
@@ -65,7 +66,7 @@ def make_row(
         **{name: _joined(run[name] for run in evaluations) for name in ("commit", "machine")},
         "software": _joined(run["software"] for run in evaluations),
         "seconds": round(sum(run["train_seconds"] for run in evaluations), 1),
-        "dataset": evaluations[0]["dataset"],
+        "dataset": dataset and Path(dataset).name,  # a path says nothing on another machine
     }
 
 

@@ -7,10 +7,11 @@ repeated and an interrupted one is resumed, so the test split is measured once.
 from __future__ import annotations
 
 import math
+import shlex
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import torch
 import tyro
@@ -28,7 +29,7 @@ from ram_agent.paper.controls import (
     measure_best,
 )
 from ram_agent.paper.report import Row, make_markdown, make_row, merge_row, read_rows
-from ram_agent.paper.tables import GAZES, TABLES, Control, Ram
+from ram_agent.paper.tables import GAZES, TABLES, Control, Ram, Table
 from ram_agent.provenance import provenance
 from ram_agent.run_folder import RunFolder, read_json
 from ram_agent.runs import describe_run, make_trainer
@@ -39,7 +40,7 @@ from ram_envs.checks import suggest
 from ram_envs.registration import CLASSIFICATION
 
 QUICK_EPISODES = 50_000
-AUGMENTATION = ("distortion", "elastic")  # keywords of the training environments
+AUGMENTATION = ("distortion", "elastic", "mirror")  # keywords of the training environments
 
 
 @dataclass(frozen=True)
@@ -57,7 +58,8 @@ class Reproduce:
     """
 
     table: tyro.conf.Positional[str]
-    """mnist, translated, cluttered, cluttered100, catch, or all."""
+    """mnist, translated, cluttered, cluttered100, pairs, addition, moving, cifar10, catch, or
+    all."""
 
     num_glimpses: tuple[int, ...] = ()
     """Train only the rows of RAM with these numbers of glimpses."""
@@ -68,8 +70,9 @@ class Reproduce:
     seeds: tuple[int, ...] = ()
     """Seeds of the trainings of each row. Default: 0 1 2 for the row in bold, 0 for the others."""
 
-    dataset: Literal["auto", "mnist", "digits"] | None = None
-    """Images of the environments. Default: auto, or digits with --quick."""
+    dataset: str | None = None
+    """Images of the environments: auto, mnist, digits, cifar10, or the path of a folder or an .npz.
+    Default: the environment's own, or digits with --quick."""
 
     episodes: int | None = None
     """Training episodes per run of RAM, and canvases per control. Default: those of the table."""
@@ -110,9 +113,9 @@ class Reproduce:
         """Training episodes of a run; None for those of the table."""
         return QUICK_EPISODES if self.quick and self.episodes is None else self.episodes
 
-    @property
-    def run_dataset(self) -> str:
-        return self.dataset or ("digits" if self.quick else "auto")
+    def dataset_of(self, table: Table) -> str:
+        """Return the images with which the rows of a table are trained."""
+        return self.dataset or ("digits" if self.quick else table.dataset)
 
     def seeds_of(self, entry: Ram | Control) -> tuple[int, ...]:
         return tuple(dict.fromkeys(self.seeds)) or ((0,) if self.quick else entry.seeds)
@@ -221,7 +224,7 @@ def _trained_ram(command: Reproduce, name: str, entry: Ram, seed: int) -> dict[s
     train_config = replace_settings(train_config, seed=seed, **changes)
     keywords: dict[str, Any] = {}
     if env_id in CLASSIFICATION:
-        keywords = {"dataset": command.run_dataset, **entry.keywords}
+        keywords = {"dataset": command.dataset_of(TABLES[name]), **entry.keywords}
     run = describe_run(
         env_id,
         keywords,
@@ -276,7 +279,7 @@ def _trained_control(command: Reproduce, name: str, entry: Control, seed: int) -
     env_id = TABLES[name].env_id
     training, augmentation = _settings(command, TABLES[name].training)
     config = ControlConfig(entry.network, seed, math.ceil(entry.share * training["episodes"]))
-    keywords = {"dataset": command.run_dataset}
+    keywords = {"dataset": command.dataset_of(TABLES[name])}
     run = describe_control(env_id, keywords, config, augmentation, command.device)
 
     def train(folder: RunFolder) -> None:
@@ -348,7 +351,7 @@ def _flat_settings(run: dict[str, Any]) -> dict[str, Any]:
 
 
 def _folder(command: Reproduce, name: str, dataset: str | None, run: str) -> Path:
-    return command.runs_folder / name / (dataset or "") / run
+    return command.runs_folder / name / Path(dataset or "").name / run
 
 
 def _command(
@@ -361,8 +364,9 @@ def _command(
     elif entry.num_glimpses is not None:
         words += ["--num-glimpses", str(entry.num_glimpses)]
     words += ["--seeds", *map(str, seeds)]
-    if dataset is not None and dataset != ("digits" if command.quick else "mnist"):
-        words += ["--dataset", dataset]
+    default = "digits" if command.quick else TABLES[name].dataset.replace("auto", "mnist")
+    if dataset is not None and dataset != default:
+        words += ["--dataset", shlex.quote(Path(dataset).name)]
     if command.episodes is not None:
         words += ["--episodes", str(command.episodes)]
     if command.device != "cpu":

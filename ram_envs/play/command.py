@@ -25,6 +25,12 @@ from ram_envs.play.session import (
 )
 
 CATCH_KEYWORDS = {"size": int, "paddle_width": int, "max_speed": float, "num_balls": int}
+SEARCH_KEYWORDS = {
+    "num_distractors": int,
+    "look_cost": float,
+    "mistake_cost": float,
+    "time_limit": int,
+}
 QUIZ_KEYWORDS = {
     "dataset": str,
     "split": str,
@@ -34,7 +40,7 @@ QUIZ_KEYWORDS = {
     "clutter_size": int,
 }
 RETINA_KEYWORDS = {"glimpse_size": int, "num_scales": int, "source": str}
-KEYWORDS = {**CATCH_KEYWORDS, **QUIZ_KEYWORDS, **RETINA_KEYWORDS}
+KEYWORDS = {**CATCH_KEYWORDS, **QUIZ_KEYWORDS, **SEARCH_KEYWORDS, **RETINA_KEYWORDS}
 
 # What wrong settings, files and machines raise, here and inside Gymnasium and numpy.
 ERRORS_IN_ONE_LINE = (
@@ -105,8 +111,8 @@ def make_parser() -> argparse.ArgumentParser:
     """Return the parser of the command line."""
     parser = argparse.ArgumentParser(
         prog="ram play",
-        description="Play Catch, the glimpse quiz, or any environment with pictures, such as "
-        "ALE/Pong-v5, and see only what the retina sees. Press H in the window for the keys.",
+        description="Play Catch, Search, the glimpse quiz, or any environment with pictures, such "
+        "as ALE/Pong-v5, and see only what the retina sees. Press H in the window for the keys.",
         epilog="examples: ram play RAMCatch-v0 --speed 3   |   ram play RAMCatch-v0 --versus "
         "runs/catch   |   ram play RAMClutteredMNIST-v0 --save me.json",
     )
@@ -115,18 +121,18 @@ def make_parser() -> argparse.ArgumentParser:
         metavar="ENV_ID",
         help=f"one of {', '.join(playable_ids())}, or another that shows pictures: ALE/Pong-v5",
     )
-    parser.add_argument("--seed", type=int, help="the same seed gives the same balls or canvases")
+    parser.add_argument("--seed", type=int, help="the same seed gives the same episodes")
     parser.add_argument(
         "--episodes",
         type=int,
         metavar="N",
-        help=f"number of balls or canvases; {MATCH_EPISODES} if not given ({GIF_EPISODES} with "
-        "--gif), unlimited in Catch without an opponent",
+        help=f"number of balls, canvases or searches; {MATCH_EPISODES} if not given "
+        f"({GIF_EPISODES} with --gif), unlimited in Catch and Search without an opponent",
     )
     parser.add_argument(
         "--speed",
         type=float,
-        help="rows, glimpses or steps per second (4 in Catch, 1 in the quiz, else the "
+        help="rows, glimpses or steps per second (4 in Catch, 1 in Search and the quiz, else the "
         "environment's own); + and - change it",
     )
     parser.add_argument("--turns", action="store_true", help="the ball waits for your move")

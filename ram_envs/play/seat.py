@@ -92,7 +92,8 @@ class Seat:
         actions: those of this episode.
         trail: the pixel edges of the fixations, since the ball appeared.
         ball_path: the pixels (column, row) of the ball since then; empty without a ball.
-        verdicts: whether each ball that has landed was caught, or the answer was right.
+        verdicts: whether each ball that has landed was caught, the answer was right, or the target
+            was found.
         over: whether the episode has ended.
         score, count: right ones, and all that count, over all episodes; see `Game`.
         streak, best: right ones in a row, the present and the longest.
@@ -136,9 +137,10 @@ class Seat:
         if self._path_is_complete:
             self.trail, self.ball_path = [], []
         (x, y), choice = action
-        self.observation, reward, self.over, _, _ = self.env.step(
+        self.observation, reward, terminated, truncated, _ = self.env.step(
             (np.array([x, y], np.float32), choice)
         )
+        self.over = terminated or truncated
         self.actions.append(action)
         self._note_path()
         self._path_is_complete = self._has_landed() or self.over

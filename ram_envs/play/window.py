@@ -12,6 +12,7 @@ from ram_envs.play.catch_game import LEFT, RIGHT, STAY, CatchGame
 from ram_envs.play.game import Game, Phase
 from ram_envs.play.quiz_game import QuizGame
 from ram_envs.play.screen import draw_game, gaze_at
+from ram_envs.play.search_game import SearchGame
 from ram_envs.play.seat import Edge
 from ram_envs.play.sheet import SHEET_SIZE
 
@@ -125,6 +126,8 @@ class Stage:
             self._press_in_catch(game, event)
         elif isinstance(game, QuizGame):
             self._press_in_quiz(game, event)
+        elif isinstance(game, SearchGame):
+            self._press_in_search(game, event)
 
     def _press_in_arcade(self, game: ArcadeGame, event: pygame.event.Event) -> None:
         if game.phase is Phase.PLAYING and event.key in ARCADE_DIRECTIONS:
@@ -158,6 +161,18 @@ class Stage:
         elif event.key in NEXT_KEYS:
             game.proceed()
 
+    def _press_in_search(self, game: SearchGame, event: pygame.event.Event) -> None:
+        if event.key in GAZE_ARROWS:
+            game.hold_gaze(GAZE_ARROWS[event.key], event.key)
+        elif event.key == pygame.K_SPACE and game.time_runs:
+            game.take()
+        elif event.key in CONFIRM_KEYS and game.time_runs:
+            game.look(game.gaze)
+        elif event.key in NEXT_KEYS and not game.paused:
+            game.proceed()
+        elif event.key == pygame.K_r and not game.paused:
+            game.again()
+
     def _release(self, key: int) -> None:
         self.game.release_gaze(key)
         if isinstance(self.game, (ArcadeGame, CatchGame)):
@@ -173,7 +188,7 @@ class Stage:
             self.game.move_gaze_to(gaze_at(self.game, self.size, pixel))
 
     def _click(self, pixel: tuple[int, int]) -> None:
-        if isinstance(self.game, QuizGame) and self.game.time_runs:
+        if isinstance(self.game, (QuizGame, SearchGame)) and self.game.time_runs:
             width, height = self.game.canvas_size
             x, y = edge = gaze_at(self.game, self.size, pixel)
             if 0 <= x <= width and 0 <= y <= height:  # beside the board it may be a slip

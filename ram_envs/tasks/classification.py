@@ -160,3 +160,7 @@ class ImageClassification(Classification[CanvasState]):
         if state.canvases is None:
             return self.dataset.images, state.index
         return state.canvases, arange(len(state.index), state.index)
+
+    def image_rows(self, state: CanvasState) -> npt.NDArray[np.int64]:
+        """Return which images of the split are on each canvas, (B, 1)."""
+        return state.index[:, None]
