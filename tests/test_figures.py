@@ -122,8 +122,16 @@ def test_the_command_draws_an_agent_of_the_package(
         "glimpses.png",
         "heat_maps.png",
         "paths.png",
+        "report.html",
     ]
+    report = Path("slides", "report.html").read_text(encoding="utf-8")
+    assert report.count("data:image/png;base64,") == 5
+    assert "RAMMNIST-v0" in report
     assert f"Written to {Path('slides', 'paths.png')}" in capsys.readouterr().out
-    main(["figures", "pretrained:catch"])
-    with Image.open("figures/episodes.gif") as picture:
+    monkeypatch.setattr("ram_agent.commands.figures.NUM_GAMES", 100)
+    main(["figures", "pretrained:catch", "--format", "svg"])
+    with Image.open("figures/catch/episodes.gif") as picture:
         assert picture.n_frames == 6 * 24  # type: ignore[attr-defined]
+    for name in ("gaze_and_ball", "caught_by_speed", "poster"):
+        assert Path("figures", "catch", f"{name}.svg").read_bytes().startswith(b"<?xml")
+    assert "data:image/svg+xml;base64," in Path("figures/catch/report.html").read_text("utf-8")

@@ -139,6 +139,8 @@ def test_a_run_is_packed_to_a_third_of_its_size(
     assert re.fullmatch(r"tiny: error \d+\.\d\d%, packed \d+\.\d\d%\n", capsys.readouterr().out)
     before, after = (RAMAgent.load(path).info for path in (run, tmp_path / "tiny"))
     assert before["command"].endswith(f" --episodes 512 --out '{run}'")
+    test = after.pop("test")
+    assert set(test) == {"error", "random_gaze_error"}
     assert after == {**before, "command": before["command"].removesuffix(f" --out '{run}'")}
     packed, whole = (
         path.stat().st_size for path in (tmp_path / "tiny.safetensors", run / "best.safetensors")
