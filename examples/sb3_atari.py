@@ -77,7 +77,7 @@ def make_envs(settings: Settings, clip_rewards: bool) -> VecMonitor:
 
 def main(settings: Settings) -> None:
     torch.set_num_threads(1)  # the networks are small
-    total_steps = 1_000 if settings.quick else settings.total_steps
+    total_steps = 256 if settings.quick else settings.total_steps
     model = PPO(
         "MultiInputPolicy",
         make_envs(settings, clip_rewards=True),

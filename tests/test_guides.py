@@ -336,7 +336,7 @@ def test_the_guide_to_any_environment(
     defined = run_blocks(ANY_ENVIRONMENT, "any_environment")
     for line in capsys.readouterr().out.splitlines():
         assert f"# {line}" in ANY_ENVIRONMENT
-    assert defined["picture"].shape == (560, 768, 3)
+    assert defined["env"].render().shape == (560, 768, 3)
     assert Path("pong.gif").exists()
 
 

@@ -98,11 +98,11 @@ def test_many_games_of_atari_are_as_one() -> None:
     pytest.importorskip("ale_py", reason="the extra atari is not installed")
     keywords: dict[str, Any] = {"num_scales": 2, "max_num_frames_per_episode": 40}
     mode = AutoresetMode.SAME_STEP
-    many = make_vector_env("ALE/Pong-v5", 2, autoreset_mode=mode, **keywords)
-    drawn = make_vector_env(
+    many: Any = make_vector_env("ALE/Pong-v5", 2, autoreset_mode=mode, **keywords)
+    drawn: Any = make_vector_env(
         "ALE/Pong-v5", 2, autoreset_mode=mode, render_mode="rgb_array", **keywords
     )
-    assert many.single_observation_space["glimpse"].shape == (2, 12, 12)  # type: ignore[index]
+    assert many.single_observation_space["glimpse"].shape == (2, 12, 12)
     assert drawn.metadata["render_fps"] == 15
     for seed in (2**40, [5, 2**31 - 1], 3):  # ale-py's own seeds are C's integers
         assert data_equivalence(many.reset(seed=seed)[0], drawn.reset(seed=seed)[0])

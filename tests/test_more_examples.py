@@ -1,4 +1,4 @@
-"""The examples for TorchRL, Tianshou, skrl and Atari; `make test-examples` installs these libraries."""
+"""The examples for TorchRL, Tianshou, skrl and Atari; `make test-examples` installs them all."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="the extra agent is not installed")
 
-from test_examples import ENV_IDS, EXAMPLES, run_example
-from torch.distributions import Categorical
+from test_examples import ENV_IDS, EXAMPLES, run_example  # noqa: E402
+from torch.distributions import Categorical  # noqa: E402
 
 
 def check(name: str, settings: str) -> None:
