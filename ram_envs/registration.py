@@ -65,11 +65,13 @@ _KINDS = {
 def check_registered(env_id: str) -> None:
     """Raise NameNotFound, with the ids of this package, unless an environment is registered.
 
-    Gymnasium's own message names ids without their version.
+    Gymnasium's own message names ids without their version; it is best for ids in a namespace.
     """
     try:
         gym.spec(env_id)
     except gym.error.Error as error:
+        if "/" in env_id:
+            raise
         raise gym.error.NameNotFound(
             f"The environment {env_id!r} does not exist. {suggest(env_id, ENVS)}"
         ) from error
