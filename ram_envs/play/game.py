@@ -57,6 +57,8 @@ class Game(ABC):
         self.episodes: list[RecordedEpisode] = []
         self.on_episode_end: Callable[[], None] = lambda: None
         self.speed = 1.0
+        self.age = 0.0  # seconds since the game was made
+        self.num_looks = 0  # of the player, in episodes that are over
         self._deals: Iterator[Deal] = iter(deals)
         self._deal = next(self._deals)
         self._counted: set[Deal] = set()
@@ -151,8 +153,19 @@ class Game(ABC):
 
     # What happens by itself ---------------------------------------------------------------------
 
+    @property
+    def can_be_drawn(self) -> bool:
+        """Whether what was played can be drawn as an animation."""
+        return bool(self.played)
+
+    def stop(self) -> None:
+        """End the game before its last episode; the present one does not count."""
+        self.phase = Phase.FINISHED
+        self.paused = self.help_shown = False
+
     def tick(self, seconds: float) -> None:
         """Let time pass."""
+        self.age += seconds
         for key, (direction, held) in self._gaze_held.items():
             before, after = (max(0.0, t - GAZE_DELAY) for t in (held, held + seconds))
             for _ in range(int(after * GAZE_RATE) - int(before * GAZE_RATE)):
@@ -247,6 +260,7 @@ class Game(ABC):
     def _end_episode(self) -> None:
         self.episodes.append(RecordedEpisode(self._deal, list(self.player.actions)))
         self._counted.add(self._deal)
+        self.num_looks += len(self.player.trail)
         self.on_episode_end()
 
     def _next(self) -> None:
