@@ -122,9 +122,10 @@ def result_rows(env_id: str) -> dict[str, str]:
         ours, random, words = headline["error_mean"], headline["random_gaze_error"], "% wrong"
         if table.is_game:
             ours, random, words = 100 - ours, 100 - random, "% caught"
+        looks = f" with {headline['num_glimpses']} glimpses" if headline["num_glimpses"] else ""
         return {
-            "RAM": f"[{ours:.2f}{words}](../results.md) after {minutes:.0f} minutes of training",
-            "Random gaze": f"{random:.1f}{words}",
+            "RAM": f"[{ours:.2f}{words}](../results.md){looks}, {minutes:.0f} minutes of training",
+            "Random gaze": f"{random:.1f}{words}{looks}",
         }
     return {}
 
