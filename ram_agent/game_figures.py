@@ -12,7 +12,8 @@ import numpy.typing as npt
 import torch
 
 from ram_agent.agent import RAMAgent
-from ram_agent.rollout import Gaze, collect_rollout
+from ram_agent.player import Gaze
+from ram_agent.rollout import collect_rollout
 from ram_envs.retina import pixel_edges
 from ram_envs.tasks.catch import Catch
 

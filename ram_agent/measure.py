@@ -12,7 +12,7 @@ from tqdm import tqdm
 
 from ram_agent.agent import RAMAgent
 from ram_agent.evaluation import Evaluation, evaluate
-from ram_agent.rollout import Gaze
+from ram_agent.player import Gaze
 from ram_agent.run_folder import RunFolder
 from ram_agent.runs import own_env
 from ram_agent.splits import (

@@ -18,7 +18,7 @@ import numpy as np
 import torch
 from gymnasium.vector import AutoresetMode
 
-from ram_agent.rollout import channels_of
+from ram_agent.player import channels_of
 from ram_envs.datasets import SPLITS, DatasetUnavailableError, Split
 from ram_envs.datasets.source import is_lazy
 from ram_envs.device_env import place_envs

@@ -113,7 +113,12 @@ def train(env_id: str) -> list[dict[str, float]]:
 
     agent, training, shards = preset("default", env_id)
     agent = dataclasses.replace(agent, hidden_size=16, feature_size=8)
-    training = dataclasses.replace(training, episodes=UPDATES * 32, batch_size=32)
+    training = dataclasses.replace(training, batch_size=32)
+    if env_id in CLASSIFICATION:
+        training = dataclasses.replace(training, episodes=UPDATES * 32)
+    else:
+        steps = UPDATES * 32 * training.segments.segment_length
+        training = dataclasses.replace(training, steps=steps)
     run = {
         "env_id": env_id,
         "env_kwargs": keywords_of(env_id),

@@ -16,7 +16,7 @@ from typing import get_args
 from ram_agent.agent import RAMAgent
 from ram_agent.evaluation import evaluate
 from ram_agent.packed import PRETRAINED
-from ram_agent.rollout import Gaze
+from ram_agent.player import Gaze
 from ram_agent.runs import own_env
 from ram_agent.splits import EVALUATION_ENVS, make_split
 

@@ -16,7 +16,7 @@ from ram_agent.commands.trained import Trained
 from ram_agent.evaluation import evaluate
 from ram_agent.gaze_report import write_report
 from ram_agent.measure import NUM_SHOWN, save_watched
-from ram_agent.rollout import Gaze
+from ram_agent.player import Gaze
 from ram_agent.splits import (
     EVALUATION_ENVS,
     make_split,

@@ -45,7 +45,7 @@ def make_row(
         "errors": errors,
         "random_gaze_error": None,
         "test_episodes": results[0]["episodes"],
-        "train_episodes": evaluations[0]["training"]["episodes"],
+        "train_episodes": _train_episodes(evaluations[0]["training"], "mean_return" in results[0]),
     }
     if gaze == "learned gaze":
         at_random = [_error(run["results"]["random gaze"]) for run in evaluations]
@@ -181,6 +181,13 @@ def _group_paragraphs(
         f"test error of the paper's NIPS version. Trained on {' and '.join(machines)}.",
     ]
     return paragraphs
+
+
+def _train_episodes(training: dict[str, Any], is_game: bool) -> int:
+    """Return the number of training episodes; of a game each segment is one."""
+    if is_game and "segments" in training:
+        return int(training["steps"] // training["segments"]["segment_length"])
+    return int(training["episodes"])
 
 
 def _cells(table: Table, row: Row) -> tuple[str, ...]:

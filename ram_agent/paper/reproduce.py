@@ -229,6 +229,8 @@ def _trained_ram(command: Reproduce, name: str, entry: Ram, seed: int) -> dict[s
     agent_config, train_config, shards = preset("default", env_id)
     own = TABLES[name].training if entry.training is None else entry.training
     changes, augmentation = _settings(command, name, own)
+    if TABLES[name].is_game and "episodes" in changes:
+        changes = {"steps": changes["episodes"] * train_config.segments.segment_length}
     train_config = replace_settings(train_config, seed=seed, **changes)
     keywords: dict[str, Any] = {}
     if env_id in CLASSIFICATION:
