@@ -55,6 +55,7 @@ class SummedGlimpses(BaseFeaturesExtractor):
         super().__init__(observation_space, features_dim=2 * size)
         shape = observation_space["glimpse"].shape or ()
         factors = 10.0 * 4.0 ** (np.arange(shape[0]) % NUM_SCALES)
+        self.factors: torch.Tensor
         self.register_buffer("factors", torch.tensor(factors, dtype=torch.float32)[:, None, None])
         self.what = nn.Linear(math.prod(shape), size)
         self.where = nn.Linear(math.prod(observation_space["location"].shape or ()), size)

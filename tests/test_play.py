@@ -1343,21 +1343,29 @@ def test_images_of_two_channels_are_shown_gray() -> None:
 
 
 @pytest.mark.parametrize(
-    ("act", "chosen"),
+    ("keys", "chosen"),
     [
-        (lambda menu: press(menu, pygame.K_RETURN), 0),
-        (lambda menu: [press(menu, key) for key in (pygame.K_DOWN, pygame.K_DOWN, 32)], 2),
-        (lambda menu: [press(menu, key) for key in (pygame.K_UP, 32)], len(ENTRIES) - 1),
-        (lambda menu: press(menu, pygame.K_4, "4"), 3),
-        (lambda menu: click(menu, 100, 120 + 52), 1),
-        (lambda menu: [press(menu, pygame.K_9, "9"), click(menu, 100, 10)], None),
-        (lambda menu: press(menu, pygame.K_ESCAPE), None),
+        ([pygame.K_RETURN], 0),
+        ([pygame.K_DOWN, pygame.K_DOWN, pygame.K_SPACE], 2),
+        ([pygame.K_UP, pygame.K_SPACE], len(ENTRIES) - 1),
+        ([pygame.K_4], 3),
+        ([pygame.K_9], None),
+        ([pygame.K_ESCAPE], None),
     ],
 )
-def test_the_menu(act: Any, chosen: int | None) -> None:
+def test_the_menu(keys: list[int], chosen: int | None) -> None:
     menu = Menu()
     menu.draw(pygame.Surface(SHEET_SIZE, depth=32))
-    act(menu)
+    for key in keys:
+        press(menu, key, chr(key) if key in range(pygame.K_0, pygame.K_9 + 1) else "")
+    assert menu.chosen == (None if chosen is None else ENTRIES[chosen].options)
+
+
+@pytest.mark.parametrize(("y", "chosen"), [(120 + 52, 1), (10, None)])
+def test_the_menu_by_mouse(y: int, chosen: int | None) -> None:
+    menu = Menu()
+    menu.draw(pygame.Surface(SHEET_SIZE, depth=32))
+    click(menu, 100, y)
     assert menu.chosen == (None if chosen is None else ENTRIES[chosen].options)
 
 

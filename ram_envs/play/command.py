@@ -66,8 +66,8 @@ def main(args: list[str] | None = None) -> None:
     parser = make_parser()
     known, unknown = parser.parse_known_args(args)
     if unknown:
-        options = [name for action in parser._actions for name in action.option_strings]
-        close = difflib.get_close_matches(unknown[0], options, n=1)
+        names = [name for action in parser._actions for name in action.option_strings]
+        close = difflib.get_close_matches(unknown[0], names, n=1)
         hint = f" Did you mean {close[0]}?" if close else ""
         parser.error(f"{unknown[0]} is not an option of ram play.{hint}")
     given = vars(known)
@@ -87,11 +87,12 @@ def main(args: list[str] | None = None) -> None:
 def play(options: Options) -> None:
     """Set up the game that the options describe, play it, and print the result."""
     from ram_envs.play import gif, window
+    from ram_envs.play.menu import Menu
 
     wish = None
 
     if options.env_id is None:
-        menu = window.Menu()
+        menu = Menu()
         with contextlib.suppress(KeyboardInterrupt):
             window.run(menu, "ram play")
         return None if menu.chosen is None else play(menu.chosen)

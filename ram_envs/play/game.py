@@ -41,6 +41,7 @@ class Game(ABC):
         peeked: number of counted verdicts with the fog lifted.
         gaze: the pixel edge of the next fixation.
         episodes: the finished episodes.
+        age, num_looks: seconds since it was made; the player's looks in finished episodes.
         on_episode_end: called after each episode, for example to save it.
     """
 
@@ -51,14 +52,12 @@ class Game(ABC):
         self.opponent = opponent
         self.phase = Phase.READY
         self.paused = self.help_shown = False
-        self.fog_lifted = self.brightened = False
-        self.peeked = 0
+        self.fog_lifted, self.brightened, self.peeked = False, False, 0
         self.gaze: Edge = (0, 0)
         self.episodes: list[RecordedEpisode] = []
         self.on_episode_end: Callable[[], None] = lambda: None
         self.speed = 1.0
-        self.age = 0.0  # seconds since the game was made
-        self.num_looks = 0  # of the player, in episodes that are over
+        self.age, self.num_looks = 0.0, 0
         self._deals: Iterator[Deal] = iter(deals)
         self._deal = next(self._deals)
         self._counted: set[Deal] = set()
@@ -160,8 +159,7 @@ class Game(ABC):
 
     def stop(self) -> None:
         """End the game before its last episode; the present one does not count."""
-        self.phase = Phase.FINISHED
-        self.paused = self.help_shown = False
+        self.phase, self.paused, self.help_shown = Phase.FINISHED, False, False
 
     def tick(self, seconds: float) -> None:
         """Let time pass."""

@@ -202,7 +202,7 @@ class QuizGame(Game):
         self._shown_for = 0.0
 
 
-def label_codes(task: Classification) -> dict[str, int]:
+def label_codes(task: Classification[Any]) -> dict[str, int]:
     """Return the digits to type for each label: the label's own, both of a pair, or the sum."""
     if not isinstance(task, PairClassification):
         return {str(label): label for label in range(len(task.choice_names))}
