@@ -3,7 +3,7 @@
     python tools/pack_agent.py runs/reproduce/mnist/mnist/7-glimpses-seed-0 mnist-7
 
 Prints the validation error before and after packing. The stored command omits the run's folder.
-Write the card by hand, in `ram_agent/pretrained/README.md`.
+Then measure it and publish: see CONTRIBUTING.md.
 """
 
 from __future__ import annotations
