@@ -11,11 +11,11 @@ import numpy.typing as npt
 from gymnasium import spaces
 from gymnasium.error import ResetNeeded
 
-from ram_envs.arrays import arange
 from ram_envs.checks import all_true, checked_integer, checked_location
 from ram_envs.datasets.source import read_rows
-from ram_envs.retina import Retina, check_pixels, pixel_edges
-from ram_envs.streams import Streams, UInt64Array, combine_keys, key_from_seed
+from ram_envs.kernels import form_in_use, kernel
+from ram_envs.retina import Padded, Retina, check_pixels, pixel_edges
+from ram_envs.streams import Streams, UInt64Array, combine_keys, episode_keys, key_from_seed
 from ram_envs.task import Rows, State, Task
 
 if TYPE_CHECKING:
@@ -56,6 +56,7 @@ class GlimpseBatch(Generic[State]):
         retina.check_suits(task.image_shape)
         self.task = task
         self.retina = retina
+        self.num_choices = len(task.choice_names)
         self.num_envs = num_envs
         self.all_rows: Rows = np.arange(num_envs)
         self.state = task.allocate(num_envs)
@@ -71,10 +72,10 @@ class GlimpseBatch(Generic[State]):
         self._images_checked = False
         self._keys = np.zeros(num_envs, np.uint64)
         self._episodes = np.zeros(num_envs, np.int64)
+        self._all_begun = False
         self.steps = np.zeros(num_envs, np.int64)
-        self._padded = (
-            retina.allocate(num_envs, task.image_shape) if retina.pads(task.image_shape) else None
-        )
+        form_in_use()  # a wrong value is named here
+        self._padded: Padded | None = None  # where the retina looks at padded copies
         self._shows_end = "label" not in task.infos(self.state)
         self._trails: list[_Trail] | None = (
             [_Trail() for _ in range(num_envs)] if keep_trails else None
@@ -107,17 +108,19 @@ class GlimpseBatch(Generic[State]):
 
     def begin(self, rows: Rows, options: Mapping[str, Any]) -> None:
         """Begin the next episode in `rows`, with a first location."""
-        gaze_streams, task_streams = episode_streams(self._keys[rows], self._episodes[rows])
+        index = slice(None) if rows is self.all_rows else rows  # a slice is faster
+        gaze_streams, task_streams = episode_streams(self._keys[index], self._episodes[index])
         self.task.begin(self.state, rows, task_streams, options)
         if not self._images_checked:
-            self._check_images()
+            self._prepare_images()
         if self.initial_location is None:
-            self.locations[rows] = gaze_streams.uniform(2, -1, 1)
+            self.locations[index] = gaze_streams.uniform(2, -1, 1)
         else:
-            self.locations[rows] = self.initial_location
-        self._episodes[rows] += 1
-        self.steps[rows] = 0
-        self.running[rows] = True
+            self.locations[index] = self.initial_location
+        self._episodes[index] += 1
+        self._all_begun = all_true(self._episodes)
+        self.steps[index] = 0
+        self.running[index] = True
         if self._padded is not None and not self.task.frames_change:
             source, source_rows = self.task.images(self.state)
             self.retina.fill(self._padded, read_rows(source, source_rows[rows]), rows)
@@ -151,10 +154,12 @@ class GlimpseBatch(Generic[State]):
             Rewards and terminations, both (n,).
         """
         outcome = self.task.advance(self.state, rows, choices)
-        index = slice(None) if rows is self.all_rows else rows  # a slice is faster
-        self.locations[index] = locations
-        self.steps[index] += 1
-        self.running[index] = ~outcome.terminations
+        if rows is self.all_rows:
+            note_step.run(self, locations, outcome.terminations)
+        else:
+            self.locations[rows] = locations
+            self.steps[rows] += 1
+            self.running[rows] = ~outcome.terminations
         if self._trails is not None:
             for row, choice, reward in zip(rows, choices, outcome.rewards, strict=True):
                 running = bool(self.running[row])
@@ -179,11 +184,11 @@ class GlimpseBatch(Generic[State]):
             if self.task.frames_change:
                 self.retina.fill(self._padded, self.canvases, slice(None))
             glimpses = self.retina.look(self._padded, self.locations)
-        if not all_true(self._episodes):  # zeros where no episode has begun
+        if not self._all_begun:  # zeros where no episode has begun
             glimpses[self._episodes == 0] = 0
         return glimpses
 
-    def _check_images(self) -> None:
+    def _prepare_images(self) -> None:
         source, _ = self.task.images(self.state)
         try:
             check_pixels(source)
@@ -194,6 +199,8 @@ class GlimpseBatch(Generic[State]):
                 f"{type(self.task).__name__}.images() gives images of shape {source.shape[1:]}, "
                 f"but image_shape is {self.task.image_shape}. Make them agree."
             )
+        if self.retina.looks_at_copy(source):
+            self._padded = self.retina.allocate(self.num_envs, self.task.image_shape)
         self._images_checked = True
 
     def random_locations(self) -> npt.NDArray[np.float32]:
@@ -206,9 +213,10 @@ class GlimpseBatch(Generic[State]):
         infos: Infos = {}
         for key, (values, present) in self.task.infos(self.state).items():
             present = present.copy() if mask is None else present & mask
-            if all_true(present):
+            number = np.count_nonzero(present)
+            if number == len(present):
                 infos[key], infos[f"_{key}"] = values.copy(), present
-            elif present.any():
+            elif number:
                 masked = np.zeros_like(values)
                 masked[present] = values[present]
                 infos[key], infos[f"_{key}"] = masked, present
@@ -244,11 +252,20 @@ class GlimpseBatch(Generic[State]):
         )
 
 
-def episode_streams(keys: UInt64Array, episodes: npt.ArrayLike) -> tuple[Streams, Streams]:
+def episode_streams(keys: UInt64Array, episodes: npt.NDArray[Any]) -> tuple[Streams, Streams]:
     """Return the streams of the first locations, and those of the task, of each episode."""
-    episode_keys = combine_keys(keys, episodes)
-    gaze_keys, task_keys = combine_keys(episode_keys, arange(2, episode_keys)[:, None])
-    return Streams(gaze_keys), Streams(task_keys)
+    gaze, task = episode_keys.on(keys)(keys, episodes)
+    return Streams(gaze), Streams(task)
+
+
+@kernel("steps")
+def note_step(
+    batch: GlimpseBatch[Any], locations: npt.NDArray[np.float32], ended: npt.NDArray[np.bool_]
+) -> None:
+    """Note where all episodes look now, that each has taken a step, and which have ended."""
+    batch.locations[:] = locations
+    batch.steps += 1
+    np.logical_not(ended, out=batch.running)
 
 
 class _Trail:
