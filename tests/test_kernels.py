@@ -89,7 +89,8 @@ class TestCompiled:
         sums = np.arange(most + 1)[:: 4 if scale == 4 else 1]
         pixels = np.clip(sums[:, None] - 255 * np.arange(side**2), 0, 255).astype(np.uint8)
         images, rows = pixels.reshape(-1, side, side), np.arange(len(sums))
-        retina, locations = Retina(1, scale + 1), np.zeros((len(sums), 2), np.float32)
+        center = np.float32(0 if scale > 0 else -1)  # the edge of the only pixel
+        retina, locations = Retina(1, scale + 1), np.full((len(sums), 2), center)
         found = look_at_rows.run(retina, images, rows, locations)
         assert np.array_equal(found[:, scale, 0, 0], sums.astype(np.float32) / np.float32(most))
 
