@@ -126,7 +126,7 @@ def all_true(flags: npt.NDArray[Any]) -> bool:
 
 
 def check_running(running: npt.NDArray[np.bool_]) -> None:
-    if np.count_nonzero(running) != running.size:
+    if not all_true(running):
         stopped = np.flatnonzero(~running).tolist()
         where = f" in sub-environments {stopped}" if len(running) > 1 else ""
         raise ResetNeeded(

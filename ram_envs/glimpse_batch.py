@@ -14,7 +14,7 @@ from gymnasium.error import ResetNeeded
 from ram_envs.checks import all_true, checked_integer, checked_location
 from ram_envs.datasets.source import read_rows
 from ram_envs.kernels import form_in_use, kernel
-from ram_envs.retina import Padded, Retina, check_pixels, pixel_edges
+from ram_envs.retina import Padded, Retina, check_pixels, look_at_rows, pixel_edges
 from ram_envs.streams import Streams, UInt64Array, combine_keys, episode_keys, key_from_seed
 from ram_envs.task import Rows, State, Task
 
@@ -179,7 +179,8 @@ class GlimpseBatch(Generic[State]):
 
     def _look(self) -> npt.NDArray[np.float32]:
         if self._padded is None:
-            glimpses = self.retina.look_by_window(*self.task.images(self.state), self.locations)
+            source, rows = self.task.images(self.state)
+            glimpses = look_at_rows.run(self.retina, source, rows, self.locations)
         else:
             if self.task.frames_change:
                 self.retina.fill(self._padded, self.canvases, slice(None))
@@ -252,7 +253,7 @@ class GlimpseBatch(Generic[State]):
         )
 
 
-def episode_streams(keys: UInt64Array, episodes: npt.NDArray[Any]) -> tuple[Streams, Streams]:
+def episode_streams(keys: UInt64Array, episodes: npt.ArrayLike) -> tuple[Streams, Streams]:
     """Return the streams of the first locations, and those of the task, of each episode."""
     gaze, task = episode_keys.on(keys)(keys, episodes)
     return Streams(gaze), Streams(task)

@@ -97,7 +97,8 @@ class GlimpseEnv(gym.Env[Observation, Any]):
     def step(self, action: Any) -> tuple[Observation, float, bool, bool, dict[str, Any]]:
         """Act with the label or move, then look at the next location."""
         batch = self.batch
-        check_running(batch.running)
+        if not batch.running.item(0):
+            check_running(batch.running)
         locations, choices = checked_action(action, batch.num_choices)
         rewards, terminations = batch.advance(batch.all_rows, locations, choices)
         observation, info = self._observe()
@@ -236,32 +237,32 @@ class GlimpseVectorEnv(gym.vector.VectorEnv[Observation, Any, npt.NDArray[Any]])
     ]:
         """Step every sub-environment; `actions` is a pair (locations (B, 2), choices (B,))."""
         batch, num_envs = self.batch, self.num_envs
-        resets_itself = self.autoreset_mode is AutoresetMode.NEXT_STEP
-        check_running(self._begun if resets_itself else batch.running)
         rows, reset_rows = batch.all_rows, batch.all_rows[:0]
         index: Rows | slice = slice(None)  # of the rows; a slice copies nothing
         if not all_true(batch.running):
+            resets_itself = self.autoreset_mode is AutoresetMode.NEXT_STEP
+            check_running(self._begun if resets_itself else batch.running)
             rows, reset_rows = np.flatnonzero(batch.running), np.flatnonzero(~batch.running)
             index = rows
         locations, choices = checked_actions(actions, num_envs, batch.num_choices, index)
 
         rewards, terminations = np.zeros(num_envs), np.zeros(num_envs, np.bool_)
-        truncations = np.zeros(num_envs, np.bool_)
+        truncations, ended = np.zeros(num_envs, np.bool_), terminations
         if len(rows):
             rewards[index], terminations[index] = batch.advance(rows, locations, choices)
-        ended = terminations
         if self.max_episode_steps is not None:
             truncations[index] = batch.steps[index] >= self.max_episode_steps
             batch.running &= ~truncations
             ended = terminations | truncations
-        infos: Infos = {}
+        final_infos: Infos = {}
         if len(reset_rows):
             batch.begin(reset_rows if len(rows) else batch.all_rows, {})
         elif self.autoreset_mode is AutoresetMode.SAME_STEP and ended.any():
-            infos = self._final(ended)
+            final_infos = self._final(ended)
             batch.begin(np.flatnonzero(ended), {})
-        observations = batch.observe()
-        infos.update(batch.infos())
+        observations, infos = batch.observe(), batch.infos()
+        if final_infos:
+            infos.update(final_infos)
         return observations, rewards, terminations, truncations, infos
 
     def render(self) -> tuple[npt.NDArray[np.uint8], ...] | None:

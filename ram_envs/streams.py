@@ -173,9 +173,7 @@ def draw_integers(
 
 
 @kernel("streams")
-def episode_keys(
-    keys: UInt64Array, episodes: npt.NDArray[np.int64]
-) -> tuple[UInt64Array, UInt64Array]:
+def episode_keys(keys: UInt64Array, episodes: npt.ArrayLike) -> tuple[UInt64Array, UInt64Array]:
     """Return the keys (B,) of the first locations, and those of the task, of each episode."""
     keys_of_episodes = combine_keys(keys, episodes)
     gaze, task = combine_keys(keys_of_episodes, arange(2, keys_of_episodes)[:, None])

@@ -96,7 +96,7 @@ class TestCompiled:
 
     def test_rows_and_locations_of_other_types(self) -> None:
         images = RNG.integers(0, 256, (3, 9, 9), np.uint8)
-        locations = RNG.uniform(-1, 1, (3, 2))
+        locations: Any = RNG.uniform(-1, 1, (3, 2))
         args = (np.array([2, 0, 1], np.int32), locations)
         assert_forms_agree(look_at_rows, Retina(2, 2), images, *args)
         assert_forms_agree(look_at_rows, Retina(2, 2), images[:, ::-1], *args)

@@ -51,10 +51,10 @@ def look_at_rows(sensor: retina.Retina, source: Any, rows: Any, locations: Any) 
 def _glimpses(
     sensor: retina.Retina, pixels: Any, shape: Any, padding: int, rows: Any, locations: Any
 ) -> Any:
-    channels = shape[2] if len(shape) == 3 else 1
+    height, width, channels = shape if len(shape) == 3 else (*shape, 1)
     size, num_scales = sensor.glimpse_size, sensor.num_scales
     glimpses = np.empty((len(rows), num_scales * channels, size, size), np.float32)
-    sizes = (shape[0], shape[1], channels, padding, size, num_scales)
+    sizes = (height, width, channels, padding, size, num_scales)
     try:
         wrong = _look(pixels.reshape(-1), rows, locations, *sizes, glimpses)
     except TypeError:  # rows or locations of another type, or with gaps

@@ -44,7 +44,7 @@ def draw_integers(states: Any, first: int, ranges: tuple[int, ...]) -> Any:
 
 def episode_keys(keys: Any, episodes: Any) -> Any:
     """See `ram_envs.streams.episode_keys`."""
-    gaze, task = np.empty((2, len(keys)), np.uint64)
+    gaze, task = np.empty(len(keys), np.uint64), np.empty(len(keys), np.uint64)
     _episode_keys(keys, episodes, gaze, task)
     return gaze, task
 
