@@ -86,13 +86,17 @@ class RAM(Contestant):
             train_envs.single_action_space,
             dataclasses.replace(agent_config, **self.agent_changes),
         )
-        config = dataclasses.replace(config, episodes=budget // self.episode_length)
+        length = {"steps": budget} if self.is_game else {"episodes": budget // self.episode_length}
+        config = replace_settings(config, **length)
         self.trainer = Trainer(agent, [train_envs], self.make_envs(1, "validation"), config)
 
     def learn_until(self, steps: int) -> None:
         while self.steps < steps and not self.trainer.is_over:
             self.trainer.train_one_update()
-            self.steps += self.trainer.config.batch_size * self.episode_length
+            steps = self.trainer.config.segments.segment_length
+            self.steps += self.trainer.config.batch_size * (
+                steps if self.is_game else self.episode_length
+            )
 
     def predict(self, observation: Any, state: Any, episode_start: Any, deterministic: bool) -> Any:
         agent = self.trainer.averaged_agent

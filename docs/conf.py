@@ -75,6 +75,7 @@ def fill_in(app, docname: str, source: list[str]) -> None:
             .replace("{{ help }}", f"```text\n{play_help}```")
             .replace("{{ catch keys }}", keys_table(screen.CATCH_KEYS))
             .replace("{{ quiz keys }}", keys_table(screen.QUIZ_KEYS))
+            .replace("{{ search keys }}", keys_table(screen.SEARCH_KEYS))
         )
 
 

@@ -17,9 +17,12 @@ if TYPE_CHECKING:
     from ram_agent.config import TrainConfig as TrainConfig
     from ram_agent.evaluation import Evaluation as Evaluation
     from ram_agent.evaluation import evaluate as evaluate
+    from ram_agent.looking import Look as Look
+    from ram_agent.looking import look as look
     from ram_agent.rollout import Rollout as Rollout
     from ram_agent.rollout import collect_rollout as collect_rollout
     from ram_agent.trainer import Trainer as Trainer
+    from ram_agent.training import train as train
     from ram_envs import __version__ as __version__
 
 _MODULES = {
@@ -27,6 +30,7 @@ _MODULES = {
     "AgentOutput": "ram_agent.agent",
     "Evaluation": "ram_agent.evaluation",
     "GazeConfig": "ram_agent.config",
+    "Look": "ram_agent.looking",
     "ObjectiveConfig": "ram_agent.config",
     "OptimizerConfig": "ram_agent.config",
     "RAMAgent": "ram_agent.agent",
@@ -37,6 +41,8 @@ _MODULES = {
     "__version__": "ram_envs",
     "collect_rollout": "ram_agent.rollout",
     "evaluate": "ram_agent.evaluation",
+    "look": "ram_agent.looking",
+    "train": "ram_agent.training",
 }
 __all__ = list(_MODULES)
 

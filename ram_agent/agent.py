@@ -6,7 +6,7 @@ import dataclasses
 import math
 import reprlib
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -17,7 +17,16 @@ import torch
 from torch import Tensor, nn
 
 from ram_agent.config import AgentConfig, config_from_json
-from ram_agent.networks import CORES, GlimpseNetwork, State, initialize_he
+from ram_agent.facts import MakesItsEnv
+from ram_agent.networks import (
+    CORES,
+    GlimpseNetwork,
+    State,
+    check_glimpse_network,
+    forget,
+    initialize_he,
+    initialize_heads,
+)
 from ram_agent.weights import (
     DAMAGE,
     CheckpointError,
@@ -28,6 +37,8 @@ from ram_agent.weights import (
 )
 from ram_envs.arguments import check_arguments
 from ram_envs.checks import checked_integer
+
+OWN_NETWORK = "own_glimpse_network"  # in a file: the class of a glimpse network of the user's
 
 MAX_GLIMPSE_VALUES = 2**20  # of an agent in a file, so that its spaces fit into memory
 
@@ -53,17 +64,20 @@ class Action(NamedTuple):
     choice: Tensor
 
 
-class RAMAgent(nn.Module):
+class RAMAgent(MakesItsEnv, nn.Module):
     """The recurrent attention model, for any environment that shows a glimpse and its location.
 
     Args:
         observation_space: Dict with "glimpse", Box (K·C, G, G), and "location", Box (2,).
         action_space: Tuple(Box (2,), Discrete(n)).
         config: the shape of the networks.
+        glimpse_network: a module of your own in place of config.glimpse_network, as it is: from
+            glimpses (B, K·C, G, G), in [0, 1], and their locations (B, 2) to (B, hidden_size).
 
     Raises:
         TypeError: if the spaces have another form, or config is not an AgentConfig.
-        ValueError: if the glimpse's channels are not a multiple of config.num_channels.
+        ValueError: if the glimpse's channels are not a multiple of config.num_channels, or the
+            module does not make such features of such glimpses.
 
     Attributes:
         location_std: standard deviation of sampled locations, in half canvases; training sets it.
@@ -79,6 +93,7 @@ class RAMAgent(nn.Module):
         observation_space: gym.Space[Any],
         action_space: gym.Space[Any],
         config: AgentConfig | None = None,
+        glimpse_network: nn.Module | None = None,
     ) -> None:
         super().__init__()
         _check_spaces(observation_space, action_space)
@@ -91,52 +106,57 @@ class RAMAgent(nn.Module):
         self.info: dict[str, Any] = {}
 
         with _default_dtype(torch.float32):
-            self.glimpse_network = GlimpseNetwork(
-                self.glimpse_shape,
-                config.feature_size,
-                config.hidden_size,
-                config.pixel_scale,
-                config.scale_factor,
-                config.num_channels,
-            )
+            if glimpse_network is None:
+                self.glimpse_network = _make_glimpse_network(config, self.glimpse_shape)
+            else:
+                check_glimpse_network(glimpse_network, self.glimpse_shape, config.hidden_size)
+                self.glimpse_network = glimpse_network
             self.core = CORES[config.core](config.hidden_size, config.hidden_size)
             self.location_head = nn.Linear(config.hidden_size, 2)
             self.choice_head = nn.Linear(config.hidden_size, self.num_choices)
             self.baseline_head = nn.Linear(config.hidden_size, 1)
             self.register_buffer("location_std", torch.tensor(0.1))
             if config.initialization == "he":
-                heads = [self.location_head, self.choice_head, self.baseline_head]
-                initialize_he(self.glimpse_network, self.core, heads)
+                if glimpse_network is None:
+                    initialize_he(self.glimpse_network.modules())
+                self.core.initialize_he()
+                initialize_heads([self.location_head, self.choice_head, self.baseline_head])
             with torch.no_grad():
                 self.location_head.weight *= config.location_start
 
     @classmethod
     @check_arguments
-    def load(cls, path: str | Path) -> RAMAgent:
+    def load(cls, path: str | Path, glimpse_network: nn.Module | None = None) -> RAMAgent:
         """Return a saved agent; its `info` holds the facts that were saved with it.
 
         Args:
             path: a run folder (its best weights, or else its last), what was given to `save`, or
                 "pretrained:NAME".
+            glimpse_network: a module like the one that the saved agent was made with, if it was.
 
         Raises:
             FileNotFoundError: if there are no weights.
             CheckpointError: if the file is damaged or has another format or version.
+            ValueError: if a glimpse_network is needed, or is not.
         """
         path = find_weights(path)
         tensors, description = load_weights(path)
+        own_network = description.get(OWN_NETWORK)
+        _check_network_given(path, own_network, glimpse_network)
         try:
             spaces = _make_spaces(description["glimpse_shape"], description["num_choices"])
             config = config_from_json(AgentConfig, description["agent"])
             info = dict(description["info"])
-            with torch.device("meta"):  # compare the sizes before memory is allocated
-                expected = cls(*spaces, config).state_dict()
-            check_tensors(tensors, expected)
+            # Compare the sizes before memory is allocated.
+            with torch.device("meta") if own_network is None else nullcontext():
+                agent = cls(*spaces, config, glimpse_network)
+            check_tensors(tensors, agent.state_dict())
         except DAMAGE as error:
             raise CheckpointError(
                 f"{path} is damaged, or of another version: {error} Restore it, or train again."
             ) from None
-        agent = cls(*spaces, config)
+        if own_network is None:
+            agent = cls(*spaces, config)
         agent.load_state_dict(tensors)
         agent.info = info
         return agent
@@ -179,6 +199,8 @@ class RAMAgent(nn.Module):
             "num_choices": self.num_choices,
             "info": self.info if info is None else info,
         }
+        if not isinstance(self.glimpse_network, GlimpseNetwork):
+            description[OWN_NETWORK] = type(self.glimpse_network).__name__
         return save_weights(path, self.state_dict(), description, packed)
 
     @check_arguments
@@ -202,8 +224,7 @@ class RAMAgent(nn.Module):
 
     def initial_state(self, batch_size: int) -> State:
         """Return the state before the first glimpse: h (B, D), and for an LSTM c (B, D)."""
-        batch_size = checked_integer("batch_size", batch_size, 1)
-        return self.core.initial_state(batch_size, self.device)
+        return self.core.initial_state(checked_integer("batch_size", batch_size, 1), self.device)
 
     def step(
         self, observation: Mapping[str, npt.NDArray[np.float32] | Tensor], state: State
@@ -212,15 +233,26 @@ class RAMAgent(nn.Module):
         glimpses = torch.as_tensor(observation["glimpse"], device=self.device)
         locations = torch.as_tensor(observation["location"], device=self.device)
         state = self.core(self.glimpse_network(glimpses, locations), state)
-        hidden = state[0]
+        return self._outputs(state[0]), state
+
+    def unroll(
+        self, glimpses: Tensor, locations: Tensor, begins: Tensor, state: State
+    ) -> AgentOutput:
+        """Return the outputs of T steps at once, (T, B, …), given the state before the first.
+
+        The arguments have as many rows; where an episode `begins`, (T, B), the state is forgotten.
+        """
+        features = self.glimpse_network(glimpses.flatten(0, 1), locations.flatten(0, 1))
+        return self._outputs(self.core.unroll(features.view(*begins.shape, -1), state, begins))
+
+    def _outputs(self, hidden: Tensor) -> AgentOutput:
         mean = self.location_head(hidden)
         watched = hidden if self.config.baseline_shapes_state else hidden.detach()
-        output = AgentOutput(
+        return AgentOutput(
             location_mean=torch.tanh(mean) if self.config.location_mean == "tanh" else mean,
             choice_logits=self.choice_head(hidden),
-            baseline=self.baseline_head(watched).squeeze(1),
+            baseline=self.baseline_head(watched).squeeze(-1),
         )
-        return output, state
 
     def act(
         self,
@@ -237,21 +269,11 @@ class RAMAgent(nn.Module):
             sample_choice: sample the choice too, unless deterministic.
             generator: source of the noise, on its own device; PyTorch's global one if None.
         """
-        mean = output.location_mean.detach()
-        location = mean
-        source = torch.device("cpu") if generator is None else generator.device
-        if not deterministic:
-            noise = torch.randn(mean.shape, generator=generator, device=source, dtype=mean.dtype)
-            location = mean + self.location_std * noise.to(mean.device)
-        if sample_choice and not deterministic:
-            probs = output.choice_logits.detach().softmax(1)
-            # The same as torch.multinomial on the CPU, which on a GPU synchronizes to check probs.
-            arrivals = torch.empty(probs.shape, device=source, dtype=probs.dtype)
-            arrivals.exponential_(generator=generator)
-            choice = (probs / arrivals.to(mean.device)).argmax(1)
-        else:
-            choice = output.choice_logits.argmax(1)
-        return Action(location, choice)
+        mean, logits = output.location_mean.detach(), output.choice_logits
+        if deterministic:
+            return Action(mean, logits.argmax(1))
+        location = mean + self.location_std * _draw_noise(mean, generator)
+        return Action(location, _sample(logits, generator) if sample_choice else logits.argmax(1))
 
     @torch.no_grad()
     @check_arguments
@@ -279,24 +301,60 @@ class RAMAgent(nn.Module):
             ValueError: if a shape does not fit the agent, or the state not the observation.
         """
         glimpse, location = _read_observation(observation, self.glimpse_shape)
-        single = glimpse.ndim == 3
-        if single:
+        if single := glimpse.ndim == 3:
             glimpse, location = glimpse[None], location[None]
-        tensors = self.initial_state(len(glimpse))
-        if state is not None:
-            tensors = _read_state(state, tensors)
+        tensors = _read_state(state, like=self.initial_state(len(glimpse)))
         if episode_start is not None:
             begun = np.broadcast_to(np.asarray(episode_start, np.bool_), (len(glimpse),))
-            keep = torch.from_numpy(~begun).to(self.device)[:, None]
-            tensors = tuple(part * keep for part in tensors)
+            tensors = forget(tensors, torch.tensor(begun, device=self.device))
         output, tensors = self.step({"glimpse": glimpse, "location": location}, tensors)
         action = self.act(output, deterministic, sample_choice=True)
         locations = action.location.clamp(-1, 1).cpu().numpy()
         choices = action.choice.cpu().numpy()
-        next_state = tuple(part.cpu().numpy() for part in tensors)
-        if single:
-            return (locations[0], int(choices[0])), next_state
-        return (locations, choices), next_state
+        decided = (locations[0], int(choices[0])) if single else (locations, choices)
+        return decided, tuple(part.cpu().numpy() for part in tensors)
+
+
+def _make_glimpse_network(config: AgentConfig, glimpse_shape: tuple[int, ...]) -> nn.Module:
+    return GlimpseNetwork(
+        glimpse_shape,
+        config.feature_size,
+        config.hidden_size,
+        config.pixel_scale,
+        config.scale_factor,
+        config.num_channels,
+        config.pixel_mean,
+        config.conv_maps if config.glimpse_network == "conv" else None,
+    )
+
+
+def _draw_noise(like: Tensor, generator: torch.Generator | None) -> Tensor:
+    source = torch.device("cpu") if generator is None else generator.device
+    noise = torch.randn(like.shape, generator=generator, device=source, dtype=like.dtype)
+    return noise.to(like.device)
+
+
+def _sample(logits: Tensor, generator: torch.Generator | None) -> Tensor:
+    """Return one choice, (B,), of each row of logits (B, n)."""
+    probs = logits.detach().softmax(1)
+    source = torch.device("cpu") if generator is None else generator.device
+    # The same as torch.multinomial on the CPU, which on a GPU synchronizes to check probs.
+    arrivals = torch.empty(probs.shape, device=source, dtype=probs.dtype)
+    arrivals.exponential_(generator=generator)
+    return (probs / arrivals.to(logits.device)).argmax(1)
+
+
+def _check_network_given(path: Path, saved: str | None, given: nn.Module | None) -> None:
+    """Raise ValueError unless a module is given where the saved agent has one of the user's own."""
+    if saved is None and given is not None:
+        raise ValueError(
+            f"glimpse_network: the agent in {path} has none of your own. Leave it out."
+        )
+    if saved is not None and given is None:
+        raise ValueError(
+            f"The agent in {path} was made with a glimpse network of its own, {saved}. Pass one of "
+            f"the same sizes: RAMAgent.load(path, glimpse_network={saved}(…))."
+        )
 
 
 def _read_observation(
@@ -328,8 +386,10 @@ def _read_observation(
     return glimpse.astype(np.float32), location.astype(np.float32)
 
 
-def _read_state(state: tuple[npt.NDArray[np.float32], ...], like: State) -> State:
-    """Return the state of an earlier call as tensors like those of `like`."""
+def _read_state(state: tuple[npt.NDArray[np.float32], ...] | None, like: State) -> State:
+    """Return the state of an earlier call as tensors like those of `like`; `like` if None."""
+    if state is None:
+        return like
     shapes, expected = [tuple(part.shape) for part in state], [tuple(part.shape) for part in like]
     if shapes != expected:
         raise ValueError(

@@ -81,7 +81,7 @@ def step_single(env: gym.Env[Any, Any], seconds: float) -> float:
     actions = [env.action_space.sample() for _ in range(16)]
 
     def step_once(step: int) -> None:
-        if env.step(actions[step % 16])[2]:
+        if any(env.step(actions[step % 16])[2:4]):
             env.reset()
 
     return calls_per_second(step_once, seconds)
@@ -277,7 +277,9 @@ class Training:
         second are returned instead.
         """
         flops, num_steps = self.count_forward_flops()
-        model_rate = 3 * flops * rate / 1e9  # a backward pass has twice the products of a forward
+        # A backward pass has twice the products of a forward pass; segments are played first.
+        passes = 1 + 3 * self.trainer.config.segments.passes if self.trainer.in_segments else 3
+        model_rate = passes * flops * rate / 1e9
         details = {f"time in the {part}": (100 * share, "%") for part, share in self.shares.items()}
         if self.device is not None:
             details = {"steps": (rate * num_steps, "env-steps/s")}

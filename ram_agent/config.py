@@ -22,6 +22,13 @@ Settings = TypeVar("Settings", bound=Checked)
 class AgentConfig(Checked):
     """Networks"""
 
+    glimpse_network: Literal["linear", "conv"] = "linear"
+    """How a glimpse is seen: by one layer over all of its pixels (the paper), or with two
+    convolutions before it, which all scales share."""
+
+    conv_maps: int = 16
+    """Maps of the first convolution; the second has twice as many."""
+
     core: Literal["rectifier", "lstm"] = "rectifier"
     """The recurrent network. The paper has rectifiers for classification, an LSTM for Catch
     (sections 3 and 4)."""
@@ -44,17 +51,20 @@ class AgentConfig(Checked):
     """Scale of the location head's initial weights. With 1 the gaze of a new agent depends on what
     it sees; near 0 it stays in the middle until it is trained."""
 
+    pixel_mean: float = 0.0
+    """What is subtracted from the pixels at the network's input: 0 where most are black, about half
+    for photos."""
+
     pixel_scale: float = 3.0
-    """Factor on the pixels at the network's input; most of them are near 0."""
+    """Factor on the pixels after that; most of them are near 0."""
 
     scale_factor: float = 1.0
     """Further factor on each scale of the glimpse, relative to the finer one before it. With 4 a
-    coarse cell is the sum of its pixels instead of their mean, so a single pixel stays visible. For
-    color images it needs `num_channels`."""
+    coarse cell is the sum of its pixels instead of their mean, so a single pixel stays visible."""
 
     num_channels: int = 1
-    """Channels of each scale of the glimpse, where `scale_factor` is not 1: 1 for gray images, 3
-    for color."""
+    """Channels of the image: 1 if it is gray, 3 in color. A training sets what its environment
+    shows."""
 
     baseline_shapes_state: bool = False
     """Whether the baseline's loss also trains the core. Recommended without labels: features that
@@ -155,6 +165,29 @@ class ScheduleConfig(Checked):
 
 
 @dataclass(frozen=True)
+class SegmentConfig(Checked):
+    """Segments (without labels)"""
+
+    segment_length: int = 64
+    """Steps of each environment between two updates."""
+
+    passes: int = 3
+    """How often each segment is learned from."""
+
+    minibatches: int = 4
+    """Parts of a pass, each of whole environments, with an optimizer step for each."""
+
+    clip_range: float = 0.2
+    """ε of PPO: how far a probability ratio may move from 1 before its gradient is cut off."""
+
+    discount: float = 0.99
+    """γ, the weight of a reward in the next step relative to one in this step."""
+
+    return_lambda: float = 0.95
+    """λ of the returns that the baseline is trained on."""
+
+
+@dataclass(frozen=True)
 class TrainConfig(Checked):
     """Training. The defaults are what trained best."""
 
@@ -162,21 +195,28 @@ class TrainConfig(Checked):
     """Seed of the initial weights, the order of the images, the environments and all noise."""
 
     episodes: int = 3_500_000
-    """Number of training episodes; for classification, of canvases shown."""
+    """With labels, the number of training episodes: canvases shown."""
+
+    steps: int = 10_000_000
+    """Without labels, the number of training steps: frames seen in all environments together."""
 
     epochs: float | None = None
     """Passes over the training split, where there is one; if given, it replaces `episodes`."""
 
     batch_size: int = 256
-    """Episodes played side by side, and averaged in one update."""
+    """Episodes, or without labels environments, that are played side by side in each update."""
 
     validate_every: int = 150_000
-    """Episodes between two validations; at least one epoch."""
+    """Episodes between two validations, at least one epoch; without labels, steps."""
+
+    validation_games: int = 2_000
+    """Without labels or images, the number of episodes of a validation."""
 
     patience: int | None = 40
     """Stop after so many validations without a new best; None for never."""
 
     objective: ObjectiveConfig = field(default_factory=ObjectiveConfig)
+    segments: SegmentConfig = field(default_factory=SegmentConfig)
     optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
     gaze: GazeConfig = field(default_factory=GazeConfig)
     schedule: ScheduleConfig = field(default_factory=ScheduleConfig)
@@ -222,9 +262,11 @@ SHARDS = 2
 WIDE_LSTM: dict[str, Any] = {"core": "lstm", "hidden_size": 224, "feature_size": 256}
 # Larger batches cost less time for each canvas, which pays where many are needed.
 LARGE_BATCH = {"batch_size": 512, "learning_rate": 5e-3}
+# Shapes among clutter are learned from half as many canvases with convolutions, in less time.
 CLUTTERED = {
     **WIDE_LSTM,
     **LARGE_BATCH,
+    "glimpse_network": "conv",
     "episodes": 4_000_000,
     "weight_decay": 0.05,
     "location_std_end": 0.03,
@@ -246,6 +288,8 @@ ENV_SETTINGS: dict[tuple[str, str], dict[str, Any]] = {
     },
     ("default", "RAMClutteredMNIST-v0"): CLUTTERED,
     ("default", "RAMClutteredMNIST100-v0"): CLUTTERED,
+    ("default", "RAMPairsMNIST-v0"): CLUTTERED,
+    ("default", "RAMAdditionMNIST-v0"): CLUTTERED,
     # The final reward alone trains slowly, so the network is small and its input large. Locations
     # that are rewarded before the moves make sense drown them in noise, so their weight rises over
     # much of the training.
@@ -256,8 +300,13 @@ ENV_SETTINGS: dict[tuple[str, str], dict[str, Any]] = {
         "pixel_scale": 10.0,
         "scale_factor": 4.0,
         "baseline_shapes_state": True,
-        "episodes": 870_000,  # 20 million frames, as many as the paper's
-        "batch_size": 128,
+        "steps": 12_000_000,
+        "segment_length": 23,  # a game
+        "discount": 1.0,
+        "return_lambda": 1.0,
+        "passes": 3,
+        "minibatches": 2,
+        "batch_size": 256,
         "shards": 1,
         "learning_rate": 2e-3,
         "head_rate": 1.0,
@@ -269,13 +318,19 @@ ENV_SETTINGS: dict[tuple[str, str], dict[str, Any]] = {
         "entropy_weight": 0.01,
         "baseline_loss": "cross_entropy",
         "baseline_weight": 2.0,
-        "validate_every": 50_000,
+        "validate_every": 600_000,
         "patience": None,
     },
+    # REINFORCE: one pass over whole games, without a bootstrap.
     ("paper", "RAMCatch-v0"): {
         "core": "lstm",
-        "episodes": 870_000,  # 20 million frames
-        "validate_every": 45_000,
+        "steps": 20_000_000,
+        "segment_length": 23,
+        "discount": 1.0,
+        "return_lambda": 1.0,
+        "passes": 1,
+        "minibatches": 1,
+        "validate_every": 1_000_000,
     },
 }
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import importlib.util
 import math
+import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import gymnasium as gym
 import numpy as np
@@ -16,12 +18,12 @@ from PIL import Image
 from ram_agent.agent import RAMAgent
 from ram_agent.rollout import collect_rollout
 from ram_envs.arguments import check_arguments
-from ram_envs.atomic_files import write_whole
+from ram_envs.atomic_files import write_bytes, write_whole
 
 Frame = npt.NDArray[np.uint8]
 
-ENDINGS = (".gif", ".png")
-FRAME_MILLISECONDS = 500
+ENDINGS = (".gif", ".mp4", ".png")
+FPS = 2.0
 LAST_FRAME_MILLISECONDS = 1500  # so that the result can be read
 SHEET_WIDTH = 1536
 
@@ -57,33 +59,62 @@ def play_frames(
 
 
 @check_arguments
-def save_picture(episodes: Sequence[Sequence[Frame]], path: Path) -> None:
-    """Write episodes as an animation (.gif), or their last frames side by side (.png).
+def save_picture(episodes: Sequence[Sequence[Frame]], path: Path, fps: float = FPS) -> None:
+    """Write episodes as an animation (.gif, .mp4), or their last frames side by side (.png).
+
+    Args:
+        episodes: the frames of each.
+        path: the file.
+        fps: frames per second of an animation; the last of an episode stays longer.
 
     Raises:
-        ValueError: if the path has another ending.
+        ValueError: if the path has another ending, or imageio-ffmpeg is missing for .mp4.
     """
     if path.suffix == ".gif":
-        _save_gif(episodes, path)
+        write_whole(path, lambda file: make_gif(episodes, file, fps))
+    elif path.suffix == ".mp4":
+        _save_mp4(episodes, path, fps)
     elif path.suffix == ".png":
         _save_sheet([frames[-1] for frames in episodes], path)
     else:
         raise ValueError(
-            f"{path} ends in {path.suffix!r}. Choose a name that ends in {' or '.join(ENDINGS)}."
+            f"{path} ends in {path.suffix!r}. Choose a name that ends in {', '.join(ENDINGS)}."
         )
 
 
-def _save_gif(episodes: Sequence[Sequence[Frame]], path: Path) -> None:
+def make_gif(episodes: Sequence[Sequence[Frame]], file: IO[bytes], fps: float = FPS) -> None:
+    """Write episodes as an animation into an open file."""
     frames, durations = [], []
+    pause = max(20, round(1000 / fps))  # milliseconds: viewers slow down what is faster
     for episode in episodes:
         frames += [Image.fromarray(frame).quantize(256) for frame in episode]
-        durations += [FRAME_MILLISECONDS] * (len(episode) - 1) + [LAST_FRAME_MILLISECONDS]
-    write_whole(
-        path,
-        lambda file: frames[0].save(
-            file, "GIF", save_all=True, append_images=frames[1:], duration=durations, loop=0
-        ),
-    )
+        durations += [pause] * (len(episode) - 1) + [max(pause, LAST_FRAME_MILLISECONDS)]
+    frames[0].save(file, "GIF", save_all=True, append_images=frames[1:], duration=durations, loop=0)
+
+
+def _save_mp4(episodes: Sequence[Sequence[Frame]], path: Path, fps: float) -> None:
+    check_mp4(path)
+    import imageio_ffmpeg
+
+    rest = max(1, round(LAST_FRAME_MILLISECONDS / 1000 * fps))
+    height, width = episodes[0][0].shape[:2]
+    with tempfile.TemporaryDirectory() as folder:
+        made = Path(folder) / path.name
+        writer = imageio_ffmpeg.write_frames(str(made), (width, height), fps=fps)
+        writer.send(None)  # starts it
+        for frames in episodes:
+            for frame in (*frames, *[frames[-1]] * (rest - 1)):
+                writer.send(np.ascontiguousarray(frame))
+        writer.close()
+        write_bytes(path, made.read_bytes())
+
+
+def check_mp4(path: Path) -> None:
+    """Raise ValueError if the path is that of an .mp4, and imageio-ffmpeg is missing."""
+    if path.suffix == ".mp4" and importlib.util.find_spec("imageio_ffmpeg") is None:
+        raise ValueError(
+            f'{path} needs imageio-ffmpeg. Run: pip install "ram-gym[video]", or write a .gif.'
+        )
 
 
 def _save_sheet(frames: Sequence[Frame], path: Path) -> None:

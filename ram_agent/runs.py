@@ -3,21 +3,20 @@
 from __future__ import annotations
 
 import dataclasses
-import sys
 from collections.abc import Mapping
 from typing import Any
 
-import gymnasium as gym
 import torch
-from tqdm import tqdm
 
 from ram_agent.agent import RAMAgent
 from ram_agent.config import SHARDS, AgentConfig, TrainConfig, config_from_json
 from ram_agent.distributed import Ranks
+from ram_agent.facts import read_env, read_keywords
 from ram_agent.provenance import provenance
 from ram_agent.run_folder import RunFolder
 from ram_agent.splits import (
-    EVALUATION_ENVS,
+    count_channels,
+    count_evaluation_envs,
     describe_images,
     place_split,
     resolve_env_id,
@@ -25,6 +24,8 @@ from ram_agent.splits import (
 )
 from ram_agent.trainer import Trainer
 from ram_envs.checks import checked_integer
+
+MIN_VALIDATIONS = 10  # of a run with at least as many updates
 
 
 def describe_run(
@@ -57,6 +58,9 @@ def describe_run(
             f"batch_size={training.batch_size} cannot be divided into shards={shards}. Change the "
             "one or the other."
         )
+    channels = count_channels(env_id, keywords)
+    if channels is not None:
+        agent = dataclasses.replace(agent, num_channels=channels)
     training_keywords = {name: value for name, value in (training_keywords or {}).items() if value}
     keywords = with_found_dataset(env_id, keywords, training_keywords)
     return {
@@ -92,14 +96,18 @@ def make_trainer(
         place_split(device, env_id, shard_size, "train", **train_keywords)
         for _ in range(num_shards)
     ]
-    validation_envs = place_split(device, env_id, EVALUATION_ENVS, "validation", **keywords)
+    num_envs = count_evaluation_envs(env_id, keywords)
+    validation_envs = place_split(device, env_id, num_envs, "validation", **keywords)
     torch.manual_seed(config.seed)
     agent = RAMAgent(
         train_envs[0].single_observation_space,
         train_envs[0].single_action_space,
         config_from_json(AgentConfig, run["agent"]),
     ).to(device)
-    return Trainer(agent, train_envs, validation_envs, config, folder, ranks)
+    trainer = Trainer(agent, train_envs, validation_envs, config, folder, ranks)
+    if longest := trainer.num_updates // MIN_VALIDATIONS:
+        trainer.validation_interval = min(trainer.validation_interval, longest)
+    return trainer
 
 
 def own_env(facts: dict[str, Any], named: str | None = None) -> tuple[str, dict[str, Any]]:
@@ -112,31 +120,6 @@ def own_env(facts: dict[str, Any], named: str | None = None) -> tuple[str, dict[
     Raises:
         ValueError: if the facts name no environment, or one that is not registered.
     """
-    env_id, keywords = facts.get("env_id"), facts.get("env_kwargs")
-    if not isinstance(keywords, dict):
-        raise ValueError(
-            f"The environment of these weights is unknown: env_kwargs={keywords!r}. Use "
-            "weights that `ram train` wrote."
-        )
-    if named is not None:
-        return resolve_env_id(named), dict(keywords)
-    module, _, name = str(env_id).rpartition(":")
-    if not (module in sys.modules if module else name in gym.registry):
-        raise ValueError(
-            f"The environment {env_id!r} is not registered. If you trust its module, name it on "
-            "the command line: ram train ENV_ID --resume RUN, or --env-id ENV_ID for the others."
-        )
-    return str(env_id), dict(keywords)
-
-
-def print_progress(row: dict[str, float]) -> None:
-    """Print a validation's metrics."""
-    tqdm.write(
-        f"{row['episodes']:>9,} episodes {row['seconds']:7.0f} s   "
-        + "   ".join(
-            f"{split} error {row[f'{split}_error']:6.2f}%"
-            if f"{split}_error" in row
-            else f"{split} return {row[f'{split}_return']:8.4f}"
-            for split in ("train", "validation")
-        )
-    )
+    if named is None:
+        return read_env(facts)
+    return resolve_env_id(named), read_keywords(facts)

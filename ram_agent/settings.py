@@ -61,7 +61,7 @@ SEED = Range("an integer from 0, below 2^63", 0, includes_low=True, high=2**63)
 
 RANGES: dict[str, Range] = {
     "seed": SEED,
-    **dict.fromkeys(("hidden_size", "feature_size", "num_channels"), POSITIVE),
+    **dict.fromkeys(("hidden_size", "feature_size", "conv_maps", "num_channels"), POSITIVE),
     **dict.fromkeys(("pixel_scale", "scale_factor"), POSITIVE),
     **dict.fromkeys(("episodes", "epochs", "batch_size", "validate_every", "patience"), POSITIVE),
     **dict.fromkeys(("learning_rate", "max_grad_norm"), POSITIVE),
@@ -69,7 +69,12 @@ RANGES: dict[str, Range] = {
     **dict.fromkeys(("location_start", "head_rate", "weight_decay", "gain_discount"), NOT_NEGATIVE),
     **dict.fromkeys(("entropy_weight", "baseline_weight", "location_weight"), NOT_NEGATIVE),
     "warmup_updates": NOT_NEGATIVE,
-    **dict.fromkeys(("location_warmup", "head_warmup", "gae_lambda"), FRACTION),
+    **dict.fromkeys(("pixel_mean", "location_warmup", "head_warmup", "gae_lambda"), FRACTION),
+    **dict.fromkeys(
+        ("steps", "validation_games", "segment_length", "passes", "minibatches"), POSITIVE
+    ),
+    **dict.fromkeys(("discount", "return_lambda"), FRACTION),
+    "clip_range": POSITIVE,
     "average_decay": BELOW_ONE,
 }
 

@@ -23,10 +23,11 @@ from ram_envs.arguments import check_arguments
 from ram_envs.checks import check_options, checked_pair
 from ram_envs.datasets import ImageDataset
 from ram_envs.datasets.sharing import find_mapped
-from ram_envs.glimpse_batch import episode_streams
+from ram_envs.gaze import episode_streams
 from ram_envs.glimpse_env import GlimpseVectorEnv
 from ram_envs.streams import as_signed
 from ram_envs.tasks.classification import ImageClassification
+from ram_envs.tasks.pairs import PairClassification
 
 Observation = dict[str, Tensor]
 Infos = dict[str, Tensor]
@@ -154,7 +155,8 @@ def place_envs(
 def why_on_host(envs: gym.vector.VectorEnv[Any, Any, Any]) -> str | None:
     """Return why environments run on the CPU only; None if they can run on a device."""
     task = envs.batch.task if isinstance(envs, GlimpseVectorEnv) else None
-    if type(task) is not ImageClassification:
+    is_known = type(task) in (ImageClassification, PairClassification)  # a user's may use numpy
+    if not isinstance(task, ImageClassification) or not is_known:
         return "only environments of still images, without wrappers, run on a device"
     if envs.unwrapped.max_episode_steps is not None:  # type: ignore[attr-defined]
         return "episodes with max_episode_steps run on the CPU"
@@ -165,8 +167,11 @@ def why_on_host(envs: gym.vector.VectorEnv[Any, Any, Any]) -> str | None:
 
 
 def _with_tensors(task: Any, device: torch.device) -> Any:
-    """Return the same `ImageClassification` with images and labels that are tensors."""
+    """Return the same task with tensors: images, labels and tables."""
     task = copy.copy(task)
+    for name, value in vars(task).items():
+        if isinstance(value, np.ndarray):
+            setattr(task, name, torch.from_numpy(value).to(device))
     task.dataset = _upload(task.dataset, device)
     return task
 

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Generic
 
 import numpy as np
@@ -11,11 +10,10 @@ import numpy.typing as npt
 from gymnasium import spaces
 from gymnasium.error import ResetNeeded
 
-from ram_envs.checks import all_true, checked_integer, checked_location
 from ram_envs.datasets.source import read_rows
-from ram_envs.kernels import form_in_use, kernel
+from ram_envs.gaze import Gaze, note_step
+from ram_envs.kernels import form_in_use
 from ram_envs.retina import Padded, Retina, check_pixels, look_at_rows, pixel_edges
-from ram_envs.streams import Streams, UInt64Array, combine_keys, episode_keys, key_from_seed
 from ram_envs.task import Rows, State, Task
 
 if TYPE_CHECKING:
@@ -25,7 +23,7 @@ Observation = dict[str, Any]  # glimpse and location, float32 arrays
 Infos = dict[str, Any]
 
 
-class GlimpseBatch(Generic[State]):
+class GlimpseBatch(Gaze, Generic[State]):
     """B episodes of a task, all seen through one retina.
 
     Args:
@@ -49,7 +47,7 @@ class GlimpseBatch(Generic[State]):
         initial_location: Sequence[float] | None = None,
         keep_trails: bool = False,
     ) -> None:
-        num_envs = checked_integer("num_envs", num_envs, 1)
+        super().__init__(num_envs, initial_location)
         for name, value, kind in (("task", task, Task), ("retina", retina, Retina)):
             if not isinstance(value, kind):
                 raise TypeError(f"{name}={value!r} is not a {kind.__name__} of ram_envs. Make one.")
@@ -57,29 +55,22 @@ class GlimpseBatch(Generic[State]):
         self.task = task
         self.retina = retina
         self.num_choices = len(task.choice_names)
-        self.num_envs = num_envs
-        self.all_rows: Rows = np.arange(num_envs)
         self.state = task.allocate(num_envs)
-        self.running = np.zeros(num_envs, np.bool_)
-        self.locations = np.zeros((num_envs, 2), np.float32)
-        self.initial_location = (
-            None
-            if initial_location is None
-            else checked_location("initial_location", initial_location)
-        )
         # The options of reset that the task knows; None if it does not say.
         self.option_names: tuple[str, ...] | None = getattr(task, "option_names", None)
+        self._follows_gaze = hasattr(task, "look_at")
         self._images_checked = False
-        self._keys = np.zeros(num_envs, np.uint64)
-        self._episodes = np.zeros(num_envs, np.int64)
-        self._all_begun = False
-        self.steps = np.zeros(num_envs, np.int64)
         form_in_use()  # a wrong value is named here
         self._padded: Padded | None = None  # where the retina looks at padded copies
         self._shows_end = "label" not in task.infos(self.state)
         self._trails: list[_Trail] | None = (
             [_Trail() for _ in range(num_envs)] if keep_trails else None
         )
+
+    @property
+    def image_shape(self) -> tuple[int, ...]:
+        """(H, W) or (H, W, C), of the images that the retina looks at."""
+        return self.task.image_shape
 
     @property
     def observation_space(self) -> spaces.Dict:
@@ -101,26 +92,14 @@ class GlimpseBatch(Generic[State]):
         """The whole images (B, H, W[, C]), for drawing, tests and scripted players."""
         return read_rows(*self.task.images(self.state))
 
-    def seed(self, rows: Rows, seeds: Sequence[int]) -> None:
-        """Let row rows[j] play the episodes 0, 1, … of seeds[j], beginning with its next."""
-        self._keys[rows] = [key_from_seed(seed) for seed in seeds]
-        self._episodes[rows] = 0
-
     def begin(self, rows: Rows, options: Mapping[str, Any]) -> None:
         """Begin the next episode in `rows`, with a first location."""
-        index = slice(None) if rows is self.all_rows else rows  # a slice is faster
-        gaze_streams, task_streams = episode_streams(self._keys[index], self._episodes[index])
+        gaze_streams, task_streams = self.next_streams(rows)
         self.task.begin(self.state, rows, task_streams, options)
         if not self._images_checked:
             self._prepare_images()
-        if self.initial_location is None:
-            self.locations[index] = gaze_streams.uniform(2, -1, 1)
-        else:
-            self.locations[index] = self.initial_location
-        self._episodes[index] += 1
-        self._all_begun = all_true(self._episodes)
-        self.steps[index] = 0
-        self.running[index] = True
+        self.start(rows, gaze_streams)
+        self._pass_gaze(rows)
         if self._padded is not None and not self.task.frames_change:
             source, source_rows = self.task.images(self.state)
             self.retina.fill(self._padded, read_rows(source, source_rows[rows]), rows)
@@ -128,21 +107,12 @@ class GlimpseBatch(Generic[State]):
             for row in rows:
                 self._trails[row] = _Trail()
 
-    @contextlib.contextmanager
-    def starting_at(self, location: npt.NDArray[np.float32] | None) -> Iterator[None]:
-        """Let the episodes that begin inside the `with` block start at a location."""
-        before, self.initial_location = self.initial_location, location
-        try:
-            yield
-        finally:
-            self.initial_location = before
-
     def advance(
         self,
         rows: Rows,
         locations: npt.NDArray[np.float32],
         choices: npt.NDArray[np.int64],
-    ) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.bool_]]:
+    ) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.bool_], npt.NDArray[np.bool_]]:
         """Take one step in `rows` (n,): the choice takes effect, then the retina moves.
 
         Args:
@@ -151,20 +121,26 @@ class GlimpseBatch(Generic[State]):
             choices: (n,).
 
         Returns:
-            Rewards and terminations, both (n,).
+            Rewards, terminations and truncations, each (n,).
         """
         outcome = self.task.advance(self.state, rows, choices)
+        terminations, truncations = outcome.terminations, getattr(outcome, "truncations", None)
+        if truncations is None:
+            truncations, ended = np.zeros(len(rows), np.bool_), terminations
+        else:
+            ended = terminations | truncations
         if rows is self.all_rows:
-            note_step.run(self, locations, outcome.terminations)
+            note_step.run(self, locations, ended)
         else:
             self.locations[rows] = locations
             self.steps[rows] += 1
-            self.running[rows] = ~outcome.terminations
+            self.running[rows] = ~ended
+        self._pass_gaze(rows)
         if self._trails is not None:
             for row, choice, reward in zip(rows, choices, outcome.rewards, strict=True):
                 running = bool(self.running[row])
                 self._trails[row].act(int(choice), float(reward), running, self._shows_end)
-        return outcome.rewards, outcome.terminations
+        return outcome.rewards, terminations, truncations
 
     def observe(self) -> Observation:
         """Return new arrays: glimpse (B, K·C, G, G) and location (B, 2)."""
@@ -189,6 +165,11 @@ class GlimpseBatch(Generic[State]):
             glimpses[self._episodes == 0] = 0
         return glimpses
 
+    def _pass_gaze(self, rows: Rows) -> None:
+        if self._follows_gaze:
+            task: Any = self.task
+            task.look_at(self.state, rows, self.locations[rows])
+
     def _prepare_images(self) -> None:
         source, _ = self.task.images(self.state)
         try:
@@ -200,14 +181,9 @@ class GlimpseBatch(Generic[State]):
                 f"{type(self.task).__name__}.images() gives images of shape {source.shape[1:]}, "
                 f"but image_shape is {self.task.image_shape}. Make them agree."
             )
-        if self.retina.looks_at_copy(source):
+        if not hasattr(source, "read_windows") and self.retina.looks_at_copy(source):
             self._padded = self.retina.allocate(self.num_envs, self.task.image_shape)
         self._images_checked = True
-
-    def random_locations(self) -> npt.NDArray[np.float32]:
-        """Return uniformly random locations (B, 2) that follow from the seeds, for random gaze."""
-        streams = Streams(combine_keys(self._keys, self._episodes, 2, self.steps))
-        return streams.uniform(2, -1, 1).astype(np.float32)
 
     def infos(self, mask: npt.NDArray[np.bool_] | None = None) -> Infos:
         """Return the infos of the rows in `mask` (or all) as Gymnasium has them: key and _key."""
@@ -249,24 +225,9 @@ class GlimpseBatch(Generic[State]):
             reward=trail.reward,
             over=trail.over,
             ball=task.ball(self.state, row) if hasattr(task, "ball") else None,
+            target=task.target(self.state, row) if hasattr(task, "target") else None,
             verdict=task.verdict(self.state, row) if hasattr(task, "verdict") else None,
         )
-
-
-def episode_streams(keys: UInt64Array, episodes: npt.ArrayLike) -> tuple[Streams, Streams]:
-    """Return the streams of the first locations, and those of the task, of each episode."""
-    gaze, task = episode_keys.on(keys)(keys, episodes)
-    return Streams(gaze), Streams(task)
-
-
-@kernel("steps")
-def note_step(
-    batch: GlimpseBatch[Any], locations: npt.NDArray[np.float32], ended: npt.NDArray[np.bool_]
-) -> None:
-    """Note where all episodes look now, that each has taken a step, and which have ended."""
-    batch.locations[:] = locations
-    batch.steps += 1
-    np.logical_not(ended, out=batch.running)
 
 
 class _Trail:

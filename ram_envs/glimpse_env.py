@@ -26,7 +26,6 @@ from ram_envs.checks import (
     checked_autoreset_mode,
     checked_integer,
     checked_reset_mask,
-    checked_seeds,
 )
 from ram_envs.datasets.source import ImageSource, read_rows
 from ram_envs.glimpse_batch import GlimpseBatch, Infos, Observation
@@ -100,9 +99,10 @@ class GlimpseEnv(gym.Env[Observation, Any]):
         if not batch.running.item(0):
             check_running(batch.running)
         locations, choices = checked_action(action, batch.num_choices)
-        rewards, terminations = batch.advance(batch.all_rows, locations, choices)
+        outcome = batch.advance(batch.all_rows, locations, choices)
+        reward, terminated, truncated = (array.item(0) for array in outcome)
         observation, info = self._observe()
-        return observation, float(rewards.item(0)), bool(terminations.item(0)), False, info
+        return observation, float(reward), terminated, truncated, info
 
     def render(self) -> npt.NDArray[np.uint8] | None:
         """Draw canvas, patches, path and glimpse: (height, width, 3) uint8, or a window."""
@@ -194,7 +194,6 @@ class GlimpseVectorEnv(gym.vector.VectorEnv[Observation, Any, npt.NDArray[Any]])
             if max_episode_steps in (None, -1)
             else checked_integer("max_episode_steps", max_episode_steps, 1)
         )
-        self._seeded = False
         self._begun = np.zeros(self.num_envs, np.bool_)
         # A source of images and the row of each final canvas in it.
         self._final_images: tuple[npt.NDArray[np.uint8] | ImageSource, Rows] | None = None
@@ -221,7 +220,7 @@ class GlimpseVectorEnv(gym.vector.VectorEnv[Observation, Any, npt.NDArray[Any]])
         check_options(options, self.batch.option_names, "reset_mask")
         mask = checked_reset_mask(options.pop("reset_mask", None), self.num_envs)
         rows = np.flatnonzero(mask)
-        self._seed_rows(seed, rows)
+        self.batch.seed_rows(seed, rows, self.np_random)
         self.batch.begin(rows, options)
         self._begun |= mask
         return self.batch.observe(), self.batch.infos(mask)
@@ -247,17 +246,18 @@ class GlimpseVectorEnv(gym.vector.VectorEnv[Observation, Any, npt.NDArray[Any]])
         locations, choices = checked_actions(actions, num_envs, batch.num_choices, index)
 
         rewards, terminations = np.zeros(num_envs), np.zeros(num_envs, np.bool_)
-        truncations, ended = np.zeros(num_envs, np.bool_), terminations
+        truncations = np.zeros(num_envs, np.bool_)
         if len(rows):
-            rewards[index], terminations[index] = batch.advance(rows, locations, choices)
+            outcome = batch.advance(rows, locations, choices)
+            rewards[index], terminations[index], truncations[index] = outcome
         if self.max_episode_steps is not None:
-            truncations[index] = batch.steps[index] >= self.max_episode_steps
+            truncations[index] |= batch.steps[index] >= self.max_episode_steps
             batch.running &= ~truncations
-            ended = terminations | truncations
         final_infos: Infos = {}
         if len(reset_rows):
             batch.begin(reset_rows if len(rows) else batch.all_rows, {})
-        elif self.autoreset_mode is AutoresetMode.SAME_STEP and ended.any():
+        elif self.autoreset_mode is AutoresetMode.SAME_STEP and not all_true(batch.running):
+            ended = terminations | truncations
             final_infos = self._final(ended)
             batch.begin(np.flatnonzero(ended), {})
         observations, infos = batch.observe(), batch.infos()
@@ -275,22 +275,6 @@ class GlimpseVectorEnv(gym.vector.VectorEnv[Observation, Any, npt.NDArray[Any]])
             rendering.to_rgb_array(rendering.draw_frame(self.batch.scene(row)))
             for row in range(self.num_envs)
         )
-
-    def _seed_rows(self, seed: int | Sequence[int | None] | None, rows: Rows) -> None:
-        seeds: Sequence[int | None]
-        if seed is None:
-            seeds = [None] * self.num_envs
-        elif isinstance(seed, int):
-            seeds = range(seed, seed + self.num_envs)
-        else:
-            seeds = checked_seeds(seed, self.num_envs)
-        if not self._seeded:  # rows without a seed of their own get a random one
-            self.batch.seed(
-                self.batch.all_rows, self.np_random.integers(2**63, size=self.num_envs).tolist()
-            )
-            self._seeded = True
-        given = [row for row in rows if seeds[row] is not None]
-        self.batch.seed(np.array(given, np.intp), [seeds[row] for row in given])
 
     def _final(self, ended: npt.NDArray[np.bool_]) -> Infos:
         """Return final_obs and final_info of the sub-environments that ended in this step."""

@@ -6,6 +6,8 @@ from typing import Any
 
 import gymnasium as gym
 
+from ram_envs.checks import suggest
+
 _RETINA_60 = {"glimpse_size": 12, "num_scales": 3}
 _MNIST = {"dataset": "auto", "num_glimpses": 6}
 
@@ -21,19 +23,56 @@ IMAGES: dict[str, dict[str, Any]] = {
         "canvas_size": 100,
         "num_clutter": 8,
     },
+    "RAMCIFAR10-v0": {
+        "dataset": "cifar10",
+        "num_glimpses": 8,
+        "glimpse_size": 8,
+        "num_scales": 2,
+    },
     "RAMClassification-v0": {},
+}
+PAIRS: dict[str, dict[str, Any]] = {
+    "RAMPairsMNIST-v0": {"answer": "pair"},
+    "RAMAdditionMNIST-v0": {"answer": "sum"},
 }
 MOVING: dict[str, dict[str, Any]] = {"RAMMovingMNIST-v0": {}}
 CATCH: dict[str, dict[str, Any]] = {"RAMCatch-v0": {}}
+SEARCH: dict[str, dict[str, Any]] = {"RAMSearch-v0": {}}
 
-CLASSIFICATION = {**IMAGES, **MOVING}  # the ids with a data set
-ENVS = {**CLASSIFICATION, **CATCH}
+CLASSIFICATION = {**IMAGES, **PAIRS, **MOVING}  # the ids with a data set
+ENVS = {**CLASSIFICATION, **CATCH, **SEARCH}
+
+# The paper's own results (NIPS version, on MNIST): 1.12, 1.22, 4.08 and 8.11% wrong; 85% caught. Of
+# Search nine tenths of what a scripted player scores.
+REWARD_THRESHOLDS = {
+    "RAMMNIST-v0": 0.9888,
+    "RAMTranslatedMNIST-v0": 0.9878,
+    "RAMClutteredMNIST-v0": 0.9592,
+    "RAMClutteredMNIST100-v0": 0.9189,
+    "RAMCatch-v0": 0.85,
+    "RAMSearch-v0": 0.85,
+}
 
 _KINDS = {
     "classification:Classification": IMAGES,
+    "pairs:Pairs": PAIRS,
     "moving:Moving": MOVING,
     "catch:Catch": CATCH,
+    "search:Search": SEARCH,
 }
+
+
+def check_registered(env_id: str) -> None:
+    """Raise NameNotFound, with the ids of this package, unless an environment is registered.
+
+    Gymnasium's own message names ids without their version.
+    """
+    try:
+        gym.spec(env_id)
+    except gym.error.Error as error:
+        raise gym.error.NameNotFound(
+            f"The environment {env_id!r} does not exist. {suggest(env_id, ENVS)}"
+        ) from error
 
 
 def register_envs() -> None:
@@ -44,5 +83,6 @@ def register_envs() -> None:
                 id=env_id,
                 entry_point=f"ram_envs.envs.{kind}Env",
                 vector_entry_point=f"ram_envs.envs.{kind}VectorEnv",
+                reward_threshold=REWARD_THRESHOLDS.get(env_id),
                 kwargs=keywords,
             )

@@ -47,6 +47,7 @@ PATH: Color = (240, 228, 66)  # yellow
 RIGHT: Color = (0, 158, 115)  # bluish green
 WRONG: Color = (213, 94, 0)  # vermillion
 BALL: Color = (255, 92, 92)  # red, beside a white paddle
+TARGET = BALL
 
 _GAP = 16  # between the parts of a frame
 _COLUMN = 176  # width of the column of patches
@@ -72,7 +73,9 @@ class Scene:
     reward: of the last step; None while the episode has none.
     over: whether the episode has ended.
     ball: the pixel (x, y) of the canvas that is drawn in color; None in a world without a ball.
+    target: a box (left, top, right, bottom) of pixel edges that is outlined; None if there is none.
     verdict: the result in words, such as "missed by 1 column"; None for the truth or the reward.
+    num_older: fixations before the first one here. If there are any, none is numbered.
     """
 
     canvas: np.ndarray
@@ -85,7 +88,9 @@ class Scene:
     reward: float | None
     over: bool
     ball: tuple[int, int] | None = None
+    target: tuple[int, int, int, int] | None = None
     verdict: str | None = None
+    num_older: int = 0
 
 
 @dataclass(frozen=True)
@@ -165,18 +170,27 @@ def _draw_canvas(frame: _Frame, scene: Scene, view: CanvasView) -> None:
     frame.image(canvas, (left, top, max(1, right - left), max(1, bottom - top)))
     frame.outline((left - 1, top - 1, right + 1, bottom + 1), BORDER, width=1)
 
+    if scene.target is not None:
+        left, top, right, bottom = scene.target
+        corners = (*view.to_frame(left, top), *view.to_frame(right, bottom))
+        frame.square(corners, TARGET)
+
     frame.surface.set_clip(panel)  # squares may reach beyond the canvas, not beyond the panel
     now_x, now_y = (int(edge) for edge in scene.fixations[-1])
     for k, width in reversed(list(enumerate(_patch_widths(scene)))):
         x, y = now_x - width // 2, now_y - width // 2
         corners = (*view.to_frame(x, y), *view.to_frame(x + width, y + width))
         frame.square(corners, _scale_color(k))
-    _draw_path(frame, [view.to_frame(int(x), int(y)) for x, y in scene.fixations])
+    points = [view.to_frame(int(x), int(y)) for x, y in scene.fixations]
+    _draw_path(frame, points, begins=scene.num_older == 0)
     frame.surface.set_clip(None)
 
 
-def _draw_path(frame: _Frame, points: list[tuple[int, int]]) -> None:
-    """A line through the fixations, older ones fainter; the first is a square, the last a ring."""
+def _draw_path(frame: _Frame, points: list[tuple[int, int]], begins: bool) -> None:
+    """A line through the fixations, older ones fainter; the first is a square, the last a ring.
+
+    Where the path does not begin with the first fixation, it has neither the square nor numbers.
+    """
     last = len(points) - 1
     # 1 for the newest, falling to 0.35 for those six or more fixations ago.
     colors = [_mix(PANEL, PATH, max(0.35, 1 - 0.11 * (last - i))) for i in range(len(points))]
@@ -185,12 +199,12 @@ def _draw_path(frame: _Frame, points: list[tuple[int, int]]) -> None:
     for i, point in enumerate(points):
         if i == last:
             frame.ring(point, colors[i])
-        elif i == 0:
+        elif i == 0 and begins:
             frame.small_square(point, colors[i])
         else:
             frame.dot(point, colors[i])
     for i, (x, y) in enumerate(points):
-        if i == 0 or i > last - _NUMBERED:
+        if begins and (i == 0 or i > last - _NUMBERED):
             distance = 10 if i == last else 7
             # Above the point, or below it where the path goes up from here.
             side = 1 if points[i + 1 if i < last else i - 1][1] < y else -1
@@ -240,7 +254,7 @@ def _verdict(scene: Scene) -> tuple[str, bool | None]:
         good = scene.choice == scene.truth
         return ("right" if good else f"it is {scene.truth}"), good
     if scene.over and scene.verdict is not None:
-        return scene.verdict, bool(scene.reward)
+        return scene.verdict, bool(scene.reward and scene.reward > 0)
     if scene.reward is None or not (scene.over or scene.reward):
         return "", None
     return f"reward {scene.reward:g}", scene.reward > 0 if scene.over else None

@@ -159,9 +159,19 @@ class Retina:
     ) -> None:
         """Copy `images` (n, H, W[, C]) to `rows` (n,) of `padded`."""
         height, width, channels = (*images.shape[1:], 1)[:3]
+        planes = images.reshape(-1, height, width, channels).transpose(0, 3, 1, 2)
+        self.fill_planes(padded, planes, rows)
+
+    def fill_planes(
+        self,
+        padded: Padded,
+        planes: npt.NDArray[np.uint8],
+        rows: npt.NDArray[np.integer] | slice,
+    ) -> None:
+        """Copy images with their channels first, `planes` (n, C, H, W), to `rows` of `padded`."""
+        height, width = planes.shape[2:]
         margin = self.patch_widths[-1] // 2
         inner = padded.pixels[..., margin : margin + height, margin : margin + width]
-        planes = images.reshape(-1, height, width, channels).transpose(0, 3, 1, 2)
         as_items(inner)[rows] = as_items(np.ascontiguousarray(planes))
 
     def look(self, padded: Padded, locations: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
@@ -177,7 +187,9 @@ class Retina:
         """Return glimpses of images of which only the windows are read.
 
         Args:
-            source: (N, H, W) or (N, H, W, C), uint8; an array, a lazy array, or a tensor.
+            source: (N, H, W) or (N, H, W, C), uint8; an array, a lazy array, or a tensor. If it has
+                a method `read_windows(rows, corners, width)`, that returns the square windows of a
+                whole block, (width, b, width[, C]): their first lines come first.
             rows: (B,), which image to look at. A tensor if the source is one.
             locations: (B, 2), likewise.
 
@@ -277,6 +289,9 @@ def look_at_rows(
 
     def read(block: slice) -> npt.NDArray[np.uint8]:
         shape = (widest, len(rows[block]), widest, channels)
+        if hasattr(source, "read_windows"):
+            windows = source.read_windows(rows[block], corners[block], widest).reshape(shape)
+            return np.ascontiguousarray(windows.swapaxes(2, 3))
         if is_gathered:
             assert isinstance(source, np.ndarray)
             lines = (widest, width * channels, widest * channels)

@@ -196,12 +196,17 @@ class GlimpseFeatures(BaseFeaturesExtractor):
 
 
 def _one_by_one(infos: dict[str, Any], num_envs: int) -> list[dict[str, Any]]:
-    """Split batched infos, key and _key, into one dict per environment."""
+    """Split batched infos, key and _key, into one dict per environment.
+
+    ale-py's environments give no masks, and wrappers give infos within infos.
+    """
     listed: list[dict[str, Any]] = [{} for _ in range(num_envs)]
     for key, values in infos.items():
-        if not key.startswith("_"):
-            present = infos[f"_{key}"].tolist()
-            for info, value, holds in zip(listed, values.tolist(), present, strict=True):
-                if holds:
-                    info[key] = value
+        if key.startswith("_"):
+            continue
+        present = infos.get(f"_{key}", np.ones(num_envs, np.bool_))
+        each = _one_by_one(values, num_envs) if isinstance(values, dict) else values.tolist()
+        for info, value, holds in zip(listed, each, present, strict=True):
+            if holds:
+                info[key] = value
     return listed

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any, get_args
 
 import gymnasium as gym
@@ -12,11 +13,12 @@ import torch
 from gymnasium import spaces
 from gymnasium.vector import AutoresetMode
 
-import ram_envs  # noqa: F401
+import ram_envs
 from ram_agent.agent import AgentOutput, RAMAgent
 from ram_agent.config import AgentConfig, TrainConfig
 from ram_agent.evaluation import evaluate
-from ram_agent.rollout import Gaze
+from ram_agent.networks import GlimpseNetwork
+from ram_agent.player import Gaze
 from ram_agent.trainer import Trainer
 
 LOCATION = spaces.Box(-1, 1, (2,), np.float32)
@@ -384,9 +386,91 @@ def test_plays_a_vector_environment() -> None:
 
 def test_scales_of_color_have_three_channels() -> None:
     agent = make_agent(pixel_scale=1.0, scale_factor=4.0, num_channels=3)
+    assert isinstance(agent.glimpse_network, GlimpseNetwork)
     assert agent.glimpse_network.pixel_scales.flatten().tolist() == [1, 1, 1]
     with pytest.raises(ValueError, match=r"num_channels=2.*3"):
         make_agent(num_channels=2)
+
+
+@pytest.mark.parametrize("settings", [{"glimpse_network": "conv"}, {"scale_factor": 4.0}])
+def test_colors_need_an_agent_that_knows_them(settings: dict[str, Any]) -> None:
+    images = np.zeros((8, 20, 20, 3), np.uint8)
+    dataset = ram_envs.ImageDataset(images, np.arange(8) % 2)
+    envs = gym.make_vec("RAMClassification-v0", 4, dataset=dataset, autoreset_mode="Disabled")
+    spaces = envs.single_observation_space, envs.single_action_space
+    with pytest.raises(ValueError, match=r"num_channels=1.*num_channels=3"):
+        evaluate(RAMAgent(*spaces, AgentConfig(**settings)), envs)
+    in_color = RAMAgent(*spaces, AgentConfig(num_channels=3, **settings))
+    assert evaluate(in_color, envs).episodes == 8
+
+
+# --- a glimpse network of the user's own --------------------------------------------------------
+
+
+class OwnNetwork(torch.nn.Module):
+    """Reads the finest scale only, and drops some of it in training."""
+
+    def __init__(self, width: int = 32, side: int = 4) -> None:
+        super().__init__()
+        self.side = side
+        self.pixels = torch.nn.Linear(side**2 + 2, width)
+        self.dropout = torch.nn.Dropout(0.5)
+
+    def forward(self, glimpses: torch.Tensor, locations: torch.Tensor) -> torch.Tensor:
+        inputs = torch.cat([glimpses[:, 0].reshape(-1, self.side**2), locations], 1)
+        features: torch.Tensor = self.dropout(self.pixels(inputs)).relu()
+        return features
+
+
+def make_own_agent(network: torch.nn.Module) -> RAMAgent:
+    config = AgentConfig(hidden_size=32)
+    return RAMAgent(glimpse_space(3, 4, 4), choice_space(5), config, glimpse_network=network)
+
+
+def test_a_glimpse_network_of_ones_own_is_used_as_it_is() -> None:
+    network = OwnNetwork()
+    weights = network.pixels.weight.clone()
+    agent = make_own_agent(network)
+    assert agent.glimpse_network is network
+    assert network.training
+    assert torch.equal(network.pixels.weight, weights)
+    network.eval()
+    observation = glimpses(7)
+    output, _ = agent.step(observation, agent.initial_state(7))
+    features = network(*(torch.from_numpy(value) for value in observation.values()))
+    (state,) = agent.core(features, agent.initial_state(7))
+    torch.testing.assert_close(output.choice_logits, agent.choice_head(state))
+
+
+def test_an_agent_with_a_network_of_ones_own_is_saved_and_loaded(tmp_path: Path) -> None:
+    agent = make_own_agent(OwnNetwork()).eval()
+    path = agent.save(tmp_path / "own")
+    loaded = RAMAgent.load(path, glimpse_network=OwnNetwork()).eval()
+    for observation in (glimpses(3), glimpses(1)):
+        want, _ = agent.predict(observation, deterministic=True)
+        got, _ = loaded.predict(observation, deterministic=True)
+        assert np.array_equal(got[0], want[0])
+        assert np.array_equal(got[1], want[1])
+    with pytest.raises(ValueError, match=r"glimpse_network=OwnNetwork\(…\)"):
+        RAMAgent.load(path)
+    with pytest.raises(ValueError, match=r"\(2, 16\).*\(2, 32\)"):
+        RAMAgent.load(path, glimpse_network=OwnNetwork(width=16))
+    with pytest.raises(ValueError, match="glimpse_network"):
+        RAMAgent.load(make_agent().save(tmp_path / "plain"), glimpse_network=OwnNetwork())
+
+
+@pytest.mark.parametrize(
+    ("network", "words"),
+    [
+        (OwnNetwork(width=31), r"\(2, 31\).*hidden_size"),
+        (OwnNetwork(side=5), r"\(2, 3, 4, 4\).*glimpse_size"),
+        (torch.nn.Linear(4, 4), r"\(2, 3, 4, 4\)"),
+        (torch.nn.LSTM(4, 32), r"\(2, 3, 4, 4\)"),
+    ],
+)
+def test_a_network_that_does_not_fit_is_refused(network: torch.nn.Module, words: str) -> None:
+    with pytest.raises(ValueError, match=words):
+        make_own_agent(network)
 
 
 def test_a_new_agent_rests_its_gaze_if_so_configured() -> None:

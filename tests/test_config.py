@@ -20,6 +20,7 @@ from ram_agent.config import (
     OptimizerConfig,
     Preset,
     ScheduleConfig,
+    SegmentConfig,
     TrainConfig,
     config_from_json,
     flatten_settings,
@@ -28,7 +29,7 @@ from ram_agent.config import (
 )
 from ram_agent.settings import RANGES, setting_names
 
-GROUPS = (ObjectiveConfig, OptimizerConfig, GazeConfig, ScheduleConfig)
+GROUPS = (ObjectiveConfig, SegmentConfig, OptimizerConfig, GazeConfig, ScheduleConfig)
 
 
 def test_default_preset_is_the_defaults() -> None:
@@ -64,11 +65,14 @@ def test_default_preset_of_an_environment() -> None:
 
 def test_default_presets_among_clutter() -> None:
     changes: dict[str, Any] = {"core": "lstm", "hidden_size": 224, "feature_size": 256}
+    changes |= {"glimpse_network": "conv"}
     changes |= {"batch_size": 512, "learning_rate": 5e-3, "location_std_end": 0.03}
     for env_id, others in {
         "RAMTranslatedMNIST-v0": {"episodes": 3_000_000, "weight_decay": 0.1},
         "RAMClutteredMNIST-v0": {"episodes": 4_000_000, "weight_decay": 0.05},
         "RAMClutteredMNIST100-v0": {"episodes": 4_000_000, "weight_decay": 0.05},
+        "RAMPairsMNIST-v0": {"episodes": 4_000_000, "weight_decay": 0.05},
+        "RAMAdditionMNIST-v0": {"episodes": 4_000_000, "weight_decay": 0.05},
     }.items():
         agent, training, shards = preset("default", env_id)
         settings = {**flat(AgentConfig()), **flat(TrainConfig())} | changes | others
@@ -84,7 +88,8 @@ def test_catch_is_played_with_an_lstm(name: str) -> None:
     agent, training, shards = preset(name, "RAMCatch-v0")
     assert (agent.core, shards) == ("lstm", 1)
     assert preset(name).agent.core == "rectifier"
-    assert training.episodes * 23 >= 20_000_000 - 23  # frames, as many as the paper's
+    assert training.segments.segment_length == 23  # a game
+    assert training.steps == {"default": 12_000_000, "paper": 20_000_000}[name]
 
 
 def test_unknown_preset() -> None:
@@ -95,6 +100,7 @@ def test_unknown_preset() -> None:
 def test_names_are_unique_over_all_groups() -> None:
     own = {field.name for field in dataclasses.fields(TrainConfig)} - {
         "objective",
+        "segments",
         "optimizer",
         "gaze",
         "schedule",
@@ -142,6 +148,8 @@ IMPOSSIBLE: list[tuple[type[Any], str, Any]] = [
     (TrainConfig, "seed", 1.5),
     (TrainConfig, "seed", True),
     (TrainConfig, "episodes", 0),
+    (TrainConfig, "steps", 0),
+    (TrainConfig, "validation_games", 0),
     (TrainConfig, "epochs", 0),
     (TrainConfig, "epochs", math.inf),
     (TrainConfig, "batch_size", -1),
@@ -149,6 +157,7 @@ IMPOSSIBLE: list[tuple[type[Any], str, Any]] = [
     (TrainConfig, "validate_every", math.inf),
     (TrainConfig, "patience", 0),
     (TrainConfig, "objective", "gain"),
+    (TrainConfig, "segments", 64),
     (TrainConfig, "optimizer", "adamw"),
     (TrainConfig, "gaze", None),
     (TrainConfig, "schedule", "constant"),
@@ -161,6 +170,12 @@ IMPOSSIBLE: list[tuple[type[Any], str, Any]] = [
     (ObjectiveConfig, "entropy_weight", -0.01),
     (ObjectiveConfig, "baseline_loss", "mse"),
     (ObjectiveConfig, "baseline_weight", -1.0),
+    (SegmentConfig, "segment_length", 0),
+    (SegmentConfig, "passes", 0),
+    (SegmentConfig, "minibatches", 1.5),
+    (SegmentConfig, "clip_range", 0.0),
+    (SegmentConfig, "discount", 1.5),
+    (SegmentConfig, "return_lambda", -0.5),
     (OptimizerConfig, "update_rule", "adamw"),
     (OptimizerConfig, "learning_rate", -0.1),
     (OptimizerConfig, "learning_rate", math.nan),
@@ -178,6 +193,8 @@ IMPOSSIBLE: list[tuple[type[Any], str, Any]] = [
     (GazeConfig, "head_warmup", -0.1),
     (ScheduleConfig, "learning_rate_schedule", "constant"),
     (ScheduleConfig, "warmup_updates", -1),
+    (AgentConfig, "glimpse_network", "cnn"),
+    (AgentConfig, "conv_maps", 0),
     (AgentConfig, "core", "gru"),
     (AgentConfig, "hidden_size", 0),
     (AgentConfig, "hidden_size", 1.5),
@@ -185,6 +202,7 @@ IMPOSSIBLE: list[tuple[type[Any], str, Any]] = [
     (AgentConfig, "location_mean", "Tanh"),
     (AgentConfig, "initialization", "He"),
     (AgentConfig, "location_start", -1),
+    (AgentConfig, "pixel_mean", 1.5),
     (AgentConfig, "pixel_scale", 0),
     (AgentConfig, "scale_factor", 0),
     (AgentConfig, "num_channels", 0),

@@ -213,7 +213,8 @@ def test_three_datasets_must_agree() -> None:
     [
         ("minst", "train", ValueError, "'minst' .*mean 'mnist'"),
         ("MNIST", "train", ValueError, "mean 'mnist'"),
-        ("cifar", "train", ValueError, "'mnist', 'digits', 'auto'"),
+        ("imagenet", "train", ValueError, "'mnist', 'digits', 'cifar10', 'auto'"),
+        ("cifar", "train", ValueError, "mean 'cifar10'"),
         ("digits", "valid", ValueError, "'valid' .*mean 'validation'"),
         ("digits", "dev", ValueError, "'train', 'validation', 'test'"),
         ("digits", None, ValueError, "None"),

@@ -22,7 +22,7 @@ import torch
 from lazy_images import LazyImages
 
 import ram_envs
-from ram_agent import rollout, runs, splits
+from ram_agent import player, rollout, runs, splits
 from ram_agent.agent import RAMAgent
 from ram_agent.cli import main
 from ram_agent.config import AgentConfig, TrainConfig, replace_settings
@@ -32,7 +32,7 @@ from ram_agent.rollout import collect_rollout
 from ram_agent.run_folder import RunFolder
 from ram_agent.trainer import Trainer
 from ram_envs.device_env import DeviceVectorEnv, why_on_host
-from ram_envs.registration import IMAGES
+from ram_envs.registration import CLASSIFICATION, IMAGES, PAIRS
 from ram_envs.wrappers import vector
 
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
@@ -41,7 +41,7 @@ BRIEF = TrainConfig(episodes=120, batch_size=20, validate_every=60)
 
 
 def make_envs(env_id: str = "RAMClutteredMNIST-v0", num_envs: int = 5, **keywords: Any) -> Any:
-    if env_id in IMAGES:
+    if env_id in CLASSIFICATION:
         keywords = {"dataset": "digits", **keywords}
     return gym.make_vec(env_id, num_envs=num_envs, autoreset_mode="Disabled", **keywords)
 
@@ -74,7 +74,7 @@ def assert_same(tensors: dict[str, Any], arrays: dict[str, Any]) -> None:
 
 
 @pytest.mark.parametrize("split", ["train", "test"])
-@pytest.mark.parametrize("env_id", [*IMAGES])
+@pytest.mark.parametrize("env_id", [*IMAGES, *PAIRS])
 def test_the_episodes_of_the_vector_environment(env_id: str, split: str) -> None:
     envs = make_envs(env_id, split=split)
     on_device = DeviceVectorEnv(envs, DEVICE)
@@ -101,8 +101,16 @@ def test_the_episodes_of_the_vector_environment(env_id: str, split: str) -> None
         assert rewards[[0, 2, 4]].tolist() == [1, 1, 1]
 
 
-def test_distorted_images() -> None:
-    envs = make_envs("RAMMNIST-v0", num_envs=30, distortion=1.0, elastic=1.0)
+@pytest.mark.parametrize(
+    ("env_id", "augmentation"),
+    [
+        ("RAMMNIST-v0", {"distortion": 1.0, "elastic": 1.0}),
+        ("RAMPairsMNIST-v0", {"distortion": 1.0, "elastic": 1.0}),
+        ("RAMMNIST-v0", {"mirror": True}),
+    ],
+)
+def test_distorted_images(env_id: str, augmentation: dict[str, Any]) -> None:
+    envs = make_envs(env_id, num_envs=30, **augmentation)
     on_device = DeviceVectorEnv(envs, DEVICE)
     assert_same(on_device.reset(seed=4)[0], envs.reset(seed=4)[0])
     assert np.array_equal(on_device.canvases.cpu().numpy(), envs.canvases)
@@ -116,6 +124,7 @@ def test_images_in_color_from_a_first_location() -> None:
         "canvas_size": (12, 20),
         "num_clutter": 2,
         "clutter_size": 3,
+        "mirror": True,
     }
     envs = make_envs("RAMClassification-v0", initial_location=(0.25, -1), **settings)
     on_device = DeviceVectorEnv(envs, DEVICE)
@@ -155,9 +164,9 @@ def test_locations_that_are_none() -> None:
 # --- what is refused -------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("env_id", ["RAMCatch-v0", "RAMMovingMNIST-v0"])
-def test_what_moves_is_played_on_the_cpu(env_id: str) -> None:
-    envs = make_envs(env_id) if env_id == "RAMCatch-v0" else make_envs(env_id, dataset="digits")
+@pytest.mark.parametrize("env_id", ["RAMCatch-v0", "RAMMovingMNIST-v0", "RAMSearch-v0"])
+def test_games_are_played_on_the_cpu(env_id: str) -> None:
+    envs = make_envs(env_id)
     with pytest.raises(ValueError, match=f"device='{DEVICE}'.*still"):
         DeviceVectorEnv(envs, DEVICE)
 
@@ -199,7 +208,7 @@ def test_steps_and_options_that_there_are_not() -> None:
 
 
 @pytest.mark.parametrize("gaze", ["learned", "random", "center"])
-def test_a_rollout_is_that_of_the_vector_environment(gaze: rollout.Gaze) -> None:
+def test_a_rollout_is_that_of_the_vector_environment(gaze: player.Gaze) -> None:
     envs = make_envs()
     played = [
         collect_rollout(
@@ -208,7 +217,7 @@ def test_a_rollout_is_that_of_the_vector_environment(gaze: rollout.Gaze) -> None
             seed=3,
             gaze=gaze,
             sample_choice=True,
-            generator=rollout.noise_source(where, 5),
+            generator=player.noise_source(where, 5),
         )
         for where in (envs, DeviceVectorEnv(envs, "cpu"))
     ]
@@ -217,13 +226,13 @@ def test_a_rollout_is_that_of_the_vector_environment(gaze: rollout.Gaze) -> None
 
 
 @pytest.mark.parametrize("gaze", ["learned", "random", "center"])
-def test_a_rollout_asks_for_no_value(monkeypatch: pytest.MonkeyPatch, gaze: rollout.Gaze) -> None:
+def test_a_rollout_asks_for_no_value(monkeypatch: pytest.MonkeyPatch, gaze: player.Gaze) -> None:
     on_device = DeviceVectorEnv(make_envs(), "meta")
     agent = make_agent(on_device).to("meta")
     with pytest.raises(RuntimeError, match="meta"):  # the check at the end, which asks for one
         collect_rollout(agent, on_device, seed=0, gaze=gaze)
     checked = []
-    monkeypatch.setattr(rollout, "_check_finite", lambda locations: checked.append(locations.shape))
+    monkeypatch.setattr(rollout, "check_finite", lambda locations: checked.append(locations.shape))
     played = collect_rollout(agent, on_device, seed=0, gaze=gaze, sample_choice=True)
     assert checked == [(6, 5, 2)]  # once, of all steps
     for name, shape in (("choice_logits", (6, 5, 10)), ("rewards", (6, 5)), ("labels", (5,))):
@@ -306,7 +315,7 @@ def test_a_gpu_that_is_not_there_is_named(capsys: pytest.CaptureFixture[str]) ->
 def test_a_run_on_the_gpu_goes_on(tmp_path: Path, env_id: str) -> None:
     small = ["--hidden-size", "16", "--feature-size", "8", "--batch-size", "20"]
     small += ["--validate-every", "40"]
-    dataset = ["--dataset", "digits"] if env_id in IMAGES else []
+    dataset = ["--dataset", "digits"] if env_id in CLASSIFICATION else []
     out = tmp_path / "run"
     command = ["train", env_id, "--device", "cuda", "--out", str(out), *small, *dataset]
     main([*command, "--episodes", "80"])

@@ -28,8 +28,8 @@ TINY_AGENT = ["--hidden-size", "16", "--feature-size", "8"]
 DIGITS = ["RAMMNIST-v0", "--dataset", "digits", "--num-glimpses", "2", "--batch-size", "32"]
 DIGITS += [*TINY_AGENT, "--episodes", "2048", "--validate-every", "1"]
 # 4 updates; its 2,000 validation games are four batches, which the ranks share.
-CATCH = ["RAMCatch-v0", *TINY_AGENT, "--episodes", "64", "--batch-size", "16"]
-CATCH += ["--validate-every", "32", "--shards", "2"]
+CATCH = ["RAMCatch-v0", *TINY_AGENT, "--steps", "1472", "--batch-size", "16"]
+CATCH += ["--validate-every", "736", "--shards", "2"]
 
 # `ram`, but after an update one of the ranks gets a signal.
 SIGNALLED = """

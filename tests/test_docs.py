@@ -82,6 +82,7 @@ def test_the_site(tmp_path: Path) -> None:
     for page, said in {
         "environments/RAMCatch-v0": "Terminated when the last ball has landed",
         "environments/RAMMovingMNIST-v0": "pixels a frame, down and across",
+        "environments/RAMSearch-v0": "Terminated when the target is taken",
         "play": "mouse or I, J, K, L",
         "reference/ram_agent": "Play one episode in every sub-environment.",
         "index": "An agent that never sees a whole image.",

@@ -26,6 +26,7 @@ from hypothesis import strategies as st
 
 import ram_envs
 from ram_envs.tasks.canvas import Canvas
+from ram_envs.tasks.pairs import PairCanvas
 
 ENV_IDS = sorted(
     spec.id for spec in gym.registry.values() if str(spec.entry_point).startswith("ram_envs.")
@@ -53,9 +54,12 @@ def make_native(env_id: str, num_envs: int, **changes: Any) -> Any:
 
 
 def make_sync(
-    env_id: str, num_envs: int, autoreset_mode: AutoresetMode = AutoresetMode.NEXT_STEP
+    env_id: str,
+    num_envs: int,
+    autoreset_mode: AutoresetMode = AutoresetMode.NEXT_STEP,
+    **changes: Any,
 ) -> SyncVectorEnv:
-    make_one = functools.partial(make, env_id, disable_env_checker=True)
+    make_one = functools.partial(make, env_id, disable_env_checker=True, **changes)
     return SyncVectorEnv([make_one] * num_envs, autoreset_mode=autoreset_mode)
 
 
@@ -108,24 +112,35 @@ def test_ids() -> None:
         "RAMClutteredMNIST-v0",
         "RAMClutteredMNIST100-v0",
         "RAMClassification-v0",
+        "RAMCIFAR10-v0",
+        "RAMPairsMNIST-v0",
+        "RAMAdditionMNIST-v0",
         "RAMMovingMNIST-v0",
         "RAMCatch-v0",
+        "RAMSearch-v0",
     } == set(ENV_IDS)
 
 
 @pytest.mark.parametrize(
-    ("env_id", "canvas", "glimpse", "num_glimpses"),
+    ("env_id", "canvas", "glimpse", "num_glimpses", "num_labels"),
     [
-        ("RAMMNIST-v0", Canvas((28, 28), (28, 28)), (1, 8, 8), 6),
-        ("RAMTranslatedMNIST-v0", Canvas((60, 60), (28, 28)), (3, 12, 12), 6),
-        ("RAMClutteredMNIST-v0", Canvas((60, 60), (28, 28), 4, 8), (3, 12, 12), 6),
-        ("RAMClutteredMNIST100-v0", Canvas((100, 100), (28, 28), 8, 8), (4, 12, 12), 8),
-        ("RAMClassification-v0", Canvas((28, 28), (28, 28)), (1, 8, 8), 6),
-        ("RAMMovingMNIST-v0", Canvas((60, 60), (28, 28), 4, 8), (3, 12, 12), 8),
+        ("RAMMNIST-v0", Canvas((28, 28), (28, 28)), (1, 8, 8), 6, 10),
+        ("RAMTranslatedMNIST-v0", Canvas((60, 60), (28, 28)), (3, 12, 12), 6, 10),
+        ("RAMClutteredMNIST-v0", Canvas((60, 60), (28, 28), 4, 8), (3, 12, 12), 6, 10),
+        ("RAMClutteredMNIST100-v0", Canvas((100, 100), (28, 28), 8, 8), (4, 12, 12), 8, 10),
+        ("RAMClassification-v0", Canvas((28, 28), (28, 28)), (1, 8, 8), 6, 10),
+        ("RAMCIFAR10-v0", Canvas((28, 28), (28, 28)), (2, 8, 8), 8, 10),  # of the digits here
+        ("RAMPairsMNIST-v0", PairCanvas((100, 100), (28, 28), 8, 8), (4, 12, 12), 4, 55),
+        ("RAMAdditionMNIST-v0", PairCanvas((100, 100), (28, 28), 8, 8), (4, 12, 12), 4, 19),
+        ("RAMMovingMNIST-v0", Canvas((60, 60), (28, 28), 4, 8), (3, 12, 12), 8, 10),
     ],
 )
 def test_settings_of_the_classification_ids(
-    env_id: str, canvas: Canvas, glimpse: tuple[int, int, int], num_glimpses: int
+    env_id: str,
+    canvas: Canvas,
+    glimpse: tuple[int, int, int],
+    num_glimpses: int,
+    num_labels: int,
 ) -> None:
     env = make(env_id)
     env.reset(seed=0)
@@ -133,7 +148,7 @@ def test_settings_of_the_classification_ids(
     assert env.unwrapped.canvas.shape == canvas.shape
     assert env.unwrapped.canvas.dtype == np.uint8
     assert env.observation_space["glimpse"].shape == glimpse
-    assert env.action_space[1].n == 10
+    assert env.action_space[1].n == num_labels
     ends = [env.step(((0, 0), 0))[2] for _ in range(num_glimpses)]
     assert ends == [False] * (num_glimpses - 1) + [True]
 
@@ -222,7 +237,7 @@ def test_episodes_differ_and_do_not_depend_on_what_was_done_before(env_id: str) 
     assert len({observation["location"].tobytes() for observation, _ in begun}) == 10
 
     env.reset(seed=7)
-    trajectory(env, 5)
+    trajectory(env, 3)
     assert_identical(env.reset(), begun[1])
 
 
@@ -372,11 +387,11 @@ def test_vector_pictures_are_those_of_the_single_environments(env_id: str) -> No
     envs.reset(options={"reset_mask": np.array([False, True])})  # the other's path stays as it is
     singles[1].reset()
     assert_same_pictures()
-    over = False
+    over, last = False, envs.single_action_space[1].n - 1
     while not over:
-        over = envs.step((np.full((2, 2), 0.5), np.array([2, 2])))[2].any()
+        over = bool(np.any(envs.step((np.full((2, 2), 0.5), np.array([last] * 2)))[2:4]))
         for env in singles:
-            env.step(((0.5, 0.5), 2))
+            env.step(((0.5, 0.5), last))
     assert_same_pictures()
 
 
@@ -447,8 +462,10 @@ def random_actions(
 @every_mode
 def test_native_is_sync_bit_for_bit(env_id: str, mode: AutoresetMode) -> None:
     num_envs = 4
-    native = make_native(env_id, num_envs, autoreset_mode=mode)
-    sync = make_sync(env_id, num_envs, mode)
+    # A search that random actions end, some of them before they are cut off.
+    small = {"canvas_size": 48, "time_limit": 9} if env_id == "RAMSearch-v0" else {}
+    native = make_native(env_id, num_envs, autoreset_mode=mode, **small)
+    sync = make_sync(env_id, num_envs, mode, **small)
     num_choices = native.single_action_space[1].n
     rng = np.random.default_rng(0)
 
@@ -479,8 +496,8 @@ def test_native_is_sync_bit_for_bit(env_id: str, mode: AutoresetMode) -> None:
         actions = random_actions(rng, num_choices, infos, ignored=over)
         said, expected = native.step(actions), sync.step(actions)
         assert_identical(said, expected, f"step {step}")
-        _, rewards, over, _, infos = said
-        over = over.copy()
+        _, rewards, terminated, truncated, infos = said
+        over = terminated | truncated
         total_reward += rewards.sum()
         out_of_step += over.any() and not over.all()
     assert total_reward > 0
@@ -617,7 +634,11 @@ def test_splits_are_those_of_the_data_set(env_id: str) -> None:
 def test_max_episode_steps_truncates_as_in_sync(env_id: str, mode: AutoresetMode) -> None:
     """Limits below, at and above the length of an episode, and none."""
     length = 8 if env_id == "RAMCatch-v0" else 2
-    small = {"size": 9, "glimpse_size": 4} if env_id == "RAMCatch-v0" else {"num_glimpses": 2}
+    small = {
+        "RAMCatch-v0": {"size": 9, "glimpse_size": 4},
+        "RAMSearch-v0": {"time_limit": 2},
+    }.get(env_id, {"num_glimpses": 2})
+    cuts_off = env_id == "RAMSearch-v0"  # the task itself
     for limit in (1, length, length + 1, -1):
         keys = {**keywords(env_id), **small, "max_episode_steps": limit}
         native: Any = gym.make_vec(env_id, num_envs=3, autoreset_mode=mode, **keys)
@@ -637,7 +658,7 @@ def test_max_episode_steps_truncates_as_in_sync(env_id: str, mode: AutoresetMode
                     native.step(actions)
                 options = {"reset_mask": ended}
                 assert_identical(native.reset(options=options), sync.reset(options=options))
-        assert (truncated > 0) == (limit in (1, length))
+        assert (truncated > 0) == (cuts_off or limit in (1, length))
 
 
 def test_max_episode_steps_of_a_spec() -> None:

@@ -306,8 +306,9 @@ def test_the_tutorial(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 
 
 def test_the_guide_to_an_agent_of_ones_own(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    monkeypatch.chdir(tmp_path)
     pytest.importorskip("stable_baselines3", reason="the extra sb3 is not installed")
     monkeypatch.setitem(sys.modules, "own_agent", None)
     num_threads = torch_threads()
@@ -322,6 +323,7 @@ def test_the_guide_to_an_agent_of_ones_own(
     assert said.count("(18, 12, 12)") == 2
     assert "True (18, 12, 12)" in said
     assert defined["model"].num_timesteps >= 2000
+    assert isinstance(defined["agent"].glimpse_network, defined["Eyes"])
 
 
 def test_commands_that_play(

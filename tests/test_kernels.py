@@ -18,7 +18,7 @@ from ram_envs import Retina, kernels
 from ram_envs.kernels import Kernel, form_in_use, using
 from ram_envs.retina import look_at_padded, look_at_rows
 from ram_envs.streams import draw_integers, draw_uniform, episode_keys
-from ram_envs.tasks.canvas import add_clipped, cut_windows
+from ram_envs.tasks.canvas import add_clipped, add_images, cut_windows
 from ram_envs.tasks.catch import Catch, advance_games, draw_screens
 from ram_envs.tasks.motion import drift
 
@@ -118,6 +118,11 @@ class TestCompiled:
         pieces = cut_windows.numpy(images, places, 4)
         corners = RNG.integers(0, (4, 7), (4, 4, 2))
         assert_forms_agree(add_clipped, (12, 14, *colors), pieces, images[:4], corners)
+        canvases = RNG.integers(0, 256, (2, 4, 12, 14, *colors), np.uint8)
+        canvases[1] = canvases[0]
+        add_images(canvases[0], pieces[:, 1], corners[:, 1])
+        add_images.numpy(canvases[1], pieces[:, 1], corners[:, 1])
+        assert_equal(*canvases)
 
     def test_motion(self) -> None:
         x, v = RNG.uniform(0, 5, (4, 3, 2)), RNG.uniform(-5, 5, (4, 3, 2))

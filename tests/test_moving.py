@@ -211,6 +211,15 @@ def test_max_speed_0_stands_still() -> None:
 # --- what is fixed ---------------------------------------------------------------------------
 
 
+# The digit fills the screen.
+STILL: dict[str, Any] = {
+    "dataset": "digits",
+    "canvas_size": 28,
+    "num_clutter": 0,
+    "max_speed": 0.0,
+}
+
+
 def frames(env: gym.Env, seed: int, index: int) -> list[np.ndarray]:
     """All frames of an episode."""
     env.reset(seed=seed, options={"index": index})
@@ -257,6 +266,21 @@ def test_training_episodes_are_drawn_afresh_and_follow_the_seed() -> None:
     first = frames(make(), seed=1, index=7)
     assert np.array_equal(first, frames(make(), seed=1, index=7))
     assert not np.array_equal(first[0], frames(make(), seed=2, index=7)[0])
+
+
+def test_training_digits_may_be_distorted() -> None:
+    plain, distorted = MovingVectorEnv(8, **STILL), MovingVectorEnv(8, **STILL, distortion=1.0)
+    for envs in (plain, distorted):
+        envs.reset(seed=0, options={"index": 7})
+    assert not np.array_equal(plain.canvases, distorted.canvases)
+    for row, canvas in enumerate(distorted.canvases):
+        env = MovingEnv(**STILL, distortion=1.0)
+        env.reset(seed=row, options={"index": 7})
+        assert np.array_equal(env.canvas, canvas)
+    for row in range(1, 8):  # each in its own way, at one place since the canvas has no other
+        assert not np.array_equal(distorted.canvases[0], distorted.canvases[row])
+    shown = frames(make(split="test"), seed=1, index=7)
+    assert np.array_equal(shown, frames(make(split="test", distortion=1.0), seed=1, index=7))
 
 
 def test_an_index_array_gives_each_sub_environment_its_image() -> None:

@@ -4,9 +4,16 @@ from __future__ import annotations
 
 import pytest
 import torch
-from torch.nn.functional import linear
+from torch.nn.functional import conv2d, linear
 
-from ram_agent.networks import GlimpseNetwork, LSTMCore, RectifierCore, initialize_he
+from ram_agent.networks import (
+    Convolutions,
+    GlimpseNetwork,
+    LSTMCore,
+    RectifierCore,
+    initialize_he,
+    initialize_heads,
+)
 
 
 @pytest.fixture(autouse=True)
@@ -39,6 +46,14 @@ def test_pixel_scale_multiplies_the_glimpse_and_not_the_location() -> None:
     torch.testing.assert_close(scaled(glimpses, locations), plain(3 * glimpses, locations))
 
 
+def test_pixel_mean_is_subtracted_first() -> None:
+    centered, plain = GlimpseNetwork((3, 4, 4), 8, 16, 3.0, pixel_mean=0.5), glimpse_network()
+    plain.load_state_dict(centered.state_dict())
+    glimpses, locations = torch.rand(5, 3, 4, 4), torch.rand(5, 2)
+    expected = plain(3 * (glimpses - 0.5), locations)
+    torch.testing.assert_close(centered(glimpses, locations), expected)
+
+
 def test_scale_factor_makes_means_sums() -> None:
     summed, plain = glimpse_network(scale_factor=4.0), glimpse_network()
     plain.load_state_dict(summed.state_dict())
@@ -56,6 +71,46 @@ def test_scale_factor_takes_the_channels_of_a_scale_together() -> None:
     torch.testing.assert_close(summed(glimpses, locations), plain(sums, locations))
     with pytest.raises(ValueError, match="num_channels=3"):
         GlimpseNetwork((4, 4, 4), 8, 16, 1.0, num_channels=3)
+
+
+@pytest.mark.parametrize(
+    ("shape", "num_channels", "strides", "out_features"),
+    [
+        ((3, 12, 12), 1, (2, 2), 3 * 8 * 9),
+        ((6, 5, 5), 3, (1, 2), 2 * 8 * 9),
+        ((1, 1, 1), 1, (1, 2), 8),
+    ],
+)
+def test_convolutions_are_shared_by_the_scales(
+    shape: tuple[int, int, int], num_channels: int, strides: tuple[int, int], out_features: int
+) -> None:
+    eyes = Convolutions(shape, num_channels, num_maps=4)
+    glimpses = torch.rand(5, *shape)
+    seen = []
+    for channel in range(0, shape[0], num_channels):
+        maps = glimpses[:, channel : channel + num_channels]
+        for layer, stride in zip((eyes.first, eyes.second), strides, strict=True):
+            maps = conv2d(maps, layer.weight, layer.bias, stride, padding=1).relu()
+        seen.append(maps.permute(0, 2, 3, 1).reshape(5, -1))
+    assert eyes.out_features == out_features
+    torch.testing.assert_close(eyes(glimpses), torch.cat(seen, 1), rtol=1e-4, atol=1e-5)
+
+
+def test_a_glimpse_network_with_convolutions() -> None:
+    network = GlimpseNetwork((3, 4, 4), 8, 16, 3.0, num_maps=4)
+    glimpses, locations = torch.rand(5, 3, 4, 4), torch.rand(5, 2) * 2 - 1
+    both = torch.cat([network.what(network.eyes(3 * glimpses)), network.where(locations)], 1)
+    expected = network.what_and_where(both.relu()).relu()
+    torch.testing.assert_close(network(glimpses, locations), expected)
+
+
+def test_he_initialization_of_convolutions() -> None:
+    eyes = Convolutions((2, 8, 8), 1, num_maps=16)
+    initialize_he(eyes.modules())
+    for layer, fan_in in ((eyes.first, 9), (eyes.second, 9 * 16)):
+        assert layer.bias is not None
+        assert not layer.bias.any()
+        assert layer.weight.std().item() == pytest.approx((2 / fan_in) ** 0.5, rel=0.2)
 
 
 def test_rectifier_core_is_the_formula_of_the_paper() -> None:
@@ -90,7 +145,9 @@ def test_he_initialization() -> None:
     network = GlimpseNetwork((2, 10, 10), feature_size=100, output_size=200, pixel_scale=1.0)
     core = RectifierCore(input_size=200, hidden_size=300)
     head = torch.nn.Linear(400, 1000)
-    initialize_he(network, core, [head])
+    initialize_he(network.modules())
+    core.initialize_he()
+    initialize_heads([head])
 
     layers = [network.what, network.where, network.what_and_where, core.state_and_input, head]
     assert all(not layer.bias.any() for layer in layers)
@@ -106,8 +163,8 @@ def test_he_initialization() -> None:
 
 
 def test_a_new_core_remembers() -> None:
-    network, core = glimpse_network(), RectifierCore(input_size=16, hidden_size=4)
-    initialize_he(network, core, [])
+    core = RectifierCore(input_size=16, hidden_size=4)
+    core.initialize_he()
     state = torch.tensor([[1.0, 0.5, 0.0, 2.0]])
     with torch.no_grad():
         (seen_nothing,) = core(torch.zeros(1, 16), (state,))
@@ -116,7 +173,7 @@ def test_a_new_core_remembers() -> None:
 
 def test_a_new_lstm_keeps_most_of_what_it_knows() -> None:
     core = LSTMCore(input_size=100, hidden_size=100)
-    initialize_he(glimpse_network(), core, [])
+    core.initialize_he()
     assert core.gates.weight.std().item() == pytest.approx(0.1, rel=0.05)  # √(2 / 200)
     with torch.no_grad():
         hidden, cell = core(torch.zeros(1, 100), (torch.zeros(1, 100), torch.ones(1, 100)))

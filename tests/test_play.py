@@ -23,13 +23,14 @@ from ram_envs.play.game import Game, Phase  # noqa: E402
 from ram_envs.play.quiz_game import QuizGame  # noqa: E402
 from ram_envs.play.recording import Recording, load_recording, save_recording  # noqa: E402
 from ram_envs.play.screen import FOG, board_view, gaze_at  # noqa: E402
-from ram_envs.play.seat import AgentPilot, Deal, Seat, spread_glimpse  # noqa: E402
+from ram_envs.play.seat import AgentPilot, Deal, Seat  # noqa: E402
 from ram_envs.play.session import Options, make_env  # noqa: E402
 from ram_envs.play.sheet import SHEET_SIZE, Sheet  # noqa: E402
 from ram_envs.play.window import Stage, run  # noqa: E402
 from ram_envs.rendering import to_rgb_array  # noqa: E402
 from ram_envs.tasks.catch import Catch  # noqa: E402
 from ram_envs.tasks.classification import ImageClassification  # noqa: E402
+from ram_envs.views import spread_glimpse  # noqa: E402
 
 ROW = 0.25  # seconds at the usual speed
 QUIZ = "RAMClutteredMNIST-v0"
@@ -493,6 +494,18 @@ def test_a_saved_agent_is_an_opponent_and_is_watched(
     assert "(3, 6, 6)" in capsys.readouterr().err
 
 
+def test_an_agent_that_shifts_its_gaze_is_played_as_it_was_trained() -> None:
+    class Down:
+        def predict(self, observation: Any, **keywords: Any) -> tuple[Any, None]:
+            return (np.array([0, 2], np.float32), 1), None
+
+    pilot = AgentPilot(Down(), max_shift=0.5)
+    seen = {"location": np.array([-0.25, 0.125], np.float32)}
+    assert pilot.act(seen) == ((-0.25, 0.625), 1)
+    seen = {"location": np.array([0.25, 0.75], np.float32)}
+    assert pilot.act(seen) == ((0.25, 1.0), 1)  # the border
+
+
 # The quiz ---------------------------------------------------------------------------------------
 
 
@@ -514,6 +527,68 @@ def test_the_answer_after_the_last_glimpse_decides() -> None:
     assert game.phase is Phase.SHOWN
     assert (game.player.score, game.player.count) == (1, 1)
     assert [(a.index, a.label, a.answer) for a in game.answers] == [(0, right, right)]
+
+
+def type_digits(stage: Stage, digits: str) -> None:
+    for digit in digits:
+        press(stage, pygame.K_0 + int(digit), digit)
+
+
+def begun_pairs(env_id: str) -> Stage:
+    keywords = {"dataset": "digits", "split": "test", "num_glimpses": 2}
+    return begun(QuizGame(Seat("you", make_env(env_id, keywords)), [Deal(0, 0), Deal(1, 4)]))
+
+
+def test_both_digits_of_a_pair_are_typed_in_either_order(monkeypatch: pytest.MonkeyPatch) -> None:
+    stage = begun_pairs("RAMPairsMNIST-v0")
+    game = stage.game
+    assert isinstance(game, QuizGame)
+    for order in (1, -1):
+        pair = game.name(game.label)
+        type_digits(stage, "9")
+        assert "guess: 9 …" in words_of(stage, monkeypatch)
+        type_digits(stage, "3")
+        assert "guess: 3 and 9" in words_of(stage, monkeypatch)
+        click(stage, 300, 300)
+        type_digits(stage, pair.replace(" and ", "")[::order])
+        assert game.phase is Phase.SHOWN
+        assert f"{pair} is right" in words_of(stage, monkeypatch)
+        press(stage, pygame.K_SPACE)
+    assert game.player.score == 2
+
+
+def test_a_sum_is_typed() -> None:
+    stage = begun_pairs("RAMAdditionMNIST-v0")
+    game = stage.game
+    assert isinstance(game, QuizGame)
+    type_digits(stage, "1")
+    assert game.guess == 1
+    type_digits(stage, "8")
+    assert game.guess == 18
+    type_digits(stage, "9")
+    assert game.guess == 9
+    click(stage, 300, 300)
+    type_digits(stage, "1")  # which could go on
+    assert (game.guess, game.phase) == (1, Phase.PLAYING)
+    press(stage, pygame.K_RETURN)
+    assert (game.phase, game.answers[0].answer) == (Phase.SHOWN, 1)
+    press(stage, pygame.K_SPACE)
+    click(stage, 300, 300)
+    type_digits(stage, "12")
+    assert (game.phase, game.answers[1].answer) == (Phase.SHOWN, 12)
+
+
+def test_classes_with_names_are_listed(monkeypatch: pytest.MonkeyPatch) -> None:
+    images = np.full((2, 8, 8, 3), 90, np.uint8)
+    dataset = ImageDataset(images, np.arange(2), class_names=["cat", "dog"])
+    keywords: dict[str, Any] = {"dataset": dataset, "num_glimpses": 1}
+    game = QuizGame(Seat("you", make_env("RAMCIFAR10-v0", keywords)), [Deal(0, 1)])
+    stage = Stage(game)
+    assert "0  cat    1  dog" in words_of(stage, monkeypatch)
+    press(stage, pygame.K_SPACE)
+    assert {"0  cat", "1  dog"} <= set(words_of(stage, monkeypatch))
+    type_digits(stage, "0")
+    assert "cat; it is dog" in words_of(stage, monkeypatch)
 
 
 def test_a_click_looks_at_the_nearest_edge_and_beside_the_board_at_nothing() -> None:

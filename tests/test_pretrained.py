@@ -16,9 +16,9 @@ from gymnasium.vector import AutoresetMode
 from ram_agent import RAMAgent
 from ram_agent.cli import main
 from ram_agent.evaluation import evaluate
+from ram_agent.packed import PRETRAINED, pretrained_names
 from ram_agent.runs import own_env
 from ram_agent.splits import make_split
-from ram_agent.weights import PRETRAINED, pretrained_names
 
 ROOT = Path(__file__).parent.parent
 RENAMED = {"initialisation": "initialization"}  # in files of results
@@ -139,6 +139,8 @@ def test_a_run_is_packed_to_a_third_of_its_size(
     assert re.fullmatch(r"tiny: error \d+\.\d\d%, packed \d+\.\d\d%\n", capsys.readouterr().out)
     before, after = (RAMAgent.load(path).info for path in (run, tmp_path / "tiny"))
     assert before["command"].endswith(f" --episodes 512 --out '{run}'")
+    test = after.pop("test")
+    assert set(test) == {"error", "random_gaze_error"}
     assert after == {**before, "command": before["command"].removesuffix(f" --out '{run}'")}
     packed, whole = (
         path.stat().st_size for path in (tmp_path / "tiny.safetensors", run / "best.safetensors")

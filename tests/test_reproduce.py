@@ -11,6 +11,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 pytest.importorskip("torch", reason="the extra agent is not installed")
@@ -291,10 +292,14 @@ def test_tables_environments_and_rows() -> None:
         "translated": "RAMTranslatedMNIST-v0",
         "cluttered": "RAMClutteredMNIST-v0",
         "cluttered100": "RAMClutteredMNIST100-v0",
+        "pairs": "RAMPairsMNIST-v0",
+        "addition": "RAMAdditionMNIST-v0",
+        "moving": "RAMMovingMNIST-v0",
+        "cifar10": "RAMCIFAR10-v0",
         "catch": "RAMCatch-v0",
     }
     headlines = [table.headline.num_glimpses for table in TABLES.values()]
-    assert headlines == [6, 8, 8, 8, None]
+    assert headlines == [6, 8, 8, 8, 4, 4, 8, 16, None]
     for table in TABLES.values():
         networks = [control.network for control in table.controls]
         assert networks == (list(NETWORKS) if table.env_id in CLASSIFICATION else [])
@@ -321,6 +326,8 @@ def test_all_tables_and_some_rows_of_all() -> None:
         "translated": ["RAM, 8 glimpses"],
         "cluttered": ["RAM, 8 glimpses"],
         "cluttered100": ["RAM, 8 glimpses"],
+        "moving": ["RAM, 8 glimpses"],
+        "cifar10": ["RAM, 8 glimpses"],
     }
 
 
@@ -651,6 +658,31 @@ def test_rows_that_begin_in_the_middle(tmp_path: Path) -> None:
         again = json.loads((tmp_path / "again.json").read_text())["results"]["learned gaze"]
         (row,) = [row for row in rows if ("middle" in row["name"]) == ("middle" in path.name)]
         assert again["error"] == row["error_mean"]
+
+
+def test_rows_of_images_in_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(measure, "save_watched", lambda *_: None)
+    rng = np.random.default_rng(0)
+    images = rng.integers(0, 256, (40, 12, 12, 3), np.uint8)
+    path = tmp_path / "small copy.npz"
+    np.savez(path, images=images, labels=np.arange(40) % 2)
+    for rows in (["--num-glimpses", "16"], ["--controls", "fc-64"]):
+        command = ["reproduce", "cifar10", "--dataset", str(path), "--episodes", "40", *rows]
+        main([*command, "--seeds", "1", "--runs", str(tmp_path / "runs")])
+    learned, at_random, _, control = read(tmp_path / "runs" / "cifar10.json")
+    assert learned["name"] == "RAM, 16 glimpses of 5 × 5, moves of 0.2"
+    assert learned["dataset"] == control["dataset"] == "small copy.npz"
+    expected = "ram reproduce cifar10 --num-glimpses 16 --seeds 1 --dataset 'small copy.npz'"
+    assert learned["command"] == f"{expected} --episodes 40"
+    assert at_random["error_mean"] == learned["random_gaze_error"]
+    run = RunFolder(tmp_path / "runs" / "cifar10" / path.name / "16-glimpses-seed-1")
+    assert run.read_config()["env_kwargs"] == {
+        "dataset": str(path),
+        "num_glimpses": 16,
+        "glimpse_size": 5,
+        "num_scales": 1,
+        "max_shift": 0.2,
+    }
 
 
 def stop_at_once(_: Trainer | ControlTrainer) -> None:

@@ -135,7 +135,7 @@ def test_the_graph_is_kept_unless_gradients_are_off() -> None:
     agent = make_agent(envs)
     rollout = collect_rollout(agent, envs, seed=3)
     rollout.choice_logits[2].sum().backward()  # type: ignore[no-untyped-call]
-    assert agent.glimpse_network.what.weight.grad is not None
+    assert all(weight.grad is not None for weight in agent.glimpse_network.parameters())
     assert rollout.location_log_probs.requires_grad
     with torch.no_grad():
         rollout = collect_rollout(agent, envs, seed=3)

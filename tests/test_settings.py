@@ -7,6 +7,7 @@ The tables below have a row for each keyword; a keyword without a row fails
 from __future__ import annotations
 
 import dataclasses
+import functools
 import inspect
 import re
 from collections.abc import Callable
@@ -16,6 +17,7 @@ from typing import Any
 import gymnasium as gym
 import numpy as np
 import pytest
+import torch
 
 pytest.importorskip("torch", reason="the extra agent is not installed")
 pytest.importorskip("stable_baselines3", reason="the extra sb3 is not installed")
@@ -30,6 +32,7 @@ from ram_agent.config import (
     ObjectiveConfig,
     OptimizerConfig,
     ScheduleConfig,
+    SegmentConfig,
     TrainConfig,
     preset,
     replace_settings,
@@ -43,6 +46,7 @@ from ram_envs.device_env import DeviceVectorEnv
 from ram_envs.envs.catch import CatchEnv, CatchVectorEnv
 from ram_envs.envs.classification import ClassificationEnv, ClassificationVectorEnv
 from ram_envs.envs.moving import MovingEnv, MovingVectorEnv
+from ram_envs.envs.pairs import PairsEnv, PairsVectorEnv
 from ram_envs.registration import ENVS
 from ram_envs.sb3 import GlimpseFeatures, SB3VecEnv
 from ram_envs.tasks.catch import Catch
@@ -83,6 +87,11 @@ def make_envs(**keywords: Any) -> Any:
     return gym.make_vec("RAMMNIST-v0", num_envs=2, dataset="digits", **keywords)
 
 
+def show_canvas(module: Any, make: Callable[[], Any]) -> Any:
+    """Return an environment whose observation is a picture."""
+    return module.WholeCanvas(make())
+
+
 def make_agent() -> RAMAgent:
     envs = make_envs()
     config = AgentConfig(hidden_size=4, feature_size=4)
@@ -116,6 +125,8 @@ ENVIRONMENT: dict[str, Any] = {  # rows of all environments' keywords
     "clutter_size": [*POSITIVE],
     "distortion": [*NUMBER, (5, ValueError)],
     "elastic": [*NUMBER, (5, ValueError)],
+    "mirror": [*NOT_BOOL, (1, ValueError)],
+    "answer": wrong(ValueError, "product", "Pair", None),
     "max_speed": [*NUMBER, (1000, ValueError)],
     "size": POSITIVE,
     "paddle_width": [*POSITIVE, (100, ValueError)],
@@ -130,6 +141,8 @@ ENVIRONMENT: dict[str, Any] = {  # rows of all environments' keywords
 ENVIRONMENTS: dict[Any, dict[str, Any]] = {  # and what each needs besides
     ClassificationEnv: {"dataset": "digits"},
     ClassificationVectorEnv: {"dataset": "digits"},
+    PairsEnv: {"dataset": "digits"},
+    PairsVectorEnv: {"dataset": "digits"},
     MovingEnv: {"dataset": "digits"},
     MovingVectorEnv: {"dataset": "digits"},
     CatchEnv: {},
@@ -250,12 +263,20 @@ CALLS: dict[str, tuple[Any, Callable[..., Any], dict[str, list[Wrong] | str]]] =
             "observation_space": wrong(TypeError, None, gym.spaces.Discrete(3)),
             "action_space": wrong(TypeError, None, gym.spaces.Discrete(3)),
             "config": wrong(TypeError, "lstm", 0, {"core": "lstm"}, TrainConfig()),
+            "glimpse_network": [*wrong(TypeError, "conv", 0), (torch.nn.ReLU(), ValueError)],
         },
     ),
     "RAMAgent.load": (
         RAMAgent.load,
-        RAMAgent.load,
-        {"path": [*NOT_PATH, ("no_file", FileNotFoundError), ("pretrained:x", FileNotFoundError)]},
+        lambda path="pretrained:catch", **changed: RAMAgent.load(path, **changed),
+        {
+            "path": [
+                *NOT_PATH,
+                ("no_file", FileNotFoundError),
+                ("pretrained:x", FileNotFoundError),
+            ],
+            "glimpse_network": [*wrong(TypeError, "conv", 0), (torch.nn.ReLU(), ValueError)],
+        },
     ),
     "RAMAgent.pretrained": (
         RAMAgent.pretrained,
@@ -395,32 +416,44 @@ for kind, needed in ENVIRONMENTS.items():
         },
     )
 for module, make in ((wrappers, make_env), (vector, make_envs)):
+    location = wrong(TypeError, "x", 1.5) + wrong(ValueError, (0, 2), (0, NAN), (0, 0, 0))
     rows: dict[str, Any] = {
         "env": ENV,
         "columns": POSITIVE,
         "rows": POSITIVE,
         "choice": wrong(TypeError, 1.5, None) + wrong(ValueError, "location"),
-        "location": wrong(TypeError, "x", 1.5) + wrong(ValueError, (0, 2), (0, NAN), (0, 0, 0)),
+        "location": location,
+        "initial_location": location,
         "max_shift": [*NUMBER, (2.5, ValueError)],
         "num_glimpses": POSITIVE,
+        "glimpse_size": ENVIRONMENT["glimpse_size"],
+        "num_scales": ENVIRONMENT["num_scales"],
+        "source": wrong(ValueError, "frame", None),
     }
     for name in module.__all__:
         kind = getattr(module, name)
+        if name == "ThroughRetina":
+            make = functools.partial(show_canvas, module, make)
         CALLS[f"{module.__name__}.{name}"] = (
             kind,
             lambda kind=kind, make=make, **changed: kind(**{"env": make(), **changed}),
             {name: rows[name] for name in inspect.signature(kind).parameters},
         )
 
-GROUPS = ("objective", "optimizer", "gaze", "schedule")
+GROUPS = ("objective", "segments", "optimizer", "gaze", "schedule")
 ROWS_OF_SETTINGS: dict[tuple[str, ...], list[Wrong]] = {
-    ("core", "location_mean", "initialization"): wrong(ValueError, "x", "Tanh", None),
+    ("glimpse_network", "core", "location_mean", "initialization"): wrong(
+        ValueError, "x", "Tanh", None
+    ),
     ("supervision", "location_reward", "baseline_loss"): wrong(ValueError, "every-step", None),
     ("update_rule", "learning_rate_schedule", "network"): wrong(ValueError, "adamw", None),
     GROUPS: wrong(ValueError, "adam", {}, None),
     ("baseline_shapes_state", "normalize_advantages"): [*NOT_BOOL, (1, ValueError)],
-    ("hidden_size", "feature_size", "num_channels", "batch_size"): POSITIVE,
-    ("episodes", "validate_every"): POSITIVE,
+    ("hidden_size", "feature_size", "conv_maps", "num_channels", "batch_size"): POSITIVE,
+    ("episodes", "validate_every", "steps", "validation_games"): POSITIVE,
+    ("segment_length", "passes", "minibatches"): POSITIVE,
+    ("clip_range",): [*NUMBER, (0, ValueError)],
+    ("discount", "return_lambda"): [*NUMBER, (1.1, ValueError)],
     ("seed", "warmup_updates"): NOT_NEGATIVE,
     ("patience",): wrong(ValueError, "x", 1.5, True, 0, -1),
     ("epochs", "max_grad_norm"): wrong(ValueError, "x", True, 0, -1, NAN, INF),
@@ -429,13 +462,13 @@ ROWS_OF_SETTINGS: dict[tuple[str, ...], list[Wrong]] = {
     ("location_start", "gain_discount", "entropy_weight", "baseline_weight"): NUMBER,
     ("head_rate", "weight_decay", "location_weight"): NUMBER,
     ("location_warmup", "head_warmup"): NUMBER,
-    ("gae_lambda",): [*NUMBER, (1.1, ValueError)],
+    ("gae_lambda", "pixel_mean"): [*NUMBER, (1.1, ValueError)],
     ("average_decay",): [*NUMBER, (1, ValueError)],
 }
 SETTINGS = {name: rows for names, rows in ROWS_OF_SETTINGS.items() for name in names}
 for kind in (
-    *(AgentConfig, TrainConfig, ObjectiveConfig, OptimizerConfig, GazeConfig, ScheduleConfig),
-    ControlConfig,
+    *(AgentConfig, TrainConfig, ObjectiveConfig, SegmentConfig, OptimizerConfig, GazeConfig),
+    *(ScheduleConfig, ControlConfig),
 ):
     names = [field.name for field in dataclasses.fields(kind)]
     base = {"network": "conv", "seed": 0, "episodes": 1} if kind is ControlConfig else {}
@@ -525,6 +558,8 @@ OPTIONS: dict[str, tuple[list[str], dict[str, list[list[str]] | str]]] = {
             "--canvas-size": [WORDS, BELOW, ["5"]],
             "--distortion": [WORDS, ["-1"], ["5"], ["nan"]],
             "--elastic": [WORDS, ["-1"], ["5"], ["nan"]],
+            "--mirror": FLAG,
+            "--max-shift": [WORDS, ["-1"], ["5"], ["nan"]],
             "--preset": [["defualt"]],
             "--out": [["a_file"]],
             "--resume": [["no/run"], ["a_file"]],
@@ -653,7 +688,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
     for started in (
         "ram_agent.trainer.Trainer.train_one_update",
-        "ram_agent.evaluation.collect_rollout",
+        "ram_agent.evaluation.finish_episodes",
         "ram_agent.bench.measure_all",
         "ram_envs.play.window.run",
     ):

@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import gymnasium as gym
 import numpy as np
 import pytest
 import torch
@@ -22,6 +23,8 @@ from ram_agent.cli import main
 from ram_agent.commands import train
 from ram_agent.run_folder import RunFolder
 from ram_agent.runs import make_trainer
+from ram_agent.splits import make_split
+from ram_envs.play.session import load_pilot
 from ram_envs.tasks.distortion import Distortion
 
 
@@ -76,6 +79,24 @@ def test_only_training_is_distorted(tmp_path: Path) -> None:
         assert shard.envs.batch.task.canvas.distortion == Distortion(0.5, 2.0)  # type: ignore[attr-defined]
     validation = trainer.validation_envs.batch.task  # type: ignore[attr-defined]
     assert validation.canvas.distortion is None
+
+
+def test_the_gaze_moves_by_a_limited_shift(tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    settings = ["--max-shift", "0.25", "--mirror", "--hidden-size", "8"]
+    main(["train", *BRIEF, *settings, "--out", str(out)])
+    config = RunFolder(out).read_config()
+    assert config["env_kwargs"] == {"dataset": "digits", "num_glimpses": 2, "max_shift": 0.25}
+    assert config["training_env_kwargs"] == {"mirror": True}
+    envs = make_split(config["env_id"], 1, "test", **config["env_kwargs"])
+    before, _ = envs.reset(seed=0)
+    after = envs.step((np.array([[-3.0, 4.0]]), np.zeros(1, np.int64)))[0]
+    assert np.allclose(after["location"] - before["location"], [[-0.15, 0.2]])
+    # In `ram play` the environment has no wrapper, and the agent's shifts become locations.
+    env: Any = gym.make("RAMMNIST-v0", dataset="digits", num_glimpses=2)
+    seen, _ = env.reset(seed=0)
+    location, _ = load_pilot(str(out), env.unwrapped).act(seen)
+    assert 0 < np.hypot(*(location - seen["location"])) <= 0.25 + 1e-6
 
 
 def test_a_game_has_nothing_to_distort(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -157,7 +178,7 @@ def test_an_interrupted_training_saves_and_continues(
     assert training.returncode == 0, said
     assert f"ram train --resume {out}" in said
     update = RunFolder(out).load_state().counters["update"]
-    assert 41 <= update < 400
+    assert 40 <= update < 400
     assert f"after {update} updates" in said
     assert not (out / "evaluation.json").exists()
 
@@ -165,7 +186,9 @@ def test_an_interrupted_training_saves_and_continues(
     assert "test split" in capsys.readouterr().out
     assert RunFolder(out).load_state().counters["update"] == 400
     rows = RunFolder(out).read_metrics()
-    assert [row["update"] for row in rows] == [*range(41, 400, 41), 400]
+    validations = [row["update"] for row in rows if "validation_error" in row]
+    assert validations == list(range(40, 401, 40))
+    assert len(rows) == len(validations) + 400 // 20
     assert rows[-1]["label_loss"] < rows[0]["label_loss"]  # it learned something
     assert (out / "evaluation.json").is_file()
 
@@ -204,7 +227,7 @@ def test_a_game_is_trained_measured_and_watched(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     out = tmp_path / "catch"
-    brief = ["--episodes", "64", "--batch-size", "16", "--validate-every", "32"]
+    brief = ["--steps", "1472", "--batch-size", "16", "--validate-every", "736"]
     main(["train", "RAMCatch-v0", *TINY_AGENT, *brief, "--out", str(out)])
     said = capsys.readouterr().out
     assert "10000 games" in said

@@ -18,7 +18,8 @@ from gymnasium import spaces
 
 from ram_agent.agent import RAMAgent
 from ram_agent.config import AgentConfig
-from ram_agent.weights import CheckpointError, pretrained_names, read_tensors, write_tensors
+from ram_agent.packed import pretrained_names
+from ram_agent.weights import CheckpointError, read_tensors, write_tensors
 
 KIND = "ram-agent"
 
@@ -84,12 +85,15 @@ def test_the_file_is_safetensors_with_a_description_in_its_header(tmp_path: Path
         metadata = file.metadata()
     description = {
         "agent": {
+            "glimpse_network": "linear",
+            "conv_maps": 16,
             "core": "rectifier",
             "hidden_size": 8,
             "feature_size": 6,
             "location_mean": "tanh",
             "initialization": "he",
             "location_start": 1.0,
+            "pixel_mean": 0.0,
             "pixel_scale": 3.0,
             "scale_factor": 1.0,
             "num_channels": 1,

@@ -4,15 +4,24 @@ from __future__ import annotations
 
 import dataclasses
 import datetime
-import importlib.util
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
+import gymnasium as gym
 import torch
 import tyro
 
+from ram_agent.callbacks import (
+    Callback,
+    LogMetrics,
+    LogToTensorBoard,
+    LogToWandb,
+    check_installed,
+    print_validation,
+    train_with,
+)
+from ram_agent.commands.help import describe_common
 from ram_agent.commands.parsing import UNSET, parse
 from ram_agent.config import (
     SHARDS,
@@ -25,11 +34,12 @@ from ram_agent.config import (
 from ram_agent.distributed import Ranks, checked_device, join_ranks, local_device
 from ram_agent.measure import name_env, show_trained
 from ram_agent.run_folder import RunFolder
-from ram_agent.runs import describe_run, make_trainer, own_env, print_progress
+from ram_agent.runs import describe_run, make_trainer, own_env
 from ram_agent.splits import (
     GPU,
     check_run_images,
     describe_images,
+    keywords_in_training,
     resolve_env_id,
     with_found_dataset,
 )
@@ -37,8 +47,10 @@ from ram_agent.trainer import Trainer
 from ram_agent.weights import CheckpointError
 from ram_envs.atomic_files import write_json
 from ram_envs.device_env import DeviceVectorEnv, why_on_host
+from ram_envs.making import parse_keywords
+from ram_envs.registration import ENVS
 
-TRAINING_KEYWORDS = ("distortion", "elastic")
+TRAINING_KEYWORDS = ("distortion", "elastic", "mirror")
 
 _ENV_DEFAULT = tyro.conf.arg(help_behavior_hint="(default: the environment's own)")
 
@@ -48,8 +60,8 @@ class Environment:
     """What the agent is trained in."""
 
     dataset: Annotated[str | None, _ENV_DEFAULT] = None
-    """mnist, digits (embedded, no download), auto, or the path of a folder of images by class or of
-    an .npz."""
+    """mnist, digits (embedded, no download), cifar10, auto, or the path of a folder of images by
+    class or of an .npz."""
 
     splits: Annotated[Literal["all"] | None, UNSET] = None
     """all: train, validate and test on all images of a path without splits, which are divided
@@ -67,6 +79,17 @@ class Environment:
     canvas_size: Annotated[int | None, _ENV_DEFAULT] = None
     """Side of the canvas, in pixels."""
 
+    max_shift: Annotated[float | None, UNSET] = None
+    """The gaze moves from the last location by at most this far, where 1 is half the canvas's side
+    (ram_envs.wrappers.RelativeGaze). By default each location is anywhere."""
+
+    source: Annotated[Literal["observation", "render"] | None, UNSET] = None
+    """What the retina looks at in an environment of another package: its observation, a picture, or
+    with "render" the frame that it draws."""
+
+    env_kwargs: Annotated[tuple[str, ...], UNSET] = ()
+    """Other keywords of the environment, as NAME=VALUE: continuous=False, img_height=168."""
+
     distortion: float = 0.0
     """How much training images are rotated, scaled, sheared and shifted at random. It helps long
     trainings where canvases are not random; 1 is much for digits."""
@@ -75,11 +98,16 @@ class Environment:
     """How much training images are deformed locally, too, as if on rubber. Such images are harder
     to memorize, and take longer to learn."""
 
+    mirror: bool = False
+    """Whether half the training images are swapped left to right at random, as is usual for natural
+    images."""
+
     @property
     def keywords(self) -> dict[str, Any]:
         """The keywords that were given."""
         values = {**dataclasses.asdict(self), **dict.fromkeys(TRAINING_KEYWORDS)}
-        return {name: value for name, value in values.items() if value is not None}
+        others = parse_keywords(values.pop("env_kwargs"))
+        return {name: value for name, value in values.items() if value is not None} | others
 
     @property
     def training_keywords(self) -> dict[str, Any]:
@@ -117,6 +145,9 @@ class Run:
     tensorboard: bool = False
     """Write metrics for TensorBoard too (pip install "ram-gym[tensorboard]")."""
 
+    wandb: Annotated[str | None, UNSET] = None
+    """Log metrics to this project of Weights & Biases too (pip install wandb)."""
+
 
 @dataclass(frozen=True)
 class Train:
@@ -127,12 +158,14 @@ class Train:
       ram train RAMMNIST-v0 --num-glimpses 4 --seed 1 --out runs/four
       ram train RAMTranslatedMNIST-v0 --dataset digits --episodes 500000
       ram train RAMClassification-v0 --dataset photos/ --glimpse-size 12 --num-scales 3
+      ram train ALE/Pong-v5 --glimpse-size 12 --num-scales 3
       ram train --resume runs/four
       torchrun --standalone --nproc-per-node 2 -m ram_agent train RAMMNIST-v0
 
-    The run's folder gets config.json, metrics.jsonl (a row for each validation), best.safetensors
-    and last.safetensors, resume.safetensors (the state for --resume) and, at the end,
-    evaluation.json and fixations.png. Ctrl-C saves, and prints the command that continues.
+    The run's folder gets config.json, metrics.jsonl (a row for every 20th update and for each
+    validation), best.safetensors and last.safetensors, resume.safetensors (the state for --resume)
+    and, at the end, evaluation.json and fixations.png. A run is validated at least ten times.
+    Ctrl-C saves, and prints the command that continues.
     """
 
     env_id: Annotated[
@@ -140,7 +173,7 @@ class Train:
         tyro.conf.arg(metavar="[ENV_ID]", help_behavior_hint=""),
     ] = None
     """The environment, for example RAMClutteredMNIST-v0; `ram list` shows them all. One of your own
-    is MODULE:ID."""
+    is MODULE:ID. Any other that shows pictures is looked at through the retina: ALE/Pong-v5."""
 
     environment: tyro.conf.DisallowNone[Environment] = field(default_factory=Environment)
     """The environment"""
@@ -160,8 +193,10 @@ def main(args: list[str]) -> None:
         raise ValueError(f"threads={options.threads} is out of range. Give a number from 1.")
     torch.set_num_threads(options.threads)
     device = checked_device(local_device(options.device))
-    if options.tensorboard and importlib.util.find_spec("tensorboard") is None:
-        raise ValueError('TensorBoard is not installed. Run: pip install "ram-gym[tensorboard]"')
+    if options.tensorboard:
+        check_installed("tensorboard")
+    if options.wandb is not None:
+        check_installed("wandb")
     folder = RunFolder(options.resume or options.out or default_folder(command.env_id))
     try:
         with join_ranks(device) as ranks:
@@ -183,7 +218,9 @@ def parse_train(args: list[str]) -> Train:
     default = Train(
         run=Run(shards=settings.shards), agent=settings.agent, training=settings.training
     )
-    command = parse(Train, "train", args, default, allow_none=True)
+    own_keywords = gym.spec(env_id).kwargs if env_id in ENVS else {}
+    common = describe_common(default, env_id, own_keywords)
+    command = parse(Train, "train", args, default, allow_none=True, more_help=common)
     return dataclasses.replace(command, env_id=env_id)
 
 
@@ -202,31 +239,14 @@ def train(
     envs = trainer.shards[0].envs
     if device.type == GPU and not isinstance(envs, DeviceVectorEnv):
         print(f"The networks are on {device}, the environments on the CPU: {why_on_host(envs)}.")
-    reports: list[Callable[[dict[str, float]], None]] = [print_progress]
+    callbacks: list[Callback] = [LogMetrics(folder), print_validation]
     if options.tensorboard:
-        reports.append(log_to_tensorboard(folder.path, trainer.update))
-
-    def report(row: dict[str, float]) -> None:
-        for write in reports:
-            write(row)
-
-    if not trainer.train(report):
+        callbacks.append(LogToTensorBoard(folder.path))
+    if options.wandb is not None:
+        callbacks.append(LogToWandb(project=options.wandb, name=folder.path.name, config=run))
+    if not train_with(trainer, callbacks):
         print(f"Stopped after {trainer.update} updates. Continue: {folder.resume_command}")
     return trainer
-
-
-def log_to_tensorboard(path: Path, update: int) -> Callable[[dict[str, float]], None]:
-    """Return a function that writes metrics for TensorBoard, from `update` on."""
-    from torch.utils.tensorboard import SummaryWriter
-
-    writer = SummaryWriter(str(path), purge_step=update)
-
-    def write(row: dict[str, float]) -> None:
-        for name, value in row.items():
-            writer.add_scalar(name, value, int(row["update"]))
-        writer.flush()
-
-    return write
 
 
 def make_run(
@@ -247,7 +267,10 @@ def make_run(
             command.agent,
             command.training,
             shards=command.run.shards,
-            training_keywords=command.environment.training_keywords,
+            training_keywords={
+                **keywords_in_training(command.env_id),
+                **command.environment.training_keywords,
+            },
             device=device,
         )
         how = f"Give --shards {num_ranks}, or a multiple of it."
@@ -303,8 +326,9 @@ def read_run(
 
 def check_unchanged(args: list[str], run: dict[str, Any], folder: RunFolder) -> None:
     """Raise ValueError if the arguments name a setting that is not the resumed run's own."""
+    in_training = run["training_env_kwargs"].items()
     own = Train(
-        environment=Environment(**run["training_env_kwargs"]),
+        environment=Environment(**{k: v for k, v in in_training if k in TRAINING_KEYWORDS}),
         run=Run(preset=str(run.get("preset")), shards=run["shards"]),
         agent=config_from_json(AgentConfig, run["agent"]),
         training=config_from_json(TrainConfig, run["training"]),
@@ -322,7 +346,8 @@ def check_unchanged(args: list[str], run: dict[str, Any], folder: RunFolder) -> 
 
 def default_folder(env_id: str | None) -> Path:
     """Return the folder of a new run where the user gave none."""
-    return Path("runs") / f"{env_id}-{datetime.datetime.now():%Y%m%d-%H%M%S}".replace(":", "-")
+    name = f"{env_id}-{datetime.datetime.now():%Y%m%d-%H%M%S}"
+    return Path("runs") / name.replace(":", "-").replace("/", "-")
 
 
 def _flat(command: Train) -> dict[str, Any]:

@@ -7,14 +7,16 @@ repeated and an interrupted one is resumed, so the test split is measured once.
 from __future__ import annotations
 
 import math
+import shlex
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import torch
 import tyro
 
+from ram_agent.callbacks import LogMetrics, is_validation, print_validation, train_with
 from ram_agent.commands.parsing import parse
 from ram_agent.config import flatten_settings, preset, replace_settings
 from ram_agent.distributed import checked_device
@@ -27,10 +29,10 @@ from ram_agent.paper.controls import (
     measure_best,
 )
 from ram_agent.paper.report import Row, make_markdown, make_row, merge_row, read_rows
-from ram_agent.paper.tables import GAZES, TABLES, Control, Ram
+from ram_agent.paper.tables import GAZES, TABLES, Control, Ram, Table
 from ram_agent.provenance import provenance
 from ram_agent.run_folder import RunFolder, read_json
-from ram_agent.runs import describe_run, make_trainer, print_progress
+from ram_agent.runs import describe_run, make_trainer
 from ram_agent.settings import check_setting
 from ram_agent.splits import GPU
 from ram_envs.atomic_files import check_writable, write_bytes, write_json
@@ -38,7 +40,7 @@ from ram_envs.checks import suggest
 from ram_envs.registration import CLASSIFICATION
 
 QUICK_EPISODES = 50_000
-AUGMENTATION = ("distortion", "elastic")  # keywords of the training environments
+AUGMENTATION = ("distortion", "elastic", "mirror")  # keywords of the training environments
 
 
 @dataclass(frozen=True)
@@ -56,7 +58,8 @@ class Reproduce:
     """
 
     table: tyro.conf.Positional[str]
-    """mnist, translated, cluttered, cluttered100, catch, or all."""
+    """mnist, translated, cluttered, cluttered100, pairs, addition, moving, cifar10, catch, or
+    all."""
 
     num_glimpses: tuple[int, ...] = ()
     """Train only the rows of RAM with these numbers of glimpses."""
@@ -67,8 +70,9 @@ class Reproduce:
     seeds: tuple[int, ...] = ()
     """Seeds of the trainings of each row. Default: 0 1 2 for the row in bold, 0 for the others."""
 
-    dataset: Literal["auto", "mnist", "digits"] | None = None
-    """Images of the environments. Default: auto, or digits with --quick."""
+    dataset: str | None = None
+    """Images of the environments: auto, mnist, digits, cifar10, or the path of a folder or an .npz.
+    Default: the environment's own, or digits with --quick."""
 
     episodes: int | None = None
     """Training episodes per run of RAM, and canvases per control. Default: those of the table."""
@@ -109,9 +113,9 @@ class Reproduce:
         """Training episodes of a run; None for those of the table."""
         return QUICK_EPISODES if self.quick and self.episodes is None else self.episodes
 
-    @property
-    def run_dataset(self) -> str:
-        return self.dataset or ("digits" if self.quick else "auto")
+    def dataset_of(self, table: Table) -> str:
+        """Return the images with which the rows of a table are trained."""
+        return self.dataset or ("digits" if self.quick else table.dataset)
 
     def seeds_of(self, entry: Ram | Control) -> tuple[int, ...]:
         return tuple(dict.fromkeys(self.seeds)) or ((0,) if self.quick else entry.seeds)
@@ -217,10 +221,12 @@ def _trained_ram(command: Reproduce, name: str, entry: Ram, seed: int) -> dict[s
     agent_config, train_config, shards = preset("default", env_id)
     own = TABLES[name].training if entry.training is None else entry.training
     changes, augmentation = _settings(command, own)
+    if TABLES[name].is_game and "episodes" in changes:
+        changes = {"steps": changes["episodes"] * train_config.segments.segment_length}
     train_config = replace_settings(train_config, seed=seed, **changes)
     keywords: dict[str, Any] = {}
     if env_id in CLASSIFICATION:
-        keywords = {"dataset": command.run_dataset, **entry.keywords}
+        keywords = {"dataset": command.dataset_of(TABLES[name]), **entry.keywords}
     run = describe_run(
         env_id,
         keywords,
@@ -235,7 +241,7 @@ def _trained_ram(command: Reproduce, name: str, entry: Ram, seed: int) -> dict[s
     def train(folder: RunFolder) -> None:
         trainer = make_trainer(run, folder, command.device)
         trainer.resume()
-        if not trainer.train(report=print_progress):
+        if not train_with(trainer, [LogMetrics(folder), print_validation]):
             raise KeyboardInterrupt  # the trainer caught the signal to save
         show_trained(trainer, folder)
 
@@ -249,7 +255,8 @@ def _trained_ram(command: Reproduce, name: str, entry: Ram, seed: int) -> dict[s
 
 def seconds_to_pass(metrics: Sequence[dict[str, Any]], error: float | None) -> float | None:
     """Return the seconds until the validation error was below `error`; None if it never was."""
-    passed = (row["seconds"] for row in metrics if error and _validation_error(row) < error)
+    validations = filter(is_validation, metrics)
+    passed = (row["seconds"] for row in validations if error and _validation_error(row) < error)
     return next(passed, None)
 
 
@@ -274,7 +281,7 @@ def _trained_control(command: Reproduce, name: str, entry: Control, seed: int) -
     env_id = TABLES[name].env_id
     training, augmentation = _settings(command, TABLES[name].training)
     config = ControlConfig(entry.network, seed, math.ceil(entry.share * training["episodes"]))
-    keywords = {"dataset": command.run_dataset}
+    keywords = {"dataset": command.dataset_of(TABLES[name])}
     run = describe_control(env_id, keywords, config, augmentation, command.device)
 
     def train(folder: RunFolder) -> None:
@@ -346,7 +353,7 @@ def _flat_settings(run: dict[str, Any]) -> dict[str, Any]:
 
 
 def _folder(command: Reproduce, name: str, dataset: str | None, run: str) -> Path:
-    return command.runs_folder / name / (dataset or "") / run
+    return command.runs_folder / name / Path(dataset or "").name / run
 
 
 def _command(
@@ -359,8 +366,9 @@ def _command(
     elif entry.num_glimpses is not None:
         words += ["--num-glimpses", str(entry.num_glimpses)]
     words += ["--seeds", *map(str, seeds)]
-    if dataset is not None and dataset != ("digits" if command.quick else "mnist"):
-        words += ["--dataset", dataset]
+    default = "digits" if command.quick else TABLES[name].dataset.replace("auto", "mnist")
+    if dataset is not None and dataset != default:
+        words += ["--dataset", shlex.quote(Path(dataset).name)]
     if command.episodes is not None:
         words += ["--episodes", str(command.episodes)]
     if command.device != "cpu":

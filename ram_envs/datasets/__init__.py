@@ -1,10 +1,10 @@
-"""Images and their labels: MNIST, the digits inside the package, and the user's own."""
+"""Images and their labels: MNIST, CIFAR-10, the digits in the package, and the user's own."""
 
+from ram_envs.datasets.download import DatasetUnavailableError
 from ram_envs.datasets.idx import CorruptDatasetError
 from ram_envs.datasets.image_dataset import ImageDataset
 from ram_envs.datasets.image_report import ImageReport, check_images
 from ram_envs.datasets.loading import DatasetFallbackWarning, load_dataset
-from ram_envs.datasets.mnist import DatasetUnavailableError
 from ram_envs.datasets.splits import SPLITS, Split
 
 __all__ = [

@@ -17,9 +17,11 @@ from pathlib import Path
 from typing import Any, Literal
 
 from ram_envs.checks import suggest
+from ram_envs.datasets.cifar10 import load_cifar10
 from ram_envs.datasets.digits import load_digits
+from ram_envs.datasets.download import DATA_DIR_VARIABLE, DatasetUnavailableError
 from ram_envs.datasets.image_dataset import ImageDataset, stamp
-from ram_envs.datasets.mnist import DATA_DIR_VARIABLE, DatasetUnavailableError, load_mnist
+from ram_envs.datasets.mnist import load_mnist
 from ram_envs.datasets.own_images import find_source, read_source
 from ram_envs.datasets.picture_folder import Folder
 from ram_envs.datasets.pixels import WHITE, Background, check_background
@@ -29,6 +31,7 @@ _Datasets = dict[Split, ImageDataset]
 _LOADERS: dict[str, Callable[[str | None], _Datasets]] = {
     "mnist": load_mnist,
     "digits": lambda data_dir: load_digits(),
+    "cifar10": load_cifar10,
 }
 _NAMES = (*_LOADERS, "auto")
 
@@ -46,8 +49,8 @@ def load_dataset(
     """Return the images of one split.
 
     Args:
-        dataset: "mnist"; "digits"; "auto", which is MNIST if available, else the digits with a
-            `DatasetFallbackWarning`; the path of a folder or an .npz, see
+        dataset: "mnist"; "digits"; "cifar10"; "auto", which is MNIST if available, else the digits
+            with a `DatasetFallbackWarning`; the path of a folder or an .npz, see
             `ram_envs.datasets.own_images.read_images`; an `ImageDataset`, which serves every split
             whole; or three of them, for train, validation and test.
         split: "train", "validation" or "test".
@@ -57,10 +60,10 @@ def load_dataset(
             (white), or (red, green, blue).
 
     Raises:
-        FileNotFoundError: ``RAM_ENVS_DATA_DIR`` is set, but MNIST is not there; or the path holds
-            no images.
-        DatasetUnavailableError: "mnist" is not on this machine and could not be downloaded.
-        CorruptDatasetError: A file of MNIST is damaged, or another one.
+        FileNotFoundError: ``RAM_ENVS_DATA_DIR`` is set, but the data set is not there; or the path
+            holds no images.
+        DatasetUnavailableError: The data set is not on this machine and could not be downloaded.
+        CorruptDatasetError: A file of MNIST or CIFAR-10 is damaged, or another one.
         TypeError, ValueError: The data set does not exist, its images or labels do not fit, or
             `splits` or `background` has no effect on it.
     """
@@ -153,7 +156,7 @@ def _check_three_splits(datasets: Sequence[Any]) -> None:
 
 _lock = threading.RLock()
 _loaded: dict[tuple[str, str | None], _Datasets] = {}
-_failed_download: list[str] = []  # its message, once there is one
+_failed_downloads: dict[str, str] = {}  # the message of each, by the data set's name
 
 
 def _load_named(name: str) -> _Datasets:
@@ -166,9 +169,9 @@ def _load_named(name: str) -> _Datasets:
 
 
 def _load_known(name: str, data_dir: str | None) -> _Datasets:
-    if name == "mnist" and data_dir is None and _failed_download:
+    if data_dir is None and name in _failed_downloads:
         raise DatasetUnavailableError(
-            f"{_failed_download[0]} (This process has tried once and does not try again.)"
+            f"{_failed_downloads[name]} (This process has tried once and does not try again.)"
         )
     if os.path.isdir(name) and os.path.abspath(name) != os.path.abspath(
         os.path.join(data_dir or "/", name)
@@ -177,7 +180,7 @@ def _load_known(name: str, data_dir: str | None) -> _Datasets:
     try:
         datasets = _LOADERS[name](data_dir)
     except DatasetUnavailableError as error:
-        _failed_download.append(str(error))
+        _failed_downloads[name] = str(error)
         raise
     for split, dataset in datasets.items():
         fingerprint = hashlib.sha256(f"{name}/{split}".encode()).hexdigest()[:16]
@@ -248,5 +251,5 @@ def _print(text: str) -> None:
 def clear_cache() -> None:
     """Forget what was loaded and what failed, as if the process were new."""
     _loaded.clear()
-    _failed_download.clear()
+    _failed_downloads.clear()
     _loaded_paths.clear()

@@ -6,31 +6,22 @@ A file is used only if the sha256 of its uncompressed contents is the known one.
 from __future__ import annotations
 
 import hashlib
-import io
-import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
-from urllib.parse import urljoin
 
 import numpy as np
 import numpy.typing as npt
 
+from ram_envs.datasets.download import DATA_DIR_VARIABLE, download
 from ram_envs.datasets.idx import CorruptDatasetError, find_idx, gunzip, is_gzip, parse_idx
 from ram_envs.datasets.image_dataset import ImageDataset
 from ram_envs.datasets.splits import Split
 
-DATA_DIR_VARIABLE = "RAM_ENVS_DATA_DIR"
 MIRRORS = (
     "https://ossci-datasets.s3.amazonaws.com/mnist/",
     "https://storage.googleapis.com/cvdf-datasets/mnist/",
 )
-CONNECT_SECONDS, READ_SECONDS = 3.0, 30.0
 NUM_VALIDATION = 10_000  # the last of the 60,000 training images
-
-
-class DatasetUnavailableError(OSError):
-    """A data set is not on this machine and could not be downloaded."""
 
 
 @dataclass(frozen=True)
@@ -129,79 +120,14 @@ def _decode(raw: bytes, file: IdxFile) -> npt.NDArray[np.uint8]:
     return parse_idx(content)
 
 
-# --- the download ----------------------------------------------------------------------------
-
-
 def _download(file: IdxFile, folder: Path) -> Path:
-    """Fetch a file into a folder; nothing appears there before it is verified."""
-    import pooch
-
-    failures = []
-    for mirror in MIRRORS:
-        name = f"{file.name}.gz"
-        fetcher = pooch.create(folder, mirror, registry={name: None}, retry_if_failed=1)
-        try:
-            return Path(fetcher.fetch(name, downloader=_Downloader(file)))
-        except (OSError, ValueError) as error:  # the errors of requests are OSErrors
-            failures.append(f"\n  {mirror}{name}: {_describe_root(error)}")
-    raise DatasetUnavailableError(
-        f"MNIST could not be downloaded to {folder}:{''.join(failures)}\n"
+    return download(
+        f"{file.name}.gz",
+        MIRRORS,
+        folder,
+        file.max_bytes,
+        lambda raw: _decode(raw, file),
+        f"MNIST could not be downloaded to {folder}",
         f"Set {DATA_DIR_VARIABLE} to a folder that holds the four files of MNIST in mnist/, or "
-        "use dataset='digits', which needs no download."
+        "use dataset='digits', which needs no download.",
     )
-
-
-class _Downloader:
-    """Downloads a file for pooch and verifies it, so that pooch keeps only a right one."""
-
-    def __init__(self, file: IdxFile) -> None:
-        self._file = file
-
-    def __call__(self, url: str, output_file: str, fetcher: Any) -> None:
-        import pooch
-        from requests.exceptions import ConnectionError, HTTPError
-
-        download = pooch.HTTPDownloader(
-            progressbar=sys.stderr is not None and sys.stderr.isatty(),
-            chunk_size=2**16,
-            timeout=(CONNECT_SECONDS, READ_SECONDS),
-            hooks={"response": _refuse_insecure},
-        )
-        body = _BoundedBytes(self._file.max_bytes)
-        try:
-            download(url, body, fetcher)
-        except (ConnectionError, HTTPError) as error:
-            if error.response is None or error.response.status_code < 500:
-                raise OSError("not worth another attempt") from error  # for pooch
-            raise
-        _decode(body.getvalue(), self._file)
-        Path(output_file).write_bytes(body.getvalue())
-
-
-class _BoundedBytes(io.BytesIO):
-    """Bytes in memory that refuse to grow beyond what the file can be."""
-
-    def __init__(self, max_bytes: int) -> None:
-        super().__init__()
-        self._max_bytes = max_bytes
-
-    def write(self, data: Any) -> int:
-        if self.tell() + len(data) > self._max_bytes:
-            raise CorruptDatasetError(f"more than {self._max_bytes:,} bytes were sent")
-        return super().write(data)
-
-
-def _refuse_insecure(response: Any, **keywords: Any) -> None:
-    """Refuse a redirection that leaves HTTPS."""
-    if response.is_redirect:
-        target = urljoin(response.url, response.headers["location"])
-        if not target.startswith("https://"):
-            response.close()
-            raise OSError(f"it redirects to {target}, which is not https://")
-
-
-def _describe_root(error: BaseException) -> str:
-    """Return what really happened, such as a refused connection, below the errors around it."""
-    while below := error.__cause__ or (None if error.__suppress_context__ else error.__context__):
-        error = below
-    return f"{type(error).__name__}: {error}"

@@ -6,7 +6,7 @@ import copy
 import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 import numpy as np
 from gymnasium.vector import AutoresetMode
@@ -19,6 +19,8 @@ from ram_envs.retina import Retina
 from ram_envs.tasks.canvas import Canvas
 from ram_envs.tasks.classification import Classification, ImageClassification
 from ram_envs.tasks.distortion import Distortion
+
+AnyCanvas = TypeVar("AnyCanvas", bound=Canvas)
 
 
 class DatasetFacts:
@@ -61,9 +63,9 @@ class ClassificationEnv(DatasetFacts, GlimpseEnv):
     ## Description
 
     The classification tasks of "Recurrent Models of Visual Attention" (Mnih et al. 2014, section
-    4.1). An image lies on a canvas, in some ids at a random place and among clutter: pieces cut
-    from other images. The agent never sees the canvas, only a glimpse around the location it
-    chose. After T glimpses it must decide.
+    4.1), and natural images. An image lies on a canvas, in some ids at a random place and among
+    clutter: pieces cut from other images. The agent never sees the canvas, only a glimpse around
+    the location it chose. After T glimpses it must decide.
 
     | id | canvas | clutter | retina | T |
     |---|---|---|---|---|
@@ -71,7 +73,13 @@ class ClassificationEnv(DatasetFacts, GlimpseEnv):
     | `RAMTranslatedMNIST-v0` | 60 × 60 | none | 12 × 12, 3 scales | 6 |
     | `RAMClutteredMNIST-v0` | 60 × 60 | 4 pieces of 8 × 8 | 12 × 12, 3 scales | 6 |
     | `RAMClutteredMNIST100-v0` | 100 × 100 | 8 pieces of 8 × 8 | 12 × 12, 4 scales | 8 |
+    | `RAMCIFAR10-v0` | 32 × 32 × 3, the image itself | none | 8 × 8, 2 scales | 8 |
     | `RAMClassification-v0` | the user's images | none | 8 × 8, 1 scale | 6 |
+
+    `RAMCIFAR10-v0` shows the 60,000 pictures of CIFAR-10 (Krizhevsky 2009), of ten classes, in
+    color; the last 5,000 training images are the validation split. With `glimpse_size=5`,
+    `num_scales=1`, `num_glimpses=16` and `ram_envs.wrappers.RelativeGaze(env, 0.2)` it has the
+    glimpses and moves of ap_gym's CIFAR-10 environment.
 
     ## Action space
 
@@ -108,8 +116,9 @@ class ClassificationEnv(DatasetFacts, GlimpseEnv):
     ## Arguments
 
     - `dataset="auto"`: "mnist", "digits" (embedded), "auto" (MNIST if available, else the digits
-      with a warning), the path of a folder or an .npz (`ram_envs.datasets.own_images`), an
-      `ImageDataset` (serves every split whole), or three of them (train, validation, test).
+      with a warning), "cifar10", the path of a folder or an .npz
+      (`ram_envs.datasets.own_images`), an `ImageDataset` (serves every split whole), or three of
+      them (train, validation, test). `RAMCIFAR10-v0` has "cifar10".
     - `split="train"`, "validation" or "test".
     - `splits=None`: "all" serves every split all images of a path without splits, which are divided
       70/15/15 by default.
@@ -120,6 +129,8 @@ class ClassificationEnv(DatasetFacts, GlimpseEnv):
     - `distortion=0.0`: the strength of random affine maps of training images, 0 to 4; 1 is strong
       for digits (`ram_envs.tasks.distortion`). Validation and test images stay as they are.
     - `elastic=0.0`: the same for random elastic maps.
+    - `mirror=False`: whether half the training images are swapped left to right at random, as is
+      usual for natural images.
     - `initial_location=None`: (x, y) of the first glimpse; None for uniformly random.
     - `render_mode=None`: "rgb_array" or "human" (needs pygame: `pip install "ram-gym[play]"`).
     - `autoreset_mode` (vector only): as in Gymnasium; NEXT_STEP is the default.
@@ -145,6 +156,7 @@ class ClassificationEnv(DatasetFacts, GlimpseEnv):
         clutter_size: int = 8,
         distortion: float = 0.0,
         elastic: float = 0.0,
+        mirror: bool = False,
         initial_location: Sequence[float] | None = None,
         render_mode: str | None = None,
     ) -> None:
@@ -156,6 +168,7 @@ class ClassificationEnv(DatasetFacts, GlimpseEnv):
             num_clutter,
             clutter_size,
             Distortion(distortion, elastic),
+            mirror,
         )
         retina = Retina(glimpse_size, num_scales)
         super().__init__(task, retina, initial_location, render_mode)
@@ -181,6 +194,7 @@ class ClassificationVectorEnv(DatasetFacts, GlimpseVectorEnv):
         clutter_size: int = 8,
         distortion: float = 0.0,
         elastic: float = 0.0,
+        mirror: bool = False,
         initial_location: Sequence[float] | None = None,
         render_mode: str | None = None,
         autoreset_mode: AutoresetMode | str = AutoresetMode.NEXT_STEP,
@@ -194,6 +208,7 @@ class ClassificationVectorEnv(DatasetFacts, GlimpseVectorEnv):
             num_clutter,
             clutter_size,
             Distortion(distortion, elastic),
+            mirror,
         )
         retina = Retina(glimpse_size, num_scales)
         super().__init__(
@@ -216,26 +231,30 @@ def _make_task(
     num_clutter: int,
     clutter_size: int,
     distortion: Distortion,
+    mirror: bool,
 ) -> ImageClassification:
-    canvas = make_canvas(images, canvas_size, num_clutter, clutter_size)
-    if distortion and split == "train":
-        canvas = dataclasses.replace(canvas, distortion=distortion)
+    canvas = make_canvas(Canvas, images, canvas_size, num_clutter, clutter_size)
+    if not isinstance(mirror, bool):
+        raise ValueError(f"mirror={mirror!r} is not a bool. Give True or False.")
+    if split == "train":
+        canvas = dataclasses.replace(canvas, distortion=distortion or None, mirror=mirror)
     return ImageClassification(images, canvas, num_glimpses, fixed_canvases=split != "train")
 
 
 def make_canvas(
+    kind: type[AnyCanvas],
     dataset: ImageDataset,
     canvas_size: int | Sequence[int] | None,
     num_clutter: int,
     clutter_size: int,
-) -> Canvas:
+) -> AnyCanvas:
     """Return the canvas for a data set's images that the keywords describe.
 
     Raises:
         ValueError: if the sizes do not fit, or a size of pieces is given and there are none.
     """
     image_shape = dataset.images.shape[1:]
-    canvas = Canvas(
+    canvas = kind(
         shape=(*_height_and_width(canvas_size, image_shape), *image_shape[2:]),
         image_shape=image_shape,
         num_clutter=num_clutter,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
@@ -13,6 +14,8 @@ from ram_envs.datasets import ImageDataset, Split, load_dataset
 from ram_envs.envs.classification import DatasetFacts, make_canvas
 from ram_envs.glimpse_env import GlimpseEnv, GlimpseVectorEnv
 from ram_envs.retina import Retina
+from ram_envs.tasks.canvas import Canvas
+from ram_envs.tasks.distortion import Distortion
 from ram_envs.tasks.moving import MovingClassification
 
 
@@ -73,6 +76,8 @@ class MovingEnv(DatasetFacts, GlimpseEnv):
     - `num_clutter=4`, `clutter_size=8`: the number of pieces, and their side in pixels.
     - `max_speed=2.0`: speeds are uniform in [−max_speed, max_speed] pixels a frame, down and across
       each; at most the free space of the images.
+    - `distortion=0.0`, `elastic=0.0`: the strength of random affine and elastic maps of training
+      images, 0 to 4 (`ram_envs.tasks.distortion`).
     - `initial_location=None`: (x, y) of the first glimpse; None for uniformly random.
     - `render_mode=None`: "rgb_array" or "human" (needs pygame: `pip install "ram-gym[play]"`).
     - `autoreset_mode` (vector only): as in Gymnasium; NEXT_STEP is the default.
@@ -97,12 +102,21 @@ class MovingEnv(DatasetFacts, GlimpseEnv):
         num_clutter: int = 4,
         clutter_size: int = 8,
         max_speed: float = 2.0,
+        distortion: float = 0.0,
+        elastic: float = 0.0,
         initial_location: Sequence[float] | None = None,
         render_mode: str | None = None,
     ) -> None:
-        images = load_dataset(dataset, split, splits)
-        canvas = make_canvas(images, canvas_size, num_clutter, clutter_size)
-        task = MovingClassification(images, canvas, num_glimpses, max_speed, split != "train")
+        task = _make_task(
+            load_dataset(dataset, split, splits),
+            split,
+            num_glimpses,
+            canvas_size,
+            num_clutter,
+            clutter_size,
+            max_speed,
+            Distortion(distortion, elastic),
+        )
         retina = Retina(glimpse_size, num_scales)
         super().__init__(task, retina, initial_location, render_mode)
         self._describe_dataset(task, dataset, splits)
@@ -126,14 +140,23 @@ class MovingVectorEnv(DatasetFacts, GlimpseVectorEnv):
         num_clutter: int = 4,
         clutter_size: int = 8,
         max_speed: float = 2.0,
+        distortion: float = 0.0,
+        elastic: float = 0.0,
         initial_location: Sequence[float] | None = None,
         render_mode: str | None = None,
         autoreset_mode: AutoresetMode | str = AutoresetMode.NEXT_STEP,
         max_episode_steps: int | None = None,
     ) -> None:
-        images = load_dataset(dataset, split, splits)
-        canvas = make_canvas(images, canvas_size, num_clutter, clutter_size)
-        task = MovingClassification(images, canvas, num_glimpses, max_speed, split != "train")
+        task = _make_task(
+            load_dataset(dataset, split, splits),
+            split,
+            num_glimpses,
+            canvas_size,
+            num_clutter,
+            clutter_size,
+            max_speed,
+            Distortion(distortion, elastic),
+        )
         retina = Retina(glimpse_size, num_scales)
         super().__init__(
             task,
@@ -145,3 +168,19 @@ class MovingVectorEnv(DatasetFacts, GlimpseVectorEnv):
             max_episode_steps,
         )
         self._describe_dataset(task, dataset, splits)
+
+
+def _make_task(
+    images: ImageDataset,
+    split: Split,
+    num_glimpses: int,
+    canvas_size: int | Sequence[int] | None,
+    num_clutter: int,
+    clutter_size: int,
+    max_speed: float,
+    distortion: Distortion,
+) -> MovingClassification:
+    canvas = make_canvas(Canvas, images, canvas_size, num_clutter, clutter_size)
+    if distortion and split == "train":
+        canvas = dataclasses.replace(canvas, distortion=distortion)
+    return MovingClassification(images, canvas, num_glimpses, max_speed, split != "train")

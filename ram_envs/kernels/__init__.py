@@ -2,8 +2,8 @@
 
 Both forms give the same results bit for bit. numpy's stands where it is used, decorated with
 `@kernel(MODULE)`, and states what the compiled form of the same name in `ram_envs/kernels/` does.
-`function.run(…)` is the form in use, `function.numpy(…)` numpy's; `function(…)` is `run`, with the
-overhead of one more call.
+`function.run(…)` is the form in use, `function.numpy(…)` numpy's, which some have for tensors, too;
+`function(…)` chooses by its arguments, at the cost of one more call.
 
 `RAM_ENVS_KERNELS` selects the form: "numpy", "numba", or, if it is not set, numba where it is
 installed (the extra `fast`). Where numba cannot be used, one line on stderr says why, and numpy is.
@@ -54,7 +54,8 @@ class Kernel(Generic[Arguments, Result]):
         _kernels.append(self)
 
     def __call__(self, *args: Arguments.args, **keywords: Arguments.kwargs) -> Result:
-        return self.run(*args, **keywords)
+        form = self.numpy if any(map(is_tensor, args)) else self.run
+        return form(*args, **keywords)
 
     def on(self, array: Any) -> Callable[Arguments, Result]:
         """Return the form for arrays or tensors, whichever `array` is."""

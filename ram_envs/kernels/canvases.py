@@ -15,6 +15,7 @@ from ram_envs.kernels.compiler import (
     INTEGERS,
     OUT_BYTES,
     compiled,
+    flat,
     inlined,
     prefetch,
 )
@@ -29,9 +30,8 @@ def cut_windows(images: Any, places: Any, size: int) -> Any:
     pieces = np.empty((batch_size, number, size, size, *images.shape[3:]), np.uint8)
     height, line = images.shape[1], math.prod(images.shape[2:])
     channels = images.shape[3] if images.ndim == 4 else 1
-    pixels, flat = images.reshape(-1), places.reshape(-1)
     if not images.flags.c_contiguous or not _cut_windows(
-        pixels, flat, height, line, size, channels, pieces.reshape(-1)
+        images.reshape(-1), flat(places), height, line, size, channels, pieces.reshape(-1)
     ):
         return canvas.cut_windows.numpy(images, places, size)
     return pieces
@@ -40,17 +40,29 @@ def cut_windows(images: Any, places: Any, size: int) -> Any:
 def add_clipped(shape: tuple[int, ...], pieces: Any, images: Any, places: Any) -> Any:
     """See `ram_envs.tasks.canvas.add_clipped`."""
     canvases = np.zeros((len(images), *shape), np.uint8)
-    line, image_line = math.prod(shape[1:]), math.prod(images.shape[2:])
-    channels = shape[2] if len(shape) == 3 else 1
-    piece_shape = (pieces.shape[1], pieces.shape[2], math.prod(pieces.shape[3:]))
-    is_done = _add_clipped(
-        pieces.reshape(-1),
-        images.reshape(-1),
-        places.reshape(-1),
-        (*piece_shape, images.shape[1], image_line, shape[0], line, channels),
-        canvases.reshape(-1),
+    if _add(canvases, pieces, images, places):
+        return canvases
+    return canvas.add_clipped.numpy(shape, pieces, images, places)
+
+
+def add_images(canvases: Any, images: Any, places: Any) -> None:
+    """See `ram_envs.tasks.canvas.add_images`."""
+    no_pieces = np.empty((len(images), 0, 0, 0), np.uint8)
+    if not canvases.flags.c_contiguous or not _add(canvases, no_pieces, images, places):
+        canvas.add_images.numpy(canvases, images, places)
+
+
+def _add(canvases: Any, pieces: Any, images: Any, places: Any) -> bool:
+    """Add pieces, then images, to canvases, or return False and leave them as they were."""
+    shape = canvases.shape[1:]
+    sizes = (
+        *(pieces.shape[1], pieces.shape[2], math.prod(pieces.shape[3:])),
+        *(images.shape[1], math.prod(images.shape[2:])),
+        *(shape[0], math.prod(shape[1:]), shape[2] if len(shape) == 3 else 1),
     )
-    return canvases if is_done else canvas.add_clipped.numpy(shape, pieces, images, places)
+    arrays = (flat(pieces), flat(images), flat(places))
+    is_done: bool = _add_clipped(*arrays, sizes, canvases.reshape(-1))
+    return is_done
 
 
 @compiled(FLAG, BYTES, INTEGERS, *[INTEGER] * 4, OUT_BYTES)
@@ -82,7 +94,7 @@ def _cut_windows(pixels, places, height, line, size, channels, pieces):
 
 
 @inlined
-def _add(pixels, source, lines, length, canvases, place, line):
+def _add_lines(pixels, source, lines, length, canvases, place, line):
     for _ in range(lines):
         for i in range(length):
             under = canvases[np.uintp(place + i)]
@@ -94,21 +106,24 @@ def _add(pixels, source, lines, length, canvases, place, line):
 
 @compiled(FLAG, BYTES, BYTES, INTEGERS, types.UniTuple(INTEGER, 8), OUT_BYTES)
 def _add_clipped(pieces, images, places, sizes, canvases):
-    """Add everything on black canvases; return whether it lies on them."""
+    """Add everything; return False, with nothing changed, if something leaves its canvas."""
     number, piece_lines, piece_line, image_lines, image_line, lines, line, channels = sizes
-    for b in range(places.size // (2 * (number + 1))):
+    batch_size = places.size // (2 * (number + 1))
+    for b in range(batch_size):
         for j in range(number + 1):
             at = 2 * (b * (number + 1) + j)
+            height, length = (piece_lines, piece_line) if j < number else (image_lines, image_line)
             top, left = places[at], places[at + 1] * channels
-            height, length = image_lines, image_line
-            if j < number:
-                height, length = piece_lines, piece_line
             if top < 0 or top > lines - height or left < 0 or left > line - length:
                 return False
-            place = (b * lines + top) * line + left
+    for b in range(batch_size):
+        for j in range(number + 1):
+            at = 2 * (b * (number + 1) + j)
+            place = (b * lines + places[at]) * line + places[at + 1] * channels
             if j < number:
-                source = (b * number + j) * height * length
-                _add(pieces, source, height, length, canvases, place, line)
+                source = (b * number + j) * piece_lines * piece_line
+                _add_lines(pieces, source, piece_lines, piece_line, canvases, place, line)
             else:
-                _add(images, b * height * length, height, length, canvases, place, line)
+                source = b * image_lines * image_line
+                _add_lines(images, source, image_lines, image_line, canvases, place, line)
     return True

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 import numba
+import numpy as np
 from llvmlite import ir
 from numba import types
 from numba.core import cgutils
@@ -43,6 +44,11 @@ OUT_INTEGERS, OUT_DOUBLES, OUT_KEYS = (
 OUT_FLAGS = writes(types.boolean)
 
 _said_uncached = False
+
+
+def flat(array: Any) -> Any:
+    """Return a contiguous array of one dimension; a copy only if the array has gaps."""
+    return (array if array.flags.c_contiguous else np.ascontiguousarray(array)).reshape(-1)
 
 
 def compiled(result: Any, *arguments: Any) -> Callable[[Callable[..., Any]], Callable[..., Any]]:

@@ -32,26 +32,15 @@ def drift(x: Any, v: Any, wall: Any) -> Any:
 def advance_games(game: catch.Catch, state: catch.CatchState, rows: Any, choices: Any) -> Any:
     """See `ram_envs.tasks.catch.advance_games`."""
     rewards, terminations = np.zeros(len(rows)), np.zeros(len(rows), np.bool_)
-    is_done = _advance_games(
-        state.columns.reshape(-1),
-        state.speeds.reshape(-1),
-        state.ball,
-        state.row,
-        state.x,
-        state.v,
-        state.paddle,
-        state.caught,
-        state.over,
-        rows,
-        choices,
-        game.size,
-        game.paddle_width,
-        rewards,
-        terminations,
-    )
-    if not is_done:
-        return catch.advance_games.numpy(game, state, rows, choices)
-    return rewards, terminations
+    balls = (state.columns.reshape(-1), state.speeds.reshape(-1), state.ball, state.row)
+    others = (state.x, state.v, state.paddle, state.caught, state.over)
+    sizes = (game.size, game.paddle_width)
+    try:
+        if _advance_games(*balls, *others, rows, choices, *sizes, rewards, terminations):
+            return rewards, terminations
+    except TypeError:  # rows or choices of another type, or with gaps
+        pass
+    return catch.advance_games.numpy(game, state, rows, choices)
 
 
 def draw_screens(game: catch.Catch, state: catch.CatchState, screens: Any) -> None:

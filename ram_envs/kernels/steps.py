@@ -6,7 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from ram_envs import checks, glimpse_batch
+from ram_envs import checks
+from ram_envs import gaze as gazes
 from ram_envs.kernels.compiler import (
     FLAG,
     FLAGS,
@@ -34,24 +35,23 @@ def clip_locations(locations: Any, choices: Any, num_choices: int) -> Any:
 
 
 def note_step(gaze: Any, locations: Any, ended: Any) -> None:
-    """See `ram_envs.glimpse_batch.note_step`."""
+    """See `ram_envs.gaze.note_step`."""
     try:
         _note_step(gaze.locations, gaze.steps, gaze.running, locations, ended)
     except TypeError:  # another type, or not contiguous
-        glimpse_batch.note_step.numpy(gaze, locations, ended)
+        gazes.note_step.numpy(gaze, locations, ended)
 
 
-def count_labels(state: Any, labels: Any, num_glimpses: int, rows: Any, choices: Any) -> Any:
+def count_labels(state: Any, num_glimpses: int, rows: Any, choices: Any) -> Any:
     """See `ram_envs.tasks.classification.count_labels`."""
     rewards, decided = np.empty(len(rows)), np.empty(len(rows), np.bool_)
+    arrays = (rows, choices, rewards, decided)
     try:
-        if _count_labels(
-            state.steps, state.index, labels, num_glimpses, rows, choices, rewards, decided
-        ):
+        if _count_labels(state.steps, state.labels, num_glimpses, *arrays):
             return rewards, decided
-    except TypeError:  # not contiguous
+    except TypeError:  # rows or choices of another type, or with gaps
         pass
-    return classification.count_labels.numpy(state, labels, num_glimpses, rows, choices)
+    return classification.count_labels.numpy(state, num_glimpses, rows, choices)
 
 
 @compiled(FLAG, LOCATIONS, INTEGERS, INTEGER, OUT_LOCATIONS)
@@ -75,26 +75,15 @@ def _note_step(locations, steps, running, new_locations, ended):
         running[b] = not ended[b]
 
 
-@compiled(
-    FLAG,
-    OUT_INTEGERS,
-    INTEGERS,
-    INTEGERS,
-    INTEGER,
-    INTEGERS,
-    INTEGERS,
-    OUT_DOUBLES,
-    OUT_FLAGS,
-)
-def _count_labels(steps, index, labels, num_glimpses, rows, choices, rewards, decided):
-    """Count a step; return False, with nothing changed, if a row or an image does not exist."""
+@compiled(FLAG, OUT_INTEGERS, INTEGERS, INTEGER, INTEGERS, INTEGERS, OUT_DOUBLES, OUT_FLAGS)
+def _count_labels(steps, labels, num_glimpses, rows, choices, rewards, decided):
+    """Count a step; return False, with nothing changed, if a row does not exist."""
     for i in range(rows.size):
-        r = rows[i]
-        if r < 0 or r >= steps.size or index[r] < 0 or index[r] >= labels.size:
+        if rows[i] < 0 or rows[i] >= steps.size:
             return False
     for i in range(rows.size):
         r = rows[i]
         steps[r] += 1
         decided[i] = steps[r] == num_glimpses
-        rewards[i] = 1.0 if decided[i] and choices[i] == labels[index[r]] else 0.0
+        rewards[i] = 1.0 if decided[i] and choices[i] == labels[r] else 0.0
     return True

@@ -17,6 +17,7 @@ from ram_envs.kernels.compiler import (
     OUT_INTEGERS,
     OUT_KEYS,
     compiled,
+    flat,
     inlined,
 )
 
@@ -31,14 +32,14 @@ _11, _27, _30, _31, _32 = (np.uint64(count) for count in (11, 27, 30, 31, 32))
 def draw_uniform(states: Any, first: int, count: int, low: float, high: float) -> Any:
     """See `ram_envs.streams.draw_uniform`."""
     drawn = np.empty((len(states), count))
-    _draw_uniform(states, first, count, low, high, drawn.reshape(-1))
+    _draw_uniform(flat(states), first, count, low, high, drawn.reshape(-1))
     return drawn
 
 
 def draw_integers(states: Any, first: int, ranges: tuple[int, ...]) -> Any:
     """See `ram_envs.streams.draw_integers`."""
     drawn = np.empty((len(states), len(ranges)), np.int64)
-    _draw_integers(states, first, np.array(ranges, np.uint64), drawn.reshape(-1))
+    _draw_integers(flat(states), first, np.array(ranges, np.uint64), drawn.reshape(-1))
     return drawn
 
 

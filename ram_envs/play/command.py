@@ -13,6 +13,7 @@ from typing import Any
 import gymnasium as gym
 
 from ram_envs.atomic_files import check_writable
+from ram_envs.making import parse_keywords
 from ram_envs.play.game import SPEEDS, Phase
 from ram_envs.play.session import (
     GIF_EPISODES,
@@ -24,6 +25,12 @@ from ram_envs.play.session import (
 )
 
 CATCH_KEYWORDS = {"size": int, "paddle_width": int, "max_speed": float, "num_balls": int}
+SEARCH_KEYWORDS = {
+    "num_distractors": int,
+    "look_cost": float,
+    "mistake_cost": float,
+    "time_limit": int,
+}
 QUIZ_KEYWORDS = {
     "dataset": str,
     "split": str,
@@ -32,8 +39,8 @@ QUIZ_KEYWORDS = {
     "num_clutter": int,
     "clutter_size": int,
 }
-RETINA_KEYWORDS = {"glimpse_size": int, "num_scales": int}
-KEYWORDS = {**CATCH_KEYWORDS, **QUIZ_KEYWORDS, **RETINA_KEYWORDS}
+RETINA_KEYWORDS = {"glimpse_size": int, "num_scales": int, "source": str}
+KEYWORDS = {**CATCH_KEYWORDS, **QUIZ_KEYWORDS, **SEARCH_KEYWORDS, **RETINA_KEYWORDS}
 
 # What wrong settings, files and machines raise, here and inside Gymnasium and numpy.
 ERRORS_IN_ONE_LINE = (
@@ -54,10 +61,10 @@ def main(args: list[str] | None = None) -> None:
             stream.reconfigure(errors="replace")  # whatever the encoding, the game goes on
     given = vars(make_parser().parse_args(args))
     keywords = {key: given.pop(key) for key in KEYWORDS}
-    options = Options(
-        keywords={key: value for key, value in keywords.items() if value is not None}, **given
-    )
+    keywords = {key: value for key, value in keywords.items() if value is not None}
+    others = given.pop("env_kwargs")
     try:
+        options = Options(keywords=keywords | parse_keywords(others), **given)
         _check_pygame()
         check_options(options)
         play(options)
@@ -104,24 +111,29 @@ def make_parser() -> argparse.ArgumentParser:
     """Return the parser of the command line."""
     parser = argparse.ArgumentParser(
         prog="ram play",
-        description="Play Catch or the glimpse quiz, and see only what the retina sees. Press H in "
-        "the window for the keys.",
+        description="Play Catch, Search, the glimpse quiz, or any environment with pictures, such "
+        "as ALE/Pong-v5, and see only what the retina sees. Press H in the window for the keys.",
         epilog="examples: ram play RAMCatch-v0 --speed 3   |   ram play RAMCatch-v0 --versus "
         "runs/catch   |   ram play RAMClutteredMNIST-v0 --save me.json",
     )
-    parser.add_argument("env_id", metavar="ENV_ID", help="one of " + ", ".join(playable_ids()))
-    parser.add_argument("--seed", type=int, help="the same seed gives the same balls or canvases")
+    parser.add_argument(
+        "env_id",
+        metavar="ENV_ID",
+        help=f"one of {', '.join(playable_ids())}, or another that shows pictures: ALE/Pong-v5",
+    )
+    parser.add_argument("--seed", type=int, help="the same seed gives the same episodes")
     parser.add_argument(
         "--episodes",
         type=int,
         metavar="N",
-        help=f"number of balls or canvases; {MATCH_EPISODES} if not given ({GIF_EPISODES} with "
-        "--gif), unlimited in Catch without an opponent",
+        help=f"number of balls, canvases or searches; {MATCH_EPISODES} if not given "
+        f"({GIF_EPISODES} with --gif), unlimited in Catch and Search without an opponent",
     )
     parser.add_argument(
         "--speed",
         type=float,
-        help="rows or glimpses per second (4 in Catch, 1 in the quiz); + and - change it",
+        help="rows, glimpses or steps per second (4 in Catch, 1 in Search and the quiz, else the "
+        "environment's own); + and - change it",
     )
     parser.add_argument("--turns", action="store_true", help="the ball waits for your move")
     player = parser.add_mutually_exclusive_group()
@@ -140,6 +152,13 @@ def make_parser() -> argparse.ArgumentParser:
     settings = parser.add_argument_group("settings of the environment")
     for keyword, kind in KEYWORDS.items():
         settings.add_argument(f"--{keyword.replace('_', '-')}", type=kind, metavar=kind.__name__)
+    settings.add_argument(
+        "--env-kwargs",
+        nargs="+",
+        default=[],
+        metavar="NAME=VALUE",
+        help="other keywords of the environment: continuous=False",
+    )
     return parser
 
 

@@ -77,7 +77,7 @@ class Game(ABC):
     @property
     def location(self) -> tuple[float, float]:
         """The location of the gaze."""
-        return location_of(self.gaze, self.player.env.batch.task.image_shape)
+        return location_of(self.gaze, self.player.env.batch.image_shape)
 
     @property
     def played(self) -> list[RecordedEpisode]:

@@ -12,6 +12,8 @@ import numpy.typing as npt
 from ram_envs.glimpse_env import GlimpseEnv
 from ram_envs.retina import pixel_edges
 from ram_envs.tasks.catch import Catch, ball_columns
+from ram_envs.views import spread_glimpse
+from ram_envs.wrappers.codes import shift_locations
 
 Edge = tuple[int, int]  # a pixel edge (x, y) of the canvas; see the top of `ram_envs.retina`
 Action = tuple[tuple[float, float], int]  # a location and a choice
@@ -36,10 +38,16 @@ class Pilot(Protocol):
 
 
 class AgentPilot:
-    """Anything with `predict(observation, state, episode_start, deterministic)`, as in SB3."""
+    """Anything with `predict(observation, state, episode_start, deterministic)`, as in SB3.
 
-    def __init__(self, agent: Any) -> None:
+    Args:
+        agent: the agent.
+        max_shift: for an agent whose locations are shifts, as in `RelativeGaze`; else None.
+    """
+
+    def __init__(self, agent: Any, max_shift: float | None = None) -> None:
         self._agent = agent
+        self._max_shift = max_shift
         self._state: Any = None
         self._starts = True
 
@@ -51,6 +59,9 @@ class AgentPilot:
             observation, state=self._state, episode_start=self._starts, deterministic=True
         )
         self._starts = False
+        if self._max_shift is not None:
+            last, shift = observation["location"][None], np.asarray(location)[None]
+            (location,) = shift_locations(last, shift, self._max_shift)
         return (float(location[0]), float(location[1])), int(choice)
 
 
@@ -81,11 +92,14 @@ class Seat:
         actions: those of this episode.
         trail: the pixel edges of the fixations, since the ball appeared.
         ball_path: the pixels (column, row) of the ball since then; empty without a ball.
-        verdicts: whether each ball that has landed was caught, or the answer was right.
+        verdicts: whether each ball that has landed was caught, the answer was right, or the target
+            was found.
         over: whether the episode has ended.
         score, count: right ones, and all that count, over all episodes; see `Game`.
         streak, best: right ones in a row, the present and the longest.
     """
+
+    numbered = True  # whether pictures number the fixations of the trail
 
     def __init__(self, name: str, env: GlimpseEnv, pilot: Pilot | None = None) -> None:
         self.name = name
@@ -123,9 +137,10 @@ class Seat:
         if self._path_is_complete:
             self.trail, self.ball_path = [], []
         (x, y), choice = action
-        self.observation, reward, self.over, _, _ = self.env.step(
+        self.observation, reward, terminated, truncated, _ = self.env.step(
             (np.array([x, y], np.float32), choice)
         )
+        self.over = terminated or truncated
         self.actions.append(action)
         self._note_path()
         self._path_is_complete = self._has_landed() or self.over
@@ -143,7 +158,7 @@ class Seat:
 
     def seen(self) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.bool_]]:
         """Return the glimpse, laid over the canvas. See `spread_glimpse`."""
-        shape = self.env.batch.task.image_shape
+        shape = self.env.batch.image_shape
         glimpse, num_scales = self.observation["glimpse"], self.env.batch.retina.num_scales
         return spread_glimpse(glimpse, num_scales, self.edge, shape)
 
@@ -160,37 +175,6 @@ class Seat:
         if is_catch:
             state = self.env.batch.state
             self.ball_path.append((int(ball_columns(state.x)[0]), int(state.row[0])))
-
-
-def spread_glimpse(
-    glimpse: npt.NDArray[np.float32], num_scales: int, edge: Edge, image_shape: tuple[int, ...]
-) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.bool_]]:
-    """Return a glimpse laid over the image: each cell's gray on the pixels it is the mean of.
-
-    Args:
-        glimpse: (K·C, G, G) in [0, 1], scale-major.
-        num_scales: K.
-        edge: where it was taken.
-        image_shape: (H, W) or (H, W, C).
-
-    Returns:
-        Grays (H, W, C) uint8, finer scales over coarser ones, and (H, W) bool, where they are.
-    """
-    height, width = image_shape[:2]
-    channels, size = len(glimpse) // num_scales, glimpse.shape[-1]
-    border = size << (num_scales - 1)  # wider than any patch reaches beyond the image
-    grays = np.zeros((height + 2 * border, width + 2 * border, channels), np.uint8)
-    is_seen = np.zeros(grays.shape[:2], np.bool_)
-    patches = glimpse.reshape(num_scales, channels, size, size)
-    for scale in reversed(range(num_scales)):
-        cells = np.round(patches[scale].transpose(1, 2, 0) * 255).astype(np.uint8)
-        patch = cells.repeat(1 << scale, axis=0).repeat(1 << scale, axis=1)
-        patch_width = len(patch)
-        x, y = (border + center - patch_width // 2 for center in edge)
-        grays[y : y + patch_width, x : x + patch_width] = patch
-        is_seen[y : y + patch_width, x : x + patch_width] = True
-    inside = slice(border, border + height), slice(border, border + width)
-    return grays[inside], is_seen[inside]
 
 
 def location_of(edge: Edge, image_shape: tuple[int, ...]) -> tuple[float, float]:

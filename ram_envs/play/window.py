@@ -7,10 +7,12 @@ import time
 import pygame
 
 from ram_envs.display import open_window
+from ram_envs.play.arcade_game import ArcadeGame
 from ram_envs.play.catch_game import LEFT, RIGHT, STAY, CatchGame
-from ram_envs.play.game import Game
+from ram_envs.play.game import Game, Phase
 from ram_envs.play.quiz_game import QuizGame
 from ram_envs.play.screen import draw_game, gaze_at
+from ram_envs.play.search_game import SearchGame
 from ram_envs.play.seat import Edge
 from ram_envs.play.sheet import SHEET_SIZE
 
@@ -37,6 +39,17 @@ GAZE_ARROWS: dict[int, Edge] = {
     pygame.K_LEFT: (-1, 0),
     pygame.K_DOWN: (0, 1),
     pygame.K_RIGHT: (1, 0),
+}
+ARCADE_DIRECTIONS = {
+    pygame.K_UP: "up",
+    pygame.K_w: "up",
+    pygame.K_DOWN: "down",
+    pygame.K_s: "down",
+    pygame.K_LEFT: "left",
+    pygame.K_a: "left",
+    pygame.K_RIGHT: "right",
+    pygame.K_d: "right",
+    pygame.K_SPACE: "fire",
 }
 NEXT_KEYS = (pygame.K_n, pygame.K_RETURN, pygame.K_KP_ENTER, pygame.K_SPACE)
 CONFIRM_KEYS = (pygame.K_RETURN, pygame.K_KP_ENTER, pygame.K_SPACE)
@@ -99,16 +112,31 @@ class Stage:
             game.toggle_brightness()
         elif isinstance(game, QuizGame) and letter.isdecimal() and letter.isascii():
             game.type_digit(int(letter))  # before + and −, which some keyboards have on these keys
+        elif isinstance(game, ArcadeGame) and letter.isdecimal() and letter.isascii():
+            game.choose(int(letter))
         elif letter == "+" or key in (pygame.K_PLUS, pygame.K_KP_PLUS, pygame.K_EQUALS):
             game.change_speed(FASTER)
         elif letter in ("-", "−") or key in (pygame.K_MINUS, pygame.K_KP_MINUS):
             game.change_speed(1 / FASTER)
         elif key in GAZE_KEYS:
             game.hold_gaze(GAZE_KEYS[key], key)
+        elif isinstance(game, ArcadeGame):
+            self._press_in_arcade(game, event)
         elif isinstance(game, CatchGame):
             self._press_in_catch(game, event)
         elif isinstance(game, QuizGame):
             self._press_in_quiz(game, event)
+        elif isinstance(game, SearchGame):
+            self._press_in_search(game, event)
+
+    def _press_in_arcade(self, game: ArcadeGame, event: pygame.event.Event) -> None:
+        if game.phase is Phase.PLAYING and event.key in ARCADE_DIRECTIONS:
+            game.hold(ARCADE_DIRECTIONS[event.key], event.key)
+        elif event.key in NEXT_KEYS and not game.paused:
+            if game.phase is not Phase.PLAYING or event.key == pygame.K_n:
+                game.proceed()
+        elif event.key == pygame.K_r and not game.paused:
+            game.again()
 
     def _press_in_catch(self, game: CatchGame, event: pygame.event.Event) -> None:
         shift = getattr(event, "mod", 0) & pygame.KMOD_SHIFT
@@ -133,14 +161,26 @@ class Stage:
         elif event.key in NEXT_KEYS:
             game.proceed()
 
+    def _press_in_search(self, game: SearchGame, event: pygame.event.Event) -> None:
+        if event.key in GAZE_ARROWS:
+            game.hold_gaze(GAZE_ARROWS[event.key], event.key)
+        elif event.key == pygame.K_SPACE and game.time_runs:
+            game.take()
+        elif event.key in CONFIRM_KEYS and game.time_runs:
+            game.look(game.gaze)
+        elif event.key in NEXT_KEYS and not game.paused:
+            game.proceed()
+        elif event.key == pygame.K_r and not game.paused:
+            game.again()
+
     def _release(self, key: int) -> None:
         self.game.release_gaze(key)
-        if isinstance(self.game, CatchGame):
+        if isinstance(self.game, (ArcadeGame, CatchGame)):
             self.game.release(key)
 
     def _release_all(self) -> None:
         self.game.release_gaze()
-        if isinstance(self.game, CatchGame):
+        if isinstance(self.game, (ArcadeGame, CatchGame)):
             self.game.release()
 
     def _point(self, pixel: tuple[int, int]) -> None:
@@ -148,7 +188,7 @@ class Stage:
             self.game.move_gaze_to(gaze_at(self.game, self.size, pixel))
 
     def _click(self, pixel: tuple[int, int]) -> None:
-        if isinstance(self.game, QuizGame) and self.game.time_runs:
+        if isinstance(self.game, (QuizGame, SearchGame)) and self.game.time_runs:
             width, height = self.game.canvas_size
             x, y = edge = gaze_at(self.game, self.size, pixel)
             if 0 <= x <= width and 0 <= y <= height:  # beside the board it may be a slip

@@ -18,7 +18,7 @@ from ram_envs.arrays import arange, is_tensor, minimum, zeros
 from ram_envs.checks import checked_integer
 from ram_envs.kernels import kernel
 from ram_envs.streams import Streams
-from ram_envs.tasks.distortion import Distortion
+from ram_envs.tasks.distortion import Distortion, mirror
 from ram_envs.windows import window_index
 
 
@@ -36,6 +36,7 @@ class Canvas:
         num_clutter: the number of pieces.
         clutter_size: the side of a piece in pixels; at most h and w.
         distortion: of the image, but not of the pieces, before it is placed.
+        mirror: whether half the images, but no pieces, are swapped left to right at random.
 
     Raises:
         ValueError: if an image does not fit the canvas, or a piece the image.
@@ -46,6 +47,7 @@ class Canvas:
     num_clutter: int = 0
     clutter_size: int = 8
     distortion: Distortion | None = None
+    mirror: bool = False
 
     def __post_init__(self) -> None:
         if self.shape[0] < self.image_shape[0] or self.shape[1] < self.image_shape[1]:
@@ -61,7 +63,7 @@ class Canvas:
     @property
     def is_image(self) -> bool:
         """Whether every canvas equals its image, so that nothing is drawn."""
-        is_bare = self.num_clutter == 0 and self.distortion is None
+        is_bare = self.num_clutter == 0 and self.distortion is None and not self.mirror
         return is_bare and self.shape == self.image_shape
 
     @property
@@ -82,7 +84,7 @@ class Canvas:
             images: (N, h, w[, C]), all images of the split; clutter is cut from any of them.
             rows: (B,), the image on each canvas.
             streams: B streams. A canvas takes 5 · num_clutter + 2 draws from its own, and more
-                where images are distorted.
+                where images are mirrored or distorted.
 
         Returns:
             Canvases (B, H, W[, C]).
@@ -90,6 +92,8 @@ class Canvas:
         pieces = self.cut_pieces(images, streams)
         places = streams.integers(*(self.free_space + 1).flat)
         shown = images[rows]
+        if self.mirror:
+            shown = mirror(shown, streams)
         if self.distortion is not None:
             shown = self.distortion.draw(shown, streams)
         return self.add_up(pieces, shown, places.reshape(len(rows), -1, 2))
@@ -155,8 +159,8 @@ def add_clipped(
     """Add pieces and image on canvases of `shape`, clipped at white; see `Canvas.add_up`."""
     canvases: npt.NDArray[np.uint8] = zeros((len(images), *shape), "uint8", images)
     for piece in range(pieces.shape[1]):
-        _add(canvases, pieces[:, piece], places[:, piece])
-    _add(canvases, images, places[:, -1])
+        add_images.numpy(canvases, pieces[:, piece], places[:, piece])
+    add_images.numpy(canvases, images, places[:, -1])
     return canvases
 
 
@@ -182,14 +186,15 @@ def _windows(
     return view, (rows, tops, lefts)
 
 
-def _add(
+@kernel("canvases")
+def add_images(
     canvases: npt.NDArray[np.uint8],
-    pieces: npt.NDArray[np.uint8],
+    images: npt.NDArray[np.uint8],
     places: npt.NDArray[np.integer],
 ) -> None:
-    """Add one piece (B, h, w[, C]) to each canvas at its (row, column), clipped at white."""
-    rows: Any = arange(len(pieces), canvases)
-    height, width = pieces.shape[1:3]
+    """Add one image (B, h, w[, C]) to each canvas at its (row, column), clipped at white."""
+    rows: Any = arange(len(images), canvases)
+    height, width = images.shape[1:3]
     windows, where = _windows(canvases, rows, places[:, 0], places[:, 1], height, width)
     under = windows[where]
-    windows[where] = under + minimum(pieces, ~under)  # ~under is 255 − under
+    windows[where] = under + minimum(images, ~under)  # ~under is 255 − under

@@ -29,10 +29,12 @@ class ClassificationState:
     """The state of B episodes.
 
     index       (B,) int64, which image of the split is shown
+    labels      (B,) int64, the true label
     steps       (B,) int64, steps taken
     """
 
     index: npt.NDArray[np.int64]
+    labels: npt.NDArray[np.int64]
     steps: npt.NDArray[np.int64]
 
 
@@ -62,14 +64,14 @@ class Classification(Task[EpisodeState]):
 
     def advance(self, state: EpisodeState, rows: Rows, choices: npt.NDArray[np.int64]) -> Outcome:
         count = count_labels.on(state.index)
-        return Outcome(*count(state, self.dataset.labels, self.num_glimpses, rows, choices))
+        return Outcome(*count(state, self.num_glimpses, rows, choices))
 
     def infos(
         self, state: EpisodeState
     ) -> dict[str, tuple[npt.NDArray[Any], npt.NDArray[np.bool_]]]:
         always = _always(len(state.index))
         return {
-            "label": (self.dataset.labels[state.index], always),
+            "label": (state.labels, always),
             "index": (state.index, always),
         }
 
@@ -82,6 +84,7 @@ class Classification(Task[EpisodeState]):
             chosen = self._chosen_index(options["index"], len(state.index))
             index = to_like(chosen, state.index)[rows]
         state.index[rows] = index
+        state.labels[rows] = self.dataset.labels[index]
         state.steps[rows] = 0
         return streams if self._fixed_key is None else Streams(combine_keys(self._fixed_key, index))
 
@@ -113,7 +116,6 @@ def _always(number: int) -> npt.NDArray[np.bool_]:
 @kernel("steps")
 def count_labels(
     state: ClassificationState,
-    labels: npt.NDArray[np.int64],
     num_glimpses: int,
     rows: Rows,
     choices: npt.NDArray[np.int64],
@@ -121,7 +123,7 @@ def count_labels(
     """Count a step in `rows`; return rewards and terminations."""
     state.steps[rows] += 1
     decided = state.steps[rows] == num_glimpses
-    right = choices == labels[state.index[rows]]
+    right = choices == state.labels[rows]
     return cast(decided & right, "float64"), decided
 
 
@@ -161,6 +163,7 @@ class ImageClassification(Classification[CanvasState]):
     def allocate(self, num_envs: int) -> CanvasState:
         return CanvasState(
             index=np.zeros(num_envs, np.int64),
+            labels=np.zeros(num_envs, np.int64),
             steps=np.zeros(num_envs, np.int64),
             canvases=None
             if self.canvas.is_image
@@ -179,3 +182,7 @@ class ImageClassification(Classification[CanvasState]):
         if state.canvases is None:
             return self.dataset.images, state.index
         return state.canvases, arange(len(state.index), state.index)
+
+    def image_rows(self, state: CanvasState) -> npt.NDArray[np.int64]:
+        """Return which images of the split are on each canvas, (B, 1)."""
+        return state.index[:, None]

@@ -1,10 +1,10 @@
-"""Distortion: random affine and elastic maps of training images, as data augmentation.
+"""Distortion: random affine and elastic maps of training images, as data augmentation; mirroring.
 
-Usual in experiments on MNIST (Simard, Steinkraus & Platt 2003, "Best practices for convolutional
-neural networks"); the paper itself uses none. Each image is mapped by a random matrix about its
-center and shifted; a grid of knots over it is displaced at random, with bilinear interpolation
-between knots; and the result is sampled bilinearly, black beyond the border. All arithmetic is on
-integers, so that every device draws the same.
+Distortion is usual in experiments on MNIST (Simard, Steinkraus & Platt 2003, "Best practices for
+convolutional neural networks"); the paper itself uses none. Each image is mapped by a random matrix
+about its center and shifted; a grid of knots over it is displaced at random, with bilinear
+interpolation between knots; and the result is sampled bilinearly, black beyond the border. All
+arithmetic is on integers, so that every device draws the same.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ram_envs.arrays import arange, cast, to_like, zeros
+from ram_envs.arrays import arange, cast, is_tensor, to_like, zeros
 from ram_envs.checks import checked_number
 from ram_envs.streams import Streams
 
@@ -80,6 +80,16 @@ class Distortion:
         draws = cast(streams.integers(*[2 * limit + 1] * KNOTS**2) - limit, "int32")
         by_column = _between_knots(draws.reshape(-1, KNOTS, KNOTS), images.shape[2])
         return _between_knots(by_column.swapaxes(1, 2), images.shape[1]).swapaxes(1, 2)
+
+
+def mirror(images: npt.NDArray[np.uint8], streams: Streams) -> npt.NDArray[np.uint8]:
+    """Return images (B, h, w[, C]), each swapped left to right with probability ½, by one draw."""
+    ends = (..., *(None,) * (images.ndim - 1))
+    is_swapped = cast(streams.integers(2)[:, 0], "uint8")[ends]
+    any_images: Any = images
+    flipped = any_images.flip(2) if is_tensor(images) else images[:, :, ::-1]
+    mirrored: npt.NDArray[np.uint8] = images + (flipped - images) * is_swapped  # modulo 256
+    return mirrored
 
 
 def _between_knots(pulls: Any, side: int) -> Any:

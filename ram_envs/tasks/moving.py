@@ -19,7 +19,8 @@ which the T-th is the decision. Here the canvas moves while it is looked at. Row
 So `reset` shows frame 0, step t shows frame t, and the T-th label rests on a glimpse of each of the
 frames 0 to T − 1. Places are uniform in every frame, as in the first: reflection keeps them so.
 
-In training everything is drawn for each episode. For validation and test, pieces, places and
+In training everything is drawn for each episode, and the digit may be distorted
+(`ram_envs.tasks.distortion`). For validation and test, pieces, places and
 speeds are a fixed function of the data set, the sizes, the number of pieces, max_speed and i, but
 not of the seed or of T.
 """
@@ -46,11 +47,13 @@ from ram_envs.tasks.motion import drift, nearest_pixels
 class MovingState(ClassificationState):
     """The state of B episodes with P pieces of clutter, and the digit, which comes last.
 
+    digits      (B, h, w[, C]) uint8, as they are shown
     pieces      (B, P, s, s[, C]) uint8
     places      (B, P + 1, 2) float64, the top left (y, x) of each
     speeds      (B, P + 1, 2) float64, (vy, vx) in pixels a frame
     """
 
+    digits: npt.NDArray[np.uint8]
     pieces: npt.NDArray[np.uint8]
     places: npt.NDArray[np.float64]
     speeds: npt.NDArray[np.float64]
@@ -61,7 +64,7 @@ class MovingClassification(Classification[MovingState]):
 
     Args:
         dataset: images and labels of one split.
-        canvas: the sizes of screen, image and pieces, and the number of pieces.
+        canvas: the sizes of screen, image and pieces, the number of pieces, and the distortion.
         num_glimpses: T, the steps of an episode.
         max_speed: the fastest drift in pixels a frame, down and across each.
         fixed_motion: whether pieces, places and speeds are a function of the image's index alone
@@ -95,7 +98,9 @@ class MovingClassification(Classification[MovingState]):
         num_pieces, size = self.canvas.num_clutter, self.canvas.clutter_size
         return MovingState(
             index=np.zeros(num_envs, np.int64),
+            labels=np.zeros(num_envs, np.int64),
             steps=np.zeros(num_envs, np.int64),
+            digits=np.zeros((num_envs, *self.canvas.image_shape), np.uint8),
             pieces=np.zeros((num_envs, num_pieces, size, size, *self.image_shape[2:]), np.uint8),
             places=np.zeros((num_envs, num_pieces + 1, 2)),
             speeds=np.zeros((num_envs, num_pieces + 1, 2)),
@@ -111,6 +116,10 @@ class MovingClassification(Classification[MovingState]):
         state.places[rows] = streams.uniform(space.size).reshape(shape) * space
         speeds = streams.uniform(space.size, -self.max_speed, self.max_speed)
         state.speeds[rows] = speeds.reshape(shape)
+        digits = self.dataset.array[state.index[rows]]
+        if self.canvas.distortion is not None:
+            digits = self.canvas.distortion.draw(digits, streams)
+        state.digits[rows] = digits
 
     def advance(self, state: MovingState, rows: Rows, choices: npt.NDArray[np.int64]) -> Outcome:
         outcome = super().advance(state, rows, choices)
@@ -120,6 +129,5 @@ class MovingClassification(Classification[MovingState]):
         return outcome
 
     def images(self, state: MovingState) -> tuple[npt.NDArray[np.uint8], Rows]:
-        digits = self.dataset.array[state.index]
-        frames = self.canvas.add_up(state.pieces, digits, nearest_pixels(state.places))
+        frames = self.canvas.add_up(state.pieces, state.digits, nearest_pixels(state.places))
         return frames, np.arange(len(frames))

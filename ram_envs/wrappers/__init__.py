@@ -11,7 +11,8 @@
 | `WholeCanvas` | as before | the whole canvas: a control |
 | `GlimpseStack` | as before | the last n glimpses, for agents without memory |
 
-A choice is a label, or a move in a game. Each wrapper has a vector twin of the same name in
+`ThroughRetina` makes such an environment of any other that shows pictures, and takes the wrappers
+above. A choice is a label, or a move in a game. Each wrapper has a vector twin of the same name in
 `ram_envs.wrappers.vector`, which plays the same episodes, bit for bit.
 """
 
@@ -28,7 +29,7 @@ from gymnasium.utils import RecordConstructorArgs
 
 from ram_envs.arguments import check_arguments
 from ram_envs.checks import checked_location, checked_pair
-from ram_envs.glimpse_batch import GlimpseBatch
+from ram_envs.gaze import Gaze
 from ram_envs.glimpse_env import GlimpseEnv
 from ram_envs.wrappers.codes import (
     ActionCode,
@@ -42,6 +43,7 @@ from ram_envs.wrappers.codes import (
     num_choices,
 )
 from ram_envs.wrappers.history import GlimpseHistory
+from ram_envs.wrappers.through_retina import ThroughRetina
 
 __all__ = [
     "DictAction",
@@ -51,6 +53,7 @@ __all__ = [
     "GridAction",
     "RandomGaze",
     "RelativeGaze",
+    "ThroughRetina",
     "WholeCanvas",
 ]
 
@@ -63,7 +66,7 @@ class _CodedAction(gym.ActionWrapper[Any, Any, Any], RecordConstructorArgs):
 
     def __init__(self, env: Env, code: ActionCode) -> None:
         super().__init__(env)
-        self._batch = _batch_of(env)
+        self._batch: Gaze = find_seen(env).batch
         self._code = code
         self.action_space = code.space
 
@@ -218,11 +221,11 @@ class WholeCanvas(gym.ObservationWrapper[Any, Any, Any], RecordConstructorArgs):
     def __init__(self, env: Env) -> None:
         RecordConstructorArgs.__init__(self)
         super().__init__(env)
-        self.observation_space = canvas_space(_batch_of(env).task.image_shape)
+        self._seen = find_seen(env)
+        self.observation_space = canvas_space(self._seen.batch.image_shape)
 
     def observation(self, observation: Any) -> npt.NDArray[np.uint8]:
-        canvas = self.unwrapped.canvas  # type: ignore[attr-defined]
-        return canvas.reshape(self.observation_space.shape).copy()  # type: ignore[no-any-return]
+        return self._seen.canvas.reshape(self.observation_space.shape or ()).copy()
 
 
 class GlimpseStack(gym.Wrapper[Any, Any, Any, Any], RecordConstructorArgs):
@@ -266,10 +269,19 @@ def canvas_space(image_shape: tuple[int, ...]) -> spaces.Box:
     return spaces.Box(0, 255, (height, width, channels), np.uint8)
 
 
-def _batch_of(env: Env) -> GlimpseBatch[Any]:
-    if not isinstance(env.unwrapped, GlimpseEnv):
+def find_seen(env: Env) -> GlimpseEnv | ThroughRetina:
+    """Return the environment inside the wrappers of glimpses that looks through the retina.
+
+    Raises:
+        TypeError: if there is none.
+    """
+    inner: Any = env
+    while isinstance(inner, gym.Wrapper) and not isinstance(inner, ThroughRetina):
+        inner = inner.env
+    if not isinstance(inner, (GlimpseEnv, ThroughRetina)):
         raise TypeError(
-            f"{env} is not an environment of ram_envs. Wrap what "
-            'gym.make("RAM…-v0") returns, or a GlimpseEnv of your own.'
+            f"{env} is not an environment of ram_envs. Wrap what gym.make("
+            '"RAM…-v0") returns, a GlimpseEnv of your own, or ThroughRetina(env) around an '
+            "environment with pictures."
         )
-    return env.unwrapped.batch
+    return inner

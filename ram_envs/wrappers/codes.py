@@ -19,7 +19,7 @@ from ram_envs.checks import (
     checked_number,
     checked_pair,
 )
-from ram_envs.glimpse_batch import GlimpseBatch
+from ram_envs.gaze import Gaze
 
 Locations = npt.NDArray[np.float32]  # (B, 2)
 Choices = npt.NDArray[np.int64]  # (B,)
@@ -32,7 +32,7 @@ class ActionCode(Protocol):
     def space(self) -> gym.Space[Any]:
         """The action space of one environment."""
 
-    def decode(self, actions: Any, batch: GlimpseBatch[Any]) -> tuple[Locations, Choices]:
+    def decode(self, actions: Any, batch: Gaze) -> tuple[Locations, Choices]:
         """Decode B actions, batched as Gymnasium does, to locations (B, 2) and choices (B,).
 
         Only the rows of running episodes must be in range: the environment ignores the others, or
@@ -81,7 +81,7 @@ class GridCode:
         columns, rows = checked_integer("columns", columns, 1), checked_integer("rows", rows, 1)
         self.space = spaces.MultiDiscrete([columns, rows, num_choices])
 
-    def decode(self, actions: Any, batch: GlimpseBatch[Any]) -> tuple[Locations, Choices]:
+    def decode(self, actions: Any, batch: Gaze) -> tuple[Locations, Choices]:
         cells = np.asarray(actions)
         sizes, shape = self.space.nvec, (batch.num_envs, 3)
         if cells.shape == shape:
@@ -102,7 +102,7 @@ class FlatBoxCode:
     def __init__(self, num_choices: int) -> None:
         self.space = spaces.Box(-1, 1, (2 + num_choices,), np.float32)
 
-    def decode(self, actions: Any, batch: GlimpseBatch[Any]) -> tuple[Locations, Choices]:
+    def decode(self, actions: Any, batch: Gaze) -> tuple[Locations, Choices]:
         numbers = np.asarray(actions, np.float32)
         shape = (batch.num_envs, *(self.space.shape or ()))
         if numbers.shape == shape:
@@ -125,7 +125,7 @@ class DictCode:
         location = spaces.Box(-1, 1, (2,), np.float32)
         self.space = spaces.Dict({"location": location, choice: spaces.Discrete(num_choices)})
 
-    def decode(self, actions: Any, batch: GlimpseBatch[Any]) -> tuple[Locations, Choices]:
+    def decode(self, actions: Any, batch: Gaze) -> tuple[Locations, Choices]:
         if not isinstance(actions, Mapping) or set(actions) != {"location", self.choice}:
             raise ValueError(
                 f"action={actions!r} is not a dict of 'location' and {self.choice!r}. Give both, "
@@ -142,13 +142,19 @@ class RelativeGazeCode:
         self.space = spaces.Tuple((shift, spaces.Discrete(num_choices)))
         self._max_shift = checked_number("max_shift", max_shift, 0, 2, ", the canvas's side")
 
-    def decode(self, actions: Any, batch: GlimpseBatch[Any]) -> tuple[Locations, Choices]:
+    def decode(self, actions: Any, batch: Gaze) -> tuple[Locations, Choices]:
         shifts, choices = checked_pair(actions)
         shifts = checked_coordinates(shifts, (batch.num_envs, 2), batch.running)
-        shifts = np.clip(shifts, -1e9, 1e9)  # so that infinity has a direction
-        shifts = shifts / np.maximum(np.hypot(shifts[:, :1], shifts[:, 1:]), 1)
-        locations = np.clip(batch.locations + self._max_shift * shifts, -1, 1)
-        return locations.astype(np.float32), np.asarray(choices)
+        return shift_locations(batch.locations, shifts, self._max_shift), np.asarray(choices)
+
+
+def shift_locations(
+    locations: Locations, shifts: npt.NDArray[np.floating], max_shift: float
+) -> Locations:
+    """Return locations (B, 2) moved by shifts (B, 2) in the unit disc, times `max_shift`."""
+    moves = np.clip(shifts.astype(np.float64), -1e9, 1e9)  # so that infinity has a direction
+    moves /= np.maximum(np.hypot(moves[:, :1], moves[:, 1:]), 1)
+    return np.clip(locations + max_shift * moves, -1, 1).astype(np.float32)
 
 
 class FixedGazeCode:
@@ -158,7 +164,7 @@ class FixedGazeCode:
         self.space = spaces.Discrete(num_choices)
         self._location = location
 
-    def decode(self, actions: Any, batch: GlimpseBatch[Any]) -> tuple[Locations, Choices]:
+    def decode(self, actions: Any, batch: Gaze) -> tuple[Locations, Choices]:
         return np.tile(self._location, (batch.num_envs, 1)), np.asarray(actions)
 
 
@@ -168,5 +174,5 @@ class RandomGazeCode:
     def __init__(self, num_choices: int) -> None:
         self.space = spaces.Discrete(num_choices)
 
-    def decode(self, actions: Any, batch: GlimpseBatch[Any]) -> tuple[Locations, Choices]:
+    def decode(self, actions: Any, batch: Gaze) -> tuple[Locations, Choices]:
         return batch.random_locations(), np.asarray(actions)

@@ -6,7 +6,7 @@ They wrap what `gym.make_vec` returns for an id of ram_envs, in every auto-reset
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import gymnasium as gym
 import numpy as np
@@ -31,6 +31,12 @@ from ram_envs.wrappers.codes import (
     num_choices,
 )
 from ram_envs.wrappers.history import GlimpseHistory
+from ram_envs.wrappers.vector_through_retina import (
+    AnyVectorWrapper,
+    Step,
+    ThroughRetina,
+    VectorEnv,
+)
 
 __all__ = [
     "DictAction",
@@ -40,37 +46,28 @@ __all__ = [
     "GridAction",
     "RandomGaze",
     "RelativeGaze",
+    "ThroughRetina",
     "WholeCanvas",
 ]
 
-VectorEnv = gym.vector.VectorEnv[Any, Any, Any]
-Step = tuple[Any, Any, Any, Any, dict[str, Any]]
 
-
-if TYPE_CHECKING:
-    _AnyVectorWrapper = gym.vector.VectorWrapper[Any, Any, Any, Any, Any]
-else:
-    _AnyVectorWrapper = gym.vector.VectorWrapper  # generic since Gymnasium 1.4 only
-
-
-class _VectorWrapper(_AnyVectorWrapper, RecordConstructorArgs):
+class _VectorWrapper(AnyVectorWrapper, RecordConstructorArgs):
     """A wrapper of the environments of ram_envs."""
 
     @check_arguments
     def __init__(self, env: VectorEnv) -> None:
         super().__init__(env)
-        if not isinstance(env.unwrapped, GlimpseVectorEnv):
+        inner: Any = env
+        while isinstance(inner, gym.vector.VectorWrapper) and not isinstance(inner, ThroughRetina):
+            inner = inner.env
+        if not isinstance(inner, (GlimpseVectorEnv, ThroughRetina)):
             raise TypeError(
                 f"{env} is not a vector environment of ram_envs. Wrap what "
-                'gym.make_vec("RAM…-v0", num_envs=…) returns.'
+                'gym.make_vec("RAM…-v0", num_envs=…) returns, or ThroughRetina(envs) around one '
+                "with pictures."
             )
-
-    @property
-    def native(self) -> GlimpseVectorEnv:
-        """The environment inside all wrappers."""
-        native = self.unwrapped
-        assert isinstance(native, GlimpseVectorEnv)
-        return native
+        # The environment inside the wrappers of glimpses, which looks through the retina.
+        self.native: GlimpseVectorEnv | ThroughRetina = inner
 
     @property
     def autoreset_mode(self) -> AutoresetMode:
@@ -163,7 +160,7 @@ class WholeCanvas(_VectorWrapper):
     def __init__(self, env: VectorEnv) -> None:
         RecordConstructorArgs.__init__(self)
         super().__init__(env)
-        self.single_observation_space = canvas_space(self.native.batch.task.image_shape)
+        self.single_observation_space = canvas_space(self.native.batch.image_shape)
         self.observation_space = batch_space(self.single_observation_space, env.num_envs)
 
     def reset(self, *, seed: Any = None, options: dict[str, Any] | None = None) -> Any:

@@ -1,0 +1,94 @@
+"""Which environment the facts of a run or of an agent name, without running code that they name."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+from typing import Any
+
+import gymnasium as gym
+from gymnasium.vector import AutoresetMode
+
+
+def read_env(facts: Mapping[str, Any], split: str | None = None) -> tuple[str, dict[str, Any]]:
+    """Return the id and the keywords of the environment that config.json or `agent.info` names.
+
+    Gymnasium imports the module of "module:id", and so runs it. Since a file may come from an
+    untrusted source, only a module that is already imported is allowed.
+
+    Args:
+        facts: config.json of a run, or `agent.info`.
+        split: added to the keywords where the environment has a data set.
+
+    Raises:
+        ValueError: if the facts name no environment, or one that is not registered.
+    """
+    from ram_envs.making import import_package
+
+    env_id, keywords = facts.get("env_id"), read_keywords(facts)
+    module, _, name = str(env_id).rpartition(":")
+    import_package(name)  # a few known packages, such as ale-py
+    if not (module in sys.modules if module else name in gym.registry):
+        raise ValueError(
+            f"The environment {env_id!r} is not registered. If you trust its module, import it; or "
+            "name it on the command line: ram train ENV_ID --resume RUN, or --env-id ENV_ID for "
+            "the other commands."
+        )
+    if split is not None and "dataset" in keywords:
+        keywords["split"] = split
+    return str(env_id), keywords
+
+
+def read_keywords(facts: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the keywords of the environment that facts name.
+
+    Raises:
+        ValueError: if there are none.
+    """
+    keywords = facts.get("env_kwargs")
+    if not isinstance(keywords, dict):
+        raise ValueError(
+            f"The environment of these weights is unknown: env_kwargs={keywords!r}. Use weights "
+            "that `ram train` or `ram_agent.train` wrote."
+        )
+    return dict(keywords)
+
+
+class MakesItsEnv:
+    """The environment that an agent was trained in, as `info` names it."""
+
+    info: dict[str, Any]
+
+    def make_env(self, split: str = "test", **keywords: Any) -> gym.Env[Any, Any]:
+        """Return the environment that this agent was trained in.
+
+        Args:
+            split: which images; a game has no splits.
+            keywords: keywords of the environment that differ, such as render_mode or dataset.
+
+        Raises:
+            ValueError: if `info` names no environment, or one that is not registered.
+        """
+        from ram_envs.making import make_env
+
+        env_id, settings = read_env(self.info, split)
+        env: gym.Env[Any, Any] = make_env(env_id, **{**settings, **keywords})
+        return env
+
+    def make_envs(
+        self, num_envs: int = 100, split: str = "test", **keywords: Any
+    ) -> gym.vector.VectorEnv[Any, Any, Any]:
+        """Return a vector environment of it, with autoreset disabled, for `evaluate` and others.
+
+        Args:
+            num_envs: number of sub-environments.
+            split, keywords: see `make_env`.
+
+        Raises:
+            ValueError: see `make_env`.
+        """
+        from ram_envs.making import make_vector_env
+
+        env_id, settings = read_env(self.info, split)
+        settings = {"autoreset_mode": AutoresetMode.DISABLED, **settings, **keywords}
+        return make_vector_env(env_id, num_envs, **settings)

@@ -1,0 +1,299 @@
+"""`look`: show an agent one picture, and see where it looked and what it took it for."""
+
+from __future__ import annotations
+
+import base64
+import inspect
+import io
+import warnings
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+import numpy.typing as npt
+import torch
+from gymnasium.envs.registration import load_env_creator
+from gymnasium.error import DependencyNotInstalled
+
+from ram_agent.agent import RAMAgent
+from ram_agent.facts import read_env
+from ram_agent.figures import Recorder
+from ram_agent.pictures import Frame, make_gif, save_picture
+from ram_agent.rollout import collect_rollout
+from ram_envs.arguments import check_arguments
+from ram_envs.datasets import ImageDataset
+from ram_envs.datasets.pixels import PictureWarning, to_pixels
+from ram_envs.retina import pixel_edges
+from ram_envs.views import spread_glimpse
+
+BRIGHT_ON_DARK = ("mnist", "digits")  # data sets of bright digits on black
+FOG = (56, 63, 82)
+
+
+@dataclass(frozen=True)
+class Look:
+    """What an agent saw of one picture, and what it took it for.
+
+    A notebook shows it as an animation.
+
+    canvas          (H, W[, C]) uint8, what the retina looked at
+    locations       (T, 2) float32, (x, y) in [−1, 1], where it looked
+    glimpses        (T, K·C, G, G) float32 in [0, 1], what it saw
+    probabilities   (T, n) float32, of each label after each glimpse
+    class_names     the names of the n labels
+    num_scales      K
+    """
+
+    canvas: npt.NDArray[np.uint8]
+    locations: npt.NDArray[np.float32]
+    glimpses: npt.NDArray[np.float32]
+    probabilities: npt.NDArray[np.float32]
+    class_names: tuple[str, ...]
+    num_scales: int
+
+    @property
+    def label(self) -> int:
+        """The most probable label after the last glimpse."""
+        return int(self.probabilities[-1].argmax())
+
+    @property
+    def name(self) -> str:
+        """The name of that label."""
+        return self.class_names[self.label]
+
+    @property
+    def probability(self) -> float:
+        """The probability of that label."""
+        return float(self.probabilities[-1, self.label])
+
+    def __repr__(self) -> str:
+        steps = ", ".join(
+            f"{self.class_names[row.argmax()]} ({100 * row.max():.0f}%)"
+            for row in self.probabilities
+        )
+        return f"Look({self.name!r}; after each glimpse: {steps})"
+
+    def frames(self, fog: bool = False) -> list[Frame]:
+        """Return a picture (560, 960, 3) uint8 for each glimpse.
+
+        Args:
+            fog: cover what the retina has not seen.
+
+        Raises:
+            DependencyNotInstalled: if pygame is missing.
+        """
+        from ram_envs.bars import draw_bars
+        from ram_envs.rendering import Scene, draw_frame, to_rgb_array
+
+        edges = pixel_edges(self.locations, *self.canvas.shape[:2])
+        seen = np.full((*self.canvas.shape[:2], 3), FOG, np.uint8)
+        frames = []
+        for step, probs in enumerate(self.probabilities):
+            if fog:
+                edge = int(edges[step, 0]), int(edges[step, 1])
+                grays, is_seen = spread_glimpse(
+                    self.glimpses[step], self.num_scales, edge, self.canvas.shape
+                )
+                seen[is_seen] = grays[is_seen]
+            scene = Scene(
+                canvas=seen.copy() if fog else self.canvas,
+                fixations=edges[: step + 1],
+                glimpse=self.glimpses[step],
+                num_scales=self.num_scales,
+                caption=f"glimpse {step + 1} of {len(self.locations)}",
+                choice=self.class_names[probs.argmax()],
+                truth=None,
+                reward=None,
+                over=False,
+            )
+            frames.append(to_rgb_array(draw_bars(draw_frame(scene), probs, self.class_names)))
+        return frames
+
+    def save(self, path: str | Path, fog: bool = False) -> Path:
+        """Write an animation (.gif, .mp4), or the last picture (.png); return the path.
+
+        Args:
+            path: the file.
+            fog: cover what the retina has not seen.
+
+        Raises:
+            ValueError: if the path has another ending.
+        """
+        path = Path(path)
+        save_picture([self.frames(fog)], path)
+        return path
+
+    def _repr_html_(self) -> str:
+        """Return the animation, for notebooks; text where pygame is missing."""
+        try:
+            frames = self.frames()
+        except DependencyNotInstalled:
+            return f"<code>{self!r}</code>"
+        file = io.BytesIO()
+        make_gif([frames], file)
+        content = base64.b64encode(file.getvalue()).decode()
+        words = f"{self.name}, {100 * self.probability:.0f}% sure"
+        return f'<img alt="{words}" width="640" src="data:image/gif;base64,{content}">'
+
+
+@torch.no_grad()
+@check_arguments
+def look(
+    agent: RAMAgent,
+    image: Any,
+    *,
+    num_glimpses: int | None = None,
+    invert: bool = False,
+    seed: int = 0,
+) -> Look:
+    """Show an agent one picture, and return where it looked and what it took it for.
+
+        seen = ram_agent.look(RAMAgent.pretrained("cluttered-mnist-8"), "digit.png")
+
+    The picture becomes gray if the agent sees gray. One that is smaller than the agent's canvas is
+    placed in the middle of it; a larger one is reduced until it fits.
+
+    Args:
+        agent: an agent of images; its `info` says which canvas it was trained on.
+        image: the path of a picture, a PIL image, or an array (H, W[, C]): uint8, or floats in
+            [0, 1].
+        num_glimpses: T; the agent's own if None.
+        invert: exchange black and white; MNIST's digits are bright on black.
+        seed: seed of the first location.
+
+    Raises:
+        ValueError: if the agent plays a game, or the picture cannot be read.
+        FileNotFoundError: if there is no such file.
+
+    Warns:
+        PictureWarning: if the picture is dark on bright, and the agent was trained on the opposite.
+    """
+    settings = canvas_settings(agent)
+    num_scales = int(settings["num_scales"])
+    channels = agent.glimpse_shape[0] // num_scales
+    pixels = _with_channels(read_picture(image), channels)
+    pixels = 255 - pixels if invert else pixels
+    if not invert and settings["dataset"] in BRIGHT_ON_DARK and np.median(_border(pixels)) > 127:
+        warnings.warn(
+            "The picture is dark on bright, and this agent was trained on bright digits on black. "
+            "Pass invert=True (on the command line, --invert).",
+            PictureWarning,
+            stacklevel=4,  # past the decorators of this function
+        )
+    size = settings["canvas_size"] or pixels.shape[:2]
+    canvas = place_on_canvas(pixels, (size, size) if isinstance(size, int) else tuple(size))
+    names = class_names(agent)
+    envs = gym.make_vec(
+        "RAMClassification-v0",
+        num_envs=1,
+        dataset=ImageDataset(canvas[None], np.zeros(1, np.int64), class_names=names),
+        num_glimpses=num_glimpses or settings["num_glimpses"],
+        glimpse_size=agent.glimpse_shape[-1],
+        num_scales=num_scales,
+        initial_location=settings["initial_location"],
+        autoreset_mode="Disabled",
+    )
+    recorder = Recorder(envs)
+    rollout = collect_rollout(agent, recorder, seed=seed, options={"index": 0}, deterministic=True)
+    observations = recorder.observations[:-1]  # the last one comes after the decision
+    return Look(
+        canvas=canvas,
+        locations=np.concatenate([observation["location"] for observation in observations]),
+        glimpses=np.concatenate([observation["glimpse"] for observation in observations]),
+        probabilities=rollout.choice_logits[:, 0].softmax(-1).cpu().numpy(),
+        class_names=names,
+        num_scales=num_scales,
+    )
+
+
+def canvas_settings(agent: RAMAgent) -> dict[str, Any]:
+    """Return the keywords of the agent's environment, its defaults included.
+
+    Raises:
+        ValueError: if it is unknown, or shows no images.
+    """
+    env_id, keywords = read_env(agent.info)
+    spec = gym.spec(env_id)
+    entry_point: Any = spec.entry_point
+    parameters = inspect.signature(load_env_creator(entry_point)).parameters
+    defaults = {name: one.default for name, one in parameters.items()}
+    settings = {**defaults, **spec.kwargs, **keywords}
+    if "dataset" not in settings:
+        raise ValueError(
+            f"The agent plays {env_id}, which shows no pictures of yours. Give an agent of images, "
+            'such as RAMAgent.pretrained("cluttered-mnist-8").'
+        )
+    return {"initial_location": None, "canvas_size": None, **settings}
+
+
+def class_names(agent: RAMAgent) -> tuple[str, ...]:
+    """Return the names of the agent's labels: those of its images, or its environment's."""
+    images = agent.info.get("images")
+    names = images.get("class_names", ()) if isinstance(images, Mapping) else ()
+    if len(names) == agent.num_choices:
+        return tuple(map(str, names))
+    is_mnist = agent.info.get("dataset") in BRIGHT_ON_DARK
+    env = agent.make_env(**({"dataset": "digits"} if is_mnist else {}))
+    found: tuple[str, ...] = env.unwrapped.batch.task.choice_names  # type: ignore[attr-defined]
+    return found
+
+
+def read_picture(image: Any) -> npt.NDArray[np.uint8]:
+    """Return a picture as (H, W), or (H, W, 3) if it has colors.
+
+    Raises:
+        FileNotFoundError: if there is no such file.
+        ValueError: if it is not a picture.
+    """
+    from PIL import Image, UnidentifiedImageError
+
+    if isinstance(image, str | Path):
+        if not Path(image).is_file():
+            raise FileNotFoundError(f"{image} does not exist. Give the path of a picture.")
+        try:
+            with Image.open(image) as opened:
+                return to_pixels(opened)
+        except UnidentifiedImageError:
+            raise ValueError(
+                f"{image} is not a picture. Give a PNG or JPEG, for example."
+            ) from None
+    try:
+        return to_pixels(image)
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"The image cannot be used: {error}") from None
+
+
+def place_on_canvas(pixels: npt.NDArray[np.uint8], size: tuple[int, int]) -> npt.NDArray[np.uint8]:
+    """Return a canvas of (height, width) with the picture in the middle, reduced if need be."""
+    from PIL import Image
+
+    height, width = pixels.shape[:2]
+    factor = min(size[0] / height, size[1] / width)
+    if factor < 1:
+        reduced = max(1, round(width * factor)), max(1, round(height * factor))
+        pixels = np.asarray(Image.fromarray(pixels).resize(reduced, Image.Resampling.BOX))
+    top, left = (size[0] - pixels.shape[0]) // 2, (size[1] - pixels.shape[1]) // 2
+    canvas = np.zeros((*size, *pixels.shape[2:]), np.uint8)
+    canvas[top : top + pixels.shape[0], left : left + pixels.shape[1]] = pixels
+    return canvas
+
+
+def _with_channels(pixels: npt.NDArray[np.uint8], channels: int) -> npt.NDArray[np.uint8]:
+    """Return the picture gray, or in three colors."""
+    from PIL import Image
+
+    if channels not in (1, 3):
+        raise ValueError(
+            f"The agent sees {channels} channels. `look` shows gray or color pictures."
+        )
+    image = Image.fromarray(pixels).convert("L" if channels == 1 else "RGB")
+    return np.asarray(image)
+
+
+def _border(pixels: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
+    """Return the outermost pixels."""
+    rows, columns = pixels[[0, -1]], pixels[:, [0, -1]]
+    return np.concatenate([rows.ravel(), columns.ravel()])

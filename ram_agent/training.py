@@ -1,0 +1,100 @@
+"""`train`: from an environment's id to a trained agent in one call."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from ram_agent.agent import RAMAgent
+from ram_agent.callbacks import Callback, LogMetrics, train_with
+from ram_agent.config import AgentConfig, TrainConfig, replace_settings
+from ram_agent.config import preset as find_preset
+from ram_agent.distributed import checked_device
+from ram_agent.run_folder import RunFolder
+from ram_agent.runs import describe_run, make_trainer
+from ram_agent.settings import setting_names
+from ram_agent.splits import resolve_env_id
+
+TRAINING_KEYWORDS = ("distortion", "elastic")  # of the training environments alone
+
+
+def train(
+    env_id: str,
+    *,
+    callback: Callback | Sequence[Callback] = (),
+    preset: str = "default",
+    out: str | Path | None = None,
+    device: str = "cpu",
+    threads: int = 1,
+    **settings: Any,
+) -> RAMAgent:
+    """Train an agent and return it with the weights of its best validation.
+
+        agent = ram_agent.train("RAMMNIST-v0", dataset="digits", episodes=40_000, seed=0)
+
+    Ctrl-C, or stopping the cell of a notebook, ends the training and returns the agent so far.
+
+    Args:
+        env_id: the environment, such as "RAMClutteredMNIST-v0".
+        callback: one or several functions of (trainer, metrics), called after every update and
+            validation; see `ram_agent.callbacks`.
+        preset: the settings that are not given: "default" or "paper".
+        out: the run's folder, as `ram train --out` writes it; None keeps no files.
+        device: where the networks run.
+        threads: PyTorch's threads on the CPU while it trains.
+        settings: any setting of `AgentConfig` and `TrainConfig` or of their groups, such as
+            episodes, seed, hidden_size or learning_rate; `shards`; and keywords of the environment,
+            such as dataset, num_glimpses or distortion.
+
+    Raises:
+        ValueError: if a setting does not exist or is out of its range, or the environment cannot be
+            made.
+        FileExistsError: if `out` contains a run or other files.
+    """
+    env_id = resolve_env_id(env_id)
+    chosen = find_preset(preset, env_id)
+    shards = settings.pop("shards", chosen.shards)
+    of_agent = _take(settings, setting_names(AgentConfig))
+    of_training = _take(settings, setting_names(TrainConfig))
+    training_keywords = _take(settings, frozenset(TRAINING_KEYWORDS))
+    run = describe_run(
+        env_id,
+        settings,
+        preset,
+        replace_settings(chosen.agent, **of_agent),
+        replace_settings(chosen.training, **of_training),
+        shards=shards,
+        training_keywords=training_keywords,
+        device=checked_device(device),
+    )
+    callbacks = [callback] if callable(callback) else [*callback]
+    num_threads = torch.get_num_threads()
+    torch.set_num_threads(threads)
+    try:
+        if out is not None:
+            return _train_in(RunFolder(out), run, device, callbacks)
+        with tempfile.TemporaryDirectory(prefix="ram-train-") as folder:
+            return _train_in(RunFolder(Path(folder) / "run"), run, device, callbacks)
+    finally:
+        torch.set_num_threads(num_threads)
+
+
+def _train_in(
+    folder: RunFolder, run: dict[str, Any], device: str, callbacks: Sequence[Callback]
+) -> RAMAgent:
+    folder.create(run)
+    try:
+        trainer = make_trainer(run, folder, device)
+        train_with(trainer, [LogMetrics(folder), *callbacks])
+        return RAMAgent.load(folder.path)
+    finally:
+        folder.unlock()
+
+
+def _take(settings: dict[str, Any], names: frozenset[str]) -> dict[str, Any]:
+    """Remove the settings of these names, and return them."""
+    return {name: settings.pop(name) for name in names & settings.keys()}

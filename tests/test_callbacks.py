@@ -1,0 +1,124 @@
+"""`ram_agent.train`, and what is called while it trains."""
+
+from __future__ import annotations
+
+import sys
+import types
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+pytest.importorskip("torch", reason="the extra agent is not installed")
+pytest.importorskip("tyro", reason="the extra agent is not installed")
+
+import ram_agent
+from ram_agent.callbacks import LogToTensorBoard, LogToWandb, StopEarly
+from ram_agent.run_folder import RunFolder
+
+SETTINGS: dict[str, Any] = {
+    "dataset": "digits",
+    "num_glimpses": 2,
+    "hidden_size": 16,
+    "feature_size": 8,
+    "batch_size": 64,
+    "shards": 1,
+}
+
+
+def test_train_in_one_call(tmp_path: Path) -> None:
+    updates: list[int] = []
+    errors: list[float] = []
+
+    def callback(trainer: ram_agent.Trainer, metrics: dict[str, float]) -> None:
+        if "validation_error" in metrics:
+            errors.append(metrics["validation_error"])
+        else:
+            updates.append(trainer.update)
+            assert 0 <= metrics["train_error"] <= 100
+
+    agent = ram_agent.train(
+        "RAMMNIST",
+        episodes=64 * 40,
+        seed=3,
+        distortion=0.5,
+        out=tmp_path / "run",
+        callback=callback,
+        **SETTINGS,
+    )
+    assert updates == list(range(1, 41))
+    assert len(errors) == 10
+    assert agent.info["env_id"] == "RAMMNIST-v0"
+    assert agent.info["env_kwargs"] == {"dataset": "digits", "num_glimpses": 2}
+    assert agent.info["training"]["seed"] == 3
+    assert agent.info["training_env_kwargs"] == {"distortion": 0.5}
+    assert agent.info["validation_error"] == min(errors)
+    rows = RunFolder(tmp_path / "run").read_metrics()
+    assert [row["update"] for row in rows if "validation_error" not in row] == [20, 40]
+    assert len(rows) == 12
+    assert (tmp_path / "run" / "best.safetensors").is_file()
+
+
+def test_train_keeps_no_files_unless_asked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    agent = ram_agent.train("RAMCatch-v0", steps=1_472, batch_size=32, hidden_size=16)
+    assert agent.num_choices == 3
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("settings", "named"),
+    [
+        ({"hiden_size": 3}, "hiden_size"),
+        ({"episodes": -1}, "episodes=-1"),
+        ({"preset": "papr"}, "papr"),
+        ({"shards": 3}, "shards=3"),
+    ],
+)
+def test_settings_that_train_refuses(settings: dict[str, Any], named: str) -> None:
+    with pytest.raises(ValueError, match=named):
+        ram_agent.train("RAMMNIST-v0", **{**SETTINGS, **settings})
+
+
+@pytest.mark.parametrize(
+    ("limit", "updates"), [({"error": 100.0}, 10), ({"seconds": 1e-9}, 1), ({"error": 0.0}, 100)]
+)
+def test_stop_early(limit: dict[str, float], updates: int) -> None:
+    trained = []
+    ram_agent.train(
+        "RAMMNIST-v0",
+        episodes=6400,
+        callback=[StopEarly(**limit), lambda trainer, metrics: trained.append(trainer.update)],
+        **SETTINGS,
+    )
+    assert trained[-1] == updates
+
+
+def test_stop_early_needs_a_limit() -> None:
+    with pytest.raises(ValueError, match="never"):
+        StopEarly()
+
+
+def test_what_is_logged_to_wandb(monkeypatch: pytest.MonkeyPatch) -> None:
+    logged: list[tuple[int, set[str]]] = []
+    run = types.SimpleNamespace(
+        log=lambda metrics, step: logged.append((step, set(metrics))),
+        finish=lambda: logged.append((-1, set())),
+    )
+    stand_in = types.ModuleType("wandb")
+    stand_in.__spec__ = types.SimpleNamespace()  # type: ignore[assignment]
+    stand_in.init = lambda **settings: run  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "wandb", stand_in)
+    ram_agent.train(
+        "RAMMNIST-v0", episodes=64 * 10, callback=LogToWandb(every=5, project="p"), **SETTINGS
+    )
+    steps = [step for step, names in logged if "validation_error" not in names]
+    assert steps == [5, 10, -1]
+    assert sum("validation_error" in names for _, names in logged) == 10
+
+
+@pytest.mark.parametrize("make", [LogToWandb, lambda: LogToTensorBoard("runs")])
+def test_a_logger_that_is_not_installed(make: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    with pytest.raises(ValueError, match="pip install"):
+        make()

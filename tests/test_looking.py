@@ -1,0 +1,116 @@
+"""`look`: one picture, shown to an agent."""
+
+from __future__ import annotations
+
+import warnings
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch", reason="the extra agent is not installed")
+pytest.importorskip("tyro", reason="the extra agent is not installed")
+
+from ram_agent import RAMAgent, look  # noqa: E402
+from ram_agent.looking import place_on_canvas  # noqa: E402
+from ram_envs.datasets import load_dataset  # noqa: E402
+from ram_envs.datasets.pixels import PictureWarning  # noqa: E402
+
+AGENT = "cluttered-mnist-8"
+
+
+@pytest.fixture(scope="module")
+def digit() -> np.ndarray:
+    image: np.ndarray = load_dataset("digits", "test").array[0]
+    return image
+
+
+def test_a_digit_in_the_middle_of_the_canvas(digit: np.ndarray) -> None:
+    agent = RAMAgent.pretrained(AGENT)
+    seen = look(agent, digit)
+    assert seen.canvas.shape == (60, 60)
+    assert np.array_equal(seen.canvas[16:44, 16:44], digit)
+    assert seen.canvas.sum() == digit.sum()
+    assert seen.locations.shape == (8, 2)
+    assert seen.glimpses.shape == (8, 3, 12, 12)
+    assert seen.probabilities.shape == (8, 10)
+    assert np.allclose(seen.probabilities.sum(1), 1)
+    assert seen.class_names == tuple("0123456789")
+    assert (seen.label, seen.name) == (
+        seen.probabilities[-1].argmax(),
+        str(seen.probabilities[-1].argmax()),
+    )
+    assert len(look(agent, digit, num_glimpses=3).locations) == 3
+    again, other = look(agent, digit), look(agent, digit, seed=1)
+    assert np.array_equal(again.locations, seen.locations)
+    assert not np.array_equal(other.locations[0], seen.locations[0])
+
+
+def test_the_same_picture_in_other_forms(digit: np.ndarray, tmp_path: Path) -> None:
+    Image = pytest.importorskip("PIL.Image")
+    agent = RAMAgent.pretrained(AGENT)
+    expected = look(agent, digit).probabilities
+    Image.fromarray(digit).save(tmp_path / "digit.png")
+    Image.fromarray(255 - digit).save(tmp_path / "ink.png")
+    for image in (
+        tmp_path / "digit.png",
+        str(tmp_path / "digit.png"),
+        Image.fromarray(digit).convert("RGB"),
+        digit.astype(np.float32) / 255,
+        torch.from_numpy(digit[None].copy()),
+    ):
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            assert np.array_equal(look(agent, image).probabilities, expected)
+    with pytest.warns(PictureWarning, match="invert=True"):
+        look(agent, tmp_path / "ink.png")
+    inverted = look(agent, tmp_path / "ink.png", invert=True)
+    assert np.array_equal(inverted.probabilities, expected)
+
+
+def test_a_large_picture_is_reduced() -> None:
+    large = np.full((200, 100), 80, np.uint8)
+    canvas = place_on_canvas(large, (60, 60))
+    assert (canvas[:, 15:45] == 80).all()
+    assert canvas.sum() == 60 * 30 * 80
+
+
+def test_what_cannot_be_looked_at(tmp_path: Path, digit: np.ndarray) -> None:
+    agent = RAMAgent.pretrained(AGENT)
+    (tmp_path / "text.png").write_text("not a picture")
+    with pytest.raises(FileNotFoundError, match="nowhere"):
+        look(agent, tmp_path / "nowhere.png")
+    with pytest.raises(ValueError, match=r"text\.png"):
+        look(agent, tmp_path / "text.png")
+    with pytest.raises(ValueError, match="7"):
+        look(agent, np.full((4, 4), 7.0))
+    with pytest.raises(ValueError, match="RAMCatch-v0"):
+        look(RAMAgent.pretrained("catch"), digit)
+
+
+def test_pictures_of_a_look(digit: np.ndarray, tmp_path: Path) -> None:
+    pytest.importorskip("pygame", reason="the extra play is not installed")
+    Image = pytest.importorskip("PIL.Image")
+    seen = look(RAMAgent.pretrained(AGENT), digit, num_glimpses=2)
+    for fog in (False, True):
+        frames = seen.frames(fog)
+        assert [frame.shape for frame in frames] == [(560, 960, 3)] * 2
+    assert '<img alt="' in seen._repr_html_()
+    with Image.open(seen.save(tmp_path / "look.gif")) as gif:
+        assert gif.n_frames == 2
+    assert seen.save(tmp_path / "look.png").is_file()
+    with pytest.raises(ValueError, match=r"\.bmp"):
+        seen.save(tmp_path / "look.bmp")
+
+
+def test_environments_of_an_agent() -> None:
+    agent = RAMAgent.pretrained("mnist-6")
+    env = agent.make_env(dataset="digits")
+    assert env.unwrapped.num_images == 300  # type: ignore[attr-defined]
+    envs = agent.make_envs(7, "validation", dataset="digits")
+    assert (envs.num_envs, envs.unwrapped.num_images) == (7, 200)  # type: ignore[attr-defined]
+    game = RAMAgent.pretrained("catch").make_env()
+    assert game.observation_space["glimpse"].shape == (3, 6, 6)  # type: ignore[index]
+    new = RAMAgent(game.observation_space, game.action_space)
+    with pytest.raises(ValueError, match="unknown"):
+        new.make_env()
