@@ -100,9 +100,9 @@ class GlimpseEnv(gym.Env[Observation, Any]):
             check_running(batch.running)
         locations, choices = checked_action(action, batch.num_choices)
         outcome = batch.advance(batch.all_rows, locations, choices)
-        reward, terminated, truncated = (array.item(0) for array in outcome)
+        reward, *ends = (array.item(0) for array in outcome)
         observation, info = self._observe()
-        return observation, float(reward), terminated, truncated, info
+        return observation, float(reward), bool(ends[0]), bool(ends[1]), info
 
     def render(self) -> npt.NDArray[np.uint8] | None:
         """Draw canvas, patches, path and glimpse: (height, width, 3) uint8, or a window."""

@@ -15,7 +15,6 @@ import contextlib
 import functools
 import importlib
 import importlib.util
-import multiprocessing
 import os
 import sys
 from collections.abc import Callable, Iterator
@@ -110,6 +109,13 @@ def numba_version() -> str | None:
     return str(sys.modules["numba"].__version__) if form_in_use() == "numba" else None
 
 
+def load_all() -> None:
+    """Compile all kernels, or load them from numba's cache, if numba is in use."""
+    if form_in_use() == "numba":
+        for name in ("glimpses", "streams", "canvases", "games", "steps"):
+            importlib.import_module(f"{__name__}.{name}")
+
+
 @contextlib.contextmanager
 def using(form: Form) -> Iterator[None]:
     """Use a form within the `with` block."""
@@ -152,6 +158,8 @@ def _fall_back(reason: str) -> None:
 
 def say(text: str) -> None:
     """Print one line on stderr, in the main process only."""
+    import multiprocessing  # slow to import
+
     if multiprocessing.parent_process() is None and sys.stderr is not None:
         line = " ".join(text.split()).encode("ascii", "replace").decode()
         print(f"ram_envs: {line}", file=sys.stderr)

@@ -71,9 +71,9 @@ def _edge(location, side):
     """Return the pixel edge, as `ram_envs.retina.pixel_edges` does."""
     place = np.float64(location)
     if not place > -1.0:
-        place = -1.0
+        place = np.float64(-1.0)
     if place > 1.0:
-        place = 1.0
+        place = np.float64(1.0)
     return np.int64((place + 1.0) * (side / 2) + 0.5)
 
 
