@@ -57,8 +57,8 @@ class Settings:
     repeats: int = 5
     """Number of times each measurement is taken; the median counts."""
 
-    only: str = ""
-    """Measure only the rows whose name contains this text."""
+    only: tuple[str, ...] = ()
+    """Measure only these rows."""
 
     save: Path | None = None
     """Write the measurements to this JSON file."""
@@ -79,7 +79,7 @@ class Row(NamedTuple):
 
 def main(settings: Settings) -> None:
     """Measure all rows in turn and print a table."""
-    rows = {name: row for name, row in ROWS.items() if settings.only in name}
+    rows = {name: row for name, row in ROWS.items() if name in (settings.only or ROWS)}
     values: dict[str, list[float]] = {name: [] for name in rows}
     with tqdm(total=settings.repeats * len(rows), disable=None, leave=False) as bar:
         for _ in range(settings.repeats):
