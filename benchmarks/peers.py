@@ -28,6 +28,7 @@ import gymnasium as gym
 import numpy as np
 import numpy.typing as npt
 import tyro
+from side_by_side import put_table
 from tqdm import tqdm
 
 from ram_agent.stepping import calls_per_second, step_many, step_single
@@ -63,6 +64,9 @@ class Settings:
     save: Path | None = None
     """Write the measurements to this JSON file."""
 
+    page: Path | None = None
+    """Put the table into this page."""
+
 
 class Row(NamedTuple):
     """A measurement.
@@ -91,21 +95,35 @@ def main(settings: Settings) -> None:
                     del values[name]
                 bar.update()
     medians = {name: statistics.median(measured) for name, measured in values.items()}
-    ratios = {}
-    for name, value in medians.items():
-        digits = 0 if value >= 1000 else 2
-        line = f"{name:<60} {value:>12,.{digits}f} {rows[name].unit}"
-        if (beside := rows[name].beside) in medians:
-            assert beside is not None
-            each = sorted(a / b for a, b in zip(values[name], values[beside], strict=True))
-            ratios[name] = {"beside": beside, "ratios": [round(ratio, 2) for ratio in each]}
-            line += f"   {value / medians[beside]:.2f} × {beside}, {each[0]:.2f} to {each[-1]:.2f}"
-        print(line)
+    ratios = {
+        name: [a / b for a, b in zip(values[name], values[beside], strict=True)]
+        for name in medians
+        if (beside := rows[name].beside) in values
+    }
+    table = to_table(medians, ratios)
+    print(table)
     if settings.save is not None:
         _save(settings, medians, ratios)
+    if settings.page is not None:
+        put_table(settings.page, table, "<!-- peers -->")
 
 
-def _save(settings: Settings, medians: dict[str, float], ratios: dict[str, Any]) -> None:
+def to_table(medians: dict[str, float], ratios: dict[str, list[float]]) -> str:
+    """Return a table in Markdown: the ratio of the medians, and the smallest of all rounds."""
+    lines = ["| what | median | ratio | at least | beside |", "|---|---|---|---|---|"]
+    for name, value in medians.items():
+        row = ROWS[name]
+        number = f"{value:,.0f}" if value >= 100 else f"{value:.2g}"
+        compared = "| | "
+        if name in ratios:
+            assert row.beside is not None
+            ratio = value / medians[row.beside]
+            compared = f"{ratio:.2f} | {min(ratios[name]):.2f} | {row.beside}"
+        lines.append(f"| {name} | {number} {row.unit} | {compared} |")
+    return "\n".join(lines) + "\n"
+
+
+def _save(settings: Settings, medians: dict[str, float], ratios: dict[str, list[float]]) -> None:
     from ram_agent.provenance import provenance
     from ram_envs.atomic_files import write_json
 
@@ -113,7 +131,12 @@ def _save(settings: Settings, medians: dict[str, float], ratios: dict[str, Any])
         {"name": name, "value": value, "unit": ROWS[name].unit} for name, value in medians.items()
     ]
     how = {"dataset": settings.dataset, "seconds": settings.seconds, "repeats": settings.repeats}
-    write_json(settings.save, {**provenance(), **how, "figures": figures, "compared": ratios})
+    compared = {
+        name: {"beside": ROWS[name].beside, "ratios": [round(ratio, 3) for ratio in each]}
+        for name, each in ratios.items()
+    }
+    assert settings.save is not None
+    write_json(settings.save, {**provenance(), **how, "figures": figures, "compared": compared})
     print(f"Written to {settings.save}")
 
 

@@ -1,6 +1,6 @@
 """Measure where the microseconds of a step go, for each id and number of sub-environments.
 
-    OMP_NUM_THREADS=1 python benchmarks/profile_steps.py --dataset mnist --save results/step_profile.json
+    OMP_NUM_THREADS=1 python benchmarks/profile_steps.py --save results/step_profile.json
 
 RAM_ENVS_KERNELS selects the kernels. A step with its share of resets is taken as whole episodes
 are played; its parts are called by themselves, and "around" is what they leave. The best of several
@@ -77,7 +77,7 @@ def find_parts(env_id: str, num_envs: int, dataset: str) -> dict[str, tuple[Rate
     envs.reset(seed=0)
     batch, actions = envs.unwrapped.batch, envs.action_space.sample()
     steps = count_steps(envs, num_envs)
-    locations, choices = check(actions, num_choices=batch.num_choices)
+    _, choices = check(actions, num_choices=batch.num_choices)
 
     def advance(_: int) -> None:
         batch.task.begin(batch.state, batch.all_rows, streams, {})
@@ -143,7 +143,7 @@ def main(settings: Settings) -> None:
         facts = {**provenance(), "kernels": kernels, "dataset": settings.dataset}
         write_json(settings.save, {**facts, "microseconds": rows})
     if settings.page is not None:
-        put_table(settings.page, table)
+        put_table(settings.page, table, "<!-- profile -->")
 
 
 def to_table(rows: list[dict[str, Any]]) -> str:
