@@ -18,7 +18,6 @@ from typing import Any
 
 import torch
 import tyro
-from ray import tune
 
 from ram_agent.config import preset
 from ram_agent.run_folder import RunFolder
@@ -49,6 +48,8 @@ class Settings:
 
 def train(trial: dict[str, Any], settings: Settings, folder: Path) -> None:
     """Train with the settings of a trial, and report each validation."""
+    from ray import tune
+
     torch.set_num_threads(1)
     run_folder = RunFolder(folder / tune.get_context().get_trial_id())
     trainer = continue_or_start(trial, settings, run_folder)
@@ -80,6 +81,8 @@ def continue_or_start(trial: dict[str, Any], settings: Settings, folder: RunFold
 
 
 def main(settings: Settings) -> None:
+    from ray import tune
+
     out = settings.out.absolute()
     trainable = tune.with_resources(
         tune.with_parameters(train, settings=settings, folder=out / "runs"), {"cpu": 1}

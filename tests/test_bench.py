@@ -62,7 +62,10 @@ def test_every_measurement_is_there(tmp_path: Path, capsys: pytest.CaptureFixtur
     assert share == pytest.approx(100 * products / machine)
     printed = capsys.readouterr().out
     assert all(name in printed for name in measured)
-    assert {"command", "commit", "machine", "date"} <= set(json.loads(path.read_text()))
+    facts = json.loads(path.read_text())
+    assert {"command", "commit", "machine", "date"} <= set(facts)
+    assert facts["kernels"] == "numpy"
+    assert printed.split()[:2] == ["kernels", "numpy"]
 
 
 def test_the_memory_of_many_environments_is_measured_for_clutter(

@@ -193,7 +193,7 @@ def run_shell(block: str, folder: Path, *changes: tuple[str, str]) -> str:
 @pytest.mark.skipif(sys.platform == "win32", reason="the guide is for Linux and macOS")
 def test_the_guide_to_many_processes(tmp_path: Path) -> None:
     pytest.importorskip("torch")
-    train, resume, _, _, sweep, *_ = SHELL_BLOCK.findall(CLUSTER)
+    train, resume, _, _, _, sweep, *_ = SHELL_BLOCK.findall(CLUSTER)
     tiny = "RAMMNIST-v0 --dataset digits --num-glimpses 2 --hidden-size 16 --episodes 512"
     said = run_shell(train, tmp_path, ("RAMClutteredMNIST-v0", tiny))
     assert "RAMMNIST-v0, digits, num_glimpses=2: 2 updates, in runs/two" in said

@@ -73,11 +73,13 @@ def machines() -> Iterator[None]:
             subprocess.run(["ip", "netns", "delete", name], check=False, capture_output=True)
 
 
-def start_torchrun(node: int, *args: str) -> subprocess.Popen[str]:
-    """Start torchrun on a machine; --local-addr stands for a host name that others resolve."""
+def start_torchrun(node: int, *args: str, **rendezvous: str) -> subprocess.Popen[str]:
+    """Start torchrun on a machine; --local-addr and is_host stand for its name, known to all."""
+    settings = {"is_host": str(node == 0), **rendezvous}
     torchrun = [sys.executable, "-m", "torch.distributed.run", "--nnodes", "2"]
     torchrun += ["--nproc-per-node", "1", "--rdzv-id", "1", "--rdzv-backend", "c10d"]
     torchrun += ["--rdzv-endpoint", f"{ADDRESSES[0]}:29500", "--local-addr", ADDRESSES[node]]
+    torchrun += ["--rdzv-conf", ",".join(f"{name}={value}" for name, value in settings.items())]
     environment = {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
     return subprocess.Popen(
         ["ip", "netns", "exec", NAMES[node], *torchrun, *args],
@@ -111,8 +113,8 @@ def test_a_rank_that_is_killed_is_started_again(tmp_path: Path) -> None:
 
 @pytest.mark.usefixtures("machines")
 def test_a_machine_that_never_comes_is_named_in_time(tmp_path: Path) -> None:
-    limit = ["--rdzv-conf", "join_timeout=5,last_call_timeout=1"]
-    node = start_torchrun(0, *limit, "-m", "ram_agent", "train", *DIGITS)
+    limits = {"join_timeout": "5", "last_call_timeout": "1"}
+    node = start_torchrun(0, "-m", "ram_agent", "train", *DIGITS, **limits)
     text = node.communicate(timeout=300)[0]
     assert node.returncode == 1
     assert "RendezvousTimeoutError" in text
