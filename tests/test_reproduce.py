@@ -18,12 +18,13 @@ pytest.importorskip("torch", reason="the extra agent is not installed")
 
 from ram_agent import measure
 from ram_agent.cli import main
-from ram_agent.config import preset, replace_settings
+from ram_agent.config import replace_settings
 from ram_agent.paper import reproduce
 from ram_agent.paper.controls import NETWORKS, ControlTrainer, measure_best
 from ram_agent.paper.report import make_markdown, make_row, merge_row
 from ram_agent.paper.reproduce import AUGMENTATION, Reproduce, pick_rows
 from ram_agent.paper.tables import TABLES
+from ram_agent.presets import preset
 from ram_agent.run_folder import RunFolder
 from ram_agent.trainer import Trainer
 from ram_envs.registration import CLASSIFICATION
@@ -598,7 +599,9 @@ def test_agents_have_the_default_preset(done: Path) -> None:
     ("name", "num_glimpses", "settings"),
     [
         ("cluttered", 4, {"episodes": 4_000_000}),
+        ("cluttered100", 4, {"episodes": 4_000_000}),
         ("pairs", 4, {"episodes": 4_000_000}),
+        ("addition", 4, {"episodes": 3_000_000, "batch_size": 128, "learning_rate": 3e-3}),
         ("moving", 12, {"episodes": 4_000_000, "distortion": 1.0}),
         ("cifar10", 8, {"episodes": 2_000_000, "mirror": True}),
         ("mnist", 2, {"batch_size": 2048, "learning_rate": 0.01}),
