@@ -6,8 +6,6 @@ from typing import Any
 
 import gymnasium as gym
 
-from ram_envs.checks import suggest
-
 _RETINA_60 = {"glimpse_size": 12, "num_scales": 3}
 _MNIST = {"dataset": "auto", "num_glimpses": 6}
 
@@ -72,6 +70,8 @@ def check_registered(env_id: str) -> None:
     except gym.error.Error as error:
         if "/" in env_id:
             raise
+        from ram_envs.checks import suggest  # here, so that `import ram_envs` imports little
+
         raise gym.error.NameNotFound(
             f"The environment {env_id!r} does not exist. {suggest(env_id, ENVS)}"
         ) from error
