@@ -21,7 +21,8 @@ from torch import Tensor, nn
 
 import ram_envs  # noqa: F401  registers the ids
 from ram_agent import RAMAgent
-from ram_agent.config import preset, replace_settings
+from ram_agent.config import replace_settings
+from ram_agent.presets import preset
 from ram_agent.trainer import Trainer
 from ram_envs.registration import CLASSIFICATION
 from ram_envs.sb3 import GlimpseFeatures, SB3VecEnv

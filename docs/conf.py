@@ -65,6 +65,8 @@ nitpick_ignore_regex = [
         "py:.*",
         r"Tensor|ResetNeeded|DependencyNotInstalled|.*\.(State|Config|Settings|Checked|Folder)",
     ),
+    ("py:class", r"ram_agent\.(shard|segment_shard)\..*"),  # parts of the trainer
+    ("py:exc", r"NoPictureError"),
     ("py:class", r"(dict|tuple)\[str"),  # napoleon splits the type of an attribute at its comma
 ]
 
@@ -167,6 +169,7 @@ def fill_in(app, docname: str, source: list[str]) -> None:
             .replace("{{ help }}", f"```text\n{play_help}```")
             .replace("{{ catch keys }}", keys_table(screen.CATCH_KEYS))
             .replace("{{ quiz keys }}", keys_table(screen.QUIZ_KEYS))
+            .replace("{{ arcade keys }}", keys_table(screen.ARCADE_KEYS))
             .replace("{{ search keys }}", keys_table(screen.SEARCH_KEYS))
         )
 

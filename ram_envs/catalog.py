@@ -30,7 +30,8 @@ SUMMARIES = {  # ids without one get the first line of their manual page
     "RAMSearch-v0": "Find the one item that differs in fine detail, and take it.",
 }
 SCORES = {"RAMCatch-v0": "caught"}  # what a mean return of 1 means, in words
-CHANCES = {"RAMCatch-v0": 0.084}  # mean return of random moves; of labels it is 1 / n
+# The mean return of random choices, and in games of random locations; of labels it is 1 / n.
+CHANCES = {"RAMCatch-v0": 0.084, "RAMSearch-v0": 0.05}
 
 
 @dataclass(frozen=True)

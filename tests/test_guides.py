@@ -35,6 +35,7 @@ OWN_AGENT = (DOCS / "own_agent.md").read_text(encoding="utf-8")
 PLAY = (DOCS / "play.md").read_text(encoding="utf-8")
 OWN_TASK = (DOCS / "own_task.md").read_text(encoding="utf-8")
 OWN_IMAGES = (DOCS / "own_images.md").read_text(encoding="utf-8")
+ANY_ENVIRONMENT = (DOCS / "any_environment.md").read_text(encoding="utf-8")
 CLUSTER = (DOCS / "cluster.md").read_text(encoding="utf-8")
 BLOCK = re.compile(r"^```python\n(.*?)^```$", re.DOTALL | re.MULTILINE)
 SHELL_BLOCK = re.compile(r"^```sh\n(.*?)^```$", re.DOTALL | re.MULTILINE)
@@ -342,6 +343,19 @@ def test_the_guide_to_an_agent_of_ones_own(
     assert isinstance(defined["agent"].glimpse_network, defined["Eyes"])
 
 
+def test_the_guide_to_any_environment(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for package in ("ale_py", "stable_baselines3", "torch", "pygame", "PIL"):
+        pytest.importorskip(package, reason="an extra is not installed")
+    monkeypatch.chdir(tmp_path)
+    defined = run_blocks(ANY_ENVIRONMENT, "any_environment")
+    for line in capsys.readouterr().out.splitlines():
+        assert f"# {line}" in ANY_ENVIRONMENT
+    assert defined["env"].render().shape == (560, 768, 3)
+    assert Path("pong.gif").exists()
+
+
 def test_commands_that_play(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -386,7 +400,8 @@ def test_every_command_is_one_that_there_is(
         pytest.importorskip("pygame", reason="the extra play is not installed")
         from ram_envs.play.command import make_parser
 
-        assert make_parser().parse_args(command[2:]).env_id in (None, *gym.registry)
+        env_id = make_parser().parse_args(command[2:]).env_id
+        assert env_id in (None, "ALE/Pong-v5", *gym.registry)  # Pong: of the extra atari
     elif command[0] in ("pip", "jupyter"):
         assert command[1] in ("install", "notebook")
     elif command[0] == "seq":  # the sweep, which is run above
@@ -429,6 +444,7 @@ def test_every_guide_is_run() -> None:
     with_blocks = {path.name for path in PAGES if BLOCK.search(path.read_text("utf-8"))}
     assert with_blocks == {
         "README.md",
+        "any_environment.md",
         "tutorial.md",
         "own_agent.md",
         "own_task.md",

@@ -53,8 +53,8 @@ def measure(agent: RAMAgent) -> dict[str, float]:
 
 
 def without_folders(command: str) -> str:
-    """Return the command without --out and --runs, the folders of a run."""
-    words = iter(shlex.split(command))
+    """Return the command as `ram …`, without --out and --runs, the folders of a run."""
+    words = iter(shlex.split(command.replace("python -m ram_agent", "ram", 1)))
     kept = []
     for word in words:
         if word in ("--out", "--runs"):

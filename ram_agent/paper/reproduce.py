@@ -18,7 +18,7 @@ import tyro
 
 from ram_agent.callbacks import LogMetrics, is_validation, print_validation, train_with
 from ram_agent.commands.parsing import parse
-from ram_agent.config import flatten_settings, preset, replace_settings
+from ram_agent.config import flatten_settings, replace_settings
 from ram_agent.distributed import checked_device
 from ram_agent.measure import show_trained
 from ram_agent.paper.controls import (
@@ -30,6 +30,7 @@ from ram_agent.paper.controls import (
 )
 from ram_agent.paper.report import Row, make_markdown, make_row, merge_row, read_rows
 from ram_agent.paper.tables import GAZES, TABLES, Control, Ram, Table
+from ram_agent.presets import preset
 from ram_agent.provenance import provenance
 from ram_agent.run_folder import RunFolder, read_json
 from ram_agent.runs import describe_run, make_trainer
@@ -287,8 +288,12 @@ def _settings(
 
 def _trained_control(command: Reproduce, name: str, entry: Control, seed: int) -> dict[str, Any]:
     env_id = TABLES[name].env_id
-    training, augmentation = _settings(command, name, TABLES[name].training)
-    config = ControlConfig(entry.network, seed, math.ceil(entry.share * training["episodes"]))
+    table = TABLES[name]
+    training, augmentation = _settings(command, name, table.training)
+    episodes = training["episodes"]
+    if table.control_episodes is not None and command.run_episodes(name) is None:
+        episodes = table.control_episodes
+    config = ControlConfig(entry.network, seed, math.ceil(entry.share * episodes))
     keywords = {"dataset": command.dataset_of(TABLES[name])}
     run = describe_control(env_id, keywords, config, augmentation, command.device)
 

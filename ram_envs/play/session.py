@@ -307,7 +307,7 @@ def full_id(env_id: str) -> str:
     import_package(env_id)
     short = env_id.removeprefix("ram_envs:")
     found = f"{short}-v0" if f"{short}-v0" in ram_envs.registration.ENVS else short
-    check_registered(found)
+    check_registered(found.rpartition(":")[2])
     return found
 
 
