@@ -119,8 +119,9 @@ def _choose(hands: Hands) -> None:
 
         def _steps(self) -> Any:
             yield from _until(lambda: self.frames > 30)  # the window is up
+            before = self.place  # the mouse may lie on any entry
             hands.tap("Down")
-            yield from _until(lambda: self.place == 1)
+            yield from _until(lambda: self.place == (before + 1) % len(ENTRIES))
             place = pygame.display.get_window_position()
             hands.move_mouse(place[0] + 100, place[1] + 120 + 52 * 3)
             yield from _until(lambda: self.place == 3)
