@@ -10,10 +10,10 @@ import numpy.typing as npt
 from gymnasium import spaces
 from gymnasium.error import ResetNeeded
 
-from ram_envs.checks import all_true
 from ram_envs.datasets.source import read_rows
-from ram_envs.gaze import Gaze
-from ram_envs.retina import Padded, Retina, check_pixels, pixel_edges
+from ram_envs.gaze import Gaze, note_step
+from ram_envs.kernels import form_in_use
+from ram_envs.retina import Padded, Retina, check_pixels, look_at_rows, pixel_edges
 from ram_envs.task import Rows, State, Task
 
 if TYPE_CHECKING:
@@ -54,11 +54,13 @@ class GlimpseBatch(Gaze, Generic[State]):
         retina.check_suits(task.image_shape)
         self.task = task
         self.retina = retina
+        self.num_choices = len(task.choice_names)
         self.state = task.allocate(num_envs)
         # The options of reset that the task knows; None if it does not say.
         self.option_names: tuple[str, ...] | None = getattr(task, "option_names", None)
         self._follows_gaze = hasattr(task, "look_at")
         self._images_checked = False
+        form_in_use()  # a wrong value is named here
         self._padded: Padded | None = None  # where the retina looks at padded copies
         self._shows_end = "label" not in task.infos(self.state)
         self._trails: list[_Trail] | None = (
@@ -124,12 +126,16 @@ class GlimpseBatch(Gaze, Generic[State]):
         outcome = self.task.advance(self.state, rows, choices)
         terminations, truncations = outcome.terminations, getattr(outcome, "truncations", None)
         if truncations is None:
-            truncations = np.zeros(len(rows), np.bool_)
-        index = slice(None) if rows is self.all_rows else rows  # a slice is faster
-        self.locations[index] = locations
+            truncations, ended = np.zeros(len(rows), np.bool_), terminations
+        else:
+            ended = terminations | truncations
+        if rows is self.all_rows:
+            note_step.run(self, locations, ended)
+        else:
+            self.locations[rows] = locations
+            self.steps[rows] += 1
+            self.running[rows] = ~ended
         self._pass_gaze(rows)
-        self.steps[index] += 1
-        self.running[index] = ~(terminations | truncations)
         if self._trails is not None:
             for row, choice, reward in zip(rows, choices, outcome.rewards, strict=True):
                 running = bool(self.running[row])
@@ -149,12 +155,13 @@ class GlimpseBatch(Gaze, Generic[State]):
 
     def _look(self) -> npt.NDArray[np.float32]:
         if self._padded is None:
-            glimpses = self.retina.look_by_window(*self.task.images(self.state), self.locations)
+            source, rows = self.task.images(self.state)
+            glimpses = look_at_rows.run(self.retina, source, rows, self.locations)
         else:
             if self.task.frames_change:
                 self.retina.fill(self._padded, self.canvases, slice(None))
             glimpses = self.retina.look(self._padded, self.locations)
-        if not all_true(self._episodes):  # zeros where no episode has begun
+        if not self._all_begun:  # zeros where no episode has begun
             glimpses[self._episodes == 0] = 0
         return glimpses
 
@@ -174,7 +181,7 @@ class GlimpseBatch(Gaze, Generic[State]):
                 f"{type(self.task).__name__}.images() gives images of shape {source.shape[1:]}, "
                 f"but image_shape is {self.task.image_shape}. Make them agree."
             )
-        if self.retina.pads(self.task.image_shape) and not hasattr(source, "read_windows"):
+        if not hasattr(source, "read_windows") and self.retina.looks_at_copy(source):
             self._padded = self.retina.allocate(self.num_envs, self.task.image_shape)
         self._images_checked = True
 
@@ -183,9 +190,10 @@ class GlimpseBatch(Gaze, Generic[State]):
         infos: Infos = {}
         for key, (values, present) in self.task.infos(self.state).items():
             present = present.copy() if mask is None else present & mask
-            if all_true(present):
+            number = np.count_nonzero(present)
+            if number == len(present):
                 infos[key], infos[f"_{key}"] = values.copy(), present
-            elif present.any():
+            elif number:
                 masked = np.zeros_like(values)
                 masked[present] = values[present]
                 infos[key], infos[f"_{key}"] = masked, present

@@ -6,8 +6,6 @@ from typing import Any
 
 import gymnasium as gym
 
-from ram_envs.checks import suggest
-
 _RETINA_60 = {"glimpse_size": 12, "num_scales": 3}
 _MNIST = {"dataset": "auto", "num_glimpses": 6}
 
@@ -65,11 +63,15 @@ _KINDS = {
 def check_registered(env_id: str) -> None:
     """Raise NameNotFound, with the ids of this package, unless an environment is registered.
 
-    Gymnasium's own message names ids without their version.
+    Gymnasium's own message names ids without their version; it is best for ids in a namespace.
     """
     try:
         gym.spec(env_id)
     except gym.error.Error as error:
+        if "/" in env_id:
+            raise
+        from ram_envs.checks import suggest  # here, so that `import ram_envs` imports little
+
         raise gym.error.NameNotFound(
             f"The environment {env_id!r} does not exist. {suggest(env_id, ENVS)}"
         ) from error

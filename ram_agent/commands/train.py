@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import datetime
+import os
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -27,6 +28,7 @@ from ram_agent.config import AgentConfig, TrainConfig, config_from_json, flatten
 from ram_agent.distributed import Ranks, checked_device, join_ranks, local_device
 from ram_agent.measure import name_env, show_trained
 from ram_agent.presets import SHARDS, preset
+from ram_agent.provenance import provenance
 from ram_agent.run_folder import RunFolder
 from ram_agent.runs import describe_run, make_trainer, own_env
 from ram_agent.splits import (
@@ -183,6 +185,12 @@ class Train:
 def main(args: list[str]) -> None:
     """Train an agent as the arguments say, and measure it once it is trained."""
     command = parse_train(args)
+    if is_restarted(command.run.out):
+        # torchrun --max-restarts repeats the command, which now continues the run that it began.
+        command = dataclasses.replace(
+            command, run=dataclasses.replace(command.run, resume=command.run.out, out=None)
+        )
+        args = []
     options = command.run
     if options.threads < 1:
         raise ValueError(f"threads={options.threads} is out of range. Give a number from 1.")
@@ -201,6 +209,14 @@ def main(args: list[str]) -> None:
             show_trained(trainer, folder)
     finally:
         folder.unlock()
+
+
+def is_restarted(out: Path | None) -> bool:
+    """Return whether torchrun repeats a command that has trained in the folder `out` before."""
+    if out is None or int(os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")) == 0:
+        return False
+    folder = RunFolder(out)
+    return not folder.is_free and folder.read_config().get("command") == provenance()["command"]
 
 
 def parse_train(args: list[str]) -> Train:
