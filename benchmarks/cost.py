@@ -21,19 +21,17 @@ from side_by_side import put_table
 from torch.utils.flop_counter import FlopCounterMode
 
 from ram_agent.agent import RAMAgent
-from ram_agent.config import WIDE_LSTM, AgentConfig, replace_settings
+from ram_agent.config import AgentConfig
 from ram_agent.paper.controls import NETWORKS
 from ram_agent.paper.tables import CONTROL_NAMES
+from ram_agent.presets import preset
 from ram_agent.provenance import provenance
 from ram_envs.atomic_files import write_json
 
 NUM_LABELS = 10
 RAM = "RAM"
 PAPERS_RAM = "RAM as in the paper"
-AGENTS = {
-    RAM: replace_settings(AgentConfig(), **WIDE_LSTM),
-    PAPERS_RAM: AgentConfig(),
-}  # as published; smaller
+PRESETS = {RAM: "default", PAPERS_RAM: "paper"}
 COLORS = ("C3", "lightcoral", "C0", "C1", "C2", "C4")
 RETINA = ("glimpse_size", "num_scales", "num_glimpses")
 Row = dict[str, Any]
@@ -66,8 +64,9 @@ def main(settings: Settings) -> None:
 
 def count(side: int) -> Iterator[Row]:
     """Yield the counts of each network for a canvas of side × side."""
-    for name, config in AGENTS.items():
-        yield {"side": side, "name": name, **count_ram(side, config)}
+    env_id = "RAMMNIST-v0" if side == 28 else "RAMClutteredMNIST-v0"
+    for name, which in PRESETS.items():
+        yield {"side": side, "name": name, **count_ram(side, preset(which, env_id).agent)}
     for network, make in NETWORKS.items():
         with torch.device("meta"):  # shapes without memory
             module = make((side, side), NUM_LABELS)

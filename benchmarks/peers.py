@@ -1,41 +1,53 @@
-"""Compare the speed of the environments with ap_gym, oculr, envpool and bsuite.
+"""Compare the speed of the environments with their numpy kernels, and with similar projects.
 
-    OMP_NUM_THREADS=1 python benchmarks/peers.py --save results/bench_peers.json
+    OMP_NUM_THREADS=1 python benchmarks/peers.py --dataset mnist --save results/bench_peers.json
 
-Each environment runs in a process of its own, so that the imports of one cannot slow another. They
-are measured in turn, several times, and the best measurement counts. A project that is not
-installed is left out: `pip install ap_gym envpool bsuite`, and clone github.com/pkuderov/oculr,
+Every measurement is made in a new process, so that the imports of one cannot slow another. All are
+made in turn, several times, and the medians count. A project that is not installed is left out:
+`pip install ap_gym envpool==1.2.5 bsuite`, and clone github.com/pkuderov/oculr and set PYTHONPATH,
 since the package of that name is another project. `ram bench --compare` reads the file.
 """
 
 from __future__ import annotations
 
-import contextlib
 import functools
 import multiprocessing
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, NamedTuple
 
 import gymnasium as gym
 import numpy as np
 import numpy.typing as npt
 import tyro
+from side_by_side import put_table
+from tqdm import tqdm
 
-from ram_agent.bench import format_line, save_measurements, take_best
-from ram_agent.bench_probes import Measurement, Probe, calls_per_second, step_many, step_single
-from ram_agent.provenance import provenance
+from ram_agent.stepping import calls_per_second, step_many, step_single
 
-NUM_ENVS = 128
-Rate = Callable[[float], float]  # seconds to env-steps per second
+Rate = Callable[[float], float]  # seconds to a value, such as env-steps per second
+
+# A new process loads all kernels.
+LOAD_KERNELS = """
+import time, gymnasium, ram_envs
+started = time.perf_counter()
+from ram_envs.kernels import load_all
+load_all()
+print(time.perf_counter() - started)
+"""
 
 
 @dataclass(frozen=True)
 class Settings:
-    """Compare the speed of the environments with ap_gym, oculr, envpool and bsuite."""
+    """Compare the speed of the environments with similar projects."""
 
     dataset: str = "auto"
     """mnist, digits or auto; images of our own environments."""
@@ -43,63 +55,191 @@ class Settings:
     seconds: float = 0.5
     """Duration of each measurement."""
 
-    repeats: int = 8
-    """Number of times each measurement is taken; the best one counts."""
+    repeats: int = 5
+    """Number of times each measurement is taken; the median counts."""
+
+    only: tuple[str, ...] = ()
+    """Measure only these rows."""
 
     save: Path | None = None
     """Write the measurements to this JSON file."""
 
+    page: Path | None = None
+    """Put the table into this page."""
+
+
+class Row(NamedTuple):
+    """A measurement.
+
+    make(dataset) returns what is measured, kernels are those of our own environments, and `beside`
+    is the name of the row with which it is compared.
+    """
+
+    make: Callable[[str], Rate]
+    kernels: str = "numba"
+    unit: str = "env-steps/s"
+    beside: str | None = None
+
 
 def main(settings: Settings) -> None:
-    """Measure all environments in turn and print a table."""
-    spawn = multiprocessing.get_context("spawn")
-    with contextlib.ExitStack() as stack:
-        probes = []
-        for name in ENVIRONMENTS:
-            process = stack.enter_context(ProcessPoolExecutor(1, spawn))
-            measure_there = functools.partial(_measure_in, process, name, settings.dataset)
-            try:
-                measure_there(0)
-            except ImportError as error:
-                print(f"Not measured: {name} ({error})")
-            else:
-                probes.append(Probe(name, "env-steps/s", measure_there))
-        best = take_best(probes, settings.seconds, settings.repeats)
-    measurements = [Measurement(name, best[name], unit) for name, unit, _ in probes]
-    for measurement in measurements:
-        print(format_line(measurement))
+    """Measure all rows in turn and print a table."""
+    rows = {name: row for name, row in ROWS.items() if name in (settings.only or ROWS)}
+    values: dict[str, list[float]] = {name: [] for name in rows}
+    with tqdm(total=settings.repeats * len(rows), disable=None, leave=False) as bar:
+        for _ in range(settings.repeats):
+            for name in list(values):
+                try:
+                    values[name].append(measure(name, settings.dataset, settings.seconds))
+                except ImportError as error:
+                    print(f"Not measured: {name} ({error})")
+                    del values[name]
+                bar.update()
+    medians = {name: statistics.median(measured) for name, measured in values.items()}
+    ratios = {
+        name: [a / b for a, b in zip(values[name], values[beside], strict=True)]
+        for name in medians
+        if (beside := rows[name].beside) in values
+    }
+    table = to_table(medians, ratios)
+    print(table)
     if settings.save is not None:
-        save_measurements(settings.save, measurements, provenance(), settings.dataset)
+        _save(settings, medians, ratios)
+    if settings.page is not None:
+        put_table(settings.page, table, "<!-- peers -->")
 
 
-def _measure_in(process: ProcessPoolExecutor, name: str, dataset: str, seconds: float) -> float:
-    return process.submit(measure, name, dataset, seconds).result()
+def to_table(medians: dict[str, float], ratios: dict[str, list[float]]) -> str:
+    """Return a table in Markdown: the ratio of the medians, and the smallest of all rounds."""
+    lines = ["| what | median | ratio | at least | beside |", "|---|---|---|---|---|"]
+    for name, value in medians.items():
+        row = ROWS[name]
+        number = f"{value:,.0f}" if value >= 100 else f"{value:.2g}"
+        compared = "| | "
+        if name in ratios:
+            assert row.beside is not None
+            ratio = value / medians[row.beside]
+            compared = f"{ratio:.2f} | {min(ratios[name]):.2f} | {row.beside}"
+        lines.append(f"| {name} | {number} {row.unit} | {compared} |")
+    return "\n".join(lines) + "\n"
+
+
+def _save(settings: Settings, medians: dict[str, float], ratios: dict[str, list[float]]) -> None:
+    from ram_agent.provenance import provenance
+    from ram_envs.atomic_files import write_json
+
+    figures = [
+        {"name": name, "value": value, "unit": ROWS[name].unit} for name, value in medians.items()
+    ]
+    how = {"dataset": settings.dataset, "seconds": settings.seconds, "repeats": settings.repeats}
+    compared = {
+        name: {"beside": ROWS[name].beside, "ratios": [round(ratio, 3) for ratio in each]}
+        for name, each in ratios.items()
+    }
+    assert settings.save is not None
+    write_json(settings.save, {**provenance(), **how, "figures": figures, "compared": compared})
+    print(f"Written to {settings.save}")
 
 
 def measure(name: str, dataset: str, seconds: float) -> float:
-    """Return env-steps per second of the environment `name`, which is made once per process."""
-    return _make(name, dataset)(seconds)
+    """Return the value of a row, measured in a new process."""
+    spawn = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(1, spawn) as process:
+        return process.submit(_measure_here, name, dataset, seconds).result()
 
 
-@functools.cache
-def _make(name: str, dataset: str) -> Rate:
-    return ENVIRONMENTS[name](dataset)
+def _measure_here(name: str, dataset: str, seconds: float) -> float:
+    row = ROWS[name]
+    os.environ["RAM_ENVS_KERNELS"] = row.kernels
+    rate = row.make(dataset)
+    if row.unit != "s":
+        rate(min(seconds, 0.1))  # fills caches
+    return rate(seconds)
 
 
-def _native(env_id: str, dataset: str) -> Rate:
-    keywords: dict[str, Any] = {} if env_id == "RAMCatch-v0" else {"dataset": dataset}
-    envs = gym.make_vec(f"ram_envs:{env_id}", num_envs=NUM_ENVS, **keywords)
+# --- our own ---------------------------------------------------------------------------------
+
+
+def _keywords(env_id: str, dataset: str) -> dict[str, Any]:
+    return {"dataset": dataset} if "MNIST" in env_id else {}
+
+
+def _single(env_id: str, dataset: str) -> Rate:
+    return functools.partial(
+        step_single, gym.make(f"ram_envs:{env_id}", **_keywords(env_id, dataset))
+    )
+
+
+def _native(env_id: str, num_envs: int, dataset: str) -> Rate:
+    keywords = _keywords(env_id, dataset)
+    envs = gym.make_vec(f"ram_envs:{env_id}", num_envs=num_envs, **keywords)
     return functools.partial(step_many, envs)
 
 
-def _single_catch(_: str) -> Rate:
-    return functools.partial(step_single, gym.make("ram_envs:RAMCatch-v0"))
+def _glimpses(_: str) -> Rate:
+    from ram_envs import Retina
+
+    retina, batch = Retina(12, 3), 128
+    random = np.random.default_rng(0)
+    images = random.integers(0, 256, (batch, 60, 60), np.uint8)
+    locations = random.uniform(-1, 1, (16, batch, 2)).astype(np.float32)
+    return lambda seconds: (
+        batch * calls_per_second(lambda step: retina(images, locations[step % 16]), seconds)
+    )
+
+
+def _ppo(_: str) -> Rate:
+    """PPO of Stable-Baselines3 on Catch: frames per second of whole updates."""
+    import torch
+    from stable_baselines3 import PPO
+
+    from ram_envs.sb3 import SB3VecEnv
+    from ram_envs.wrappers.vector import GridAction
+
+    torch.set_num_threads(1)
+    envs = gym.make_vec("ram_envs:RAMCatch-v0", num_envs=64, autoreset_mode="SameStep")
+    model = PPO(
+        "MultiInputPolicy",
+        SB3VecEnv(GridAction(envs)),
+        n_steps=64,
+        batch_size=1024,
+        n_epochs=4,
+        seed=0,
+        device="cpu",
+    )
+    frames = 64 * model.n_steps
+    return lambda seconds: (
+        frames * calls_per_second(lambda _: model.learn(frames, reset_num_timesteps=False), seconds)
+    )
+
+
+def _start(is_cached: bool, _: str) -> Rate:
+    """Seconds until all kernels are loaded, beyond `import gymnasium`."""
+
+    def start(_: float) -> float:
+        with tempfile.TemporaryDirectory() as folder:
+            environment = os.environ | ({} if is_cached else {"NUMBA_CACHE_DIR": folder})
+            command = [sys.executable, "-c", LOAD_KERNELS]
+            done = subprocess.run(command, capture_output=True, check=True, env=environment)
+            return float(done.stdout)
+
+    return start
+
+
+def _import(_: str) -> Rate:
+    """Seconds that `import ram_envs` takes after `import gymnasium`."""
+    from import_time import CODE
+
+    command = [sys.executable, "-c", CODE]
+    return lambda _: float(subprocess.run(command, capture_output=True, check=True).stdout)
+
+
+# --- others ----------------------------------------------------------------------------------
 
 
 def _ap_gym(_: str) -> Rate:
     import ap_gym  # noqa: F401  registers the ids
 
-    return functools.partial(step_many, gym.make_vec("CircleSquare-v0", num_envs=NUM_ENVS))
+    return functools.partial(step_many, gym.make_vec("CircleSquare-v0", num_envs=128))
 
 
 def _oculr(_: str) -> Rate:
@@ -107,9 +247,9 @@ def _oculr(_: str) -> Rate:
 
     images = SimpleNamespace(images=np.zeros((10_000, 28 * 28)), targets=np.zeros(10_000, int))
     dataset = SimpleNamespace(n_classes=10, image_shape=(1, 28, 28), train=images)
-    envs = ImageEnvironment(dataset, num_envs=NUM_ENVS, obs_hw_shape=8, max_time_steps=6)
+    envs = ImageEnvironment(dataset, num_envs=128, obs_hw_shape=8, max_time_steps=6)
     envs.reset()
-    actions = np.random.default_rng(0).integers(0, [1, 10, 21, 21], (16, NUM_ENVS, 4))
+    actions = np.random.default_rng(0).integers(0, [1, 10, 21, 21], (16, 128, 4))
     actions[..., 0] = 1  # look elsewhere
     return functools.partial(_step_many, envs, actions)
 
@@ -117,14 +257,14 @@ def _oculr(_: str) -> Rate:
 def _envpool(_: str) -> Rate:
     import envpool
 
-    envs = envpool.make_gymnasium("Catch-v0", num_envs=NUM_ENVS, num_threads=1)
+    envs = envpool.make_gymnasium("Catch-v0", num_envs=128, num_threads=1)
     envs.reset()
-    actions = np.random.default_rng(0).integers(0, 3, (16, NUM_ENVS), np.int32)
+    actions = np.random.default_rng(0).integers(0, 3, (16, 128), np.int32)
     return functools.partial(_step_many, envs, actions)
 
 
 def _step_many(envs: Any, actions: npt.NDArray[Any], seconds: float) -> float:
-    return NUM_ENVS * calls_per_second(lambda step: envs.step(actions[step % 16]), seconds)
+    return 128 * calls_per_second(lambda step: envs.step(actions[step % 16]), seconds)
 
 
 def _bsuite(_: str) -> Rate:
@@ -140,15 +280,54 @@ def _bsuite(_: str) -> Rate:
     return functools.partial(calls_per_second, step_once)
 
 
-ENVIRONMENTS: dict[str, Callable[[str], Rate]] = {  # how to make each, by its name in the table
-    f"RAMMNIST-v0, native × {NUM_ENVS}": functools.partial(_native, "RAMMNIST-v0"),
-    f"ap_gym CircleSquare-v0, 5 × 5 of 28 × 28, vector × {NUM_ENVS}": _ap_gym,
-    f"oculr, 8 × 8 of 28 × 28, one scale, vector × {NUM_ENVS}": _oculr,
-    f"RAMCatch-v0, native × {NUM_ENVS}": functools.partial(_native, "RAMCatch-v0"),
-    f"envpool Catch-v0, the whole 10 × 5 screen, vector × {NUM_ENVS}": _envpool,
-    "RAMCatch-v0, single": _single_catch,
-    "bsuite Catch, the whole 10 × 5 screen, single": _bsuite,
-}
+# --- the table -------------------------------------------------------------------------------
+
+SINGLE_IDS = (
+    "RAMMNIST-v0",
+    "RAMTranslatedMNIST-v0",
+    "RAMClutteredMNIST-v0",
+    "RAMClutteredMNIST100-v0",
+    "RAMPairsMNIST-v0",
+    "RAMMovingMNIST-v0",
+    "RAMCatch-v0",
+)
+OCULR = "oculr, 8 × 8 of 28 × 28, one scale, vector × 128"
+ENVPOOL = "envpool Catch-v0, the whole 10 × 5 screen, vector × 128"
+AP_GYM = "ap_gym CircleSquare-v0, 5 × 5 of 28 × 28, vector × 128"
+
+
+def _both(name: str, make: Callable[[str], Rate], unit: str = "env-steps/s") -> dict[str, Row]:
+    """Return the rows of both kernels."""
+    by_numpy = f"{name}, numpy"
+    return {by_numpy: Row(make, "numpy", unit), name: Row(make, "numba", unit, by_numpy)}
+
+
+def _list_rows() -> dict[str, Row]:
+    rows: dict[str, Row] = {}
+    for env_id in SINGLE_IDS:
+        rows |= _both(f"{env_id}, single", functools.partial(_single, env_id))
+    rows["bsuite Catch, the whole 10 × 5 screen, single"] = Row(_bsuite)
+    for env_id, num_envs in (("RAMMNIST-v0", 16), ("RAMClutteredMNIST-v0", 256)):
+        rows |= _both(
+            f"{env_id}, native × {num_envs}", functools.partial(_native, env_id, num_envs)
+        )
+    for env_id, peer, make in (
+        ("RAMMNIST-v0", OCULR, _oculr),
+        ("RAMCatch-v0", ENVPOOL, _envpool),
+    ):
+        rows[peer] = Row(make)
+        ours = functools.partial(_native, env_id, 128)
+        rows[f"{env_id}, native × 128"] = Row(ours, beside=peer)
+    rows[AP_GYM] = Row(_ap_gym)
+    rows |= _both("retina 12 × 12 × 3, 60 × 60, batch 128", _glimpses, "glimpses/s")
+    rows |= _both("PPO of SB3 on RAMCatch-v0 × 64", _ppo, "frames/s")
+    rows["kernels, first start"] = Row(functools.partial(_start, False), unit="s")
+    rows["kernels, start from numba's cache"] = Row(functools.partial(_start, True), unit="s")
+    rows["import ram_envs beyond import gymnasium"] = Row(_import, unit="s")
+    return rows
+
+
+ROWS = _list_rows()
 
 
 if __name__ == "__main__":

@@ -17,8 +17,8 @@ import tyro
 from gymnasium.vector import AutoresetMode
 
 from ram_agent.bench import take_best
-from ram_agent.bench_probes import Probe, calls_per_second, step_many
 from ram_agent.provenance import provenance
+from ram_agent.stepping import Probe, calls_per_second, step_many
 from ram_envs.atomic_files import write_json
 from ram_envs.registration import CLASSIFICATION
 from ram_envs.sb3 import SB3VecEnv

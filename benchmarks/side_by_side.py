@@ -32,14 +32,14 @@ def run_side_by_side(
         raise failures[0]
 
 
-def put_table(page: Path, table: str) -> None:
+def put_table(page: Path, table: str, mark: str = MARK) -> None:
     """Replace the text between the two marks of a page.
 
     Raises:
         ValueError: if the page does not have two marks.
     """
     text = page.read_text(encoding="utf-8")
-    if text.count(MARK) != 2:
-        raise ValueError(f"{page} has {text.count(MARK)} lines {MARK!r}. Add two.")
-    before, _, after = text.split(MARK)
-    write_bytes(page, f"{before}{MARK}\n{table}{MARK}{after}".encode())
+    if text.count(mark) != 2:
+        raise ValueError(f"{page} has {text.count(mark)} lines {mark!r}. Add two.")
+    before, _, after = text.split(mark)
+    write_bytes(page, f"{before}{mark}\n{table}{mark}{after}".encode())

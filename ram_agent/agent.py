@@ -23,6 +23,7 @@ from ram_agent.networks import (
     GlimpseNetwork,
     State,
     check_glimpse_network,
+    forget,
     initialize_he,
     initialize_heads,
 )
@@ -141,8 +142,7 @@ class RAMAgent(MakesItsEnv, nn.Module):
         path = find_weights(path)
         tensors, description = load_weights(path)
         own_network = description.get(OWN_NETWORK)
-        if (own_network is None) != (glimpse_network is None):
-            raise ValueError(_wrong_network(path, own_network))
+        _check_network_given(path, own_network, glimpse_network)
         try:
             spaces = _make_spaces(description["glimpse_shape"], description["num_choices"])
             config = config_from_json(AgentConfig, description["agent"])
@@ -224,8 +224,7 @@ class RAMAgent(MakesItsEnv, nn.Module):
 
     def initial_state(self, batch_size: int) -> State:
         """Return the state before the first glimpse: h (B, D), and for an LSTM c (B, D)."""
-        batch_size = checked_integer("batch_size", batch_size, 1)
-        return self.core.initial_state(batch_size, self.device)
+        return self.core.initial_state(checked_integer("batch_size", batch_size, 1), self.device)
 
     def step(
         self, observation: Mapping[str, npt.NDArray[np.float32] | Tensor], state: State
@@ -234,15 +233,17 @@ class RAMAgent(MakesItsEnv, nn.Module):
         glimpses = torch.as_tensor(observation["glimpse"], device=self.device)
         locations = torch.as_tensor(observation["location"], device=self.device)
         state = self.core(self.glimpse_network(glimpses, locations), state)
-        hidden = state[0]
+        return self.heads(state[0]), state
+
+    def heads(self, hidden: Tensor) -> AgentOutput:
+        """Return the outputs for hidden states h_t, (…, D)."""
         mean = self.location_head(hidden)
         watched = hidden if self.config.baseline_shapes_state else hidden.detach()
-        output = AgentOutput(
+        return AgentOutput(
             location_mean=torch.tanh(mean) if self.config.location_mean == "tanh" else mean,
             choice_logits=self.choice_head(hidden),
-            baseline=self.baseline_head(watched).squeeze(1),
+            baseline=self.baseline_head(watched).squeeze(-1),
         )
-        return output, state
 
     def act(
         self,
@@ -259,15 +260,11 @@ class RAMAgent(MakesItsEnv, nn.Module):
             sample_choice: sample the choice too, unless deterministic.
             generator: source of the noise, on its own device; PyTorch's global one if None.
         """
-        mean = output.location_mean.detach()
-        location = mean
-        source = torch.device("cpu") if generator is None else generator.device
-        if not deterministic:
-            noise = torch.randn(mean.shape, generator=generator, device=source, dtype=mean.dtype)
-            location = mean + self.location_std * noise.to(mean.device)
-        if sample_choice and not deterministic:
-            return Action(location, _sample(output.choice_logits, generator))
-        return Action(location, output.choice_logits.argmax(1))
+        mean, logits = output.location_mean.detach(), output.choice_logits
+        if deterministic:
+            return Action(mean, logits.argmax(1))
+        location = mean + self.location_std * _draw_noise(mean, generator)
+        return Action(location, _sample(logits, generator) if sample_choice else logits.argmax(1))
 
     @torch.no_grad()
     @check_arguments
@@ -295,27 +292,21 @@ class RAMAgent(MakesItsEnv, nn.Module):
             ValueError: if a shape does not fit the agent, or the state not the observation.
         """
         glimpse, location = _read_observation(observation, self.glimpse_shape)
-        single = glimpse.ndim == 3
-        if single:
+        if single := glimpse.ndim == 3:
             glimpse, location = glimpse[None], location[None]
-        tensors = self.initial_state(len(glimpse))
-        if state is not None:
-            tensors = _read_state(state, tensors)
+        tensors = _read_state(state, like=self.initial_state(len(glimpse)))
         if episode_start is not None:
             begun = np.broadcast_to(np.asarray(episode_start, np.bool_), (len(glimpse),))
-            keep = torch.from_numpy(~begun).to(self.device)[:, None]
-            tensors = tuple(part * keep for part in tensors)
+            tensors = forget(tensors, torch.tensor(begun, device=self.device))
         output, tensors = self.step({"glimpse": glimpse, "location": location}, tensors)
         action = self.act(output, deterministic, sample_choice=True)
         locations = action.location.clamp(-1, 1).cpu().numpy()
         choices = action.choice.cpu().numpy()
-        next_state = tuple(part.cpu().numpy() for part in tensors)
-        if single:
-            return (locations[0], int(choices[0])), next_state
-        return (locations, choices), next_state
+        decided = (locations[0], int(choices[0])) if single else (locations, choices)
+        return decided, tuple(part.cpu().numpy() for part in tensors)
 
 
-def _make_glimpse_network(config: AgentConfig, glimpse_shape: tuple[int, ...]) -> GlimpseNetwork:
+def _make_glimpse_network(config: AgentConfig, glimpse_shape: tuple[int, ...]) -> nn.Module:
     return GlimpseNetwork(
         glimpse_shape,
         config.feature_size,
@@ -328,6 +319,12 @@ def _make_glimpse_network(config: AgentConfig, glimpse_shape: tuple[int, ...]) -
     )
 
 
+def _draw_noise(like: Tensor, generator: torch.Generator | None) -> Tensor:
+    source = torch.device("cpu") if generator is None else generator.device
+    noise = torch.randn(like.shape, generator=generator, device=source, dtype=like.dtype)
+    return noise.to(like.device)
+
+
 def _sample(logits: Tensor, generator: torch.Generator | None) -> Tensor:
     """Return one choice, (B,), of each row of logits (B, n)."""
     probs = logits.detach().softmax(1)
@@ -338,13 +335,17 @@ def _sample(logits: Tensor, generator: torch.Generator | None) -> Tensor:
     return (probs / arrivals.to(logits.device)).argmax(1)
 
 
-def _wrong_network(path: Path, own_network: str | None) -> str:
-    if own_network is None:
-        return f"glimpse_network: the agent in {path} has none of your own. Leave it out."
-    return (
-        f"The agent in {path} was made with a glimpse network of its own, {own_network}. Pass one "
-        f"of the same sizes: RAMAgent.load(path, glimpse_network={own_network}(…))."
-    )
+def _check_network_given(path: Path, saved: str | None, given: nn.Module | None) -> None:
+    """Raise ValueError unless a module is given where the saved agent has one of the user's own."""
+    if saved is None and given is not None:
+        raise ValueError(
+            f"glimpse_network: the agent in {path} has none of your own. Leave it out."
+        )
+    if saved is not None and given is None:
+        raise ValueError(
+            f"The agent in {path} was made with a glimpse network of its own, {saved}. Pass one of "
+            f"the same sizes: RAMAgent.load(path, glimpse_network={saved}(…))."
+        )
 
 
 def _read_observation(
@@ -376,8 +377,10 @@ def _read_observation(
     return glimpse.astype(np.float32), location.astype(np.float32)
 
 
-def _read_state(state: tuple[npt.NDArray[np.float32], ...], like: State) -> State:
-    """Return the state of an earlier call as tensors like those of `like`."""
+def _read_state(state: tuple[npt.NDArray[np.float32], ...] | None, like: State) -> State:
+    """Return the state of an earlier call as tensors like those of `like`; `like` if None."""
+    if state is None:
+        return like
     shapes, expected = [tuple(part.shape) for part in state], [tuple(part.shape) for part in like]
     if shapes != expected:
         raise ValueError(

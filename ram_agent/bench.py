@@ -18,8 +18,6 @@ from tqdm import tqdm
 
 from ram_agent.bench_probes import (
     MEMORY_ENVS,
-    Measurement,
-    Probe,
     Training,
     device_env_probes,
     device_retina_probe,
@@ -31,8 +29,10 @@ from ram_agent.bench_probes import (
 from ram_agent.commands.parsing import parse
 from ram_agent.distributed import checked_device
 from ram_agent.provenance import provenance
+from ram_agent.stepping import Measurement, Probe
 from ram_envs.atomic_files import check_writable, write_json
 from ram_envs.checks import checked_integer, suggest
+from ram_envs.kernels import numba_version
 from ram_envs.registration import ENVS
 
 MATMUL_SIZE = 1024  # side of the square matrices whose product measures the machine itself
@@ -125,10 +125,14 @@ def bench(command: Bench) -> None:
             measurements = measure_on_device(command, device)
     finally:
         torch.set_num_threads(threads)
+    version = numba_version()
+    kernels = "numpy" if version is None else f"numba {version}"
+    print(f"{'kernels':<{NAME_WIDTH}} {kernels:>12}")
     for measurement in measurements:
         print(format_line(measurement))
     if command.save is not None:
-        save_measurements(command.save, measurements, provenance(device), command.dataset)
+        facts = provenance(device) | {"kernels": kernels}
+        save_measurements(command.save, measurements, facts, command.dataset)
 
 
 def measure_all(command: Bench) -> list[Measurement]:

@@ -7,7 +7,7 @@ import functools
 import time
 import tracemalloc
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import gymnasium as gym
 import numpy as np
@@ -15,8 +15,9 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from ram_agent.agent import RAMAgent
-from ram_agent.config import preset
+from ram_agent.presets import preset
 from ram_agent.rollout import collect_rollout
+from ram_agent.stepping import Measurement, Probe, calls_per_second, step_many, step_single
 from ram_agent.trainer import Trainer
 from ram_envs.device_env import DeviceVectorEnv, place_envs, why_on_host
 from ram_envs.registration import CLASSIFICATION
@@ -24,31 +25,6 @@ from ram_envs.retina import Retina
 
 SYNC_ENVS = 16  # Gymnasium's SyncVectorEnv gets no faster with more of them
 MEMORY_ENVS = 1024
-
-
-class Measurement(NamedTuple):
-    """One line of the table."""
-
-    name: str
-    value: float
-    unit: str
-
-
-class Probe(NamedTuple):
-    """Something that can be measured repeatedly; `measure(seconds)` returns units per second."""
-
-    name: str
-    unit: str
-    measure: Callable[[float], float]
-
-
-def calls_per_second(call: Callable[[int], Any], seconds: float) -> float:
-    """Call call(0), call(1), … for `seconds`; return the calls per second."""
-    calls, started = 0, time.perf_counter()
-    while (elapsed := time.perf_counter() - started) < seconds:
-        call(calls)
-        calls += 1
-    return calls / elapsed
 
 
 # --- environments ------------------------------------------------------------------------------
@@ -64,27 +40,6 @@ def env_probes(env_id: str, dataset: str, numbers: Sequence[int]) -> Iterator[Pr
     for kind, envs in [("SyncVectorEnv", sync), *(("native", envs) for envs in native)]:
         name = f"{env_id}, {kind} × {envs.num_envs}"
         yield Probe(name, "env-steps/s", functools.partial(step_many, envs))
-
-
-def step_many(envs: gym.vector.VectorEnv[Any, Any, Any], seconds: float) -> float:
-    """Return env-steps per second with random actions, drawn beforehand."""
-    envs.reset(seed=0)
-    envs.action_space.seed(0)
-    actions = [envs.action_space.sample() for _ in range(16)]
-    return envs.num_envs * calls_per_second(lambda step: envs.step(actions[step % 16]), seconds)
-
-
-def step_single(env: gym.Env[Any, Any], seconds: float) -> float:
-    """Return the same for one environment, which is reset at the end of each episode."""
-    env.reset(seed=0)
-    env.action_space.seed(0)
-    actions = [env.action_space.sample() for _ in range(16)]
-
-    def step_once(step: int) -> None:
-        if env.step(actions[step % 16])[2]:
-            env.reset()
-
-    return calls_per_second(step_once, seconds)
 
 
 def retina_probes() -> list[Probe]:
@@ -277,7 +232,9 @@ class Training:
         second are returned instead.
         """
         flops, num_steps = self.count_forward_flops()
-        model_rate = 3 * flops * rate / 1e9  # a backward pass has twice the products of a forward
+        # A backward pass has twice the products of a forward pass; segments are played first.
+        passes = 1 + 3 * self.trainer.config.segments.passes if self.trainer.in_segments else 3
+        model_rate = passes * flops * rate / 1e9
         details = {f"time in the {part}": (100 * share, "%") for part, share in self.shares.items()}
         if self.device is not None:
             details = {"steps": (rate * num_steps, "env-steps/s")}

@@ -20,6 +20,7 @@ COMMANDS = {  # name: (module, whose `main` takes the arguments; what it does)
     "figures": ("ram_agent.commands.figures", "Draw figures of a trained agent's gaze for slides."),
     "play": ("ram_envs.play", "Play yourself, seeing only what the retina shows."),
     "list": ("ram_agent.commands.list", "List the environments."),
+    "agents": ("ram_agent.commands.agents", "List the trained agents of the package."),
     "check-images": ("ram_agent.commands.check_images", "Check images of your own."),
     "reproduce": ("ram_agent.paper.reproduce", "Train and measure the rows of the paper's tables."),
     "bench": ("ram_agent.bench", "Measure how fast this machine steps and trains."),

@@ -14,7 +14,8 @@ from torch import Tensor
 
 from ram_agent.agent import RAMAgent
 from ram_agent.distributed import Ranks
-from ram_agent.rollout import Gaze, check_envs, collect_rollout, noise_source
+from ram_agent.player import Gaze, Player, check_envs, noise_source
+from ram_agent.rollout import finish_episodes, finish_games
 from ram_agent.settings import is_a
 from ram_envs.arguments import check_arguments
 
@@ -105,7 +106,10 @@ def evaluate(
 
     Args:
         agent: the agent.
-        envs: a vector environment with autoreset DISABLED, any number of sub-environments.
+        envs: a vector environment with any number of sub-environments; with images, one that does
+            not reset itself (autoreset DISABLED). Without labels episodes may have any length:
+            each sub-environment plays one of every `envs.num_envs` episodes, so that short ones
+            do not count more often than long ones.
         num_episodes: if None, the whole split, or 10,000 where there are no images.
         deterministic: mean locations and most probable choices, instead of samples.
         gaze: "learned", "random" or "center"; see `collect_rollout`.
@@ -119,7 +123,8 @@ def evaluate(
         ValueError: if the number of episodes is not from 1 to the size of the split, the gaze does
             not exist, or thresholds are given and there are no labels.
     """
-    check_envs(agent, envs)
+    check_envs(agent, envs, any_mode=True)
+    player = Player(agent, envs, gaze)
     seed = int(seed)  # NumPy's would overflow
     num_images: int | None = getattr(envs.unwrapped, "num_images", None)
     if num_episodes is None:
@@ -139,27 +144,24 @@ def evaluate(
     returns, wrong, confidences = [], [], []
     for start in ranks.share(range(0, num_episodes, envs.num_envs)):
         index = np.arange(start, start + envs.num_envs)
-        rollout = collect_rollout(
-            agent,
-            envs,
-            seed=seed + start,
-            # The last batch is filled up with images that do not count.
-            options=None if num_images is None else {"index": index % num_images},
-            deterministic=deterministic,
-            gaze=gaze,
-            generator=generator,
-        )
+        # The last batch is filled up with episodes, or images, that do not count.
         counted = slice(0, min(envs.num_envs, num_episodes - start))
-        returns.append(rollout.rewards.sum(0)[counted].cpu())
-        if rollout.labels is not None:
+        options = None if num_images is None else {"index": index % num_images}
+        info = player.begin(seed + start, options)
+        if "label" in info:
+            rollout = finish_episodes(player, info, deterministic, generator=generator)
+            assert rollout.labels is not None
+            returns.append(rollout.rewards.sum(0)[counted].cpu())
             wrong.append((rollout.choices != rollout.labels)[:, counted].cpu())
             probs = rollout.choice_logits.softmax(-1)
             confidences.append(probs.amax(-1)[:, counted].cpu())
-        elif stop_when_sure:
+            continue
+        if stop_when_sure:
             raise ValueError(
                 f"stop_when_sure={tuple(stop_when_sure)} needs labels, which this environment does "
                 "not have. Leave it out."
             )
+        returns.append(finish_games(player, deterministic, generator)[counted].cpu())
     returns, wrong, confidences = (
         ranks.gather(results) for results in (returns, wrong, confidences)
     )

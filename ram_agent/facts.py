@@ -23,8 +23,11 @@ def read_env(facts: Mapping[str, Any], split: str | None = None) -> tuple[str, d
     Raises:
         ValueError: if the facts name no environment, or one that is not registered.
     """
+    from ram_envs.making import import_package
+
     env_id, keywords = facts.get("env_id"), read_keywords(facts)
     module, _, name = str(env_id).rpartition(":")
+    import_package(name)  # a few known packages, such as ale-py
     if not (module in sys.modules if module else name in gym.registry):
         raise ValueError(
             f"The environment {env_id!r} is not registered. If you trust its module, import it; or "
@@ -66,8 +69,11 @@ class MakesItsEnv:
         Raises:
             ValueError: if `info` names no environment, or one that is not registered.
         """
+        from ram_envs.making import make_env
+
         env_id, settings = read_env(self.info, split)
-        return gym.make(env_id, **{**settings, **keywords})
+        env: gym.Env[Any, Any] = make_env(env_id, **{**settings, **keywords})
+        return env
 
     def make_envs(
         self, num_envs: int = 100, split: str = "test", **keywords: Any
@@ -81,6 +87,8 @@ class MakesItsEnv:
         Raises:
             ValueError: see `make_env`.
         """
+        from ram_envs.making import make_vector_env
+
         env_id, settings = read_env(self.info, split)
         settings = {"autoreset_mode": AutoresetMode.DISABLED, **settings, **keywords}
-        return gym.make_vec(env_id, num_envs=num_envs, **settings)
+        return make_vector_env(env_id, num_envs, **settings)

@@ -18,6 +18,7 @@ from ram_agent.agent import RAMAgent
 from ram_agent.rollout import collect_rollout
 from ram_envs.atomic_files import write_whole
 from ram_envs.datasets.source import read_rows
+from ram_envs.rendering import SCALE_COLORS
 from ram_envs.retina import pixel_edges
 
 if TYPE_CHECKING:
@@ -26,7 +27,8 @@ if TYPE_CHECKING:
 
 NUM_CANVASES = 12  # in a figure of paths
 NUM_EPISODES = 4  # drawn glimpse by glimpse
-GAZE = "#ff9d2e"
+MAX_BARS, MANY_SHOWN = 10, 4  # labels in a figure of probabilities
+DPI = 100
 
 
 @dataclass(frozen=True)
@@ -34,13 +36,15 @@ class GazeRecord:
     """The gaze of N episodes, one for each of the first N images of a split.
 
     canvases    (N, H, W[, C]) uint8
-    corners     (N, 2), the pixel (x, y) of the canvas at the image's top-left corner
+    corners     (N, D, 2), the pixel (x, y) of the canvas at the top-left corner of each of its D
+                images: one, or two in the environments of pairs
     image_size  (h, w) of the images
     edges       (T, N, 2), the pixel edges (x, y) at which the glimpses were taken
     views       (T, M, w, w[, C]) in [0, 1], the glimpses of the first M episodes as pictures
     probs       (T, N, n), probabilities of the labels after each glimpse
     labels      (N,), the true labels
     names       the n classes' names
+    widths      the K widths of the retina's patches, in pixels of the canvas
     """
 
     canvases: npt.NDArray[np.uint8]
@@ -51,6 +55,7 @@ class GazeRecord:
     probs: npt.NDArray[np.float32]
     labels: npt.NDArray[np.int64]
     names: tuple[str, ...]
+    widths: tuple[int, ...] = ()
 
     @property
     def is_wrong(self) -> npt.NDArray[np.bool_]:
@@ -108,14 +113,16 @@ def record_gaze(
         )
         counted = slice(0, num_images - start)
         canvas = batch.canvases[counted]
-        images = read_rows(dataset.images, index[counted])
+        rows = batch.task.image_rows(batch.state)[counted]
+        images = [read_rows(dataset.images, of_canvas) for of_canvas in rows.T]
         observations = recorder.observations[:-1]  # the last one comes after the decision
         locations = np.stack([observation["location"][counted] for observation in observations])
         canvases.append(canvas)
-        corners.append(find_images(canvas, images))
+        corners.append(np.stack([find_images(canvas, image) for image in images], axis=1))
         edges.append(pixel_edges(locations, *canvas.shape[1:3]))
         probs.append(rollout.choice_logits.softmax(-1)[:, counted].cpu().numpy())
-        labels.append(dataset.labels[index[counted]])
+        assert rollout.labels is not None
+        labels.append(rollout.labels[counted].cpu().numpy())
         if views is None:
             first = slice(0, min(NUM_EPISODES, num_images))
             views = np.stack(
@@ -128,12 +135,13 @@ def record_gaze(
     return GazeRecord(
         canvases=np.concatenate(canvases),
         corners=np.concatenate(corners),
-        image_size=images.shape[1:3],
+        image_size=dataset.images.shape[1:3],
         edges=np.concatenate(edges, axis=1),
         views=views,
         probs=np.concatenate(probs, axis=1),
         labels=np.concatenate(labels),
         names=tuple(batch.task.choice_names),
+        widths=tuple(retina.patch_widths),
     )
 
 
@@ -173,22 +181,23 @@ def compose_views(glimpses: npt.NDArray[np.float32], num_scales: int) -> npt.NDA
 
 
 def save_figures(
-    record: GazeRecord, errors: Mapping[str, tuple[float, ...]], folder: Path
+    record: GazeRecord,
+    errors: Mapping[str, tuple[float, ...]],
+    folder: Path,
+    dpi: int = DPI,
+    file_format: str = "png",
 ) -> list[Path]:
-    """Write all figures into a folder; returns their paths.
+    """Write all figures into a folder; return their paths.
 
     Args:
-        looks: what `record_gaze` returned.
+        record: what `record_gaze` returned.
         errors: percent wrong after each glimpse, by the name of the gaze.
         folder: made if need be.
+        dpi, file_format: see `write_figures`.
     """
-    import matplotlib
-
-    matplotlib.use("Agg")
-    import matplotlib.pyplot as plt
-
+    first = np.arange(len(record.labels))[:NUM_CANVASES]
     drawings: dict[str, Callable[[], Figure]] = {
-        "paths": partial(draw_paths, record, np.arange(len(record.labels))[:NUM_CANVASES]),
+        "paths": partial(draw_paths, record, first, "Where the agent looked, and its last label"),
         "glimpses": partial(draw_glimpses, record),
         "heat_maps": partial(draw_heat_maps, record),
         "errors": partial(draw_errors, errors),
@@ -196,18 +205,42 @@ def save_figures(
     wrong = np.flatnonzero(record.is_wrong)
     if len(wrong):
         most_sure = wrong[np.argsort(-record.probs[-1, wrong].max(-1), kind="stable")]
-        drawings["failures"] = partial(draw_paths, record, most_sure[:NUM_CANVASES])
+        drawings["failures"] = partial(
+            draw_paths, record, most_sure[:NUM_CANVASES], "The most confident errors"
+        )
+    return write_figures(drawings, folder, dpi, file_format)
+
+
+def write_figures(
+    drawings: Mapping[str, Callable[[], Figure]],
+    folder: Path,
+    dpi: int = DPI,
+    file_format: str = "png",
+) -> list[Path]:
+    """Draw figures one after another, and write each into a folder; return their paths.
+
+    Args:
+        drawings: name of a file, without ending, and what draws it.
+        folder: made if need be.
+        dpi: pixels per inch.
+        file_format: "png", "svg" or "pdf".
+    """
+    import matplotlib
+
+    matplotlib.use("Agg")
+    import matplotlib.pyplot as plt
+
     paths = []
     for name, draw in drawings.items():
-        figure, path = draw(), folder / f"{name}.png"
+        figure, path = draw(), folder / f"{name}.{file_format}"
         path.parent.mkdir(parents=True, exist_ok=True)
-        write_whole(path, partial(figure.savefig, format="png", dpi=100))
+        write_whole(path, partial(figure.savefig, format=file_format, dpi=dpi))
         plt.close(figure)
         paths.append(path)
     return paths
 
 
-def draw_paths(record: GazeRecord, rows: npt.NDArray[np.integer]) -> Figure:
+def draw_paths(record: GazeRecord, rows: npt.NDArray[np.integer], title: str) -> Figure:
     """Draw canvases with numbered fixations and the last label, in red where it is wrong."""
     import matplotlib.pyplot as plt
 
@@ -220,6 +253,7 @@ def draw_paths(record: GazeRecord, rows: npt.NDArray[np.integer]) -> Figure:
         squeeze=False,
         layout="constrained",
     )
+    figure.suptitle(title)
     for axis in axes.flat:
         axis.axis("off")
     for axis, row in zip(axes.flat, rows, strict=False):
@@ -233,11 +267,15 @@ def draw_paths(record: GazeRecord, rows: npt.NDArray[np.integer]) -> Figure:
 
 
 def _draw_path(axis: Axes, record: GazeRecord, row: int) -> None:
-    """Draw a canvas and its numbered fixations."""
+    """Draw a canvas and its numbered fixations, from dark to bright."""
+    import matplotlib
+
     canvas = record.canvases[row]
     axis.imshow(canvas, cmap="gray", vmin=0, vmax=255, extent=_extent(canvas))
     x, y = record.edges[:, row].T
-    axis.plot(x, y, color=GAZE, linewidth=1.5)
+    colors = matplotlib.colormaps["plasma"](np.linspace(0.25, 0.95, len(x)))
+    for step in range(1, len(x)):
+        axis.plot(x[step - 1 : step + 1], y[step - 1 : step + 1], color=colors[step], linewidth=1.5)
     for number, place in enumerate(zip(x, y, strict=True), 1):
         axis.annotate(
             str(number),
@@ -245,8 +283,27 @@ def _draw_path(axis: Axes, record: GazeRecord, row: int) -> None:
             ha="center",
             va="center",
             fontsize=7,
-            bbox={"boxstyle": "circle,pad=0.15", "facecolor": GAZE, "edgecolor": "black"},
+            color="white" if number <= len(x) / 2 else "black",
+            bbox={
+                "boxstyle": "circle,pad=0.15",
+                "facecolor": colors[number - 1],
+                "edgecolor": "black",
+            },
         )
+
+
+def _draw_squares(axis: Axes, record: GazeRecord, row: int) -> None:
+    """Draw the squares of the retina at the last fixation, labeled for a legend."""
+    import matplotlib.pyplot as plt
+
+    x, y = record.edges[-1, row]
+    for scale, width in enumerate(record.widths):
+        color = np.divide(SCALE_COLORS[scale % len(SCALE_COLORS)], 255)
+        corner = (x - width // 2, y - width // 2)
+        square = plt.Rectangle(  # type: ignore[attr-defined]
+            corner, width, width, fill=False, edgecolor=color, label=f"{width} × {width} px"
+        )
+        axis.add_patch(square)
 
 
 def _extent(canvas: npt.NDArray[Any]) -> tuple[float, float, float, float]:
@@ -268,24 +325,44 @@ def draw_glimpses(record: GazeRecord) -> Figure:
         squeeze=False,
         layout="constrained",
     )
+    figure.suptitle("What each glimpse shows, and the probability of each label after it")
     for row in range(num_shown):
         above, beneath = axes[2 * row], axes[2 * row + 1]
         _draw_path(above[0], record, row)
+        _draw_squares(above[0], record, row)
         above[0].set_title(record.names[record.labels[row]], fontsize=9)
         beneath[0].axis("off")
         for step in range(num_glimpses):
             above[step + 1].imshow(record.views[step, row], cmap="gray", vmin=0, vmax=1)
             above[step + 1].set_title(f"glimpse {step + 1}", fontsize=9)
-            probs = record.probs[step, row]
-            right = np.arange(len(probs)) == record.labels[row]
-            beneath[step + 1].bar(np.arange(len(probs)), probs, color=np.where(right, "C2", "C7"))
-            beneath[step + 1].set(ylim=(0, 1), yticks=[])
-            if len(probs) <= 10:
-                beneath[step + 1].set_xticks(np.arange(len(probs)), _short(record.names))
-            beneath[step + 1].tick_params(labelsize=6, length=0)
+            _draw_probs(
+                beneath[step + 1], record.probs[step, row], record.labels[row], record.names
+            )
         for axis in above:
             axis.axis("off")
+    squares = axes[0, 0].get_legend_handles_labels()
+    figure.legend(*squares, loc="outside lower center", ncols=len(squares[0]) or 1, frameon=False)
     return figure
+
+
+def _draw_probs(
+    axis: Axes, probs: npt.NDArray[np.float32], label: int, names: tuple[str, ...]
+) -> None:
+    """Draw the labels' probabilities, the true one green; of many labels the most probable."""
+    shown = np.arange(len(probs))
+    if len(probs) > MAX_BARS:
+        shown = np.argsort(-probs, kind="stable")[:MANY_SHOWN]
+    colors = np.where(shown == label, "C2", "C7")
+    axis.tick_params(labelsize=6, length=0)
+    if len(shown) == len(probs):
+        axis.bar(shown, probs, color=colors)
+        axis.set(ylim=(0, 1), yticks=[])
+        axis.set_xticks(shown, _short(names))
+        return
+    axis.barh(np.arange(len(shown)), probs[shown], color=colors)
+    axis.set(xlim=(0, 1), xticks=[])
+    axis.set_yticks(np.arange(len(shown)), [names[label] for label in shown])
+    axis.invert_yaxis()
 
 
 def _short(names: tuple[str, ...]) -> list[str]:
@@ -294,12 +371,14 @@ def _short(names: tuple[str, ...]) -> list[str]:
 
 
 def draw_heat_maps(record: GazeRecord) -> Figure:
-    """Draw where the first, second, … fixation lies, relative to the image's center."""
+    """Draw where the first, second, … fixation lies, relative to the nearest image's center."""
     import matplotlib.pyplot as plt
 
     height, width = record.image_size
     centers = record.corners + np.array([width / 2, height / 2])
-    offsets = record.edges - centers
+    to_each = record.edges[:, :, None] - centers  # (T, N, D, 2)
+    nearest = (to_each**2).sum(-1).argmin(-1)
+    offsets = np.take_along_axis(to_each, nearest[..., None, None], axis=2)[:, :, 0]
     reach = max(record.canvases.shape[1:3]) / 2
     columns = min(4, len(offsets))
     num_rows = math.ceil(len(offsets) / columns)
@@ -310,6 +389,8 @@ def draw_heat_maps(record: GazeRecord) -> Figure:
         squeeze=False,
         layout="constrained",
     )
+    which = "the image's" if centers.shape[1] == 1 else "the nearest image's"
+    figure.suptitle(f"Where each fixation lies, relative to {which} center (outlined)")
     for axis in axes.flat:
         axis.axis("off")
     for step, (axis, (x, y)) in enumerate(
@@ -335,6 +416,7 @@ def draw_errors(errors: Mapping[str, tuple[float, ...]]) -> Figure:
         steps = range(1, len(values) + 1)
         axis.plot(steps, values, "o-", label=f"{name}: {values[-1]:.2f}% at the end")
     axis.set(xlabel="glimpses", ylabel="error (%)", yscale="log", xticks=list(steps))
+    axis.set_title("Error after each glimpse")
     lowest, highest = axis.get_ylim()
     ticks = [tick for tick in (0.5, 1, 2, 5, 10, 20, 50, 100) if lowest < tick < highest]
     axis.set_yticks(ticks, [f"{tick:g}" for tick in ticks])

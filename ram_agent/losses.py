@@ -30,20 +30,56 @@ def returns_to_go(rewards: Tensor) -> Tensor:
     return rewards.flip(0).cumsum(0).flip(0)
 
 
-def generalized_advantages(rewards: Tensor, baselines: Tensor, lambda_: float) -> Tensor:
-    """Return the advantages A_t, (T, B), without discount (Schulman et al. 2016, 1506.02438).
+def segment_advantages(
+    rewards: Tensor,
+    values: Tensor,
+    following: Tensor,
+    ended: Tensor,
+    discount: float,
+    lambda_: float,
+) -> Tensor:
+    """Return the advantages A_t, (T, B), of a segment in which episodes end (GAE, 1506.02438).
 
-    A_t = δ_t + λ A_{t+1} and δ_t = r_t + b_{t+1} − b_t, with zeros after the last step. With λ = 1
-    this is the return minus the baseline; a smaller λ gives later rewards less weight.
+    A_t = δ_t + γ λ A_{t+1} and δ_t = r_t + γ v'_t − v_t; where an episode ends, and after the last
+    step, A_{t+1} counts as 0.
+
+    Args:
+        rewards, values: r_t and v_t, (T, B).
+        following: v'_t, (T, B), the value of what follows in the same episode: v_{t+1}; at a cut
+            or a time limit that of the next observation; 0 where the episode terminates.
+        ended: (T, B) bool.
+        discount, lambda_: γ and λ.
     """
-    following = torch.cat([baselines[1:], torch.zeros_like(baselines[:1])])
-    deltas = rewards + following - baselines
+    deltas = rewards + discount * following - values
+    decays = discount * lambda_ * (~ended).to(deltas.dtype)
     advantages = torch.empty_like(deltas)
     later = torch.zeros_like(deltas[0])
     for t in range(len(deltas) - 1, -1, -1):
-        later = deltas[t] + lambda_ * later
+        later = deltas[t] + decays[t] * later
         advantages[t] = later
     return advantages
+
+
+def clipped_policy_loss(
+    log_probs: Tensor, old_log_probs: Tensor, advantages: Tensor, clip_range: float, counts: Tensor
+) -> Tensor:
+    """Return −mean(min(ρ A, clip(ρ, 1 − ε, 1 + ε) A)) (PPO, Schulman et al. 2017, 1707.06347).
+
+    Args:
+        log_probs: log π(a_t), (T, B), with gradients.
+        old_log_probs: the same when a_t was drawn; ρ = π / π_old.
+        advantages: A_t, (T, B), without gradients.
+        clip_range: ε.
+        counts: (T, B) bool, the steps that count.
+    """
+    ratios = (log_probs - old_log_probs).exp()
+    clipped = ratios.clamp(1 - clip_range, 1 + clip_range)
+    return -masked_mean(torch.minimum(ratios * advantages, clipped * advantages), counts)
+
+
+def masked_mean(values: Tensor, counts: Tensor) -> Tensor:
+    """Return the mean of the values that count (bool); 0 if there are none."""
+    return (values * counts).sum() / counts.sum().clamp(min=1)
 
 
 def label_gains(label_probs: Tensor, discount: float) -> Tensor:
@@ -85,10 +121,10 @@ def choice_log_probs(logits: Tensor, choices: Tensor) -> Tensor:
     return logits.log_softmax(-1).gather(-1, choices.unsqueeze(-1)).squeeze(-1)
 
 
-def mean_entropy(logits: Tensor) -> Tensor:
-    """Return the mean entropy of choices under logits (T, B, n), in nats: from 0 to log n."""
+def entropies(logits: Tensor) -> Tensor:
+    """Return the entropy of choices under logits (…, n), in nats: from 0 to log n."""
     log_probs = logits.log_softmax(-1)
-    return -(log_probs.exp() * log_probs).sum(-1).mean()
+    return -(log_probs.exp() * log_probs).sum(-1)
 
 
 def policy_loss(log_probs: Tensor, advantages: Tensor) -> Tensor:

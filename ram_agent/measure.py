@@ -12,18 +12,21 @@ from tqdm import tqdm
 
 from ram_agent.agent import RAMAgent
 from ram_agent.evaluation import Evaluation, evaluate
-from ram_agent.rollout import Gaze
+from ram_agent.player import Gaze
 from ram_agent.run_folder import RunFolder
 from ram_agent.runs import own_env
 from ram_agent.splits import (
-    EVALUATION_ENVS,
+    FOREIGN_EPISODES,
     check_run_images,
+    count_evaluation_envs,
+    is_foreign,
     make_split,
     name_split,
     pick_episodes,
 )
 from ram_agent.trainer import Trainer
 from ram_envs.atomic_files import write_json
+from ram_envs.catalog import SCORES
 from ram_envs.datasets import Split
 
 GAZES: dict[str, tuple[Gaze, bool]] = {  # name of a result: gaze, whether it is deterministic
@@ -33,6 +36,7 @@ GAZES: dict[str, tuple[Gaze, bool]] = {  # name of a result: gaze, whether it is
     "center gaze": ("center", True),
 }
 NUM_SHOWN = 6  # episodes in a picture
+FOREIGN_STEPS = 300  # of each, where they are drawn: a game of Atari may have 27,000
 
 
 def evaluate_all(
@@ -45,7 +49,9 @@ def evaluate_all(
     stop_when_sure: Sequence[float] = (),
 ) -> dict[str, dict[str, Any]]:
     """Evaluate the learned gaze, mean and sampled, and the controls; early answers of the mean."""
-    envs = make_split(env_id, EVALUATION_ENVS, split, **keywords)
+    if num_episodes is None and is_foreign(env_id, keywords):
+        num_episodes = FOREIGN_EPISODES
+    envs = make_split(env_id, count_evaluation_envs(env_id, keywords), split, **keywords)
     return {
         name: _as_json(
             evaluate(
@@ -81,9 +87,16 @@ def print_results(results: dict[str, dict[str, Any]], title: str) -> None:
     """Print what `evaluate_all` returned."""
     episodes = next(iter(results.values()))["episodes"]
     if "mean_return" in results["learned gaze"]:
-        print(f"\n{title}: mean return of {episodes} games")
+        words = SCORES.get(title.partition(",")[0])  # of a game whose return is 0 or 1
+        print(
+            f"\n{title}: "
+            + ("mean return" if words is None else f"% {words}")
+            + f" of {episodes} games"
+        )
+        unit, digits = (1, 4) if words is None else (100, 2)
         for name, result in results.items():
-            print(f"  {name:<22} {result['mean_return']:.4f} ± {result['standard_error']:.4f}")
+            mean, spread = unit * result["mean_return"], unit * result["standard_error"]
+            print(f"  {name:<22} {mean:.{digits}f} ± {spread:.{digits}f}")
         print()
         return
     print(f"\n{title}: error (%) on {episodes} images, one pass")
@@ -130,13 +143,24 @@ def save_watched(
     episodes: Sequence[int],
     split: Split = "test",
     deterministic: bool = True,
+    fps: float | None = None,
 ) -> None:
-    """Draw episodes of an agent into a .gif or .png."""
+    """Draw episodes of an agent into a .gif, .mp4 or .png; `fps` is the environment's if None."""
     from ram_agent.pictures import play_frames, save_picture
 
+    keywords = limit_steps(env_id, keywords)
     envs = make_split(env_id, 1, split, render_mode="rgb_array", **keywords)
-    frames = play_frames(agent, envs, episodes, deterministic)
-    save_picture(list(tqdm(frames, "drawing", len(episodes), disable=None, leave=False)), path)
+    last_only = path.suffix == ".png"
+    frames = play_frames(agent, envs, episodes, deterministic, last_only=last_only)
+    shown = list(tqdm(frames, "drawing", len(episodes), disable=None, leave=False))
+    save_picture(shown, path, fps or envs.metadata["render_fps"])
+
+
+def limit_steps(env_id: str, keywords: dict[str, Any]) -> dict[str, Any]:
+    """Return keywords for drawing: in an environment of another package, with a time limit."""
+    if is_foreign(env_id, keywords):
+        return {"max_episode_steps": FOREIGN_STEPS, **keywords}
+    return keywords
 
 
 def _as_json(result: Evaluation) -> dict[str, Any]:

@@ -7,6 +7,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterable
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 
@@ -129,6 +130,16 @@ class Core(nn.Module, ABC):
         return (zeros,) * self.state_parts
 
     @abstractmethod
+    def unroll(self, features: Tensor, state: State, begins: Tensor) -> Tensor:
+        """Return h_t of T steps, (T, B, D): as T calls, with fewer and larger matrix products.
+
+        Args:
+            features: (T, B, D').
+            state: before the first step.
+            begins: (T, B) bool, where an episode begins, which forgets the state.
+        """
+
+    @abstractmethod
     def initialize_he(self) -> None:
         """Set weights with which a new core keeps its state, and zero biases."""
 
@@ -145,6 +156,20 @@ class RectifierCore(Core):
     def forward(self, features: Tensor, state: State) -> State:
         """Return the next state, given features (B, D') and the state."""
         return (torch.relu(self.state_and_input(torch.cat([*state, features], dim=1))),)
+
+    def unroll(self, features: Tensor, state: State, begins: Tensor) -> Tensor:
+        layer, size = self.state_and_input, self.hidden_size
+        recurrent = layer.weight[:, :size]
+        state, steps = like(features, state), []
+        for now, begin in zip(
+            F.linear(features, layer.weight[:, size:], layer.bias),
+            unbind_begins(begins),
+            strict=True,
+        ):
+            (hidden,) = state if begin is None else forget(state, begin)
+            state = (torch.relu(torch.addmm(now, hidden, recurrent.t())),)
+            steps.append(state[0])
+        return torch.stack(steps)
 
     def initialize_he(self) -> None:
         """Set 0.9 · I from state to state (Le, Jaitly & Hinton 2015, arXiv 1504.00941)."""
@@ -175,7 +200,20 @@ class LSTMCore(Core):
     def forward(self, features: Tensor, state: State) -> State:
         """Return the next state, given features (B, D') and the state."""
         hidden, cell = state
-        gates = self.gates(torch.cat([hidden, features], dim=1))
+        return self._apply_gates(self.gates(torch.cat([hidden, features], dim=1)), cell)
+
+    def unroll(self, features: Tensor, state: State, begins: Tensor) -> Tensor:
+        recurrent = self.gates.weight[:, : self.hidden_size]
+        inputs = F.linear(features, self.gates.weight[:, self.hidden_size :], self.gates.bias)
+        state, steps = like(features, state), []
+        for now, begin in zip(inputs, unbind_begins(begins), strict=True):
+            hidden, cell = state if begin is None else forget(state, begin)
+            state = self._apply_gates(torch.addmm(now, hidden, recurrent.t()), cell)
+            steps.append(state[0])
+        return torch.stack(steps)
+
+    @staticmethod
+    def _apply_gates(gates: Tensor, cell: Tensor) -> State:
         input_gate, forget_gate, candidate, output_gate = gates.chunk(4, dim=1)
         cell = forget_gate.sigmoid() * cell + input_gate.sigmoid() * tanh(candidate)
         return output_gate.sigmoid() * tanh(cell), cell
@@ -186,6 +224,25 @@ class LSTMCore(Core):
         nn.init.zeros_(self.gates.bias)
         with torch.no_grad():
             self.gates.bias[self.hidden_size : 2 * self.hidden_size] = 1
+
+
+def forget(state: State, begins: Tensor) -> State:
+    """Return the state with zeros where an episode begins, (B,) bool."""
+    keep = (~begins).unsqueeze(1)
+    return tuple(part * keep for part in state)
+
+
+def like(features: Tensor, state: State) -> State:
+    """Return the state in the type of the features."""
+    return tuple(part.to(features.dtype) for part in state)
+
+
+def unbind_begins(begins: Tensor) -> list[Tensor | None]:
+    """Return where episodes begin, (B,) bool for each step of (T, B); None if none begins."""
+    return [
+        begin if any_begins else None
+        for begin, any_begins in zip(begins, begins.any(1).tolist(), strict=True)
+    ]
 
 
 def tanh(values: Tensor) -> Tensor:

@@ -13,29 +13,38 @@ import dataclasses
 import functools
 import math
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ram_agent.config import ObjectiveConfig, TrainConfig
+from ram_agent.agent import RAMAgent
+from ram_agent.config import SegmentConfig, TrainConfig
 from ram_agent.losses import (
     baseline_loss,
     choice_log_probs,
-    generalized_advantages,
+    clipped_policy_loss,
+    entropies,
+    gaussian_log_prob,
     label_gains,
     label_loss,
+    masked_mean,
     mean,
-    mean_entropy,
     policy_loss,
     returns_to_go,
     supervision_weights,
 )
 from ram_agent.rollout import Rollout
+from ram_agent.segment import Segment, unroll
 
 Metrics = dict[str, Tensor]  # scalars
 
 # Settings that only one of the objectives reads.
-WITH_LABELS = ("gain_discount",)
-WITHOUT_LABELS = ("gae_lambda", "entropy_weight", "baseline_loss")
+LABELS_ALONE = ("gain_discount", "episodes")
+SEGMENTS_ALONE = (
+    *("gae_lambda", "entropy_weight", "baseline_loss"),
+    *("steps", "validation_games"),
+    *(field.name for field in dataclasses.fields(SegmentConfig)),
+)
 
 
 def training_loss(
@@ -56,45 +65,45 @@ def training_loss(
         ValueError: if a setting was changed that this objective never reads; or the baseline is to
             be a probability and a return is not from 0 to 1.
     """
-    check_used(config.objective, rollout.labels is not None)
-    if rollout.labels is None or config.objective.supervision == "none":
-        loss, metrics = reinforcement_loss(rollout, config, progress, advantage_square)
-    else:
-        loss, metrics = hybrid_loss(rollout, rollout.labels, config, progress, advantage_square)
-    mean_return = rollout.rewards.sum(0).mean().double()
+    if rollout.labels is None:
+        raise ValueError("The rollout has no labels. Learn from segments instead: `segment_loss`.")
+    check_used(config, supervised=True)
+    loss, metrics = hybrid_loss(rollout, rollout.labels, config, progress, advantage_square)
     means = rollout.location_means[:-1].detach()
     return loss, {
         "loss": loss,
-        **(
-            {"train_return": mean_return}
-            if rollout.labels is None
-            else {"train_error": 100 * (1 - mean_return)}
-        ),
+        "train_error": 100 * (1 - rollout.rewards.sum(0).mean().double()),
         **metrics,
-        # These show a gaze that has collapsed: no spread, or means at the border.
+        **gaze_metrics(means),
+    }
+
+
+def gaze_metrics(means: Tensor) -> Metrics:
+    """Return what shows that a gaze has collapsed: no spread, or means (T, B, 2) at the border."""
+    return {
         "location_spread": mean((means - means.mean(1, keepdim=True)).square()).sqrt(),
         "location_at_border": mean((means.abs() > 0.95).float()),
     }
 
 
 @functools.cache
-def check_used(objective: ObjectiveConfig, has_labels: bool) -> None:
+def check_used(config: TrainConfig, supervised: bool) -> None:
     """Raise ValueError if a setting was changed that the objective never reads."""
-    unused: tuple[str, ...] = WITH_LABELS
-    if not has_labels:
-        how = "in an environment without labels"
-    elif objective.supervision == "none":
-        how = "with supervision='none'"
+    if supervised:
+        how, unused = "where labels are supervised", SEGMENTS_ALONE
+        if config.objective.location_reward == "reward":
+            how, unused = f"{how} and location_reward='reward'", (*unused, "gain_discount")
     else:
-        how, unused = "where labels are supervised", WITHOUT_LABELS
-        if objective.location_reward == "reward":
-            how, unused = f"{how} and location_reward='reward'", (*WITHOUT_LABELS, *WITH_LABELS)
-    for field in dataclasses.fields(objective):
-        value = getattr(objective, field.name)
-        if field.name in unused and value != field.default:
-            raise ValueError(
-                f"{field.name}={value!r} has no effect {how}. Leave it at {field.default!r}."
-            )
+        how, unused = "without labels, or with supervision='none'", LABELS_ALONE
+        if config.objective.supervision == "none":  # the presets of images set it
+            unused = tuple(name for name in unused if name != "episodes")
+    for group in (config, config.objective, config.segments):
+        for field in dataclasses.fields(group):
+            value = getattr(group, field.name)
+            if field.name in unused and value != field.default:
+                instead = {"episodes": "Give steps", "steps": "Give episodes"}
+                way_out = instead.get(field.name, f"Leave it at {field.default!r}")
+                raise ValueError(f"{field.name}={value!r} has no effect {how}. {way_out}.")
 
 
 def hybrid_loss(
@@ -123,41 +132,63 @@ def hybrid_loss(
     }
 
 
-def reinforcement_loss(
-    rollout: Rollout, config: TrainConfig, progress: float, advantage_square: float
+def segment_loss(
+    agent: RAMAgent,
+    segment: Segment,
+    config: TrainConfig,
+    progress: float,
+    advantage_square: float,
 ) -> tuple[Tensor, Metrics]:
-    """Return the REINFORCE loss of choices and locations + baseline's loss − entropy."""
-    objective = config.objective
-    returns = returns_to_go(rollout.rewards)
-    baselines = rollout.baselines
+    """Return the clipped policy losses of choices and looks + baseline's loss − entropy."""
+    objective, clip_range = config.objective, config.segments.clip_range
+    output = unroll(agent, segment)
+    acts, returns = segment.acts, segment.returns
+    looks_on = acts & ~segment.ended
     if objective.baseline_loss == "cross_entropy":
-        if returns.min() < 0 or returns.max() > 1:
+        if returns.min() < -1e-4 or returns.max() > 1 + 1e-4:
             raise ValueError(
                 "baseline_loss='cross_entropy' needs returns from 0 to 1, and this environment "
                 f"gave {returns.min():g} to {returns.max():g}. Set baseline_loss='squared_error'."
             )
-        baselines_loss = F.binary_cross_entropy_with_logits(baselines, returns)
-        baselines = baselines.sigmoid()
+        errors = F.binary_cross_entropy_with_logits(
+            output.baseline, returns.clamp(0, 1), reduction="none"
+        )
     else:
-        baselines_loss = baseline_loss(baselines, returns)
-    advantages = generalized_advantages(rollout.rewards, baselines.detach(), objective.gae_lambda)
-    scaled = scale_advantages(advantages, config, advantage_square)
-    choice_loss = policy_loss(choice_log_probs(rollout.choice_logits, rollout.choices), scaled)
-    location_loss = policy_loss(rollout.location_log_probs[:-1], scaled[:-1])
-    entropy = mean_entropy(rollout.choice_logits)
+        errors = (output.baseline - returns).square()
+    baselines_loss = masked_mean(errors, acts)
+    advantages = scale_advantages(segment.advantages, config, advantage_square)
+    choice_log_prob = choice_log_probs(output.choice_logits, segment.choices)
+    choice_loss = clipped_policy_loss(
+        choice_log_prob, segment.choice_log_probs, advantages, clip_range, acts
+    )
+    look_log_prob = gaussian_log_prob(segment.looks, output.location_mean, agent.location_std)
+    location_loss = clipped_policy_loss(
+        look_log_prob, segment.look_log_probs, advantages, clip_range, looks_on
+    )
+    entropy = masked_mean(entropies(output.choice_logits), acts)
     loss = (
         choice_loss
         + location_weight(config, progress) * location_loss
         + objective.baseline_weight * baselines_loss
         - objective.entropy_weight * (1 - progress) * entropy
     )
-    return loss, {
-        "choice_loss": choice_loss,
-        "location_loss": location_loss,
-        "baseline_loss": baselines_loss,
-        "entropy": entropy,
-        "advantage_square": mean(advantages.square()),
-    }
+    with torch.no_grad():
+        ratios = (choice_log_prob - segment.choice_log_probs).exp()
+        look_ratios = (look_log_prob - segment.look_log_probs).exp()
+        metrics = {
+            "loss": loss,
+            "choice_loss": choice_loss,
+            "location_loss": location_loss,
+            "baseline_loss": baselines_loss,
+            "entropy": entropy,
+            "choices_clipped": masked_mean(((ratios - 1).abs() > clip_range).float(), acts),
+            "locations_clipped": masked_mean(
+                ((look_ratios - 1).abs() > clip_range).float(), looks_on
+            ),
+            "advantage_square": masked_mean(segment.advantages.square(), acts),
+            **gaze_metrics(output.location_mean),
+        }
+    return loss, metrics
 
 
 def location_returns(rollout: Rollout, labels: Tensor, config: TrainConfig) -> Tensor:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
@@ -50,6 +50,31 @@ def set_learning_rates(
         group["lr"] = config.optimizer.learning_rate * group["rate"] * factor
         if group["is_location_head"]:
             group["lr"] *= warm_up(progress, config.gaze.head_warmup)
+
+
+def take_step(
+    optimizer: torch.optim.Optimizer,
+    parameters: Sequence[Tensor],
+    gradients: Sequence[Tensor],
+    loss: float,
+    config: OptimizerConfig,
+) -> None:
+    """Take a step along gradients, shortened to config.max_grad_norm.
+
+    Raises:
+        FloatingPointError: if the loss or its gradient is not finite.
+    """
+    for parameter, gradient in zip(parameters, gradients, strict=True):
+        parameter.grad = gradient
+    # A finite loss can have an infinite gradient, so both are checked.
+    norm = torch.nn.utils.clip_grad_norm_(parameters, config.max_grad_norm or math.inf)
+    if not math.isfinite(loss) or not math.isfinite(norm):
+        raise FloatingPointError(
+            f"Training has diverged: the loss is {loss} and the norm of its gradient "
+            f"{norm.item()}. Lower learning_rate (now {config.learning_rate}) or set "
+            "max_grad_norm; the last checkpoint is intact."
+        )
+    optimizer.step()
 
 
 def make_averaging(

@@ -21,19 +21,20 @@ Metrics = Mapping[str, float]
 
 @contextmanager
 def show_progress(
-    num_updates: int, done: int, batch_size: int, visible: bool
+    num_updates: int, done: int, batch: Mapping[str, int], visible: bool
 ) -> Iterator[Callable[[Metrics], object]]:
-    """Show how many episodes of a training are done, and its running error or return.
+    """Show how much of a training is done, and its running error or return.
 
     Args:
         num_updates: number of updates in all.
         done: how many are done at the beginning.
-        batch_size: episodes per update.
+        batch: what an update plays: {"episodes": N} or {"steps": N}.
         visible: whether to show anything.
 
     Yields:
         A function to call after each update, with its metrics.
     """
+    ((unit, batch_size),) = batch.items()
     running: dict[str, float] = {}
 
     def describe(metrics: Metrics) -> str:
@@ -43,7 +44,7 @@ def show_progress(
         return ", ".join(SHOWN[name].format(value) for name, value in running.items())
 
     if not visible or sys.stderr.isatty() or "ipykernel" in sys.modules:
-        options = {"unit": "episode", "unit_scale": batch_size, "leave": False}
+        options = {"unit": unit.removesuffix("s"), "unit_scale": batch_size, "leave": False}
         with tqdm(total=num_updates, initial=done, disable=not visible, **options) as bar:
 
             def move_bar(metrics: Metrics) -> None:
@@ -63,7 +64,7 @@ def show_progress(
             last_line = now
             rate = (update - done) / (now - started)
             print(
-                f"{update * batch_size:,} of {num_updates * batch_size:,} episodes, "
+                f"{update * batch_size:,} of {num_updates * batch_size:,} {unit}, "
                 f"{rate * batch_size:,.0f} per second, "
                 f"{describe_time((num_updates - update) / rate)} left"
                 + (f", {words}" if words else ""),
@@ -76,13 +77,15 @@ def show_progress(
 
 def print_metrics(row: Metrics) -> None:
     """Print the metrics of a validation as a line on stdout."""
+    unit = "steps" if "steps" in row else "episodes"
     tqdm.write(
-        f"{row['episodes']:>9,} episodes {row['seconds']:7.0f} s   "
+        f"{row[unit]:>10,} {unit} {row['seconds']:7.0f} s   "
         + "   ".join(
             f"{split} error {row[f'{split}_error']:6.2f}%"
             if f"{split}_error" in row
             else f"{split} return {row[f'{split}_return']:8.4f}"
             for split in ("train", "validation")
+            if f"{split}_error" in row or f"{split}_return" in row
         )
     )
 

@@ -4,19 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import gymnasium as gym
 import torch
-from gymnasium.vector import AutoresetMode
 from torch import Tensor
 
 from ram_agent.agent import RAMAgent
 from ram_agent.losses import gaussian_log_prob
-from ram_agent.settings import SEED, is_a
+from ram_agent.player import Gaze, Player, Step, check_envs, check_finite
 from ram_envs.arguments import check_arguments
 
-Gaze = Literal["learned", "random", "center"]
+MAX_STEPS = 200_000  # of an episode in an evaluation; those of Atari have up to 27,000
 
 
 @dataclass(frozen=True)
@@ -75,115 +74,71 @@ def collect_rollout(
         FloatingPointError: if a location of the agent is not finite.
     """
     check_envs(agent, envs)
-    observation, info = envs.reset(seed=seed, options=options)
-    on_device = isinstance(observation["glimpse"], Tensor)
-    has_labels = "label" in info
+    player = Player(agent, envs, gaze)
+    info = player.begin(seed, options)
+    return finish_episodes(player, info, deterministic, sample_choice, generator, on_step)
+
+
+def finish_episodes(
+    player: Player,
+    info: dict[str, Any],
+    deterministic: bool = False,
+    sample_choice: bool | None = None,
+    generator: torch.Generator | None = None,
+    on_step: Callable[[], None] | None = None,
+) -> Rollout:
+    """Play the episodes that a player has begun, with that info; see `collect_rollout`."""
+    agent, has_labels = player.agent, "label" in info
     if sample_choice is None:
         sample_choice = not has_labels
-    state = agent.initial_state(envs.num_envs)
-    outputs, actions, rewards = [], [], []
-    over = False
     if on_step is not None:
         on_step()
+    steps: list[Step] = []
+    over = False
     while not over:
-        output, state = agent.step(observation, state)
-        action = agent.act(output, deterministic, sample_choice, generator)
-        location, choice = action
-        if not on_device:
-            _check_finite(location)
-        if gaze == "random":
-            source = None if generator is None else generator.device
-            noise = torch.rand(
-                location.shape, generator=generator, device=source, dtype=location.dtype
-            )
-            location = 2 * noise - 1
-        elif gaze == "center":
-            location = torch.zeros_like(location)
-        observation, reward, terminated, truncated, _ = envs.step(
-            (location.to(agent.device), choice)
-            if on_device
-            else (location.cpu().numpy(), choice.cpu().numpy())
-        )
+        steps.append(player.step(deterministic, sample_choice, generator))
         if on_step is not None:
             on_step()
-        outputs.append(output)
-        actions.append(action)
-        rewards.append(torch.as_tensor(reward).float())
-        ended = terminated | truncated
+        ended = steps[-1].ended
         over = bool(ended.all())
         if ended.any() and not over:
             raise ValueError(
-                f"Sub-environments {ended.nonzero()[0].tolist()} ended after {len(rewards)} steps, "
+                f"Sub-environments {ended.nonzero()[0].tolist()} ended after {len(steps)} steps, "
                 "and others did not. Use an environment whose episodes have equal length."
             )
+    outputs = [step.output for step in steps]
     location_means = torch.stack([output.location_mean for output in outputs])
-    locations = torch.stack([action.location for action in actions])
-    if on_device:
-        _check_finite(locations)
+    locations = torch.stack([step.action.location for step in steps])
+    if player.on_device:
+        check_finite(locations)
     return Rollout(
         choice_logits=torch.stack([output.choice_logits for output in outputs]),
         location_means=location_means,
         location_log_probs=gaussian_log_prob(locations, location_means, agent.location_std),
         baselines=torch.stack([output.baseline for output in outputs]),
-        choices=torch.stack([action.choice for action in actions]),
-        rewards=torch.stack(rewards).to(agent.device),
+        choices=torch.stack([step.action.choice for step in steps]),
+        rewards=torch.stack([step.rewards for step in steps]).to(agent.device),
         labels=torch.as_tensor(info["label"], device=agent.device) if has_labels else None,
     )
 
 
-def check_envs(agent: RAMAgent, envs: gym.vector.VectorEnv[Any, Any, Any]) -> None:
-    """Raise an error unless the agent can play these environments episode by episode.
+def finish_games(
+    player: Player, deterministic: bool = False, generator: torch.Generator | None = None
+) -> Tensor:
+    """Return the sum of rewards of each episode that a player has begun, (B,); of any length.
 
     Raises:
-        TypeError: if it is a single environment, or its spaces are not those of glimpses.
-        ValueError: if it resets itself, its spaces are not those of the agent, or its images have
-            other channels.
+        ValueError: if an episode does not end within MAX_STEPS.
     """
-    if not isinstance(envs, gym.vector.VectorEnv):
-        raise TypeError(
-            f"{envs} is not a vector environment. Make one: gym.make_vec(ENV_ID, num_envs=…, "
-            'autoreset_mode="Disabled").'
-        )
-    agent.check_fits(envs.single_observation_space, envs.single_action_space)
-    mode = AutoresetMode(envs.metadata.get("autoreset_mode", AutoresetMode.DISABLED))
-    if mode is not AutoresetMode.DISABLED:
-        raise ValueError(
-            f"These environments reset themselves (autoreset_mode={mode.value}). Make them with "
-            'autoreset_mode="Disabled".'
-        )
-    channels, config = channels_of(envs), agent.config
-    told = config.glimpse_network == "conv" or config.scale_factor != 1
-    if told and channels not in (None, config.num_channels):
-        raise ValueError(
-            f"The environments show images of {channels} channels, and the agent has "
-            f"num_channels={config.num_channels}. Make it with AgentConfig(num_channels="
-            f"{channels}, …)."
-        )
-
-
-def channels_of(env: gym.Env[Any, Any] | gym.vector.VectorEnv[Any, Any, Any]) -> int | None:
-    """Return the channels of each scale of an environment's glimpses; None if it does not say."""
-    retina = getattr(getattr(env.unwrapped, "batch", None), "retina", None)
-    if retina is None:
-        return None
-    space = getattr(env, "single_observation_space", env.observation_space)
-    return int(space["glimpse"].shape[0]) // int(retina.num_scales)  # type: ignore[index]
-
-
-def noise_source(envs: gym.vector.VectorEnv[Any, Any, Any], seed: int) -> torch.Generator:
-    """Return a source of noise on the environments' device, or on the CPU.
-
-    Raises:
-        ValueError: if the seed is not an integer from 0, below 2^63.
-    """
-    if not is_a(seed, int) or not SEED.has(seed):
-        raise ValueError(f"seed={seed!r} is not a valid seed. Give {SEED.words}.")
-    return torch.Generator(getattr(envs.unwrapped, "device", "cpu")).manual_seed(int(seed))
-
-
-def _check_finite(locations: Tensor) -> None:
-    if not locations.isfinite().all():
-        raise FloatingPointError(
-            "The agent's location is not finite: its weights have diverged. In training, lower "
-            "learning_rate or set max_grad_norm; the last checkpoint is intact."
-        )
+    returns = torch.zeros(player.envs.num_envs, device=player.agent.device)
+    running = torch.ones(player.envs.num_envs, dtype=torch.bool, device=returns.device)
+    for _ in range(MAX_STEPS):
+        step = player.step(deterministic, True, generator)
+        returns += step.rewards.to(returns.device) * running
+        running &= ~torch.from_numpy(step.ended).to(returns.device)
+        if not running.any():
+            return returns
+    raise ValueError(
+        f"{int(running.sum())} of {len(running)} episodes have not ended after {MAX_STEPS:,} "
+        "steps. Give the environment a time limit: max_episode_steps=…"
+    )

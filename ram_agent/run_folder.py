@@ -32,7 +32,7 @@ class RunFolder:
     """The folder of one training run.
 
     config.json          the command, environment, agent and training settings
-    metrics.jsonl        a row for each validation
+    metrics.jsonl        a row for every 20th update, and for each validation
     best.safetensors     the weights with the lowest validation error, and their description
     last.safetensors     the weights of the last validation
     resume.safetensors   all that is needed to continue

@@ -70,6 +70,11 @@ RANGES: dict[str, Range] = {
     **dict.fromkeys(("entropy_weight", "baseline_weight", "location_weight"), NOT_NEGATIVE),
     "warmup_updates": NOT_NEGATIVE,
     **dict.fromkeys(("pixel_mean", "location_warmup", "head_warmup", "gae_lambda"), FRACTION),
+    **dict.fromkeys(
+        ("steps", "validation_games", "segment_length", "passes", "minibatches"), POSITIVE
+    ),
+    **dict.fromkeys(("discount", "return_lambda"), FRACTION),
+    "clip_range": POSITIVE,
     "average_decay": BELOW_ONE,
 }
 

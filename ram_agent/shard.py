@@ -1,4 +1,4 @@
-"""One shard of every training batch: its episodes, and what the agent learns from them.
+"""One shard of every training batch: its episodes, and what the agent learns from their labels.
 
 All randomness of update u is a function of (seed, u): which images, the environments' draws, and
 the noise on locations.
@@ -9,9 +9,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
-import gymnasium as gym
 import numpy as np
 import numpy.typing as npt
 import torch
@@ -19,17 +17,16 @@ from torch import Tensor
 
 from ram_agent.agent import RAMAgent
 from ram_agent.config import TrainConfig
-from ram_agent.distributed import Ranks
 from ram_agent.objective import training_loss
-from ram_agent.rollout import check_envs, collect_rollout, noise_source
+from ram_agent.player import VectorEnv, noise_source
+from ram_agent.rollout import collect_rollout
 
 # Where there are no images in splits, the splits are ranges of seeds: `ram evaluate` plays from
-# seed 0, training draws its seeds between these two.
+# seed 0, segments from seeds of the range, validation from the next one, labels from above. Seeds
+# of games have 31 bits: ale-py takes no others.
+GAME_SEEDS = range(2**24, 2**30)
+VALIDATION_SEED = 2**30
 FIRST_TRAINING_SEED = 2**32
-VALIDATION_SEED = 2**40
-
-
-VectorEnv = gym.vector.VectorEnv[Any, Any, Any]
 
 
 @dataclass(frozen=True)
@@ -54,6 +51,10 @@ class Shard:
     num_shards: int
     num_images: int | None
 
+    def count_steps(self, config: TrainConfig) -> int:
+        """Return the number of optimizer steps in an update."""
+        return 1
+
     def learn(
         self,
         agent: RAMAgent,
@@ -61,6 +62,7 @@ class Shard:
         update: int,
         progress: float,
         advantage_square: float,
+        step: int = 0,
     ) -> ShardGradient:
         """Play the episodes of an update, and return the gradients of their mean loss.
 
@@ -69,6 +71,7 @@ class Shard:
             config: the settings of the training.
             update: which update, from 0.
             progress, advantage_square: as for `training_loss`.
+            step: 0, the only step of an update.
         """
         num_envs = self.envs.num_envs
         env_seed, *noise_seeds = np.random.SeedSequence((config.seed, update)).generate_state(
@@ -85,7 +88,6 @@ class Shard:
             self.envs,
             seed=first_seed + int(env_seed) + offset,
             options=options,
-            sample_choice=True if config.objective.supervision == "none" else None,
             generator=noise_source(self.envs, int(noise_seeds[self.number])),
         )
         loss, metrics = training_loss(rollout, config, progress, advantage_square)
@@ -93,36 +95,6 @@ class Shard:
         # All metrics at once, and last: reading a number waits for a GPU.
         values = torch.stack([metric.detach().double() for metric in metrics.values()]).tolist()
         return ShardGradient(gradients, dict(zip(metrics, values, strict=True)))
-
-
-def make_shards(
-    agent: RAMAgent, train_envs: VectorEnv | Sequence[VectorEnv], batch_size: int, ranks: Ranks
-) -> list[Shard]:
-    """Return the shards of this rank, one for each of its vector environments.
-
-    Raises:
-        TypeError, ValueError: if the agent cannot play the environments, they do not share the
-            batch evenly, or show different splits.
-    """
-    if isinstance(train_envs, gym.vector.VectorEnv):
-        train_envs = [train_envs]
-    for envs in train_envs:
-        check_envs(agent, envs)
-    num_envs = [envs.num_envs for envs in train_envs]
-    if sum(num_envs) * ranks.size != batch_size or len(set(num_envs)) != 1:
-        among = f" on each of {ranks.size} ranks" if ranks.size > 1 else ""
-        raise ValueError(
-            f"train_envs have {num_envs} sub-environments{among}, which do not divide "
-            f"batch_size={batch_size} evenly. Change one of them."
-        )
-    first, num_shards = ranks.rank * len(num_envs), ranks.size * len(num_envs)
-    sizes: list[int | None] = [getattr(envs.unwrapped, "num_images", None) for envs in train_envs]
-    if len(set(sizes)) != 1:
-        raise ValueError(f"train_envs show splits of {sizes} images. Make them all of one split.")
-    num_images = sizes[0]
-    return [
-        Shard(envs, number, num_shards, num_images) for number, envs in enumerate(train_envs, first)
-    ]
 
 
 def average_shards(shards: Sequence[ShardGradient]) -> ShardGradient:

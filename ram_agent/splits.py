@@ -18,15 +18,26 @@ import numpy as np
 import torch
 from gymnasium.vector import AutoresetMode
 
-from ram_agent.rollout import channels_of
+from ram_agent.player import channels_of
 from ram_envs.datasets import SPLITS, DatasetUnavailableError, Split
 from ram_envs.datasets.source import is_lazy
 from ram_envs.device_env import place_envs
-from ram_envs.registration import ENVS
+from ram_envs.making import (
+    find_spec,
+    import_package,
+    is_atari,
+    make_env,
+    make_vector_env,
+    shows_glimpses,
+)
+from ram_envs.pictures import NoPictureError
+from ram_envs.registration import ENVS, check_registered
 from ram_envs.tasks.classification import ImageClassification
-from ram_envs.wrappers import RelativeGaze, vector
+from ram_envs.wrappers import find_seen
 
 EVALUATION_ENVS = 500  # sub-environments: divides every split of MNIST
+FOREIGN_ENVS = 20  # of other packages, which are slower and play longer
+FOREIGN_EPISODES = 100  # of an evaluation there
 DATASETS = ("mnist", "digits", "cifar10")  # that are found by name
 GPU = "cuda"  # the type of the devices on which environments can be
 
@@ -57,7 +68,8 @@ def resolve_env_id(env_id: str) -> str:
             raise ValueError(
                 f"{env_id}: {error}. Run the command in the folder of {module}.py, or install it."
             ) from error
-    gym.spec(name)
+    import_package(name)
+    check_registered(name)
     return f"{module}:{name}" if module else name
 
 
@@ -65,21 +77,41 @@ def find_splits(env_id: str, keywords: dict[str, Any]) -> tuple[str, ...]:
     """Return an environment's splits: three names, ("all",), or () where it has no data set.
 
     Raises:
-        ValueError: if it is not an environment of glimpses, or cannot be made with the keywords.
+        ValueError: if it shows neither glimpses nor pictures, cannot be made with the keywords, or
+            its choices are not Discrete.
     """
-    env = _make(env_id, keywords, gym.make, disable_env_checker=True)
-    if "glimpse" not in getattr(env.observation_space, "spaces", ()):
+    env = _make(env_id, keywords, make_env)
+    choices = env.action_space[1]
+    if not isinstance(choices, gym.spaces.Discrete):
         raise ValueError(
-            f"{env_id} shows no glimpses: its observations are {env.observation_space}. Choose an "
-            "environment of ram_envs, or one that is built on ram_envs.glimpse_env."
+            f"{env_id} has the actions {choices}, and RAM chooses among a number of them: "
+            "Discrete. Some environments have such actions, too: --env-kwargs continuous=False."
         )
     splits: tuple[str, ...] = getattr(env.unwrapped, "splits", ())
     return splits
 
 
+def is_foreign(env_id: str, keywords: dict[str, Any]) -> bool:
+    """Return whether an environment shows pictures, which are looked at through the retina."""
+    return not shows_glimpses(env_id, keywords)
+
+
+def count_evaluation_envs(env_id: str, keywords: dict[str, Any]) -> int:
+    """Return the number of sub-environments that are evaluated side by side."""
+    return FOREIGN_ENVS if is_foreign(env_id, keywords) else EVALUATION_ENVS
+
+
+def keywords_in_training(env_id: str) -> dict[str, Any]:
+    """Return keywords that only the training environments have: clipped rewards in Atari."""
+    return {"reward_clipping": True} if is_atari(find_spec(env_id)) else {}
+
+
 def count_channels(env_id: str, keywords: dict[str, Any]) -> int | None:
     """Return the channels of an environment's image, 1 or 3; None if it does not say."""
-    return channels_of(_make(env_id, keywords, gym.make, disable_env_checker=True))
+    env = _make(env_id, keywords, make_env)
+    if is_foreign(env_id, keywords):
+        return (*find_seen(env).batch.image_shape, 1)[2]
+    return channels_of(env)
 
 
 def name_split(env_id: str, keywords: dict[str, Any], split: Split) -> str | None:
@@ -92,7 +124,11 @@ def name_split(env_id: str, keywords: dict[str, Any], split: Split) -> str | Non
 
 
 def make_split(env_id: str, num_envs: int, split: Split, **keywords: Any) -> VectorEnv:
-    """Make a vector environment of a split, without autoreset; a game has no splits."""
+    """Make a vector environment of a split; a game has no splits.
+
+    It does not reset itself. One of another package does, unless it is drawn: in the same step,
+    which ale-py's many games can do, or in the next one where rendered frames are looked at.
+    """
     found = split if find_splits(env_id, keywords) else None
     return _make_vector(env_id, num_envs, found, keywords)
 
@@ -100,19 +136,21 @@ def make_split(env_id: str, num_envs: int, split: Split, **keywords: Any) -> Vec
 def _make_vector(
     env_id: str, num_envs: int, split: Split | None, keywords: dict[str, Any]
 ) -> VectorEnv:
+    mode = AutoresetMode.DISABLED
     if split is not None:
         keywords = {**keywords, "split": split}
-    options: dict[str, Any] = {"num_envs": num_envs, "autoreset_mode": AutoresetMode.DISABLED}
-    if gym.spec(env_id.rpartition(":")[2]).vector_entry_point is None:
-        options = {"num_envs": num_envs, "vectorization_mode": "sync"}
-        options["vector_kwargs"] = {"autoreset_mode": AutoresetMode.DISABLED}
-        if split is not None:
+        if gym.spec(env_id.rpartition(":")[2]).vector_entry_point is None:
             raise ValueError(
                 f"{env_id} has no vector environment, which images in splits need. Register it "
                 "with vector_entry_point, such as a subclass of "
                 "ram_envs.envs.classification.ClassificationVectorEnv."
             )
-    envs: VectorEnv = _make(env_id, keywords, gym.make_vec, **options)
+    elif keywords.get("render_mode") is None and is_foreign(env_id, keywords):
+        is_rendered = keywords.get("source") == "render"
+        mode = AutoresetMode.NEXT_STEP if is_rendered else AutoresetMode.SAME_STEP
+    envs: VectorEnv = _make(
+        env_id, keywords, make_vector_env, num_envs=num_envs, autoreset_mode=mode
+    )
     return envs
 
 
@@ -230,20 +268,13 @@ def _describe_change(name: str, was: Any, now: Any) -> str:
 
 
 def _make(env_id: str, keywords: dict[str, Any], make: Any, **options: Any) -> Any:
-    """Make an environment; an error that is not meant for users is named with its cause.
-
-    The keyword "max_shift" puts `RelativeGaze` around it.
-    """
-    keywords = dict(keywords)
-    max_shift = keywords.pop("max_shift", None)
+    """Make an environment; an error that is not meant for users is named with its cause."""
     try:
-        env = make(env_id, **options, **keywords)
-        if max_shift is None:
-            return env
-        is_vector = isinstance(env, gym.vector.VectorEnv)
-        return (vector.RelativeGaze if is_vector else RelativeGaze)(env, max_shift)
+        return make(env_id, **options, **keywords)
     except (OSError, ValueError, MemoryError, gym.error.Error):
         raise
+    except NoPictureError as error:
+        raise ValueError(f"{env_id} shows no glimpses, and {error}") from error
     except Exception as error:
         raise ValueError(
             f"{env_id} cannot be made with {keywords}: {type(error).__name__}: {error}"

@@ -15,27 +15,21 @@ from torch.optim.swa_utils import AveragedModel
 from ram_agent.agent import RAMAgent
 from ram_agent.config import TrainConfig
 from ram_agent.distributed import Ranks
-from ram_agent.evaluation import evaluate
-from ram_agent.optimizer import make_averaging, make_optimizer, set_learning_rates
+from ram_agent.evaluation import Evaluation, evaluate
+from ram_agent.optimizer import make_averaging, make_optimizer, set_learning_rates, take_step
+from ram_agent.places import Places
+from ram_agent.player import VectorEnv, check_envs
 from ram_agent.progress import show_progress
-from ram_agent.rollout import check_envs
 from ram_agent.run_folder import RunFolder
-from ram_agent.shard import (
-    VALIDATION_SEED,
-    Shard,
-    ShardGradient,
-    VectorEnv,
-    average_shards,
-    make_shards,
-)
+from ram_agent.segment_shard import SegmentShard
+from ram_agent.shard import VALIDATION_SEED, Shard, ShardGradient, average_shards
+from ram_agent.shards import count_played, count_updates, make_shards
 from ram_agent.signals import calling_on_stop
 from ram_agent.training_state import TrainingState, collect_state, restore_state
 from ram_agent.weights import CheckpointError
 from ram_envs.arguments import check_arguments
 
 SCALE_DECAY = 0.99  # of the running mean square of advantages
-
-VALIDATION_GAMES = 2_000
 
 
 Report = Callable[[dict[str, float]], object] | None  # is called with metrics
@@ -75,14 +69,15 @@ class Trainer:
         ranks: Ranks | None = None,
     ) -> None:
         self.ranks = ranks or Ranks()
-        check_envs(agent, validation_envs)
-        self.shards = make_shards(agent, train_envs, config.batch_size, self.ranks)
-        self.num_images = self.shards[0].num_images
+        check_envs(agent, validation_envs, any_mode=True)
+        self.shards = make_shards(agent, train_envs, config, self.ranks)
+        self._places = Places(self.shards, self.ranks)
+        self.in_segments = isinstance(self.shards[0], SegmentShard)
         self.agent = agent
         self.validation_envs = validation_envs
         self.config = config
         self.folder = folder
-        self.num_updates, self.validation_interval = count_updates(config, self.num_images)
+        self.num_updates, self.validation_interval = count_updates(config, self.shards[0])
 
         self._parameters = list(agent.parameters())
         self._pool = ThreadPoolExecutor(
@@ -135,12 +130,12 @@ class Trainer:
             self.load_state_dict(TrainingState(*state))
         if self.folder is not None:
             self.folder.begin(self.state_dict())
-        counts = (self.num_updates, self.update, self.config.batch_size)
-        progress = show_progress(*counts, self.ranks.is_first)
+        batch = count_played(self.config, 1, self.shards[0])
+        progress = show_progress(self.num_updates, self.update, batch, self.ranks.is_first)
         with progress as advance, calling_on_stop(self._stop_requested.set):
             started = time.perf_counter() - self.seconds
             while not self.is_over and not self._is_stopped():
-                self._add_to_sums(metrics := self.train_one_update())
+                add_metrics(self._sums, metrics := self.train_one_update())
                 self.seconds = time.perf_counter() - started
                 advance(metrics)
                 if on_update is not None:
@@ -159,43 +154,42 @@ class Trainer:
         self._stop_requested.set()
 
     def train_one_update(self) -> dict[str, float]:
-        """Play one batch of episodes, learn from it, and return the update's metrics.
+        """Play a batch of episodes or segments, learn from it, and return the mean metrics.
 
         Raises:
             FloatingPointError: if the loss or its gradient is not finite.
         """
-        progress = self.update / self.num_updates
-        self._set_schedules(progress)
+        self._set_schedules(self.update / self.num_updates)
+        num_steps = self.shards[0].count_steps(self.config)
+        rows = [self._take_step(step) for step in range(num_steps)]
+        self.update += 1
+        metrics = mean_of_steps(rows, self.shards[0])
+        decay = SCALE_DECAY if self.advantage_square else 0.0
+        new_square = metrics.pop("advantage_square")
+        self.advantage_square = decay * self.advantage_square + (1 - decay) * new_square
+        return metrics
 
-        def learn(shard: Shard) -> ShardGradient:
+    def _take_step(self, step: int) -> dict[str, float]:
+        """Take the optimizer's step number `step` of this update, and return its metrics."""
+        progress = self.update / self.num_updates
+
+        def learn(shard: Shard | SegmentShard) -> ShardGradient:
             return shard.learn(
-                self.agent, self.config, self.update, progress, self.advantage_square
+                self.agent, self.config, self.update, progress, self.advantage_square, step
             )
 
         # A thread for each shard uses several cores without threads for every small operation.
         mean = average_shards(list(self._pool.map(learn, self.shards)))
         gradients = self.ranks.average_tensors(mean.gradients)
         metrics = self.ranks.average(mean.metrics)
-        for parameter, gradient in zip(self._parameters, gradients, strict=True):
-            parameter.grad = gradient
-        # A finite loss can have an infinite gradient, so both are checked.
-        norm = torch.nn.utils.clip_grad_norm_(
-            self._parameters, self.config.optimizer.max_grad_norm or math.inf
+        take_step(
+            self.optimizer,
+            self._parameters,
+            gradients,
+            metrics["loss"],
+            self.config.optimizer,
         )
-        if not math.isfinite(metrics["loss"]) or not math.isfinite(norm):
-            raise FloatingPointError(
-                f"Training has diverged at update {self.update}: the loss is {metrics['loss']} and "
-                f"the norm of its gradient {norm.item()}. Lower learning_rate (now "
-                f"{self.config.optimizer.learning_rate}) or set max_grad_norm; the last checkpoint "
-                "is intact."
-            )
-        self.optimizer.step()
-        self.update += 1
         self.averaged.update_parameters(self.agent)
-
-        decay = SCALE_DECAY if self.advantage_square else 0.0
-        new_square = metrics.pop("advantage_square")
-        self.advantage_square = decay * self.advantage_square + (1 - decay) * new_square
         return metrics
 
     def resume(self) -> None:
@@ -222,7 +216,8 @@ class Trainer:
 
     def state_dict(self) -> TrainingState:
         """Return all that is needed to continue."""
-        return collect_state(self._modules, self.optimizer, self._counters)
+        tensors, counters = collect_state(self._modules, self.optimizer, self._counters)
+        return TrainingState(tensors | self._places.tensors(), counters)
 
     def load_state_dict(self, state: TrainingState) -> None:
         """Continue from what `state_dict` returned.
@@ -230,9 +225,12 @@ class Trainer:
         Raises:
             ValueError: if it is the state of a trainer with other settings.
         """
-        restore_state(state, self._modules, self.optimizer, self._counters)
+        places, tensors = self._places.split(state.tensors)
+        others = TrainingState(tensors, state.counters)
+        restore_state(others, self._modules, self.optimizer, self._counters)
         for name, value in state.counters.items():
             setattr(self, name, value)
+        self._places.load(places, self.agent, self.config, self.update)
 
     @property
     def _counters(self) -> dict[str, Any]:
@@ -244,29 +242,17 @@ class Trainer:
         std = gaze.location_std + progress * (gaze.location_std_end - gaze.location_std)
         self.agent.location_std.fill_(std)
 
-    def _add_to_sums(self, metrics: dict[str, float]) -> None:
-        for name, value in metrics.items():
-            self._sums[name] = self._sums.get(name, 0.0) + value
-        self._sums["count"] = self._sums.get("count", 0.0) + 1
-
     def _validate(self) -> dict[str, float]:
         """Validate the averaged agent, write the metrics, and save it if it is the best."""
         agent = self.averaged_agent
-        result = evaluate(
-            agent,
-            self.validation_envs,
-            num_episodes=None if self.num_images else VALIDATION_GAMES,
-            seed=0 if self.num_images else VALIDATION_SEED,
-            ranks=self.ranks,
-        )
+        result = _validate(agent, self.validation_envs, self.config.validation_games, self.ranks)
         validation = {f"validation_{result.measure}": result.value}
-        count = self._sums.pop("count")
         row = {
             "update": self.update,
-            "episodes": self.update * self.config.batch_size,
+            **count_played(self.config, self.update, self.shards[0]),
             "seconds": round(self.seconds, 2),
             **validation,
-            **{name: value / count for name, value in self._sums.items()},
+            **mean_metrics(self._sums),
             "learning_rate": self.optimizer.param_groups[0]["lr"],
             "location_std": self.agent.location_std.item(),
         }
@@ -281,6 +267,7 @@ class Trainer:
         return row
 
     def _save(self) -> None:
+        self._places.gather()
         if self.folder is not None:
             self.folder.save_agent("last", self.averaged_agent, self.update)
             self.folder.save_state(self.state_dict())
@@ -293,22 +280,43 @@ class Trainer:
         return stopped
 
 
-def count_updates(config: TrainConfig, num_images: int | None) -> tuple[int, int]:
-    """Return the number of updates of a training, and that between two validations.
+def mean_of_steps(
+    rows: Sequence[dict[str, float]], shard: Shard | SegmentShard
+) -> dict[str, float]:
+    """Return the metrics of an update, given the means over shards of each of its steps."""
+    metrics = {name: sum(row[name] for row in rows) / len(rows) for name in rows[0]}
+    if isinstance(shard, SegmentShard):
+        returns, episodes = metrics.pop("finished_return"), metrics["finished_episodes"]
+        metrics["finished_episodes"] = shard.num_shards * episodes
+        metrics |= {"train_return": returns / episodes} if episodes else {}
+    return metrics
 
-    Raises:
-        ValueError: if epochs are given and there is no split of images.
+
+def _validate(agent: RAMAgent, envs: VectorEnv, num_games: int, ranks: Ranks) -> Evaluation:
+    """Evaluate on each image of the split, or in games where there are no images."""
+    has_images = getattr(envs.unwrapped, "num_images", None) is not None
+    num_episodes, seed = (None, 0) if has_images else (num_games, VALIDATION_SEED)
+    return evaluate(agent, envs, num_episodes=num_episodes, seed=seed, ranks=ranks)
+
+
+def add_metrics(sums: dict[str, float], metrics: dict[str, float]) -> None:
+    """Add the metrics of an update to sums over updates, and 1 to their "count".
+
+    The return of the episodes that ended in segments is to be a mean over episodes.
     """
-    episodes: float = config.episodes
-    if config.epochs is not None:
-        if num_images is None:
-            raise ValueError(
-                f"epochs={config.epochs} needs a split of images, which this environment does not "
-                "have. Set episodes instead."
-            )
-        episodes = config.epochs * num_images
-    interval = max(config.validate_every, num_images or 0)
-    return max(1, math.ceil(episodes / config.batch_size)), math.ceil(interval / config.batch_size)
+    weights = {"train_return": metrics.get("finished_episodes", 1)}
+    for name, value in metrics.items():
+        sums[name] = sums.get(name, 0.0) + weights.get(name, 1) * value
+    sums["count"] = sums.get("count", 0.0) + 1
+
+
+def mean_metrics(sums: dict[str, float]) -> dict[str, float]:
+    """Return the means of the metrics that `add_metrics` added."""
+    count, finished = sums["count"], sums.get("finished_episodes", sums["count"])
+    counts = {"train_return": finished, "finished_episodes": 1}
+    return {
+        name: value / counts.get(name, count) for name, value in sums.items() if name != "count"
+    }
 
 
 # Beside weights and optimizer, the state of a training.

@@ -18,13 +18,12 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import load, save
 from torch import Tensor
 
+from ram_agent.packed import ENDING, PRETRAINED, pretrained_names
 from ram_envs.atomic_files import write_bytes
 from ram_envs.checks import suggest
 
-ENDING = ".safetensors"
 VERSION = "2"
 SCALE = ".scale"  # suffix of the factors that belong to a packed matrix
-PRETRAINED = Path(__file__).parent / "pretrained"
 RUN_WEIGHTS = ("best", "last")  # in a run folder, in order of preference
 
 BRIEF = reprlib.Repr()  # values of files in messages: short, without control characters
@@ -120,11 +119,6 @@ def find_weights(path: str | Path) -> Path:
             f"pretrained:NAME.{hint}"
         )
     return path
-
-
-def pretrained_names() -> list[str]:
-    """Return the names of the weights that come with the package."""
-    return sorted(path.stem for path in PRETRAINED.glob(f"*{ENDING}"))
 
 
 def write_tensors(

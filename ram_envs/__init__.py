@@ -4,12 +4,19 @@ After `import ram_envs`, `gymnasium.make("RAMClutteredMNIST-v0")` works; so does
 `gymnasium.make("ram_envs:RAMClutteredMNIST-v0")`. `ram_envs.registration` lists every id.
 """
 
-from ram_envs.datasets import ImageDataset
-from ram_envs.glimpse_env import GlimpseEnv, GlimpseVectorEnv
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
 from ram_envs.registration import register_envs
-from ram_envs.retina import Retina
-from ram_envs.task import Outcome, Task
-from ram_envs.testing import check_task
+
+if TYPE_CHECKING:
+    from ram_envs.datasets import ImageDataset
+    from ram_envs.glimpse_env import GlimpseEnv, GlimpseVectorEnv
+    from ram_envs.retina import Retina
+    from ram_envs.task import Outcome, Task
+    from ram_envs.testing import check_task
 
 __version__ = "0.1.0"
 __all__ = [
@@ -22,5 +29,30 @@ __all__ = [
     "__version__",
     "check_task",
 ]
+
+# The module of each public name. It is imported at the name's first use, so that `import ram_envs`
+# costs hardly more than `import gymnasium`.
+_MODULES = {
+    "GlimpseEnv": "glimpse_env",
+    "GlimpseVectorEnv": "glimpse_env",
+    "ImageDataset": "datasets",
+    "Outcome": "task",
+    "Retina": "retina",
+    "Task": "task",
+    "check_task": "testing",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _MODULES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(importlib.import_module(f"ram_envs.{_MODULES[name]}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})
+
 
 register_envs()

@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ram_envs.streams import Streams, UInt64Array
+from ram_envs.datasets.source import ImageSource, is_lazy
+from ram_envs.streams import Streams, UInt64Array, combine_keys
 from ram_envs.task import Outcome, Rows, Task
 
 VERBS = ("allocate", "begin", "advance", "images", "infos")
@@ -58,17 +59,25 @@ class Snapshot:
     image: npt.NDArray[np.uint8]
     infos: dict[str, Any]
     reward: float | None = None
-    over: bool = False
+    terminated: bool = False
+    truncated: bool = False
+
+    @property
+    def over(self) -> bool:
+        return self.terminated or self.truncated
 
     def difference(self, other: Snapshot) -> str | None:
         """Return in words how `other` differs, or None."""
         if not np.array_equal(self.image, other.image):
             place = tuple(np.argwhere(self.image != other.image)[0].tolist())
             return f"pixel {place} of its image is {other.image[place]}, not {self.image[place]}"
-        for what in ("reward", "over", "infos"):
-            mine, theirs = getattr(self, what), getattr(other, what)
+        for name, mine, theirs in (
+            ("reward", self.reward, other.reward),
+            ("termination", self.terminated, other.terminated),
+            ("truncation", self.truncated, other.truncated),
+            ("info", self.infos, other.infos),
+        ):
             if repr(mine) != repr(theirs):
-                name = {"over": "termination", "infos": "info"}.get(what, what)
                 return f"its {name} is {theirs!r}, not {mine!r}"
         return None
 
@@ -77,12 +86,17 @@ EpisodeRecord = list[Snapshot]  # after `begin`, and after each step
 
 
 class CheckedTask:
-    """A task with a state of `num_envs` rows; each verb checks what can be seen at once."""
+    """A task with a state of `num_envs` rows; each verb checks what can be seen at once.
+
+    A task with `look_at` gets random locations, which are a function of a row's key.
+    """
 
     def __init__(self, task: Task[Any], num_envs: int) -> None:
         self.task = task
         self.num_envs = num_envs
         self.begun = np.zeros(num_envs, np.bool_)
+        self._keys = np.zeros(num_envs, np.uint64)
+        self._steps = np.zeros(num_envs, np.int64)
         self.state = _call("allocate()", task.allocate, num_envs)
 
     def begin(self, rows: Rows, keys: UInt64Array) -> list[Snapshot]:
@@ -90,6 +104,8 @@ class CheckedTask:
         name = f"begin() of the rows {rows.tolist()}"
         _call(name, self.task.begin, self.state, rows.copy(), Streams(keys), {})
         self.begun[rows] = True
+        self._keys[rows], self._steps[rows] = keys, 0
+        self._pass_gaze(rows)
         return self._look_at("begin", rows, before)
 
     def advance(self, rows: Rows, choices: npt.NDArray[np.int64]) -> list[Snapshot]:
@@ -97,17 +113,27 @@ class CheckedTask:
         name = f"advance() of the rows {rows.tolist()}"
         outcome = _call(name, self.task.advance, self.state, rows.copy(), choices.copy())
         self._check_outcome(outcome, len(rows))
+        self._steps[rows] += 1
+        self._pass_gaze(rows)
         snapshots = self._look_at("advance", rows, before)
-        for row, snapshot, reward, over in zip(
-            rows.tolist(), snapshots, outcome.rewards, outcome.terminations, strict=True
-        ):
-            snapshot.reward, snapshot.over = float(reward), bool(over)
+        truncations = getattr(outcome, "truncations", None)
+        for place, (row, snapshot) in enumerate(zip(rows.tolist(), snapshots, strict=True)):
+            snapshot.reward = float(outcome.rewards[place])
+            snapshot.terminated = bool(outcome.terminations[place])
+            snapshot.truncated = truncations is not None and bool(truncations[place])
             require(
                 self.task.frames_change or np.array_equal(before[row].image, snapshot.image),
                 f"frames_change is False, but a step changed the image of row {row}. Set it to "
                 "True, or show the same image until the next episode begins.",
             )
         return snapshots
+
+    def _pass_gaze(self, rows: Rows) -> None:
+        if hasattr(self.task, "look_at"):
+            streams = Streams(combine_keys(self._keys[rows], self._steps[rows], 3))
+            locations = streams.uniform(2, -1, 1).astype(np.float32)
+            name = f"look_at() of the rows {rows.tolist()}"
+            _call(name, self.task.look_at, self.state, rows.copy(), locations)
 
     def _look_at(self, verb: str, rows: Rows, before: dict[int, Snapshot]) -> list[Snapshot]:
         """Return snapshots of `rows` after a verb, which must not have changed the others."""
@@ -134,7 +160,7 @@ class CheckedTask:
         infos = self._checked_infos()
         return {
             row: Snapshot(
-                source[source_rows[row]].copy(),
+                np.array(source[int(source_rows[row])]),
                 {
                     key: values[row].item()
                     for key, (values, present) in infos.items()
@@ -144,7 +170,7 @@ class CheckedTask:
             for row in np.flatnonzero(self.begun).tolist()
         }
 
-    def _checked_images(self) -> tuple[npt.NDArray[np.uint8], Rows]:
+    def _checked_images(self) -> tuple[npt.NDArray[np.uint8] | ImageSource, Rows]:
         found = _call("images()", self.task.images, self.state)
         require(
             isinstance(found, tuple) and len(found) == 2,
@@ -152,9 +178,10 @@ class CheckedTask:
         )
         source, rows = found
         shape = tuple(self.task.image_shape)
-        _require_array("the source of images()", source, np.uint8)
+        if not (is_lazy(source) and source.dtype == np.uint8):
+            _require_array("the source of images()", source, np.uint8)
         require(
-            source.shape[1:] == shape and len(source) > 0,
+            tuple(source.shape[1:]) == shape and source.shape[0] > 0,
             f"the source of images() has shape {source.shape}, but image_shape is {shape}. Return "
             f"(N, {', '.join(map(str, shape))}).",
         )
@@ -165,11 +192,11 @@ class CheckedTask:
             f"the rows of images() are {_describe(rows)}. Return integers of shape "
             f"({self.num_envs},), one for each episode, begun or not.",
         )
-        wrong = rows[(rows < 0) | (rows >= len(source))]
+        wrong = rows[(rows < 0) | (rows >= source.shape[0])]
         if wrong.size:
             raise TaskError(
                 f"the rows of images() contain {wrong[0]}. Return rows of the source, from 0 to "
-                f"{len(source) - 1}."
+                f"{source.shape[0] - 1}."
             )
         return source, rows
 
@@ -213,6 +240,9 @@ class CheckedTask:
                 f"advance() returned {_describe(outcome)}. Return Outcome(rewards, terminations).",
             )
             _require_array(f"the {name} of advance()", getattr(outcome, name), dtype, (count,))
+        truncations = getattr(outcome, "truncations", None)
+        if truncations is not None:
+            _require_array("the truncations of advance()", truncations, np.bool_, (count,))
         infinite = outcome.rewards[~np.isfinite(outcome.rewards)]
         if infinite.size:
             raise TaskError(

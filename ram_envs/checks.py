@@ -6,16 +6,22 @@ import difflib
 import functools
 import inspect
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any, ParamSpec
+from typing import TYPE_CHECKING, Any, ParamSpec
 
 import numpy as np
 import numpy.typing as npt
 from gymnasium.error import ResetNeeded
 from gymnasium.vector import AutoresetMode
 
-from ram_envs.task import Rows
+from ram_envs.kernels import kernel
+
+if TYPE_CHECKING:
+    from ram_envs.task import Rows
 
 Arguments = ParamSpec("Arguments")
+
+_FLOAT32, _INT64 = np.dtype(np.float32), np.dtype(np.int64)
+_CHOICE_TYPES = (np.int64, int)
 
 
 def suggest_keywords(init: Callable[Arguments, None]) -> Callable[Arguments, None]:
@@ -154,6 +160,59 @@ def checked_pair(action: Any) -> tuple[Any, Any]:
             "environment)."
         )
     return action[0], action[1]
+
+
+def checked_action(
+    action: Any, num_choices: int
+) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.int64]]:
+    """Return the location (1, 2), clipped, and the choice (1,) of one environment's action."""
+    location, choice = checked_pair(action)
+    # Most actions are like this, and need no more checks.
+    if (
+        type(location) is np.ndarray
+        and location.dtype is _FLOAT32
+        and location.shape == (2,)
+        and type(choice) in _CHOICE_TYPES
+        and 0 <= choice < num_choices
+    ):
+        x, y = location.tolist()
+        if -1 <= x <= 1 and -1 <= y <= 1:
+            return location.reshape(1, 2), np.array((choice,), _INT64)
+    locations = checked_locations(location, (2,))[None]
+    return locations, checked_choices(choice, (), num_choices)[None]
+
+
+def checked_actions(
+    actions: Any, num_envs: int, num_choices: int, rows: Rows | slice = slice(None)
+) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.int64]]:
+    """Return the locations (n, 2), clipped, and the choices (n,) of `rows`; ignore the others."""
+    locations, choices = checked_pair(actions)
+    # Most actions are like these, and need no more checks.
+    if (
+        type(locations) is np.ndarray
+        and type(choices) is np.ndarray
+        and locations.dtype is _FLOAT32
+        and choices.dtype is _INT64
+        and locations.shape == (num_envs, 2)
+        and choices.shape == (num_envs,)
+    ):
+        chosen = choices[rows] if type(rows) is not slice else choices.copy()
+        clipped = clip_locations.run(locations[rows], chosen, num_choices)
+        if clipped is not None:
+            return clipped, chosen
+    clipped = checked_locations(locations, (num_envs, 2), rows)
+    return clipped[rows], checked_choices(choices, (num_envs,), num_choices, rows)[rows]
+
+
+@kernel("steps")
+def clip_locations(
+    locations: npt.NDArray[np.float32], choices: npt.NDArray[np.int64], num_choices: int
+) -> npt.NDArray[np.float32] | None:
+    """Return locations (B, 2), clipped; None if one is NaN or a choice (B,) does not exist."""
+    if choices.view(np.uint64).max(initial=0) >= num_choices:  # negative ones view as huge
+        return None
+    clipped = np.minimum(np.maximum(locations, -1), 1)
+    return None if np.count_nonzero(clipped != clipped) else clipped
 
 
 def checked_locations(

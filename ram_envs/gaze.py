@@ -8,9 +8,9 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 import numpy.typing as npt
 
-from ram_envs.arrays import arange
-from ram_envs.checks import checked_integer, checked_location, checked_seeds
-from ram_envs.streams import Streams, UInt64Array, combine_keys, key_from_seed
+from ram_envs.checks import all_true, checked_integer, checked_location, checked_seeds
+from ram_envs.kernels import kernel
+from ram_envs.streams import Streams, UInt64Array, combine_keys, episode_keys, key_from_seed
 from ram_envs.task import Rows
 
 
@@ -43,6 +43,7 @@ class Gaze:
         )
         self._keys = np.zeros(num_envs, np.uint64)
         self._episodes = np.zeros(num_envs, np.int64)
+        self._all_begun = False
         self._seeded = False
 
     def seed_rows(
@@ -75,17 +76,23 @@ class Gaze:
 
     def next_streams(self, rows: Rows) -> tuple[Streams, Streams]:
         """Return the streams of the next episodes: of first locations, and of the world."""
-        return episode_streams(self._keys[rows], self._episodes[rows])
+        index = self._index(rows)
+        return episode_streams(self._keys[index], self._episodes[index])
 
     def start(self, rows: Rows, streams: Streams) -> None:
         """Begin the next episode in `rows` at a first location, drawn from `streams` if random."""
+        index = self._index(rows)
         if self.initial_location is None:
-            self.locations[rows] = streams.uniform(2, -1, 1)
+            self.locations[index] = streams.uniform(2, -1, 1)
         else:
-            self.locations[rows] = self.initial_location
-        self._episodes[rows] += 1
-        self.steps[rows] = 0
-        self.running[rows] = True
+            self.locations[index] = self.initial_location
+        self._episodes[index] += 1
+        self._all_begun = all_true(self._episodes)
+        self.steps[index] = 0
+        self.running[index] = True
+
+    def _index(self, rows: Rows) -> Rows | slice:
+        return slice(None) if rows is self.all_rows else rows  # a slice is faster
 
     @contextlib.contextmanager
     def starting_at(self, location: npt.NDArray[np.float32] | None) -> Iterator[None]:
@@ -104,6 +111,13 @@ class Gaze:
 
 def episode_streams(keys: UInt64Array, episodes: npt.ArrayLike) -> tuple[Streams, Streams]:
     """Return the streams of the first locations, and those of the task, of each episode."""
-    episode_keys = combine_keys(keys, episodes)
-    gaze_keys, task_keys = combine_keys(episode_keys, arange(2, episode_keys)[:, None])
-    return Streams(gaze_keys), Streams(task_keys)
+    gaze, task = episode_keys.on(keys)(keys, episodes)
+    return Streams(gaze), Streams(task)
+
+
+@kernel("steps")
+def note_step(gaze: Gaze, locations: npt.NDArray[np.float32], ended: npt.NDArray[np.bool_]) -> None:
+    """Note where all episodes look now, that each has taken a step, and which have ended."""
+    gaze.locations[:] = locations
+    gaze.steps += 1
+    np.logical_not(ended, out=gaze.running)

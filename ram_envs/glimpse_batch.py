@@ -10,10 +10,10 @@ import numpy.typing as npt
 from gymnasium import spaces
 from gymnasium.error import ResetNeeded
 
-from ram_envs.checks import all_true
 from ram_envs.datasets.source import read_rows
-from ram_envs.gaze import Gaze
-from ram_envs.retina import Retina, check_pixels, pixel_edges
+from ram_envs.gaze import Gaze, note_step
+from ram_envs.kernels import form_in_use
+from ram_envs.retina import Padded, Retina, check_pixels, look_at_rows, pixel_edges
 from ram_envs.task import Rows, State, Task
 
 if TYPE_CHECKING:
@@ -54,13 +54,14 @@ class GlimpseBatch(Gaze, Generic[State]):
         retina.check_suits(task.image_shape)
         self.task = task
         self.retina = retina
+        self.num_choices = len(task.choice_names)
         self.state = task.allocate(num_envs)
         # The options of reset that the task knows; None if it does not say.
         self.option_names: tuple[str, ...] | None = getattr(task, "option_names", None)
+        self._follows_gaze = hasattr(task, "look_at")
         self._images_checked = False
-        self._padded = (
-            retina.allocate(num_envs, task.image_shape) if retina.pads(task.image_shape) else None
-        )
+        form_in_use()  # a wrong value is named here
+        self._padded: Padded | None = None  # where the retina looks at padded copies
         self._shows_end = "label" not in task.infos(self.state)
         self._trails: list[_Trail] | None = (
             [_Trail() for _ in range(num_envs)] if keep_trails else None
@@ -96,8 +97,9 @@ class GlimpseBatch(Gaze, Generic[State]):
         gaze_streams, task_streams = self.next_streams(rows)
         self.task.begin(self.state, rows, task_streams, options)
         if not self._images_checked:
-            self._check_images()
+            self._prepare_images()
         self.start(rows, gaze_streams)
+        self._pass_gaze(rows)
         if self._padded is not None and not self.task.frames_change:
             source, source_rows = self.task.images(self.state)
             self.retina.fill(self._padded, read_rows(source, source_rows[rows]), rows)
@@ -110,7 +112,7 @@ class GlimpseBatch(Gaze, Generic[State]):
         rows: Rows,
         locations: npt.NDArray[np.float32],
         choices: npt.NDArray[np.int64],
-    ) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.bool_]]:
+    ) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.bool_], npt.NDArray[np.bool_]]:
         """Take one step in `rows` (n,): the choice takes effect, then the retina moves.
 
         Args:
@@ -119,18 +121,26 @@ class GlimpseBatch(Gaze, Generic[State]):
             choices: (n,).
 
         Returns:
-            Rewards and terminations, both (n,).
+            Rewards, terminations and truncations, each (n,).
         """
         outcome = self.task.advance(self.state, rows, choices)
-        index = slice(None) if rows is self.all_rows else rows  # a slice is faster
-        self.locations[index] = locations
-        self.steps[index] += 1
-        self.running[index] = ~outcome.terminations
+        terminations, truncations = outcome.terminations, getattr(outcome, "truncations", None)
+        if truncations is None:
+            truncations, ended = np.zeros(len(rows), np.bool_), terminations
+        else:
+            ended = terminations | truncations
+        if rows is self.all_rows:
+            note_step.run(self, locations, ended)
+        else:
+            self.locations[rows] = locations
+            self.steps[rows] += 1
+            self.running[rows] = ~ended
+        self._pass_gaze(rows)
         if self._trails is not None:
             for row, choice, reward in zip(rows, choices, outcome.rewards, strict=True):
                 running = bool(self.running[row])
                 self._trails[row].act(int(choice), float(reward), running, self._shows_end)
-        return outcome.rewards, outcome.terminations
+        return outcome.rewards, terminations, truncations
 
     def observe(self) -> Observation:
         """Return new arrays: glimpse (B, K·C, G, G) and location (B, 2)."""
@@ -145,16 +155,22 @@ class GlimpseBatch(Gaze, Generic[State]):
 
     def _look(self) -> npt.NDArray[np.float32]:
         if self._padded is None:
-            glimpses = self.retina.look_by_window(*self.task.images(self.state), self.locations)
+            source, rows = self.task.images(self.state)
+            glimpses = look_at_rows.run(self.retina, source, rows, self.locations)
         else:
             if self.task.frames_change:
                 self.retina.fill(self._padded, self.canvases, slice(None))
             glimpses = self.retina.look(self._padded, self.locations)
-        if not all_true(self._episodes):  # zeros where no episode has begun
+        if not self._all_begun:  # zeros where no episode has begun
             glimpses[self._episodes == 0] = 0
         return glimpses
 
-    def _check_images(self) -> None:
+    def _pass_gaze(self, rows: Rows) -> None:
+        if self._follows_gaze:
+            task: Any = self.task
+            task.look_at(self.state, rows, self.locations[rows])
+
+    def _prepare_images(self) -> None:
         source, _ = self.task.images(self.state)
         try:
             check_pixels(source)
@@ -165,6 +181,8 @@ class GlimpseBatch(Gaze, Generic[State]):
                 f"{type(self.task).__name__}.images() gives images of shape {source.shape[1:]}, "
                 f"but image_shape is {self.task.image_shape}. Make them agree."
             )
+        if not hasattr(source, "read_windows") and self.retina.looks_at_copy(source):
+            self._padded = self.retina.allocate(self.num_envs, self.task.image_shape)
         self._images_checked = True
 
     def infos(self, mask: npt.NDArray[np.bool_] | None = None) -> Infos:
@@ -172,9 +190,10 @@ class GlimpseBatch(Gaze, Generic[State]):
         infos: Infos = {}
         for key, (values, present) in self.task.infos(self.state).items():
             present = present.copy() if mask is None else present & mask
-            if all_true(present):
+            number = np.count_nonzero(present)
+            if number == len(present):
                 infos[key], infos[f"_{key}"] = values.copy(), present
-            elif present.any():
+            elif number:
                 masked = np.zeros_like(values)
                 masked[present] = values[present]
                 infos[key], infos[f"_{key}"] = masked, present
@@ -206,6 +225,7 @@ class GlimpseBatch(Gaze, Generic[State]):
             reward=trail.reward,
             over=trail.over,
             ball=task.ball(self.state, row) if hasattr(task, "ball") else None,
+            target=task.target(self.state, row) if hasattr(task, "target") else None,
             verdict=task.verdict(self.state, row) if hasattr(task, "verdict") else None,
         )
 

@@ -21,11 +21,10 @@ from ram_envs.checks import (
     check_options,
     check_render_mode,
     check_running,
+    checked_action,
+    checked_actions,
     checked_autoreset_mode,
-    checked_choices,
     checked_integer,
-    checked_locations,
-    checked_pair,
     checked_reset_mask,
 )
 from ram_envs.datasets.source import ImageSource, read_rows
@@ -96,13 +95,14 @@ class GlimpseEnv(gym.Env[Observation, Any]):
 
     def step(self, action: Any) -> tuple[Observation, float, bool, bool, dict[str, Any]]:
         """Act with the label or move, then look at the next location."""
-        check_running(self.batch.running)
-        location, choice = checked_pair(action)
-        locations = checked_locations(location, (2,))[None]
-        choices = checked_choices(choice, (), len(self.batch.task.choice_names))[None]
-        rewards, terminations = self.batch.advance(self.batch.all_rows, locations, choices)
+        batch = self.batch
+        if not batch.running.item(0):
+            check_running(batch.running)
+        locations, choices = checked_action(action, batch.num_choices)
+        outcome = batch.advance(batch.all_rows, locations, choices)
+        reward, *ends = (array.item(0) for array in outcome)
         observation, info = self._observe()
-        return observation, float(rewards[0]), bool(terminations[0]), False, info
+        return observation, float(reward), bool(ends[0]), bool(ends[1]), info
 
     def render(self) -> npt.NDArray[np.uint8] | None:
         """Draw canvas, patches, path and glimpse: (height, width, 3) uint8, or a window."""
@@ -130,12 +130,16 @@ class GlimpseEnv(gym.Env[Observation, Any]):
             self._window = None
 
     def _observe(self) -> tuple[Observation, dict[str, Any]]:
-        observation = {key: value[0] for key, value in self.batch.observe().items()}
+        observations = self.batch.observe()
         if self.render_mode == "human":
             self.render()
-        infos = self.batch.infos()
+        infos = self.batch.task.infos(self.batch.state)
+        observation = {
+            "glimpse": observations["glimpse"][0],
+            "location": observations["location"][0],
+        }
         return observation, {
-            key: value[0].item() for key, value in infos.items() if not key.startswith("_")
+            key: values.item(0) for key, (values, present) in infos.items() if present.item(0)
         }
 
 
@@ -231,38 +235,34 @@ class GlimpseVectorEnv(gym.vector.VectorEnv[Observation, Any, npt.NDArray[Any]])
         Infos,
     ]:
         """Step every sub-environment; `actions` is a pair (locations (B, 2), choices (B,))."""
-        resets_itself = self.autoreset_mode is AutoresetMode.NEXT_STEP
-        running = self.batch.running
-        check_running(self._begun if resets_itself else running)
-        rows, reset_rows = self.batch.all_rows, self.batch.all_rows[:0]
+        batch, num_envs = self.batch, self.num_envs
+        rows, reset_rows = batch.all_rows, batch.all_rows[:0]
         index: Rows | slice = slice(None)  # of the rows; a slice copies nothing
-        if not all_true(running):
-            rows, reset_rows = np.flatnonzero(running), np.flatnonzero(~running)
+        if not all_true(batch.running):
+            resets_itself = self.autoreset_mode is AutoresetMode.NEXT_STEP
+            check_running(self._begun if resets_itself else batch.running)
+            rows, reset_rows = np.flatnonzero(batch.running), np.flatnonzero(~batch.running)
             index = rows
-        locations, choices = checked_pair(actions)
-        locations = checked_locations(locations, (self.num_envs, 2), index)
-        choices = checked_choices(
-            choices, (self.num_envs,), len(self.batch.task.choice_names), index
-        )
+        locations, choices = checked_actions(actions, num_envs, batch.num_choices, index)
 
-        rewards = np.zeros(self.num_envs)
-        terminations = np.zeros(self.num_envs, np.bool_)
-        rewards[index], terminations[index] = self.batch.advance(
-            rows, locations[index], choices[index]
-        )
-        truncations, ended = np.zeros(self.num_envs, np.bool_), terminations
+        rewards, terminations = np.zeros(num_envs), np.zeros(num_envs, np.bool_)
+        truncations = np.zeros(num_envs, np.bool_)
+        if len(rows):
+            outcome = batch.advance(rows, locations, choices)
+            rewards[index], terminations[index], truncations[index] = outcome
         if self.max_episode_steps is not None:
-            truncations[index] = self.batch.steps[index] >= self.max_episode_steps
-            self.batch.running &= ~truncations
-            ended = terminations | truncations
-        infos: Infos = {}
+            truncations[index] |= batch.steps[index] >= self.max_episode_steps
+            batch.running &= ~truncations
+        final_infos: Infos = {}
         if len(reset_rows):
-            self.batch.begin(reset_rows, {})
-        elif self.autoreset_mode is AutoresetMode.SAME_STEP and ended.any():
-            infos = self._final(ended)
-            self.batch.begin(np.flatnonzero(ended), {})
-        observations = self.batch.observe()
-        infos |= self.batch.infos()
+            batch.begin(reset_rows if len(rows) else batch.all_rows, {})
+        elif self.autoreset_mode is AutoresetMode.SAME_STEP and not all_true(batch.running):
+            ended = terminations | truncations
+            final_infos = self._final(ended)
+            batch.begin(np.flatnonzero(ended), {})
+        observations, infos = batch.observe(), batch.infos()
+        if final_infos:
+            infos.update(final_infos)
         return observations, rewards, terminations, truncations, infos
 
     def render(self) -> tuple[npt.NDArray[np.uint8], ...] | None:

@@ -47,6 +47,7 @@ PATH: Color = (240, 228, 66)  # yellow
 RIGHT: Color = (0, 158, 115)  # bluish green
 WRONG: Color = (213, 94, 0)  # vermillion
 BALL: Color = (255, 92, 92)  # red, beside a white paddle
+TARGET = BALL
 
 _GAP = 16  # between the parts of a frame
 _COLUMN = 176  # width of the column of patches
@@ -72,6 +73,7 @@ class Scene:
     reward: of the last step; None while the episode has none.
     over: whether the episode has ended.
     ball: the pixel (x, y) of the canvas that is drawn in color; None in a world without a ball.
+    target: a box (left, top, right, bottom) of pixel edges that is outlined; None if there is none.
     verdict: the result in words, such as "missed by 1 column"; None for the truth or the reward.
     num_older: fixations before the first one here. If there are any, none is numbered.
     """
@@ -86,6 +88,7 @@ class Scene:
     reward: float | None
     over: bool
     ball: tuple[int, int] | None = None
+    target: tuple[int, int, int, int] | None = None
     verdict: str | None = None
     num_older: int = 0
 
@@ -167,6 +170,11 @@ def _draw_canvas(frame: _Frame, scene: Scene, view: CanvasView) -> None:
     frame.image(canvas, (left, top, max(1, right - left), max(1, bottom - top)))
     frame.outline((left - 1, top - 1, right + 1, bottom + 1), BORDER, width=1)
 
+    if scene.target is not None:
+        left, top, right, bottom = scene.target
+        corners = (*view.to_frame(left, top), *view.to_frame(right, bottom))
+        frame.square(corners, TARGET)
+
     frame.surface.set_clip(panel)  # squares may reach beyond the canvas, not beyond the panel
     now_x, now_y = (int(edge) for edge in scene.fixations[-1])
     for k, width in reversed(list(enumerate(_patch_widths(scene)))):
@@ -246,7 +254,7 @@ def _verdict(scene: Scene) -> tuple[str, bool | None]:
         good = scene.choice == scene.truth
         return ("right" if good else f"it is {scene.truth}"), good
     if scene.over and scene.verdict is not None:
-        return scene.verdict, bool(scene.reward)
+        return scene.verdict, bool(scene.reward and scene.reward > 0)
     if scene.reward is None or not (scene.over or scene.reward):
         return "", None
     return f"reward {scene.reward:g}", scene.reward > 0 if scene.over else None

@@ -31,6 +31,7 @@ import numpy.typing as npt
 from ram_envs.arrays import arange, cast, empty, is_tensor
 from ram_envs.checks import checked_integer
 from ram_envs.datasets.source import ImageSource
+from ram_envs.kernels import form_in_use, kernel
 from ram_envs.windows import as_items, read_windows, window_index
 
 # Bytes of windows pooled at once: few enough for the cache, enough to hide numpy's overhead.
@@ -123,7 +124,7 @@ class Retina:
             )
         locations = _without_nan(locations)
         rows = arange(len(images), images)
-        if is_tensor(images) or not self.pads(images.shape[1:]):
+        if is_tensor(images) or not self.looks_at_copy(images):
             return self.look_by_window(images, rows, locations)
         padded = self.allocate(len(images), images.shape[1:])
         self.fill(padded, images, rows)
@@ -132,6 +133,15 @@ class Retina:
     def pads(self, image_shape: Sequence[int]) -> bool:
         """Return whether images are so small that looking at a padded copy is faster."""
         return image_shape[0] * image_shape[1] <= 16 * self.patch_widths[-1] ** 2
+
+    def looks_at_copy(self, source: ImageSource) -> bool:
+        """Return whether images (N, H, W[, C]) are looked at in padded copies, not by window.
+
+        Compiled kernels read windows of small images as fast.
+        """
+        return self.pads(source.shape[1:]) and not (
+            form_in_use() == "numba" and is_contiguous(source)
+        )
 
     def allocate(self, num_images: int, image_shape: Sequence[int]) -> Padded:
         """Return black space for `num_images` images of shape (H, W) or (H, W, C)."""
@@ -166,15 +176,7 @@ class Retina:
 
     def look(self, padded: Padded, locations: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
         """Return glimpses (B, K · C, G, G) of padded images at `locations` (B, 2)."""
-        batch, channels, _, width = padded.pixels.shape
-        x, y = pixel_edges(locations, *padded.image_shape[:2]).T
-        starts = padded.starts + (y * width + x)[:, None]
-        widest = self.patch_widths[-1]
-
-        def read(block: slice) -> npt.NDArray[np.uint8]:
-            return read_windows(padded.pixels, starts[block], widest, width, widest)
-
-        return self._pool(read, batch, channels, locations)
+        return look_at_padded.run(self, padded, locations)
 
     def look_by_window(
         self,
@@ -185,55 +187,18 @@ class Retina:
         """Return glimpses of images of which only the windows are read.
 
         Args:
-            source: (N, H, W) or (N, H, W, C), uint8; an array, a lazy array, or a tensor.
+            source: (N, H, W) or (N, H, W, C), uint8; an array, a lazy array, or a tensor. If it has
+                a method `read_windows(rows, corners, width)`, that returns the square windows of a
+                whole block, (width, b, width[, C]): their first lines come first.
             rows: (B,), which image to look at. A tensor if the source is one.
             locations: (B, 2), likewise.
 
         Returns:
             Glimpses (B, K · C, G, G), the same as of source[rows].
         """
-        height, width, channels = (*source.shape[1:], 1)[:3]
-        widest = self.patch_widths[-1]
-        corners = pixel_edges(locations, height, width) - widest // 2  # left, top
-        if is_tensor(source):
+        return look_at_rows.on(source)(self, source, rows, locations)
 
-            def gather(block: slice) -> Any:
-                return _gather_windows(source, rows[block], corners[block], widest)
-
-            return self._pool(gather, len(rows), channels, locations)
-        is_gathered = (
-            isinstance(source, np.ndarray)
-            and source.flags.c_contiguous
-            and min(height, width) >= widest
-        )
-        # Windows that lie wholly inside are gathered all at once; the others are sliced one by one.
-        nearest = np.minimum(np.maximum(corners, 0), (width - widest, height - widest))
-        starts = ((rows * height + nearest[:, 1]) * width + nearest[:, 0]) * channels
-        moved = nearest != corners
-        is_sliced = moved[:, 0] | moved[:, 1] if is_gathered else np.ones(len(rows), np.bool_)
-
-        def read(block: slice) -> npt.NDArray[np.uint8]:
-            shape = (widest, len(rows[block]), widest, channels)
-            if is_gathered:
-                assert isinstance(source, np.ndarray)
-                lines = (widest, width * channels, widest * channels)
-                windows = read_windows(source, starts[block], *lines).reshape(shape)
-            else:
-                windows = np.empty(shape, np.uint8)
-            for place in np.flatnonzero(is_sliced[block]).tolist():
-                (x, y), row = corners[block][place].tolist(), int(rows[block][place])
-                y0, y1 = max(y, 0), min(y + widest, height)
-                x0, x1 = max(x, 0), min(x + widest, width)
-                pixels = np.asarray(source[row, y0:y1, x0:x1])
-                windows[:, place] = 0
-                windows[y0 - y : y1 - y, place, x0 - x : x1 - x] = pixels.reshape(
-                    y1 - y0, x1 - x0, channels
-                )
-            return np.ascontiguousarray(windows.swapaxes(2, 3))
-
-        return self._pool(read, len(rows), channels, locations)
-
-    def _pool(
+    def pool(
         self,
         read: Callable[[slice], npt.NDArray[np.uint8]],
         batch: int,
@@ -280,6 +245,76 @@ class Retina:
             elif scale > 0:
                 sums, start = _halve(sums, scale), start >> scale
             yield sums[start : start + size, ..., start : start + size]
+
+
+@kernel("glimpses")
+def look_at_padded(
+    retina: Retina, padded: Padded, locations: npt.NDArray[np.float32]
+) -> npt.NDArray[np.float32]:
+    """Return glimpses of padded images; see `Retina.look`."""
+    batch, channels, _, width = padded.pixels.shape
+    x, y = pixel_edges(locations, *padded.image_shape[:2]).T
+    starts = padded.starts + (y * width + x)[:, None]
+    widest = retina.patch_widths[-1]
+
+    def read(block: slice) -> npt.NDArray[np.uint8]:
+        return read_windows(padded.pixels, starts[block], widest, width, widest)
+
+    return retina.pool(read, batch, channels, locations)
+
+
+@kernel("glimpses")
+def look_at_rows(
+    retina: Retina,
+    source: ImageSource,
+    rows: npt.NDArray[np.integer],
+    locations: npt.NDArray[np.float32],
+) -> npt.NDArray[np.float32]:
+    """Return glimpses of images of which only the windows are read; see `Retina.look_by_window`."""
+    height, width, channels = (*source.shape[1:], 1)[:3]
+    widest = retina.patch_widths[-1]
+    corners = pixel_edges(locations, height, width) - widest // 2  # left, top
+    if is_tensor(source):
+
+        def gather(block: slice) -> Any:
+            return _gather_windows(source, rows[block], corners[block], widest)
+
+        return retina.pool(gather, len(rows), channels, locations)
+    is_gathered = is_contiguous(source) and min(height, width) >= widest
+    # Windows that lie wholly inside are gathered all at once; the others are sliced one by one.
+    nearest = np.minimum(np.maximum(corners, 0), (width - widest, height - widest))
+    starts = ((rows * height + nearest[:, 1]) * width + nearest[:, 0]) * channels
+    moved = nearest != corners
+    is_sliced = moved[:, 0] | moved[:, 1] if is_gathered else np.ones(len(rows), np.bool_)
+
+    def read(block: slice) -> npt.NDArray[np.uint8]:
+        shape = (widest, len(rows[block]), widest, channels)
+        if hasattr(source, "read_windows"):
+            windows = source.read_windows(rows[block], corners[block], widest).reshape(shape)
+            return np.ascontiguousarray(windows.swapaxes(2, 3))
+        if is_gathered:
+            assert isinstance(source, np.ndarray)
+            lines = (widest, width * channels, widest * channels)
+            windows = read_windows(source, starts[block], *lines).reshape(shape)
+        else:
+            windows = np.empty(shape, np.uint8)
+        for place in np.flatnonzero(is_sliced[block]).tolist():
+            (x, y), row = corners[block][place].tolist(), int(rows[block][place])
+            y0, y1 = max(y, 0), min(y + widest, height)
+            x0, x1 = max(x, 0), min(x + widest, width)
+            pixels = np.asarray(source[row, y0:y1, x0:x1])
+            windows[:, place] = 0
+            windows[y0 - y : y1 - y, place, x0 - x : x1 - x] = pixels.reshape(
+                y1 - y0, x1 - x0, channels
+            )
+        return np.ascontiguousarray(windows.swapaxes(2, 3))
+
+    return retina.pool(read, len(rows), channels, locations)
+
+
+def is_contiguous(source: Any) -> bool:
+    """Return whether images are an array without gaps, as compiled kernels need it."""
+    return type(source) is np.ndarray and bool(source.flags.c_contiguous)
 
 
 def pixel_edges(

@@ -16,13 +16,14 @@ import numpy as np
 import numpy.typing as npt
 
 from ram_envs.arrays import arange, cast, is_tensor, to_like
+from ram_envs.kernels import kernel
 
 # Or a tensor of int64 with the same bits, since torch does not compute with uint64.
 UInt64Array = npt.NDArray[np.uint64]
 
-_GOLDEN = 0x9E3779B97F4A7C15  # 2^64 / golden ratio, SplitMix64's increment
-_MIX_1 = 0xBF58476D1CE4E5B9
-_MIX_2 = 0x94D049BB133111EB
+GOLDEN = 0x9E3779B97F4A7C15  # 2^64 / golden ratio, SplitMix64's increment
+MIX_1 = 0xBF58476D1CE4E5B9
+MIX_2 = 0x94D049BB133111EB
 
 
 class _Arithmetic(NamedTuple):
@@ -40,15 +41,15 @@ def as_signed(word: int) -> int:
 
 
 _OF_ARRAYS = _Arithmetic(
-    np.uint64(_GOLDEN),
-    np.uint64(_MIX_1),
-    np.uint64(_MIX_2),
+    np.uint64(GOLDEN),
+    np.uint64(MIX_1),
+    np.uint64(MIX_2),
     lambda words, count: words >> np.uint64(count),
 )
 _OF_TENSORS = _Arithmetic(
-    as_signed(_GOLDEN),
-    as_signed(_MIX_1),
-    as_signed(_MIX_2),
+    as_signed(GOLDEN),
+    as_signed(MIX_1),
+    as_signed(MIX_2),
     # A shift of int64 fills with the sign bit, which the mask removes.
     lambda words, count: (words >> count) & (2 ** (64 - count) - 1),
 )
@@ -105,28 +106,17 @@ class Streams:
     def __init__(self, keys: UInt64Array) -> None:
         self._states = keys
         self._drawn = 0
-        self._use = _OF_TENSORS if is_tensor(keys) else _OF_ARRAYS
 
     def __len__(self) -> int:
         return len(self._states)
 
     def bits(self, count: int) -> UInt64Array:
         """Draw uniform 64-bit words, (B, count)."""
-        first = self._drawn + 1
-        counters: Any = (
-            np.arange(first, first + count, dtype=np.uint64)
-            if self._use is _OF_ARRAYS
-            else first + arange(count, self._states)
-        )
-        self._drawn += count
-        words: UInt64Array = _mix(self._states[:, None] + counters * self._use.golden, self._use)
-        return words
+        return draw_bits(self._states, self._take(count), count)
 
     def uniform(self, count: int, low: float = 0.0, high: float = 1.0) -> npt.NDArray[np.float64]:
         """Draw uniform numbers in [low, high), (B, count), from the top 53 bits of each word."""
-        fractions = cast(self._use.shift_right(self.bits(count), 11), "float64") * 2.0**-53
-        uniform: npt.NDArray[np.float64] = low + (high - low) * fractions
-        return uniform
+        return draw_uniform.on(self._states)(self._states, self._take(count), count, low, high)
 
     def integers(self, *ranges: int) -> npt.NDArray[np.int64]:
         """Draw uniform integers, (B, len(ranges)); column j lies in 0 … ranges[j] − 1.
@@ -135,10 +125,56 @@ class Streams:
         than range / 2^32 (1 in 10^5 for 50,000 images). Nothing is rejected, so that every draw
         costs the same.
         """
-        shift = self._use.shift_right
-        high_bits = shift(self.bits(len(ranges)), 32)
-        widths = np.asarray(ranges, np.uint64)
-        if self._use is _OF_TENSORS:
-            widths = to_like(widths.view(np.int64), high_bits)
-        integers: npt.NDArray[np.int64] = cast(shift(high_bits * widths, 32), "int64")
-        return integers
+        return draw_integers.on(self._states)(self._states, self._take(len(ranges)), ranges)
+
+    def _take(self, count: int) -> int:
+        """Return the number of the next draw, the first of `count`, counted from 1."""
+        first = self._drawn + 1
+        self._drawn += count
+        return first
+
+
+def draw_bits(states: UInt64Array, first: int, count: int) -> UInt64Array:
+    """Return the draws first … first + count − 1 of B states, (B, count)."""
+    use = _OF_TENSORS if is_tensor(states) else _OF_ARRAYS
+    counters: Any = (
+        np.arange(first, first + count, dtype=np.uint64)
+        if use is _OF_ARRAYS
+        else first + arange(count, states)
+    )
+    words: UInt64Array = _mix(states[:, None] + counters * use.golden, use)
+    return words
+
+
+@kernel("streams")
+def draw_uniform(
+    states: UInt64Array, first: int, count: int, low: float, high: float
+) -> npt.NDArray[np.float64]:
+    """Return draws in [low, high), (B, count); see `Streams.uniform`."""
+    use = _OF_TENSORS if is_tensor(states) else _OF_ARRAYS
+    bits = draw_bits(states, first, count)
+    fractions = cast(use.shift_right(bits, 11), "float64") * 2.0**-53
+    uniform: npt.NDArray[np.float64] = low + (high - low) * fractions
+    return uniform
+
+
+@kernel("streams")
+def draw_integers(
+    states: UInt64Array, first: int, ranges: tuple[int, ...]
+) -> npt.NDArray[np.int64]:
+    """Return draws below `ranges`, (B, len(ranges)); see `Streams.integers`."""
+    use = _OF_TENSORS if is_tensor(states) else _OF_ARRAYS
+    high_bits = use.shift_right(draw_bits(states, first, len(ranges)), 32)
+    widths = np.asarray(ranges, np.uint64)
+    if use is _OF_TENSORS:
+        widths = to_like(widths.view(np.int64), high_bits)
+    integers: npt.NDArray[np.int64] = cast(use.shift_right(high_bits * widths, 32), "int64")
+    return integers
+
+
+@kernel("streams")
+def episode_keys(keys: UInt64Array, episodes: npt.ArrayLike) -> tuple[UInt64Array, UInt64Array]:
+    """Return the keys (B,) of the first locations, and those of the task, of each episode."""
+    keys_of_episodes = combine_keys(keys, episodes)
+    gaze, task = combine_keys(keys_of_episodes, arange(2, keys_of_episodes)[:, None])
+    return gaze, task

@@ -27,18 +27,26 @@ class Outcome:
 
     rewards         (n,) float64
     terminations    (n,) bool, whether the episode is over
+    truncations     (n,) bool, whether it is cut off, for example by a time limit; None if no
+                    episode is. A learner bootstraps from the last state of a truncated episode
     """
 
     rewards: npt.NDArray[np.float64]
     terminations: npt.NDArray[np.bool_]
+    truncations: npt.NDArray[np.bool_] | None = None
 
 
 @runtime_checkable
 class Task(Protocol, Generic[State]):
     """A batch of worlds. `ram_envs.tasks.catch` is an example, docs/own_task.md a guide.
 
-    For pictures a task may have two more methods: `ball(state, row)`, the pixel (x, y) that is
-    drawn in color, and `verdict(state, row)`, the result of an episode in words, or None.
+    A task in which it matters where the agent looks has one more verb, `look_at(state, rows,
+    locations)`: it is called with the locations (n, 2) float32 of each glimpse, the first included,
+    after `begin` or `advance`. `ram_envs.tasks.search` is an example.
+
+    For pictures a task may have further methods: `ball(state, row)`, the pixel (x, y) that is drawn
+    in color; `target(state, row)`, a box (left, top, right, bottom) that is outlined; and
+    `verdict(state, row)`, the result of an episode in words, or None.
 
     Attributes:
         image_shape: (H, W) or (H, W, C) of the images.

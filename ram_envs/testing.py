@@ -87,7 +87,7 @@ class _Check:
             require(
                 record[-1].over,
                 f"the episode in row {row} has not ended after {self.max_steps} steps of random "
-                "choices. Terminate it, or raise max_steps if episodes may last longer.",
+                "choices. End it, or raise max_steps if episodes may last longer.",
             )
         self.max_steps = max(len(record) for record in self.expected) - 1
 

@@ -12,6 +12,7 @@ import pytest
 from hypothesis import settings
 
 os.environ.setdefault("SDL_VIDEODRIVER", "dummy")  # before anything imports pygame
+os.environ.setdefault("RAM_ENVS_KERNELS", "numpy")  # test_kernels.py and .ci/run test numba
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch: test processes share the cores
 
 # The same examples in every run; a loaded machine may take its time over one.

@@ -26,9 +26,15 @@ class Numbers(gym.Env[np.ndarray, Any]):
 
     metadata = {"render_modes": ["rgb_array", "human", "ansi"], "render_fps": 7}
 
-    def __init__(self, shape: tuple[int, ...] = (9, 12, 3), render_mode: str | None = None) -> None:
+    def __init__(
+        self,
+        shape: tuple[int, ...] = (9, 12, 3),
+        render_mode: str | None = None,
+        continuous: bool = False,
+    ) -> None:
         self.observation_space = spaces.Box(0, 255, shape, np.uint8)
-        self.action_space: spaces.Space[Any] = spaces.Discrete(3)
+        box = spaces.Box(-1, 1, (2,), np.float32)
+        self.action_space: spaces.Space[Any] = box if continuous else spaces.Discrete(3)
         self.render_mode = render_mode
         self.steps = self.length = 0
         self.picture = np.zeros(shape, np.uint8)

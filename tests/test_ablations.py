@@ -15,7 +15,8 @@ pytest.importorskip("torch", reason="the extra agent is not installed")
 import ablations
 from ablations import CHANGES, DEFAULT, Change, Settings
 
-from ram_agent.config import flatten_settings, preset, replace_settings
+from ram_agent.config import flatten_settings, replace_settings
+from ram_agent.presets import preset
 
 ROOT = Path(__file__).parent.parent
 

@@ -18,7 +18,7 @@ from ram_agent.agent import AgentOutput, RAMAgent
 from ram_agent.config import AgentConfig, TrainConfig
 from ram_agent.evaluation import evaluate
 from ram_agent.networks import GlimpseNetwork
-from ram_agent.rollout import Gaze
+from ram_agent.player import Gaze
 from ram_agent.trainer import Trainer
 
 LOCATION = spaces.Box(-1, 1, (2,), np.float32)

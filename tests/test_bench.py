@@ -17,8 +17,9 @@ import peers
 import torch
 
 from ram_agent.bench import Bench, bench, measure_all, measure_on_device, print_comparison
-from ram_agent.bench_probes import Training, measure_memory, step_many, step_single
+from ram_agent.bench_probes import Training, measure_memory
 from ram_agent.cli import main
+from ram_agent.stepping import step_many, step_single
 
 CPU = torch.device("cpu")
 TINY = ["--dataset", "digits", "--env-ids", "RAMMNIST-v0", "--num-envs", "2"]
@@ -62,7 +63,10 @@ def test_every_measurement_is_there(tmp_path: Path, capsys: pytest.CaptureFixtur
     assert share == pytest.approx(100 * products / machine)
     printed = capsys.readouterr().out
     assert all(name in printed for name in measured)
-    assert {"command", "commit", "machine", "date"} <= set(json.loads(path.read_text()))
+    facts = json.loads(path.read_text())
+    assert {"command", "commit", "machine", "date"} <= set(facts)
+    assert facts["kernels"] == "numpy"
+    assert printed.split()[:2] == ["kernels", "numpy"]
 
 
 def test_the_memory_of_many_environments_is_measured_for_clutter(
@@ -213,16 +217,17 @@ def test_a_comparison_refuses_options_without_effect(tmp_path: Path) -> None:
 def test_peers_are_measured_in_processes_of_their_own(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    names = [name for name in peers.ENVIRONMENTS if name.startswith(("RAMCatch", "ap_gym"))]
-    environments = {name: peers.ENVIRONMENTS[name] for name in names}
-    monkeypatch.setattr(peers, "ENVIRONMENTS", environments)
+    names = ["RAMCatch-v0, single, numpy", "RAMCatch-v0, single", peers.AP_GYM]
     path = tmp_path / "peers.json"
-    settings: dict[str, Any] = {"dataset": "digits", "seconds": 0.001, "repeats": 1, "save": path}
-    peers.main(peers.Settings(**settings))
+    settings: dict[str, Any] = {"dataset": "digits", "seconds": 0.001, "repeats": 2, "save": path}
+    peers.main(peers.Settings(**settings, only=tuple(names)))
     is_missing = importlib.util.find_spec("ap_gym") is None
     expected = [name for name in names if not (is_missing and name.startswith("ap_gym"))]
     assert list(figures(path)) == expected
     assert all(value > 0 for value, _ in figures(path).values())
+    (compared,) = json.loads(path.read_text())["compared"].values()
+    assert compared["beside"] == names[0]
+    assert len(compared["ratios"]) == 2
     assert ("Not measured: ap_gym" in capsys.readouterr().out) == is_missing
     main(["bench", "--compare", str(path), str(path)])
     assert capsys.readouterr().out.count(" 1.00× env-steps/s") == len(expected)

@@ -61,7 +61,7 @@ def test_train_in_one_call(tmp_path: Path) -> None:
 
 def test_train_keeps_no_files_unless_asked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    agent = ram_agent.train("RAMCatch-v0", episodes=64, batch_size=32, hidden_size=16)
+    agent = ram_agent.train("RAMCatch-v0", steps=1_472, batch_size=32, hidden_size=16)
     assert agent.num_choices == 3
     assert not list(tmp_path.iterdir())
 
@@ -78,6 +78,11 @@ def test_train_keeps_no_files_unless_asked(tmp_path: Path, monkeypatch: pytest.M
 def test_settings_that_train_refuses(settings: dict[str, Any], named: str) -> None:
     with pytest.raises(ValueError, match=named):
         ram_agent.train("RAMMNIST-v0", **{**SETTINGS, **settings})
+
+
+def test_a_game_is_trained_for_steps() -> None:
+    with pytest.raises(ValueError, match=r"episodes=9 .*steps"):
+        ram_agent.train("RAMCatch-v0", episodes=9)
 
 
 @pytest.mark.parametrize(

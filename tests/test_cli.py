@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -17,21 +18,39 @@ from ram_commands import BRIEF, TINY, fail
 import ram_agent
 import ram_envs
 from ram_agent.cli import COMMANDS, main
+from ram_agent.packed import pretrained_names
+from ram_envs.registration import ENVS
 
 
 def test_list_shows_every_environment(capsys: pytest.CaptureFixture[str]) -> None:
     main(["list"])
+    lines = capsys.readouterr().out.splitlines()
     rows = {
-        line.split()[0]: " ".join(line.split()) for line in capsys.readouterr().out.splitlines()
+        line.split()[0]: (" ".join(line.split()), lines[n + 1])
+        for n, line in enumerate(lines[:-1])
+        if line.strip()
     }
-    assert rows["RAMMNIST-v0"] == "RAMMNIST-v0 28 × 28 0 8 × 8, 1 scale 6"
-    assert rows["RAMTranslatedMNIST-v0"] == "RAMTranslatedMNIST-v0 60 × 60 0 12 × 12, 3 scales 6"
-    assert rows["RAMClutteredMNIST-v0"] == "RAMClutteredMNIST-v0 60 × 60 4 12 × 12, 3 scales 6"
-    assert (
-        rows["RAMClutteredMNIST100-v0"] == "RAMClutteredMNIST100-v0 100 × 100 8 12 × 12, 4 scales 8"
-    )
-    assert rows["RAMMovingMNIST-v0"] == "RAMMovingMNIST-v0 60 × 60 4 12 × 12, 3 scales 8"
-    assert rows["RAMCatch-v0"] == "RAMCatch-v0 24 × 24 a game 6 × 6, 3 scales 23"
+    assert ENVS.keys() <= rows.keys()
+    assert rows["RAMMNIST-v0"][0] == "RAMMNIST-v0 28 × 28 8 × 8, 1 scale 6 10%"
+    assert rows["RAMClutteredMNIST100-v0"][0].endswith("100 × 100 12 × 12, 4 scales 8 10%")
+    assert rows["RAMCIFAR10-v0"][0] == "RAMCIFAR10-v0 32 × 32 8 × 8, 2 scales 8 10%"
+    assert rows["RAMClassification-v0"][0] == "RAMClassification-v0 any 8 × 8, 1 scale 6 –"
+    assert rows["RAMCatch-v0"][0] == "RAMCatch-v0 24 × 24 6 × 6, 3 scales 23 8.4%"
+    for env_id in ENVS:
+        assert rows[env_id][1].startswith("    ")
+        assert rows[env_id][1].endswith(".")
+    assert "    ram watch pretrained:catch" in lines
+
+
+def test_agents_shows_every_agent_of_the_package(capsys: pytest.CaptureFixture[str]) -> None:
+    main(["agents"])
+    rows = {
+        line.split()[0]: line.split()[1:] for line in capsys.readouterr().out.splitlines() if line
+    }
+    assert set(pretrained_names()) <= rows.keys()
+    assert rows["mnist-6"][:2] == ["RAMMNIST-v0", "6"]
+    assert rows["catch"][:2] == ["RAMCatch-v0", "–"]
+    assert "caught" in rows["catch"]
 
 
 def start_python(code: str, folder: Path, *args: str, **env: str) -> subprocess.Popen[str]:
@@ -81,10 +100,26 @@ def test_help_of_each_command(
             assert f"{group} options" in said
 
 
+def test_common_options_come_first(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("COLUMNS", "120")
+    with pytest.raises(SystemExit):
+        main(["train", "RAMClutteredMNIST100-v0", "--help"])
+    common = capsys.readouterr().out.partition("environment options")[0]
+    assert "RAMClutteredMNIST100-v0" in common
+    assert re.search(r"--num-glimpses .*\(8\)", common)
+    assert re.search(r"--num-scales .*\(4\)", common)
+    with pytest.raises(SystemExit):
+        main(["train", "--help"])
+    common = capsys.readouterr().out.partition("environment options")[0]
+    assert re.search(r"--episodes [^(]*$", common, re.MULTILINE)  # no other environment's
+
+
 def test_help_joins_the_lines_of_docstrings(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setenv("COLUMNS", "400")  # each help text on one line
+    monkeypatch.setenv("COLUMNS", "800")  # each help text on one line
     with pytest.raises(SystemExit):
         main(["train", "--help"])
     (line,) = (line for line in capsys.readouterr().out.splitlines() if "--dataset STR" in line)
@@ -115,6 +150,7 @@ from ram_agent.cli import COMMANDS, main
 main(["--help"])
 assert not {"gymnasium", "numpy"} & sys.modules.keys()
 main(["list"])
+main(["agents"])
 main(sys.argv[1:])
 """
     done = run_python(code, tmp_path, "train", "RAMMNIST-v0")
@@ -143,7 +179,7 @@ def test_a_misspelled_command(given: str, meant: str, capsys: pytest.CaptureFixt
     ("args", "named"),
     [
         (["train"], "ENV_ID"),
-        (["train", "RAMNIST-v0"], "RAMNIST"),
+        (["train", "RAMNIST-v0"], "Did you mean 'RAMMNIST-v0'?"),
         (["train", "no_such_module:Own-v0"], "no_such_module"),
         (["train", "RAMCatch-v0", "--dataset", "digits"], "dataset"),
         (["train", "RAMCatch-v0", "--num-glimpses", "6"], "num_glimpses"),
@@ -158,6 +194,12 @@ def test_a_misspelled_command(given: str, meant: str, capsys: pytest.CaptureFixt
         (["evaluate", "nowhere"], "nowhere"),
         (["evaluate", "pretrained:catch", "--split", "train"], "split='train'"),
         (["watch", "nowhere", "--save", "a.gif"], "nowhere"),
+        (["watch", "pretrained:mnist6", "--save"], "Did you mean 'mnist-6'?"),
+        (["watch", "pretrained:mnist-6", "--image", "no.png", "--save"], "no.png"),
+        (["watch", "pretrained:mnist-6", "--invert", "--save"], "--image"),
+        (["watch", "pretrained:catch", "--image", "a.png", "--start", "3", "--save"], "--start"),
+        (["watch", "pretrained:catch", "--fps", "0", "--save"], "fps=0"),
+        (["figures", "pretrained:catch", "--dpi", "3"], "dpi=3"),
     ],
 )
 def test_a_failure_names_the_value_and_leaves_no_files(
@@ -310,6 +352,6 @@ def test_a_mistake_in_a_module_of_ones_own_is_one_line_with_its_place(
 
 
 def test_a_mistake_of_this_package_has_a_traceback(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("ram_agent.commands.list.ENVS", None)
+    monkeypatch.setattr("ram_agent.commands.list.describe_all", None)
     with pytest.raises(TypeError):
         main(["list"])

@@ -13,22 +13,21 @@ import numpy as np
 import pytest
 
 from ram_agent.config import (
-    PRESETS,
     AgentConfig,
     GazeConfig,
     ObjectiveConfig,
     OptimizerConfig,
-    Preset,
     ScheduleConfig,
+    SegmentConfig,
     TrainConfig,
     config_from_json,
     flatten_settings,
-    preset,
     replace_settings,
 )
+from ram_agent.presets import PRESETS, Preset, preset
 from ram_agent.settings import RANGES, setting_names
 
-GROUPS = (ObjectiveConfig, OptimizerConfig, GazeConfig, ScheduleConfig)
+GROUPS = (ObjectiveConfig, SegmentConfig, OptimizerConfig, GazeConfig, ScheduleConfig)
 
 
 def test_default_preset_is_the_defaults() -> None:
@@ -53,7 +52,7 @@ def test_paper_preset_is_what_the_paper_says() -> None:
 
 def test_default_preset_of_an_environment() -> None:
     agent, training, _ = preset("default")
-    assert preset("default", "RAMMovingMNIST-v0") == preset("default")
+    assert preset("default", "RAMClassification-v0") == preset("default")
     assert preset("default", "RAMMNIST-v0") == (
         dataclasses.replace(agent, core="lstm", hidden_size=224, feature_size=256),
         replace_settings(training, episodes=2_300_000, weight_decay=0.3, location_std_end=0.03),
@@ -72,6 +71,7 @@ def test_default_presets_among_clutter() -> None:
         "RAMClutteredMNIST100-v0": {"episodes": 4_000_000, "weight_decay": 0.05},
         "RAMPairsMNIST-v0": {"episodes": 4_000_000, "weight_decay": 0.05},
         "RAMAdditionMNIST-v0": {"episodes": 4_000_000, "weight_decay": 0.05},
+        "RAMMovingMNIST-v0": {"episodes": 4_000_000, "weight_decay": 0.05},
     }.items():
         agent, training, shards = preset("default", env_id)
         settings = {**flat(AgentConfig()), **flat(TrainConfig())} | changes | others
@@ -87,7 +87,8 @@ def test_catch_is_played_with_an_lstm(name: str) -> None:
     agent, training, shards = preset(name, "RAMCatch-v0")
     assert (agent.core, shards) == ("lstm", 1)
     assert preset(name).agent.core == "rectifier"
-    assert training.episodes * 23 >= 20_000_000 - 23  # frames, as many as the paper's
+    assert training.segments.segment_length == 23  # a game
+    assert training.steps == 20_000_000  # as many as the paper's
 
 
 def test_unknown_preset() -> None:
@@ -98,6 +99,7 @@ def test_unknown_preset() -> None:
 def test_names_are_unique_over_all_groups() -> None:
     own = {field.name for field in dataclasses.fields(TrainConfig)} - {
         "objective",
+        "segments",
         "optimizer",
         "gaze",
         "schedule",
@@ -145,6 +147,8 @@ IMPOSSIBLE: list[tuple[type[Any], str, Any]] = [
     (TrainConfig, "seed", 1.5),
     (TrainConfig, "seed", True),
     (TrainConfig, "episodes", 0),
+    (TrainConfig, "steps", 0),
+    (TrainConfig, "validation_games", 0),
     (TrainConfig, "epochs", 0),
     (TrainConfig, "epochs", math.inf),
     (TrainConfig, "batch_size", -1),
@@ -152,6 +156,7 @@ IMPOSSIBLE: list[tuple[type[Any], str, Any]] = [
     (TrainConfig, "validate_every", math.inf),
     (TrainConfig, "patience", 0),
     (TrainConfig, "objective", "gain"),
+    (TrainConfig, "segments", 64),
     (TrainConfig, "optimizer", "adamw"),
     (TrainConfig, "gaze", None),
     (TrainConfig, "schedule", "constant"),
@@ -164,6 +169,12 @@ IMPOSSIBLE: list[tuple[type[Any], str, Any]] = [
     (ObjectiveConfig, "entropy_weight", -0.01),
     (ObjectiveConfig, "baseline_loss", "mse"),
     (ObjectiveConfig, "baseline_weight", -1.0),
+    (SegmentConfig, "segment_length", 0),
+    (SegmentConfig, "passes", 0),
+    (SegmentConfig, "minibatches", 1.5),
+    (SegmentConfig, "clip_range", 0.0),
+    (SegmentConfig, "discount", 1.5),
+    (SegmentConfig, "return_lambda", -0.5),
     (OptimizerConfig, "update_rule", "adamw"),
     (OptimizerConfig, "learning_rate", -0.1),
     (OptimizerConfig, "learning_rate", math.nan),

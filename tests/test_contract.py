@@ -21,12 +21,17 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 
 import ram_envs  # noqa: F401  (registers the ids)
 
-# Each id small, with the length of its episodes.
+# Each id small, with the length of its episodes; a search is cut off then, if it has not ended.
 IDS: dict[str, tuple[dict[str, Any], int]] = {
     "RAMMNIST-v0": ({"dataset": "digits", "num_glimpses": 3}, 3),
     "RAMClutteredMNIST-v0": ({"dataset": "digits", "num_glimpses": 2, "split": "test"}, 2),
+    "RAMPairsMNIST-v0": ({"dataset": "digits", "num_glimpses": 2, "split": "validation"}, 2),
     "RAMMovingMNIST-v0": ({"dataset": "digits", "num_glimpses": 1}, 1),
     "RAMCatch-v0": ({"size": 5, "glimpse_size": 2}, 4),
+    "RAMSearch-v0": (
+        {"canvas_size": 32, "num_distractors": 0, "num_scales": 2, "time_limit": 5},
+        5,
+    ),
 }
 RENDER_MODES = [None, "rgb_array"] if importlib.util.find_spec("pygame") else [None]
 NUM_ENVS = 3
@@ -46,16 +51,16 @@ class Row:
         self.keywords, self.length = IDS[env_id]
         self.has_labels = "dataset" in self.keywords
         self.twin: gym.Env | None = None  # None until a seed is given: what is drawn is unknown
-        self.begun, self.steps = False, 0
+        self.begun, self.steps, self.found = False, 0, False
         self.label: int | None = None
 
     @property
     def running(self) -> bool:
-        return self.begun and self.steps < self.length
+        return self.begun and self.steps < self.length and not self.found
 
     def begin(self, seed: int | None, index: int | None, found: Any, info: dict[str, Any]) -> None:
         """An episode has begun, and showed `found` with `info`."""
-        self.begun, self.steps = True, 0
+        self.begun, self.steps, self.found = True, 0, False
         if seed is not None and self.twin is None:
             self.twin = gym.make(self.env_id, disable_env_checker=True, **self.keywords).unwrapped
         if self.twin is not None:
@@ -68,21 +73,32 @@ class Row:
         else:
             assert info == {}
 
-    def step(self, action: Any, found: Any, reward: float, over: bool, info: Any) -> None:
-        """A step was taken."""
+    def step(
+        self, action: Any, found: Any, reward: float, ends: tuple[bool, bool], info: Any
+    ) -> None:
+        """A step was taken; `ends` says whether it terminated the episode, and truncated it."""
         location, choice = action
         self.steps += 1
-        assert over == (self.steps == self.length)
+        over = any(ends)
+        if self.env_id == "RAMSearch-v0":
+            self.found = info.get("found", False)
+            late = self.steps == self.length and not self.found
+            assert ends == (self.found, late)
+        else:
+            assert ends == (self.steps == self.length, False)
         assert found["location"].tolist() == np.clip(location, -1, 1).astype(np.float32).tolist()
         if self.has_labels:
             assert info["label"] == self.label
             assert reward == (over and choice == self.label)
+        elif self.env_id == "RAMSearch-v0":
+            assert (reward > 0) == self.found
+            assert info == ({"found": self.found} if over else {})
         else:
             assert reward in ((0, 1) if over else (0,))
             assert info == ({"caught": reward} if over else {})
         if self.twin is not None:
             expected = self.twin.step(action)
-            assert_same((found, reward, over, False, info), expected)
+            assert_same((found, reward, *ends, info), expected)
 
 
 def assert_same(found: Any, expected: Any) -> None:
@@ -193,10 +209,10 @@ class SingleMachine(Machine):
             with pytest.raises(ResetNeeded, match=r"reset\(\)"):
                 self.env.step(action)
             return
-        found, reward, over, truncated, info = self.env.step(action)
+        found, reward, terminated, truncated, info = self.env.step(action)
         assert found in self.env.observation_space
-        assert (type(reward), type(over), truncated) == (float, bool, False)
-        self.row.step(action, found, reward, over, info)
+        assert (type(reward), type(terminated), type(truncated)) == (float, bool, bool)
+        self.row.step(action, found, reward, (terminated, truncated), info)
 
     @rule(share=shares)
     @precondition(lambda self: self.row.running and not self.closed)
@@ -296,21 +312,22 @@ class VectorMachine(Machine):
         found, rewards, terminations, truncations, infos = self.env.step((looks, choices))
         assert found in self.env.observation_space
         assert (rewards.dtype, terminations.dtype) == (np.float64, np.bool_)
-        assert not truncations.any()
+        assert truncations.dtype == np.bool_
         for i, row in enumerate(self.rows):
             if stopped[i]:  # NEXT_STEP: it begins anew, whatever it was told
-                assert (rewards[i], terminations[i]) == (0, False)
+                assert (rewards[i], terminations[i], truncations[i]) == (0, False, False)
                 row.begin(None, None, part(found, i), info_of(infos, i))
                 continue
             seen, info = part(found, i), info_of(infos, i)
-            ends = self.mode is AutoresetMode.SAME_STEP and bool(terminations[i])
-            assert infos.get("_final_obs", np.zeros(NUM_ENVS, bool))[i] == ends
-            if ends:
+            ends = bool(terminations[i]), bool(truncations[i])
+            is_final = self.mode is AutoresetMode.SAME_STEP and any(ends)
+            assert infos.get("_final_obs", np.zeros(NUM_ENVS, bool))[i] == is_final
+            if is_final:
                 final = infos["final_obs"][i], info_of(infos["final_info"], i)
-                row.step((looks[i], choices[i]), final[0], rewards[i], True, final[1])
+                row.step((looks[i], choices[i]), final[0], rewards[i], ends, final[1])
                 row.begin(None, None, seen, info)
             else:
-                row.step((looks[i], choices[i]), seen, rewards[i], bool(terminations[i]), info)
+                row.step((looks[i], choices[i]), seen, rewards[i], ends, info)
 
     @rule()
     @precondition(lambda self: self.may_step and self.rows[0].running and not self.closed)

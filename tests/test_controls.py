@@ -75,6 +75,19 @@ def test_networks_are_those_of_the_paper(network: str, side: int, num_parameters
     assert sum(parameter.numel() for parameter in made.parameters()) == num_parameters
 
 
+@pytest.mark.parametrize("network", [*NETWORKS])
+def test_networks_see_colors(network: str) -> None:
+    images = np.zeros((2, 32, 40, 3), np.uint8)
+    images[..., 1] = 51
+    envs = gym.make_vec(
+        "RAMCIFAR10-v0", num_envs=2, dataset=ram_envs.ImageDataset(images, np.arange(2))
+    )
+    pixels, _ = see_canvases(envs, np.arange(2), 0)
+    assert pixels.shape == (2, 3, 32, 40)
+    torch.testing.assert_close(pixels.mean((0, 2, 3)), torch.tensor([0, 0.2, 0]))
+    assert NETWORKS[network]((32, 40, 3), 10)(pixels).shape == (2, 10)
+
+
 def test_whole_canvases_and_their_labels() -> None:
     pixels, labels = see_canvases(make_envs(3), np.array([1, 0, 5]), 0)
     assert pixels.shape == (3, 1, 8, 8)

@@ -33,8 +33,11 @@ def test_the_multiply_adds_of_ram() -> None:
     row = cost.count_ram(60, AgentConfig())
     assert row["multiply_adds"] == 8 * step
     # LSTM, 224 wide, and 256: where 2 · 256, both 512 · 224, four gates, heads 224 · 13
-    step = 432 * 256 + 512 + 512 * 224 + 4 * 224 * 448 + 224 * 13
-    assert cost.count_ram(60, cost.AGENTS["RAM"])["multiply_adds"] == 8 * step
+    rest = 512 + 512 * 224 + 4 * 224 * 448 + 224 * 13
+    # Three scales: 16 maps of 6 × 6, 32 of 3 × 3; then what.
+    step = 3 * (36 * 16 * 9 + 9 * 32 * 16 * 9) + 3 * 288 * 256 + rest
+    ram = [row["multiply_adds"] for side in (28, 60) for row in cost.count(side)][:: 2 + 4]
+    assert ram == [6 * (64 * 256 + rest), 8 * step]
     assert row["inputs"] == 8 * 3 * 144
     assert row["pixels_read"] == 8 * 48 * 48
 

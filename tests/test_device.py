@@ -22,7 +22,7 @@ import torch
 from lazy_images import LazyImages
 
 import ram_envs
-from ram_agent import rollout, runs, splits
+from ram_agent import player, rollout, runs, splits
 from ram_agent.agent import RAMAgent
 from ram_agent.cli import main
 from ram_agent.config import AgentConfig, TrainConfig, replace_settings
@@ -101,9 +101,16 @@ def test_the_episodes_of_the_vector_environment(env_id: str, split: str) -> None
         assert rewards[[0, 2, 4]].tolist() == [1, 1, 1]
 
 
-@pytest.mark.parametrize("env_id", ["RAMMNIST-v0", "RAMPairsMNIST-v0"])
-def test_distorted_images(env_id: str) -> None:
-    envs = make_envs(env_id, num_envs=30, distortion=1.0, elastic=1.0)
+@pytest.mark.parametrize(
+    ("env_id", "augmentation"),
+    [
+        ("RAMMNIST-v0", {"distortion": 1.0, "elastic": 1.0}),
+        ("RAMPairsMNIST-v0", {"distortion": 1.0, "elastic": 1.0}),
+        ("RAMMNIST-v0", {"mirror": True}),
+    ],
+)
+def test_distorted_images(env_id: str, augmentation: dict[str, Any]) -> None:
+    envs = make_envs(env_id, num_envs=30, **augmentation)
     on_device = DeviceVectorEnv(envs, DEVICE)
     assert_same(on_device.reset(seed=4)[0], envs.reset(seed=4)[0])
     assert np.array_equal(on_device.canvases.cpu().numpy(), envs.canvases)
@@ -117,6 +124,7 @@ def test_images_in_color_from_a_first_location() -> None:
         "canvas_size": (12, 20),
         "num_clutter": 2,
         "clutter_size": 3,
+        "mirror": True,
     }
     envs = make_envs("RAMClassification-v0", initial_location=(0.25, -1), **settings)
     on_device = DeviceVectorEnv(envs, DEVICE)
@@ -156,8 +164,8 @@ def test_locations_that_are_none() -> None:
 # --- what is refused -------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("env_id", ["RAMCatch-v0", "RAMMovingMNIST-v0"])
-def test_what_moves_is_played_on_the_cpu(env_id: str) -> None:
+@pytest.mark.parametrize("env_id", ["RAMCatch-v0", "RAMMovingMNIST-v0", "RAMSearch-v0"])
+def test_games_are_played_on_the_cpu(env_id: str) -> None:
     envs = make_envs(env_id)
     with pytest.raises(ValueError, match=f"device='{DEVICE}'.*still"):
         DeviceVectorEnv(envs, DEVICE)
@@ -200,7 +208,7 @@ def test_steps_and_options_that_there_are_not() -> None:
 
 
 @pytest.mark.parametrize("gaze", ["learned", "random", "center"])
-def test_a_rollout_is_that_of_the_vector_environment(gaze: rollout.Gaze) -> None:
+def test_a_rollout_is_that_of_the_vector_environment(gaze: player.Gaze) -> None:
     envs = make_envs()
     played = [
         collect_rollout(
@@ -209,7 +217,7 @@ def test_a_rollout_is_that_of_the_vector_environment(gaze: rollout.Gaze) -> None
             seed=3,
             gaze=gaze,
             sample_choice=True,
-            generator=rollout.noise_source(where, 5),
+            generator=player.noise_source(where, 5),
         )
         for where in (envs, DeviceVectorEnv(envs, "cpu"))
     ]
@@ -218,13 +226,13 @@ def test_a_rollout_is_that_of_the_vector_environment(gaze: rollout.Gaze) -> None
 
 
 @pytest.mark.parametrize("gaze", ["learned", "random", "center"])
-def test_a_rollout_asks_for_no_value(monkeypatch: pytest.MonkeyPatch, gaze: rollout.Gaze) -> None:
+def test_a_rollout_asks_for_no_value(monkeypatch: pytest.MonkeyPatch, gaze: player.Gaze) -> None:
     on_device = DeviceVectorEnv(make_envs(), "meta")
     agent = make_agent(on_device).to("meta")
     with pytest.raises(RuntimeError, match="meta"):  # the check at the end, which asks for one
         collect_rollout(agent, on_device, seed=0, gaze=gaze)
     checked = []
-    monkeypatch.setattr(rollout, "_check_finite", lambda locations: checked.append(locations.shape))
+    monkeypatch.setattr(rollout, "check_finite", lambda locations: checked.append(locations.shape))
     played = collect_rollout(agent, on_device, seed=0, gaze=gaze, sample_choice=True)
     assert checked == [(6, 5, 2)]  # once, of all steps
     for name, shape in (("choice_logits", (6, 5, 10)), ("rewards", (6, 5)), ("labels", (5,))):

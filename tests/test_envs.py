@@ -54,9 +54,12 @@ def make_native(env_id: str, num_envs: int, **changes: Any) -> Any:
 
 
 def make_sync(
-    env_id: str, num_envs: int, autoreset_mode: AutoresetMode = AutoresetMode.NEXT_STEP
+    env_id: str,
+    num_envs: int,
+    autoreset_mode: AutoresetMode = AutoresetMode.NEXT_STEP,
+    **changes: Any,
 ) -> SyncVectorEnv:
-    make_one = functools.partial(make, env_id, disable_env_checker=True)
+    make_one = functools.partial(make, env_id, disable_env_checker=True, **changes)
     return SyncVectorEnv([make_one] * num_envs, autoreset_mode=autoreset_mode)
 
 
@@ -114,6 +117,7 @@ def test_ids() -> None:
         "RAMAdditionMNIST-v0",
         "RAMMovingMNIST-v0",
         "RAMCatch-v0",
+        "RAMSearch-v0",
     } == set(ENV_IDS)
 
 
@@ -383,11 +387,11 @@ def test_vector_pictures_are_those_of_the_single_environments(env_id: str) -> No
     envs.reset(options={"reset_mask": np.array([False, True])})  # the other's path stays as it is
     singles[1].reset()
     assert_same_pictures()
-    over = False
+    over, last = False, envs.single_action_space[1].n - 1
     while not over:
-        over = envs.step((np.full((2, 2), 0.5), np.array([2, 2])))[2].any()
+        over = bool(np.any(envs.step((np.full((2, 2), 0.5), np.array([last] * 2)))[2:4]))
         for env in singles:
-            env.step(((0.5, 0.5), 2))
+            env.step(((0.5, 0.5), last))
     assert_same_pictures()
 
 
@@ -458,8 +462,10 @@ def random_actions(
 @every_mode
 def test_native_is_sync_bit_for_bit(env_id: str, mode: AutoresetMode) -> None:
     num_envs = 4
-    native = make_native(env_id, num_envs, autoreset_mode=mode)
-    sync = make_sync(env_id, num_envs, mode)
+    # A search that random actions end, some of them before they are cut off.
+    small = {"canvas_size": 48, "time_limit": 9} if env_id == "RAMSearch-v0" else {}
+    native = make_native(env_id, num_envs, autoreset_mode=mode, **small)
+    sync = make_sync(env_id, num_envs, mode, **small)
     num_choices = native.single_action_space[1].n
     rng = np.random.default_rng(0)
 
@@ -490,8 +496,8 @@ def test_native_is_sync_bit_for_bit(env_id: str, mode: AutoresetMode) -> None:
         actions = random_actions(rng, num_choices, infos, ignored=over)
         said, expected = native.step(actions), sync.step(actions)
         assert_identical(said, expected, f"step {step}")
-        _, rewards, over, _, infos = said
-        over = over.copy()
+        _, rewards, terminated, truncated, infos = said
+        over = terminated | truncated
         total_reward += rewards.sum()
         out_of_step += over.any() and not over.all()
     assert total_reward > 0
@@ -628,7 +634,11 @@ def test_splits_are_those_of_the_data_set(env_id: str) -> None:
 def test_max_episode_steps_truncates_as_in_sync(env_id: str, mode: AutoresetMode) -> None:
     """Limits below, at and above the length of an episode, and none."""
     length = 8 if env_id == "RAMCatch-v0" else 2
-    small = {"size": 9, "glimpse_size": 4} if env_id == "RAMCatch-v0" else {"num_glimpses": 2}
+    small = {
+        "RAMCatch-v0": {"size": 9, "glimpse_size": 4},
+        "RAMSearch-v0": {"time_limit": 2},
+    }.get(env_id, {"num_glimpses": 2})
+    cuts_off = env_id == "RAMSearch-v0"  # the task itself
     for limit in (1, length, length + 1, -1):
         keys = {**keywords(env_id), **small, "max_episode_steps": limit}
         native: Any = gym.make_vec(env_id, num_envs=3, autoreset_mode=mode, **keys)
@@ -648,7 +658,7 @@ def test_max_episode_steps_truncates_as_in_sync(env_id: str, mode: AutoresetMode
                     native.step(actions)
                 options = {"reset_mask": ended}
                 assert_identical(native.reset(options=options), sync.reset(options=options))
-        assert (truncated > 0) == (limit in (1, length))
+        assert (truncated > 0) == (cuts_off or limit in (1, length))
 
 
 def test_max_episode_steps_of_a_spec() -> None:

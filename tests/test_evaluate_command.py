@@ -124,35 +124,86 @@ def test_watch_sampled_is_not_the_mean(run: Path, tmp_path: Path) -> None:
 
 
 class FakeWindow:
-    """Takes the frames that a window would show, and is closed by the user after some."""
+    """Takes the frames that a window would show; a second of it takes two of them."""
 
-    shown: list[tuple[int, int]]
-    closes_after: int
+    shown: list[int]
+    closes_after = 99
+    keys: dict[int, int] = {}
 
-    def __init__(self, **keywords: Any) -> None:
+    def __init__(self, title: str, render_fps: int) -> None:
         self.closed = False
+        self.render_fps = 2
         FakeWindow.shown = []
 
     def open(self, size: tuple[int, int]) -> None:
         assert size == ram_envs.rendering.FRAME_SIZE
 
-    def show(self, surface: Any) -> None:
-        FakeWindow.shown.append(surface.get_size())
-        self.closed = len(FakeWindow.shown) == FakeWindow.closes_after
+    def show(self, surface: Any) -> list[Any]:
+        import pygame
+
+        pixels = pygame.surfarray.array3d(surface)
+        FakeWindow.shown.append(hash(pixels.tobytes()))
+        count = len(FakeWindow.shown)
+        self.closed = count == FakeWindow.closes_after
+        keys = [FakeWindow.keys[count]] if count in FakeWindow.keys else []
+        return [pygame.event.Event(pygame.KEYDOWN, key=key) for key in keys]
 
     def close(self) -> None:
         self.closed = True
 
 
-@pytest.mark.parametrize(("closes_after", "num_frames"), [(99, 8), (3, 3)])
+def numbered(frames: list[int]) -> list[int]:
+    """Return equal frames as equal numbers, from 0 in the order in which they come."""
+    order = list(dict.fromkeys(frames))
+    return [order.index(frame) for frame in frames]
+
+
+@pytest.mark.parametrize(
+    ("keys", "closes_after", "frames"),
+    [
+        ({}, 99, [0, 1, 2, 2, 2, 3, 4, 5, 5, 5]),  # the last frame rests for 1.5 seconds
+        ({}, 3, [0, 1, 2]),
+        ({2: "n"}, 99, [0, 1, 2, 3, 4, 4, 4]),  # the next episode
+        ({2: "r", 3: "n", 4: "n"}, 99, [0, 1, 0, 2]),  # again
+        ({2: "SPACE", 4: "SPACE", 5: "n", 6: "q"}, 99, [0, 1, 1, 1, 2, 3]),  # a pause
+        ({1: "RIGHT", 2: "RIGHT", 3: "RIGHT", 4: "LEFT", 5: "ESCAPE"}, 99, [0, 1, 2, 2, 1]),
+        ({1: "MINUS", 3: "ESCAPE"}, 99, [0, 0, 1]),
+    ],
+)
 def test_watch_in_a_window(
-    run: Path, monkeypatch: pytest.MonkeyPatch, closes_after: int, num_frames: int
+    run: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    keys: dict[int, str],
+    closes_after: int,
+    frames: list[int],
 ) -> None:
+    pygame = pytest.importorskip("pygame", reason="the extra play is not installed")
     monkeypatch.setattr(ram_envs.display, "Window", FakeWindow)
-    FakeWindow.closes_after = closes_after
+    pressed = {count: getattr(pygame, f"K_{name}") for count, name in keys.items()}
+    monkeypatch.setattr(FakeWindow, "keys", pressed)
+    monkeypatch.setattr(FakeWindow, "closes_after", closes_after)
     main(["watch", str(run), "--episodes", "2"])
-    # three frames of each episode, the last shown twice
-    assert FakeWindow.shown == [ram_envs.rendering.FRAME_SIZE] * num_frames
+    assert numbered(FakeWindow.shown) == frames
+
+
+def test_watch_without_a_file_name(
+    run: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    main(["watch", str(run), "--save", "--episodes", "1", "--fps", "10"])
+    with Image.open(tmp_path / f"{run.stem}.gif") as picture:
+        assert picture.info["duration"] == 100
+
+
+def test_watch_a_picture(run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    Image.new("L", (28, 28), 255).save(tmp_path / "white.png")
+    path = tmp_path / "look.gif"
+    main(
+        ["watch", str(run), "--image", str(tmp_path / "white.png"), "--invert", "--save", str(path)]
+    )
+    assert "% sure" in capsys.readouterr().out
+    with Image.open(path) as picture:
+        assert picture.size == (960, 560)
 
 
 def test_evaluate_elsewhere(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -175,12 +226,18 @@ def test_evaluate_weights_of_an_unknown_environment(
 
 
 def test_watch_what_cannot_be_shown(
-    run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    run: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    movie = tmp_path / "movie.mp4"
+    movie = tmp_path / "movie.avi"
     said = fail(capsys, "watch", run, "--save", movie, "--episodes", "1")
     assert str(movie) in said
     assert ".gif" in said
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    said = fail(capsys, "watch", run, "--save", tmp_path / "movie.mp4")
+    assert "ram-gym[video]" in said
     said = fail(capsys, "watch", run, "--save", tmp_path / "a.gif", "--start", "300")
     assert "300" in said
     said = fail(capsys, "watch", run, "--save", tmp_path / "a.gif", "--episodes", "0")

@@ -147,7 +147,8 @@ def test_environments_that_cannot_be_evaluated() -> None:
     with pytest.raises(TypeError, match="make_vec"):
         evaluate(agent, env)
     for mode in (AutoresetMode.NEXT_STEP, AutoresetMode.SAME_STEP):
-        envs: Any = gym.make_vec("RAMCatch-v0", num_envs=2, autoreset_mode=mode)
+        envs: Any = gym.make_vec("RAMMNIST-v0", num_envs=2, dataset="digits", autoreset_mode=mode)
+        agent = RAMAgent(envs.single_observation_space, envs.single_action_space)
         with pytest.raises(ValueError, match=mode.value):
             evaluate(agent, envs, num_episodes=2)
 

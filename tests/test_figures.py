@@ -18,17 +18,16 @@ from ram_agent.agent import RAMAgent  # noqa: E402
 from ram_agent.cli import main  # noqa: E402
 from ram_agent.figures import (  # noqa: E402
     compose_views,
+    draw_heat_maps,
     find_images,
     record_gaze,
     save_figures,
 )
 
 
-def make_record(num_images: int, **keywords: Any) -> Any:
+def make_record(num_images: int, env_id: str = "RAMClutteredMNIST-v0", **keywords: Any) -> Any:
     settings: dict[str, Any] = {"dataset": "digits", "split": "test", "num_glimpses": 3, **keywords}
-    envs: Any = gym.make_vec(
-        "RAMClutteredMNIST-v0", num_envs=5, autoreset_mode="Disabled", **settings
-    )
+    envs: Any = gym.make_vec(env_id, num_envs=5, autoreset_mode="Disabled", **settings)
     torch.manual_seed(0)
     agent = RAMAgent(envs.single_observation_space, envs.single_action_space)
     return record_gaze(agent, envs, num_images)
@@ -60,6 +59,24 @@ def test_images_are_found_among_clutter() -> None:
         window = canvas[y : y + 5, x : x + 6]
         window[...] = np.minimum(window.astype(int) + image, 255)
     assert find_images(canvases, images).tolist() == corners.tolist()
+
+
+def test_both_images_of_a_pair_are_found() -> None:
+    record = make_record(6, "RAMAdditionMNIST-v0", canvas_size=70, num_clutter=2)
+    env: Any = gym.make(
+        "RAMAdditionMNIST-v0", dataset="digits", split="test", canvas_size=70, num_clutter=2
+    )
+    digits = env.unwrapped.batch.task.dataset
+    for index in range(6):
+        _, info = env.reset(options={"index": index})
+        assert record.labels[index] == info["label"]
+        first, second = env.unwrapped.batch.task.image_rows(env.unwrapped.batch.state)[0]
+        assert digits.labels[first] + digits.labels[second] == info["label"]
+        for row, (x, y) in zip((first, second), record.corners[index], strict=True):
+            window = env.unwrapped.canvas[y : y + 28, x : x + 28]
+            assert (window >= digits.images[row]).all()
+    assert record.names[18] == "18"
+    draw_heat_maps(record)
 
 
 def test_an_image_that_fills_its_canvas_is_found_in_the_corner() -> None:
@@ -105,8 +122,16 @@ def test_the_command_draws_an_agent_of_the_package(
         "glimpses.png",
         "heat_maps.png",
         "paths.png",
+        "report.html",
     ]
+    report = Path("slides", "report.html").read_text(encoding="utf-8")
+    assert report.count("data:image/png;base64,") == 5
+    assert "RAMMNIST-v0" in report
     assert f"Written to {Path('slides', 'paths.png')}" in capsys.readouterr().out
-    main(["figures", "pretrained:catch"])
-    with Image.open("figures/episodes.gif") as picture:
+    monkeypatch.setattr("ram_agent.commands.figures.NUM_GAMES", 100)
+    main(["figures", "pretrained:catch", "--format", "svg"])
+    with Image.open("figures/catch/episodes.gif") as picture:
         assert picture.n_frames == 6 * 24  # type: ignore[attr-defined]
+    for name in ("gaze_and_ball", "caught_by_speed", "poster"):
+        assert Path("figures", "catch", f"{name}.svg").read_bytes().startswith(b"<?xml")
+    assert "data:image/svg+xml;base64," in Path("figures/catch/report.html").read_text("utf-8")

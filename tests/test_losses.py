@@ -8,13 +8,15 @@ import torch
 from ram_agent.losses import (
     baseline_loss,
     choice_log_probs,
+    clipped_policy_loss,
+    entropies,
     gaussian_log_prob,
-    generalized_advantages,
     label_gains,
     label_loss,
-    mean_entropy,
+    masked_mean,
     policy_loss,
     returns_to_go,
+    segment_advantages,
     supervision_weights,
 )
 
@@ -82,20 +84,59 @@ def test_gaussian_density_integrates_to_one() -> None:
         (1.0, [0.5, 0.75, 0.25]),  # the return less the baseline
     ],
 )
-def test_generalized_advantages(lambda_: float, expected: list[float]) -> None:
+def test_advantages_of_a_whole_game(lambda_: float, expected: list[float]) -> None:
     rewards = torch.tensor([[0.0, 9.0], [0.0, 9.0], [1.0, 9.0]])  # the second game is another's
-    baselines = torch.tensor([[0.5, 1.0], [0.25, 2.0], [0.75, 3.0]])
-    close(generalized_advantages(rewards, baselines, lambda_)[:, 0], expected)
+    values = torch.tensor([[0.5, 1.0], [0.25, 2.0], [0.75, 3.0]])
+    following = torch.tensor([[0.25, 2.0], [0.75, 3.0], [0.0, 0.0]])
+    ended = torch.tensor([[False, False], [False, False], [True, True]])
+    advantages = segment_advantages(rewards, values, following, ended, 1.0, lambda_)
+    close(advantages[:, 0], expected)
 
 
-def test_rewards_on_the_way_count_in_advantages() -> None:
-    rewards, baselines = torch.tensor([[2.0], [1.0]]), torch.tensor([[2.5], [0.5]])
-    close(generalized_advantages(rewards, baselines, 1.0), [[0.5], [0.5]])
-    close(generalized_advantages(rewards, baselines, 0.0), [[0.0], [0.5]])
+def test_advantages_where_an_episode_ends_and_another_is_cut() -> None:
+    # r = 1, 0, 2; the first episode ends after the first step, the second is cut after the third.
+    rewards, values = torch.tensor([[1.0], [0.0], [2.0]]), torch.tensor([[0.5], [0.25], [1.0]])
+    following = torch.tensor([[0.0], [1.0], [4.0]])
+    ended = torch.tensor([[True], [False], [False]])
+    # γ = ½: δ = 1 − 0.5, ½ · 1 − 0.25, 2 + ½ · 4 − 1; with λ = ½ the third counts a quarter.
+    advantages = segment_advantages(rewards, values, following, ended, 0.5, 0.5)
+    close(advantages, [[0.5], [1.0], [3.0]])
 
 
-def test_advantages_of_a_single_step() -> None:
-    close(generalized_advantages(torch.tensor([[1.0]]), torch.tensor([[0.25]]), 0.5), [[0.75]])
+def test_advantages_after_a_time_limit_rest_on_what_would_have_come() -> None:
+    rewards, values = torch.tensor([[1.0], [0.0]]), torch.tensor([[0.5], [0.25]])
+    following, ended = torch.tensor([[2.0], [0.0]]), torch.tensor([[True], [True]])
+    advantages = segment_advantages(rewards, values, following, ended, 1.0, 1.0)
+    close(advantages, [[2.5], [-0.25]])
+
+
+@pytest.mark.parametrize(
+    ("ratio", "advantage", "loss", "slope"),
+    [
+        # The slope is that of the loss in log π: −ρ A where nothing is cut off.
+        (1.0, 2.0, -2.0, -2.0),
+        (1.1, 2.0, -2.2, -2.2),
+        (1.5, 2.0, -2.4, 0.0),  # far enough: 1.2 · 2
+        (0.5, 2.0, -1.0, -1.0),  # back towards what was good
+        (1.5, -2.0, 3.0, 3.0),  # away from what was bad
+        (0.5, -2.0, 1.6, 0.0),  # far enough: 0.8 · 2
+    ],
+)
+def test_clipped_policy_loss(ratio: float, advantage: float, loss: float, slope: float) -> None:
+    old = torch.tensor([[-1.0, -2.0]])
+    log_probs = (old + torch.tensor([[ratio, 9.0]]).log()).requires_grad_()
+    advantages, counts = torch.tensor([[advantage, 5.0]]), torch.tensor([[True, False]])
+    found = clipped_policy_loss(log_probs, old, advantages, 0.2, counts)
+    found.backward()  # type: ignore[no-untyped-call]
+    close(found.detach(), loss)
+    assert log_probs.grad is not None
+    close(log_probs.grad, [[slope, 0.0]])
+
+
+def test_mean_of_what_counts() -> None:
+    values = torch.tensor([[1.0, 2.0], [3.0, 4.0]])
+    close(masked_mean(values, torch.tensor([[True, False], [True, False]])), 2.0)
+    close(masked_mean(values, torch.zeros(2, 2, dtype=torch.bool)), 0.0)
 
 
 def test_choice_log_probs_of_several_steps_and_episodes() -> None:
@@ -110,11 +151,10 @@ def test_choice_log_probs() -> None:
     close(choice_log_probs(logits, torch.tensor([[1], [2]])), [[-1.0986123], [-1.4076059]])
 
 
-def test_mean_entropy() -> None:
+def test_entropies() -> None:
     even, sure = [0.0, 0.0, 0.0, 0.0], [100.0, 0.0, 0.0, 0.0]
-    close(mean_entropy(torch.tensor([[even]])), 1.3862944)  # log 4
-    close(mean_entropy(torch.tensor([[sure], [even]])), 0.6931472)
-    assert mean_entropy(torch.tensor([[[-1e9, 0.0]]])).item() == 0  # not NaN
+    close(entropies(torch.tensor([[even, sure]])), [[1.3862944, 0.0]])  # log 4
+    assert entropies(torch.tensor([[[-1e9, 0.0]]])).item() == 0  # not NaN
 
 
 def test_returns_to_go() -> None:

@@ -22,7 +22,7 @@ def run(monkeypatch: pytest.MonkeyPatch, seconds: float, visible: bool = True) -
     """Return what is written during ten updates of `seconds` each, the last of 20 that are done."""
     now = 0.0
     monkeypatch.setattr(time, "monotonic", lambda: now)
-    with show_progress(20, 10, 100, visible) as advance:
+    with show_progress(20, 10, {"episodes": 100}, visible) as advance:
         for error in range(50, 40, -1):
             now += seconds
             advance({"train_error": error, "loss": 1.0})

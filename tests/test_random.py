@@ -9,7 +9,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ram_envs.streams import Streams, combine_keys, key_from_seed, key_from_text
+from ram_envs.streams import (
+    GOLDEN,
+    MIX_1,
+    MIX_2,
+    Streams,
+    combine_keys,
+    key_from_seed,
+    key_from_text,
+)
 
 words = st.integers(0, 2**64 - 1)
 
@@ -18,15 +26,14 @@ def streams_of(*keys: int) -> Streams:
     return Streams(np.array(keys, np.uint64))
 
 
-class ConstantStreams(Streams):
-    """Streams in which every word is the same."""
-
-    def __init__(self, word: int, rows: int = 1) -> None:
-        super().__init__(np.zeros(rows, np.uint64))
-        self.word = np.uint64(word)
-
-    def bits(self, count: int) -> np.ndarray:
-        return np.full((len(self), count), self.word)
+def stream_of(word: int) -> Streams:
+    """Return one stream whose first word is `word`: SplitMix64's finalizer can be inverted."""
+    for shift, factor in ((31, 1), (27, MIX_2), (30, MIX_1)):
+        word = word * pow(factor, -1, 2**64) % 2**64
+        mixed, word = word, 0
+        for _ in range(64):
+            word = mixed ^ (word >> shift)
+    return streams_of((word - GOLDEN) % 2**64)
 
 
 # --- the numbers themselves ------------------------------------------------------------------
@@ -177,12 +184,15 @@ def test_integers_lie_in_their_ranges(ranges: list[int], key: int) -> None:
 
 
 def test_ends_of_the_ranges() -> None:
-    lowest, highest = ConstantStreams(0), ConstantStreams(2**64 - 1)
-    assert lowest.integers(1, 10, 50_000).tolist() == [[0, 0, 0]]
-    assert highest.integers(1, 10, 50_000).tolist() == [[0, 9, 49_999]]
-    assert lowest.uniform(1, -1, 1).tolist() == [[-1.0]]
-    assert highest.uniform(1).tolist() == [[1 - 2**-53]]
-    assert highest.uniform(1, -1, 1) < 1
+    lowest, highest = 0, 2**64 - 1
+    for word in (lowest, highest, 0xE220A8397B1DCDAF):
+        assert stream_of(word).bits(1).tolist() == [[word]]
+    for limit in (1, 10, 50_000):
+        assert stream_of(lowest).integers(limit).tolist() == [[0]]
+        assert stream_of(highest).integers(limit).tolist() == [[limit - 1]]
+    assert stream_of(lowest).uniform(1, -1, 1).tolist() == [[-1.0]]
+    assert stream_of(highest).uniform(1).tolist() == [[1 - 2**-53]]
+    assert stream_of(highest).uniform(1, -1, 1) < 1
 
 
 @pytest.mark.parametrize("along", ["one stream", "the first draws of many seeds"])

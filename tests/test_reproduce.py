@@ -11,18 +11,20 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 pytest.importorskip("torch", reason="the extra agent is not installed")
 
 from ram_agent import measure
 from ram_agent.cli import main
-from ram_agent.config import preset, replace_settings
+from ram_agent.config import replace_settings
 from ram_agent.paper import reproduce
 from ram_agent.paper.controls import NETWORKS, ControlTrainer, measure_best
 from ram_agent.paper.report import make_markdown, make_row, merge_row
-from ram_agent.paper.reproduce import Reproduce, pick_rows
+from ram_agent.paper.reproduce import AUGMENTATION, Reproduce, pick_rows
 from ram_agent.paper.tables import TABLES
+from ram_agent.presets import preset
 from ram_agent.run_folder import RunFolder
 from ram_agent.trainer import Trainer
 from ram_envs.registration import CLASSIFICATION
@@ -291,10 +293,14 @@ def test_tables_environments_and_rows() -> None:
         "translated": "RAMTranslatedMNIST-v0",
         "cluttered": "RAMClutteredMNIST-v0",
         "cluttered100": "RAMClutteredMNIST100-v0",
+        "pairs": "RAMPairsMNIST-v0",
+        "addition": "RAMAdditionMNIST-v0",
+        "moving": "RAMMovingMNIST-v0",
+        "cifar10": "RAMCIFAR10-v0",
         "catch": "RAMCatch-v0",
     }
     headlines = [table.headline.num_glimpses for table in TABLES.values()]
-    assert headlines == [6, 8, 8, 8, None]
+    assert headlines == [6, 8, 8, 8, 4, 4, 8, 16, None]
     for table in TABLES.values():
         networks = [control.network for control in table.controls]
         assert networks == (list(NETWORKS) if table.env_id in CLASSIFICATION else [])
@@ -321,6 +327,8 @@ def test_all_tables_and_some_rows_of_all() -> None:
         "translated": ["RAM, 8 glimpses"],
         "cluttered": ["RAM, 8 glimpses"],
         "cluttered100": ["RAM, 8 glimpses"],
+        "moving": ["RAM, 8 glimpses"],
+        "cifar10": ["RAM, 8 glimpses"],
     }
 
 
@@ -590,8 +598,12 @@ def test_agents_have_the_default_preset(done: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "num_glimpses", "settings"),
     [
-        ("cluttered", 4, {"batch_size": 512, "learning_rate": 5e-3, "weight_decay": 0.1}),
-        ("cluttered100", 4, {"batch_size": 2048, "learning_rate": 0.01}),
+        ("cluttered", 4, {"episodes": 4_000_000}),
+        ("cluttered100", 4, {"episodes": 4_000_000}),
+        ("pairs", 4, {"episodes": 4_000_000}),
+        ("addition", 4, {"episodes": 3_000_000, "batch_size": 128, "learning_rate": 3e-3}),
+        ("moving", 12, {"episodes": 4_000_000, "distortion": 1.0}),
+        ("cifar10", 8, {"episodes": 2_000_000, "mirror": True}),
         ("mnist", 2, {"batch_size": 2048, "learning_rate": 0.01}),
         ("mnist", 3, DISTORTED),
         ("mnist", 6, {**DISTORTED, "elastic": 1.0, "episodes": 12_000_000}),
@@ -613,7 +625,7 @@ def test_published_rows_are_trained_longer(
     run = tmp_path / name / "digits" / f"{num_glimpses}-glimpses-seed-0"
     config = RunFolder(run).read_config()
     training = preset("default", TABLES[name].env_id).training
-    augmentation = {key: settings[key] for key in ("distortion", "elastic") if key in settings}
+    augmentation = {key: settings[key] for key in AUGMENTATION if key in settings}
     assert config["training_env_kwargs"] == augmentation
     changes = {key: value for key, value in settings.items() if key not in augmentation}
     assert config["training"] == dataclasses.asdict(
@@ -621,15 +633,21 @@ def test_published_rows_are_trained_longer(
     )
 
 
-def test_controls_are_distorted_as_ram_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_controls_are_distorted_and_mirrored_as_ram_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(ControlTrainer, "train_one_update", stop_at_once)
     arguments = ["--dataset", "digits", "--controls", "cnn", "--runs", str(tmp_path)]
-    for name, distortion in (("mnist", 1.0), ("translated", 1.0), ("cluttered", 0.0)):
+    for name, episodes, augmentation in (
+        ("translated", 1_500_000, {"distortion": 1.0}),
+        ("cluttered", 1_000_000, {}),
+        ("cifar10", 2_000_000, {"mirror": True}),
+    ):
         with pytest.raises(SystemExit, match="130"):
             main(["reproduce", name, *arguments])
         config = RunFolder(tmp_path / name / "digits" / "cnn-seed-0").read_config()
-        assert config["training"]["episodes"] == 1_500_000
-        assert config["training_env_kwargs"].get("distortion", 0) == distortion
+        assert config["training"]["episodes"] == episodes
+        assert config["training_env_kwargs"] == augmentation
         assert config["env_kwargs"] == {"dataset": "digits"}
 
 
@@ -651,6 +669,31 @@ def test_rows_that_begin_in_the_middle(tmp_path: Path) -> None:
         again = json.loads((tmp_path / "again.json").read_text())["results"]["learned gaze"]
         (row,) = [row for row in rows if ("middle" in row["name"]) == ("middle" in path.name)]
         assert again["error"] == row["error_mean"]
+
+
+def test_rows_of_images_in_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(measure, "save_watched", lambda *_: None)
+    rng = np.random.default_rng(0)
+    images = rng.integers(0, 256, (40, 12, 12, 3), np.uint8)
+    path = tmp_path / "small copy.npz"
+    np.savez(path, images=images, labels=np.arange(40) % 2)
+    for rows in (["--num-glimpses", "16"], ["--controls", "fc-64"]):
+        command = ["reproduce", "cifar10", "--dataset", str(path), "--episodes", "40", *rows]
+        main([*command, "--seeds", "1", "--runs", str(tmp_path / "runs")])
+    learned, at_random, _, control = read(tmp_path / "runs" / "cifar10.json")
+    assert learned["name"] == "RAM, 16 glimpses of 5 × 5, moves of 0.2"
+    assert learned["dataset"] == control["dataset"] == "small copy.npz"
+    expected = "ram reproduce cifar10 --num-glimpses 16 --seeds 1 --dataset 'small copy.npz'"
+    assert learned["command"] == f"{expected} --episodes 40"
+    assert at_random["error_mean"] == learned["random_gaze_error"]
+    run = RunFolder(tmp_path / "runs" / "cifar10" / path.name / "16-glimpses-seed-1")
+    assert run.read_config()["env_kwargs"] == {
+        "dataset": str(path),
+        "num_glimpses": 16,
+        "glimpse_size": 5,
+        "num_scales": 1,
+        "max_shift": 0.2,
+    }
 
 
 def stop_at_once(_: Trainer | ControlTrainer) -> None:

@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 from ram_commands import TINY_AGENT, fail, frame_count
 
-from ram_agent import measure
+from ram_agent import splits
 from ram_agent.agent import RAMAgent
 from ram_agent.cli import main
 from ram_agent.run_folder import RunFolder
@@ -41,7 +41,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     make_pictures(folder / "photos")
     with pytest.MonkeyPatch.context() as patches:
         patches.chdir(folder)
-        patches.setattr(measure, "EVALUATION_ENVS", 4)
+        patches.setattr(splits, "EVALUATION_ENVS", 4)
         main(["train", "RAMClassification-v0", "--dataset", "photos", *BRIEF, "--out", "run"])
     return folder
 

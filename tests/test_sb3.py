@@ -28,6 +28,7 @@ from ram_envs.wrappers import vector
 IDS: dict[str, dict[str, Any]] = {
     "RAMClutteredMNIST-v0": {"dataset": "digits", "num_glimpses": 3},
     "RAMCatch-v0": {"size": 8, "glimpse_size": 3},
+    "RAMSearch-v0": {"canvas_size": 48, "time_limit": 4},
 }
 NAMES = ["GridAction", "FlatBoxAction", "FixedGaze", "RandomGaze"]
 

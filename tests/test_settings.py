@@ -32,12 +32,13 @@ from ram_agent.config import (
     ObjectiveConfig,
     OptimizerConfig,
     ScheduleConfig,
+    SegmentConfig,
     TrainConfig,
-    preset,
     replace_settings,
 )
 from ram_agent.paper.controls import ControlConfig
 from ram_agent.pictures import play_frames, save_picture
+from ram_agent.presets import preset
 from ram_envs import GlimpseEnv, GlimpseVectorEnv, ImageDataset, Retina, check_task, wrappers
 from ram_envs.datasets import check_images, load_dataset
 from ram_envs.datasets.own_images import read_images
@@ -439,7 +440,7 @@ for module, make in ((wrappers, make_env), (vector, make_envs)):
             {name: rows[name] for name in inspect.signature(kind).parameters},
         )
 
-GROUPS = ("objective", "optimizer", "gaze", "schedule")
+GROUPS = ("objective", "segments", "optimizer", "gaze", "schedule")
 ROWS_OF_SETTINGS: dict[tuple[str, ...], list[Wrong]] = {
     ("glimpse_network", "core", "location_mean", "initialization"): wrong(
         ValueError, "x", "Tanh", None
@@ -449,7 +450,10 @@ ROWS_OF_SETTINGS: dict[tuple[str, ...], list[Wrong]] = {
     GROUPS: wrong(ValueError, "adam", {}, None),
     ("baseline_shapes_state", "normalize_advantages"): [*NOT_BOOL, (1, ValueError)],
     ("hidden_size", "feature_size", "conv_maps", "num_channels", "batch_size"): POSITIVE,
-    ("episodes", "validate_every"): POSITIVE,
+    ("episodes", "validate_every", "steps", "validation_games"): POSITIVE,
+    ("segment_length", "passes", "minibatches"): POSITIVE,
+    ("clip_range",): [*NUMBER, (0, ValueError)],
+    ("discount", "return_lambda"): [*NUMBER, (1.1, ValueError)],
     ("seed", "warmup_updates"): NOT_NEGATIVE,
     ("patience",): wrong(ValueError, "x", 1.5, True, 0, -1),
     ("epochs", "max_grad_norm"): wrong(ValueError, "x", True, 0, -1, NAN, INF),
@@ -463,8 +467,8 @@ ROWS_OF_SETTINGS: dict[tuple[str, ...], list[Wrong]] = {
 }
 SETTINGS = {name: rows for names, rows in ROWS_OF_SETTINGS.items() for name in names}
 for kind in (
-    *(AgentConfig, TrainConfig, ObjectiveConfig, OptimizerConfig, GazeConfig, ScheduleConfig),
-    ControlConfig,
+    *(AgentConfig, TrainConfig, ObjectiveConfig, SegmentConfig, OptimizerConfig, GazeConfig),
+    *(ScheduleConfig, ControlConfig),
 ):
     names = [field.name for field in dataclasses.fields(kind)]
     base = {"network": "conv", "seed": 0, "episodes": 1} if kind is ControlConfig else {}
@@ -684,7 +688,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
     for started in (
         "ram_agent.trainer.Trainer.train_one_update",
-        "ram_agent.evaluation.collect_rollout",
+        "ram_agent.evaluation.finish_episodes",
         "ram_agent.bench.measure_all",
         "ram_envs.play.window.run",
     ):

@@ -525,6 +525,10 @@ class TwoSteps(gym.vector.VectorEnv):
         return self.see(first), rewards, over, np.zeros_like(over), {}
 
 
+# An episode is learned from once, as a whole.
+IN_SEGMENTS: dict[str, Any] = {"segment_length": 2, "passes": 1, "minibatches": 1, "discount": 1.0}
+
+
 def make_trainer(envs: TwoSteps, agent: RAMAgent, **settings: Any) -> Trainer:
     """A trainer whose loss is REINFORCE's alone."""
     config = replace_settings(
@@ -533,6 +537,7 @@ def make_trainer(envs: TwoSteps, agent: RAMAgent, **settings: Any) -> Trainer:
         normalize_advantages=False,
         baseline_weight=0.0,
         location_warmup=0.0,
+        **({} if envs.labels else IN_SEGMENTS),
         **settings,
     )
     return Trainer(agent, [envs], envs, config)

@@ -8,9 +8,11 @@ from typing import Any
 
 import numpy as np
 import pytest
+from lazy_images import LazyImages
 
 from ram_envs.envs.classification import ClassificationEnv
 from ram_envs.envs.moving import MovingEnv
+from ram_envs.envs.pairs import PairsEnv
 from ram_envs.streams import Streams
 from ram_envs.task import Outcome
 from ram_envs.tasks.catch import Catch
@@ -90,10 +92,21 @@ def test_a_task_that_keeps_every_rule_passes(num_envs: int, seed: int) -> None:
         ClassificationEnv(
             dataset="digits", split="test", canvas_size=(40, 50), num_clutter=2
         ).batch.task,
+        PairsEnv(dataset="digits").batch.task,
+        PairsEnv(dataset="digits", split="test", answer="sum").batch.task,
         MovingEnv(dataset="digits").batch.task,
         MovingEnv(dataset="digits", split="validation", num_glimpses=3).batch.task,
     ],
-    ids=["catch", "three balls", "image", "test canvas", "moving", "moving, fixed"],
+    ids=[
+        "catch",
+        "three balls",
+        "image",
+        "test canvas",
+        "pair",
+        "sum, fixed",
+        "moving",
+        "moving, fixed",
+    ],
 )
 def test_our_own_tasks_pass(task: Any) -> None:
     check_task(task)
@@ -459,6 +472,75 @@ def test_advance_that_changes_other_rows_unseen() -> None:
     message = complaint(AgeingAlike())
     assert re.match(r"advance\(\).* \[1, 3\] and changed another", message)
     assert "row 0, after step 3: its reward is 0.0, not 1.0" in message
+
+
+def test_truncations() -> None:
+    class Impatient(Lamp):
+        """Episodes are cut off after three steps."""
+
+        truncations: Any = None
+
+        def advance(self, state: LampState, rows: Any, choices: Any) -> Outcome:
+            outcome = super().advance(state, rows, choices)
+            late = state.steps[rows] == 3
+            truncations = late if self.truncations is None else self.truncations
+            return Outcome(outcome.rewards, outcome.terminations & ~late, truncations)
+
+    check_task(Impatient())
+
+    class Wrong(Impatient):
+        truncations = np.zeros(4)
+
+    assert re.search(r"truncations of advance\(\).*float64.* bool", complaint(Wrong()))
+
+    class Unlike(Impatient):
+        """An episode is cut off if it is alone."""
+
+        def advance(self, state: LampState, rows: Any, choices: Any) -> Outcome:
+            outcome = super().advance(state, rows, choices)
+            late = np.full(len(rows), len(state.lit) == 1)
+            return Outcome(outcome.rewards, outcome.terminations, outcome.truncations | late)
+
+    assert re.search(r"alone.* its truncation is True, not False", complaint(Unlike()))
+
+
+def test_a_task_that_follows_the_gaze() -> None:
+    class Followed(Lamp):
+        """The lamp is where the agent looks."""
+
+        def look_at(self, state: LampState, rows: Any, locations: Any) -> None:
+            assert (locations.dtype, locations.shape) == (np.float32, (len(rows), 2))
+            state.place[rows] = ((locations[:, 0] + 1) * 1.5).astype(np.int64).clip(0, 2)
+
+    check_task(Followed())
+
+    class Careless(Followed):
+        def look_at(self, state: LampState, rows: Any, locations: Any) -> None:
+            state.place[:] = (state.place + len(rows)) % 3
+
+    assert "Write only to state[rows]" in complaint(Careless())
+
+    class Fragile(Followed):
+        def look_at(self, state: LampState, rows: Any, locations: Any) -> None:
+            raise KeyError("gaze")
+
+    assert re.match(r"look_at\(\) of the rows .* raised KeyError", complaint(Fragile()))
+
+
+def test_images_that_are_read_by_window() -> None:
+    class Far(Lamp):
+        dtype: Any = np.uint8
+
+        def images(self, state: LampState) -> Any:
+            source, rows = super().images(state)
+            return LazyImages(source.astype(self.dtype)), rows
+
+    check_task(Far())
+
+    class Floating(Far):
+        dtype = np.float32
+
+    assert re.search(r"source of images\(\).*uint8", complaint(Floating()))
 
 
 def test_a_row_that_depends_on_the_others() -> None:

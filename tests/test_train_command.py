@@ -227,7 +227,7 @@ def test_a_game_is_trained_measured_and_watched(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     out = tmp_path / "catch"
-    brief = ["--episodes", "64", "--batch-size", "16", "--validate-every", "32"]
+    brief = ["--steps", "1472", "--batch-size", "16", "--validate-every", "736"]
     main(["train", "RAMCatch-v0", *TINY_AGENT, *brief, "--out", str(out)])
     said = capsys.readouterr().out
     assert "10000 games" in said

@@ -25,9 +25,10 @@ import ram_agent.objective
 import ram_agent.trainer
 import ram_envs
 from ram_agent.agent import RAMAgent
-from ram_agent.config import PRESETS, AgentConfig, TrainConfig, preset, replace_settings
+from ram_agent.config import AgentConfig, TrainConfig, replace_settings
 from ram_agent.distributed import Ranks
 from ram_agent.evaluation import Evaluation, evaluate
+from ram_agent.presets import PRESETS, preset
 from ram_agent.run_folder import RunFolder
 from ram_agent.signals import STOP_SIGNALS
 from ram_agent.trainer import Trainer
@@ -582,9 +583,12 @@ SMALL_GAME = {"size": 5, "max_speed": 0.0, "glimpse_size": 5, "num_scales": 1}
 ALONE = replace_settings(
     preset("default", "RAMCatch-v0").training,
     batch_size=64,
+    segment_length=4,
+    passes=1,
+    minibatches=1,
     learning_rate=1e-2,
     warmup_updates=20,
-    validate_every=64,
+    validate_every=64 * 4,
 )
 
 
@@ -607,7 +611,7 @@ def make_game_trainer(config: TrainConfig, **keywords: Any) -> Trainer:
 
 @pytest.mark.slow
 def test_it_learns_a_game_from_its_reward_alone() -> None:
-    trainer = make_game_trainer(replace_settings(ALONE, episodes=64 * 250))
+    trainer = make_game_trainer(replace_settings(ALONE, steps=4 * 64 * 250))
     before = evaluate(trainer.agent, trainer.validation_envs, num_episodes=1000)
     while not trainer.is_over:
         trainer.train_one_update()
@@ -625,18 +629,21 @@ def test_metrics_of_a_game() -> None:
     metrics = trainer.train_one_update()
     assert metrics["entropy"] == pytest.approx(math.log(3))  # three moves, each as likely
     assert metrics["baseline_loss"] == pytest.approx(math.log(2))  # a probability of ½
+    assert metrics["finished_episodes"] == 64
     assert 0 < metrics["train_return"] < 1
     assert "label_loss" not in metrics
 
 
 @pytest.mark.slow
 def test_labels_are_learned_from_the_reward_alone_if_so_configured() -> None:
-    config = replace_settings(ALONE, episodes=64 * 250, supervision="none", validate_every=64 * 250)
+    config = replace_settings(
+        ALONE, segment_length=1, steps=64 * 250, supervision="none", validate_every=64 * 250
+    )
     agent_config = dataclasses.replace(SMALL, baseline_shapes_state=True)
     trainer = make_trainer(config, agent_config=agent_config, num_glimpses=1, glimpse_size=8)
     metrics = trainer.train_one_update()
     assert {"choice_loss", "entropy"} <= metrics.keys()
-    assert metrics["train_error"] > 40  # labels are drawn: two of three are wrong
+    assert metrics["train_return"] < 0.6  # labels are drawn: two of three are wrong
     while not trainer.is_over:
         trainer.train_one_update()
     # Chance is 67 %; of a glimpse in a corner not even the best agent can tell.
@@ -651,6 +658,8 @@ def test_labels_are_learned_from_the_reward_alone_if_so_configured() -> None:
         ({"baseline_loss": "cross_entropy"}, "baseline_loss='cross_entropy'"),
         ({"location_reward": "reward", "gain_discount": 0.9}, "gain_discount=0.9"),
         ({"supervision": "none", "gain_discount": 0.9}, "gain_discount=0.9"),
+        ({"steps": 10**6}, "steps=1000000"),
+        ({"clip_range": 0.1}, r"clip_range=0\.1"),
         # These are read, or describe what happens.
         ({"gain_discount": 0.9}, None),
         ({"location_reward": "reward"}, None),
@@ -661,9 +670,11 @@ def test_labels_are_learned_from_the_reward_alone_if_so_configured() -> None:
 def test_settings_without_effect_on_supervised_labels(
     settings: dict[str, Any], unused: str | None
 ) -> None:
-    trainer = make_trainer(replace_settings(SHORT, **settings))
+    config = replace_settings(SHORT, **settings)
+    if config.objective.supervision == "none":  # learned from segments
+        config = replace_settings(config, steps=120, minibatches=1)
     with nullcontext() if unused is None else pytest.raises(ValueError, match=unused):
-        trainer.train_one_update()
+        make_trainer(config).train_one_update()
 
 
 @pytest.mark.parametrize("name", PRESETS)
@@ -683,7 +694,7 @@ def test_a_probability_cannot_stand_for_several_balls() -> None:
 def test_games_of_training_and_validation_are_not_those_of_the_test(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    trainer = make_game_trainer(replace_settings(ALONE, episodes=64))
+    trainer = make_game_trainer(replace_settings(ALONE, steps=64 * 4))
     seeds: list[tuple[int, int]] = []
     for envs in (*[shard.envs for shard in trainer.shards], trainer.validation_envs):
         unwrapped = envs.unwrapped
@@ -696,9 +707,9 @@ def test_games_of_training_and_validation_are_not_those_of_the_test(
         monkeypatch.setattr(unwrapped, "reset", noting)
     trainer.train()
     training, validation = seeds[:2], seeds[2:]
-    assert all(first >= 2**32 and last < 2**40 for first, last in training)
+    assert all(first >= 2**24 and last <= 2**30 for first, last in training)
     assert abs(training[0][0] - training[1][0]) == 32  # no game is played twice
-    assert [seed - 2**40 for seed, _ in validation] == [0, 500, 1000, 1500]
+    assert [seed - 2**30 for seed, _ in validation] == [0, 500, 1000, 1500]
 
 
 # --- one update ------------------------------------------------------------------------------

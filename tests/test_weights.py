@@ -18,7 +18,8 @@ from gymnasium import spaces
 
 from ram_agent.agent import RAMAgent
 from ram_agent.config import AgentConfig
-from ram_agent.weights import CheckpointError, pretrained_names, read_tensors, write_tensors
+from ram_agent.packed import pretrained_names
+from ram_agent.weights import CheckpointError, read_tensors, write_tensors
 
 KIND = "ram-agent"
 

@@ -20,6 +20,7 @@ DIGITS = {"dataset": "digits", "num_glimpses": 3}
 IDS: dict[str, dict[str, Any]] = {
     "RAMClutteredMNIST-v0": DIGITS,
     "RAMCatch-v0": {"size": 8, "glimpse_size": 3},
+    "RAMSearch-v0": {"canvas_size": 48, "time_limit": 4},
 }
 ARGUMENTS: dict[str, dict[str, Any]] = {
     "GridAction": {"columns": 3, "rows": 5},
@@ -107,8 +108,9 @@ def test_vector_twin_equals_sync_vector_env(
                 continue
             for ours_row, theirs_row in zip(ours[4][key], theirs[4][key], strict=True):
                 assert data_equivalence(ours_row, theirs_row), key
-        if mode is AutoresetMode.DISABLED and ours[2].any():
-            options = {"reset_mask": ours[2]}
+        ended = ours[2] | ours[3]
+        if mode is AutoresetMode.DISABLED and ended.any():
+            options = {"reset_mask": ended}
             again, same = native.reset(options=options), sync.reset(options=options)
             assert data_equivalence(again[0], same[0])
 

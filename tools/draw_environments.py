@@ -5,7 +5,7 @@ r"""Draw each environment, as an agent looks at it, for its manual page: docs/im
     python tools/draw_environments.py --runs runs/shapes
 
 The folder shapes/ is that of docs/own_images.md. The other environments are looked at by the agents
-that come with the package.
+that come with the package, and the search by the scripted searcher.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
+import gymnasium as gym
 import torch
 from PIL import Image
 
@@ -30,6 +31,7 @@ from ram_envs.rendering import (
     TEXT,
     WRONG,
 )
+from ram_envs.searcher import Searcher
 
 PRETRAINED = {
     "RAMMNIST-v0": "pretrained:mnist-6",
@@ -58,18 +60,45 @@ def draw(agent: RAMAgent, env_id: str, keywords: dict[str, Any]) -> Path:
             frames += [image.resize(SIZE, Image.Resampling.LANCZOS) for image in images]
             pause = 125 if env_id in CATCH else 350 if env_id in MOVING else 700
             durations += [pause] * (len(episode) - 1) + [1500]
-        first, *others = with_one_palette(frames)
-        first.save(path, save_all=True, append_images=others, duration=durations, loop=0)
+        save(frames, durations, path)
         if path.stat().st_size <= MOST_BYTES:
             break
     return path
 
 
+def draw_search() -> Path:
+    """Write an animation of two searches by the scripted searcher; its path."""
+    env: Any = gym.make("RAMSearch-v0", render_mode="rgb_array")
+    searcher = Searcher(env.unwrapped.batch.task.image_shape)
+    frames, durations = [], []
+    for seed in (3, 5):
+        observation, _ = env.reset(seed=seed)
+        state, over = None, False
+        while True:
+            frames.append(Image.fromarray(env.render()).resize(SIZE, Image.Resampling.LANCZOS))
+            durations.append(1500 if over else 700)
+            if over:
+                break
+            action, state = searcher.predict(observation, state)
+            observation, _, terminated, truncated, _ = env.step(action)
+            over = terminated or truncated
+    path = IMAGES / "RAMSearch-v0.gif"
+    save(frames, durations, path)
+    return path
+
+
+def save(frames: list[Image.Image], durations: list[int], path: Path) -> None:
+    """Write an animation that repeats itself."""
+    first, *others = with_one_palette(frames)
+    first.save(path, save_all=True, append_images=others, duration=durations, loop=0)
+
+
 def with_one_palette(frames: list[Image.Image]) -> list[Image.Image]:
     """The same colors in all frames, so that a GIF need only keep where they differ."""
-    sheet = Image.new("RGB", (SIZE[0], SIZE[1] * len(frames)))
+    width, height = frames[0].size
+    sheet = Image.new("RGB", (width, height * len(frames)))
     for place, frame in enumerate(frames):
-        sheet.paste(frame, (0, SIZE[1] * place))
+        sheet.paste(frame, (0, height * place))
     # Its own colors a picture keeps, bright and dim, though few pixels have them.
     found = (sheet.quantize(COLORS).getpalette() or [])[: 3 * COLORS]
     named = (*SCALE_COLORS, PATH, RIGHT, WRONG, TEXT, FAINT_TEXT)
@@ -90,6 +119,7 @@ def main() -> None:
     parser.add_argument("--dataset", default="mnist", help="for the package's agents")
     options = parser.parse_args()
     torch.set_num_threads(1)
+    print(draw_search())
     for env_id, run in PRETRAINED.items():
         keywords = {} if env_id in CATCH else {"dataset": options.dataset}
         print(draw(RAMAgent.load(run), env_id, keywords))

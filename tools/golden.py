@@ -20,13 +20,14 @@ import gymnasium as gym
 import numpy as np
 
 import ram_envs
-from ram_envs.registration import CLASSIFICATION, ENVS
+from ram_envs.registration import CLASSIFICATION, ENVS, SEARCH
 
 FOLDER = Path(ram_envs.__file__).parent.parent / "tests" / "golden"
 # Where the player looks, again and again: inside, at the border and beyond.
 LOOKS = ((0.25, -0.5), (-1, 1), (0, 0), (1.75, 0.125), (-0.625, -0.375))
-# Seeds whose first ball the player of `play` misses and catches.
+# Seeds whose first ball the player of `play` misses and catches; and of whose searches one fails.
 MISSED, CAUGHT = 0, 11
+NOT_FOUND, FOUND = 0, 121
 UPDATES = 4
 
 
@@ -51,16 +52,16 @@ def path_of(env_id: str) -> Path:
 
 
 def keywords_of(env_id: str) -> dict[str, Any]:
+    if env_id in SEARCH:
+        return {"time_limit": 12}
     return {"dataset": "digits"} if env_id in CLASSIFICATION else {}
 
 
 def play_all(env_id: str) -> dict[str, list[str]]:
     """An id's plays by name, each a line for every glimpse."""
     if env_id not in CLASSIFICATION:
-        return {
-            f"seed {MISSED}": play(env_id, MISSED, None),
-            f"seed {CAUGHT}": play(env_id, CAUGHT, None),
-        }
+        seeds = (NOT_FOUND, FOUND) if env_id in SEARCH else (MISSED, CAUGHT)
+        return {f"seed {seed}": play(env_id, seed, None) for seed in seeds}
     return {
         "train, seed 0": play(env_id, 0, None, split="train"),
         "validation, image 7": play(env_id, 0, {"index": 7}, split="validation"),
@@ -72,11 +73,13 @@ def play(env_id: str, seed: int, options: dict[str, Any] | None, **keywords: Any
     """An episode: what is seen, and what is paid for the label that is true, or for moves."""
     env = gym.make(env_id, **keywords_of(env_id), **keywords)
     observation, info = env.reset(seed=seed, options=options)
+    num_choices = env.action_space[1].n  # type: ignore[index]
     lines, steps, over = [describe(env, observation, info)], 0, False
     while not over:
-        choice = info.get("label", steps % 3)
+        choice = info.get("label", steps % num_choices)
         look = np.array(LOOKS[steps % len(LOOKS)], np.float32)
-        observation, reward, over, _, info = env.step((look, choice))
+        observation, reward, terminated, truncated, info = env.step((look, choice))
+        over = terminated or truncated
         steps += 1
         end = ", the end" if over else ""
         lines.append(f"{choice} pays {reward:g}{end}: {describe(env, observation, info)}")
@@ -100,12 +103,17 @@ def checksum(array: np.ndarray[Any, Any]) -> str:
 
 def train(env_id: str) -> list[dict[str, float]]:
     """The metrics of the first updates of a small agent, with all else as the id's preset says."""
-    from ram_agent.config import preset
+    from ram_agent.presets import preset
     from ram_agent.runs import make_trainer
 
     agent, training, shards = preset("default", env_id)
     agent = dataclasses.replace(agent, hidden_size=16, feature_size=8)
-    training = dataclasses.replace(training, episodes=UPDATES * 32, batch_size=32)
+    training = dataclasses.replace(training, batch_size=32)
+    if env_id in CLASSIFICATION:
+        training = dataclasses.replace(training, episodes=UPDATES * 32)
+    else:
+        steps = UPDATES * 32 * training.segments.segment_length
+        training = dataclasses.replace(training, steps=steps)
     run = {
         "env_id": env_id,
         "env_kwargs": keywords_of(env_id),

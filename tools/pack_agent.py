@@ -3,7 +3,7 @@
     python tools/pack_agent.py runs/reproduce/mnist/mnist/7-glimpses-seed-0 mnist-7
 
 Prints the validation error before and after packing. The stored command omits the run's folder.
-Write the card by hand, in `ram_agent/pretrained/README.md`.
+Then measure it and publish: see CONTRIBUTING.md.
 """
 
 from __future__ import annotations
@@ -11,12 +11,16 @@ from __future__ import annotations
 import argparse
 import shlex
 from pathlib import Path
+from typing import get_args
 
 from ram_agent.agent import RAMAgent
 from ram_agent.evaluation import evaluate
+from ram_agent.packed import PRETRAINED
+from ram_agent.player import Gaze
 from ram_agent.runs import own_env
 from ram_agent.splits import EVALUATION_ENVS, make_split
-from ram_agent.weights import PRETRAINED
+
+GAZES = get_args(Gaze)[:2]  # learned and random
 
 
 def main(args: list[str] | None = None) -> None:
@@ -28,8 +32,10 @@ def main(args: list[str] | None = None) -> None:
     options = parser.parse_args(args)
     agent = RAMAgent.load(options.run)
     info = {**agent.info, "command": without_folders(agent.info.get("command", ""))}
-    packed = RAMAgent.load(agent.save(options.out / options.name, info, packed=True))
+    path = agent.save(options.out / options.name, info, packed=True)
+    packed = RAMAgent.load(path)
     env_id, keywords = own_env(info)
+    agent.save(path, {**info, "test": measure(packed)}, packed=True)  # for `ram agents`
     envs = make_split(env_id, EVALUATION_ENVS, "validation", **keywords)
     before, after = (evaluate(one, envs, num_episodes=None) for one in (agent, packed))
     if before.errors:
@@ -38,9 +44,17 @@ def main(args: list[str] | None = None) -> None:
         print(f"{options.name}: mean return {before.mean_return:.4f}, {after.mean_return:.4f}")
 
 
+def measure(agent: RAMAgent) -> dict[str, float]:
+    """Return the test error in percent, or the mean return, with learned and with random gaze."""
+    envs = agent.make_envs(EVALUATION_ENVS)
+    learned, random = (evaluate(agent, envs, gaze=gaze) for gaze in GAZES)
+    name = learned.measure
+    return {name: round(learned.value, 4), f"random_gaze_{name}": round(random.value, 4)}
+
+
 def without_folders(command: str) -> str:
-    """Return the command without --out and --runs, the folders of a run."""
-    words = iter(shlex.split(command))
+    """Return the command as `ram …`, without --out and --runs, the folders of a run."""
+    words = iter(shlex.split(command.replace("python -m ram_agent", "ram", 1)))
     kept = []
     for word in words:
         if word in ("--out", "--runs"):

@@ -4,23 +4,32 @@ from __future__ import annotations
 
 import importlib.util
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import get_args
+from typing import Annotated, Any, Literal, get_args
 
 import torch
 
-from ram_agent.commands.parsing import parse
+from ram_agent.agent import RAMAgent
+from ram_agent.commands.parsing import UNSET, parse
 from ram_agent.commands.trained import Trained
 from ram_agent.evaluation import evaluate
+from ram_agent.gaze_report import write_report
 from ram_agent.measure import NUM_SHOWN, save_watched
-from ram_agent.rollout import Gaze
+from ram_agent.player import Gaze
 from ram_agent.splits import (
-    EVALUATION_ENVS,
+    count_evaluation_envs,
+    is_foreign,
     make_split,
     pick_episodes,
     shows_still_images,
 )
 from ram_envs.atomic_files import check_writable
+from ram_envs.datasets import Split
+
+DPI = 100
+NUM_FIXATIONS = 20_000  # in the heat map
+NUM_GAMES = 2_000  # recorded for the figures of Catch
 
 
 @dataclass(frozen=True)
@@ -28,44 +37,96 @@ class Figures(Trained):
     """Draw figures of a trained agent's gaze for slides (pip install "ram-gym[figures]").
 
     Examples:
-      ram figures runs/four
-      ram figures pretrained:cluttered-mnist-8 --num-images 10000 --out slides
+      ram figures pretrained:catch
+      ram figures runs/four --format pdf
+      ram figures pretrained:cluttered-mnist-8 --num-images 10000 --dpi 300 --out slides
 
-    paths.png: fixations on canvases. glimpses.png: each glimpse and the labels' probabilities.
-    heat_maps.png: the first, second, … fixation relative to the image's center. errors.png: error
-    after each glimpse. failures.png: the most confident errors. Where the screen changes during an
-    episode there is one file, episodes.gif: episodes with the gaze.
+    paths: fixations on canvases. glimpses: each glimpse and the labels' probabilities. heat_maps:
+    the first, second, … fixation relative to the image's center. errors: error after each glimpse.
+    failures: the most confident errors. Of Catch: gaze_and_ball, caught_by_speed and poster. Where
+    the screen changes during an episode: episodes.gif, and gaze_map, a heat map of all fixations.
+    report.html shows all on one page.
     """
 
-    out: Path = Path("figures")
-    """The folder of the pictures."""
+    out: Annotated[Path | None, UNSET] = None
+    """The folder of the pictures; figures/NAME of the agent if not given."""
 
     num_images: int = 2_000
     """How many images, the first of the split; all, if there are fewer."""
+
+    dpi: int = DPI
+    """Pixels per inch."""
+
+    format: Literal["png", "svg", "pdf"] = "png"
+    """The files' format."""
 
 
 def main(args: list[str]) -> None:
     """Draw every figure into the folder that --out names."""
     command = parse(Figures, "figures", args)
+    if not 10 <= command.dpi <= 2400:
+        raise ValueError(f"dpi={command.dpi} is out of range. Give a number from 10 to 2400.")
     torch.set_num_threads(1)
-    check_writable(command.out / "episodes.gif")
+    name = Path(command.run.removeprefix("pretrained:")).resolve().stem
+    out = command.out or Path("figures") / name
+    check_writable(out / "report.html")
     agent, env_id, keywords, split = command.load(only_look=True)
-    envs = make_split(env_id, EVALUATION_ENVS, split, **keywords)
-    if not shows_still_images(envs):
-        path = command.out / "episodes.gif"
-        episodes = pick_episodes(env_id, keywords, split, NUM_SHOWN)
-        save_watched(agent, env_id, keywords, path, episodes, split)
-        print(f"Written to {path}")
-        return
+    envs = make_split(env_id, count_evaluation_envs(env_id, keywords), split, **keywords)
     if importlib.util.find_spec("matplotlib") is None:
         raise ValueError('matplotlib is not installed. Run: pip install "ram-gym[figures]"')
+    if shows_still_images(envs):
+        paths = draw_still(command, agent, envs, out)
+    else:
+        paths = draw_moving(command, agent, env_id, keywords, split, out)
+    write_report(out / "report.html", name, agent.info, paths)
+    for path in (*paths, out / "report.html"):
+        print(f"Written to {path}")
+
+
+def draw_still(command: Figures, agent: RAMAgent, envs: Any, out: Path) -> list[Path]:
+    """Draw the figures of an agent of still images; return their paths."""
     from ram_agent.figures import record_gaze, save_figures
 
-    num_images = min(command.num_images, envs.unwrapped.num_images)  # type: ignore[attr-defined]
+    num_images = min(command.num_images, envs.unwrapped.num_images)
     record = record_gaze(agent, envs, num_images)
     errors = {
         f"{gaze} gaze": evaluate(agent, envs, num_episodes=num_images, gaze=gaze).errors
         for gaze in get_args(Gaze)
     }
-    for path in save_figures(record, errors, command.out):
-        print(f"Written to {path}")
+    return save_figures(record, errors, out, command.dpi, command.format)
+
+
+def draw_moving(
+    command: Figures,
+    agent: RAMAgent,
+    env_id: str,
+    keywords: dict[str, Any],
+    split: Split,
+    out: Path,
+) -> list[Path]:
+    """Draw the figures of an agent whose screen changes; return their paths."""
+    from ram_agent import game_figures
+    from ram_agent.figures import write_figures
+    from ram_agent.gaze_map import draw_gaze_map, record_gaze_map
+
+    foreign = is_foreign(env_id, keywords)
+    episodes = pick_episodes(env_id, keywords, split, 1 if foreign else NUM_SHOWN)
+    save_watched(agent, env_id, keywords, out / "episodes.gif", episodes, split)
+    num_envs = count_evaluation_envs(env_id, keywords)
+    envs = make_split(env_id, num_envs, split, **keywords)
+    gaze_map = record_gaze_map(agent, envs, NUM_FIXATIONS // num_envs)
+    drawings: dict[str, Any] = {"gaze_map": partial(draw_gaze_map, gaze_map)}
+    envs = make_split(env_id, 1 if foreign else NUM_GAMES, split, **keywords)
+    if game_figures.is_catch(envs):
+        record = game_figures.record_catch(agent, envs)
+        others = {
+            f"{gaze} gaze": game_figures.record_catch(agent, envs, gaze=gaze)
+            for gaze in get_args(Gaze)[1:]
+        }
+        drawings |= {
+            "gaze_and_ball": partial(game_figures.draw_gaze_and_ball, record),
+            "caught_by_speed": partial(game_figures.draw_caught_by_speed, record, others),
+            "poster": partial(game_figures.draw_poster, record),
+        }
+    paths = write_figures(drawings, out, command.dpi, command.format)
+    return [*paths, out / "episodes.gif"]

@@ -3,24 +3,32 @@
 from __future__ import annotations
 
 import argparse
-from typing import Any
 
-import gymnasium as gym
-
-from ram_envs.registration import CLASSIFICATION, ENVS
+from ram_agent.packed import describe_agents
+from ram_envs.catalog import describe_all
 
 
 def main(args: list[str]) -> None:
-    """Print a table of all environments."""
+    """Print each environment with a sentence, and an agent of the package that plays it."""
     argparse.ArgumentParser("ram list", description="List the environments.").parse_args(args)
-    row = "{:<26} {:>9} {:>9}  {:<18} {}"
-    print(row.format("id", "screen", "clutter", "retina", "steps"))
-    for env_id in ENVS:
-        keywords: dict[str, Any] = {"dataset": "digits"} if env_id in CLASSIFICATION else {}
-        batch = gym.make(env_id, **keywords).unwrapped.batch  # type: ignore[attr-defined]
-        height, width = batch.task.image_shape[:2]
-        size, num_scales = batch.retina.glimpse_size, batch.retina.num_scales
-        clutter = batch.task.canvas.num_clutter if env_id in CLASSIFICATION else "a game"
-        steps = batch.task.num_glimpses if env_id in CLASSIFICATION else height - 1
-        retina = f"{size} × {size}, {num_scales} scale{'s' * (num_scales > 1)}"
-        print(row.format(env_id, f"{height} × {width}", clutter, retina, steps))
+    agents = {agent.env_id: agent.name for agent in describe_agents()}  # the last of each
+    row = "{:<25} {:>9}  {:<18} {:>8} {:>7}"
+    print(row.format("environment", "canvas", "retina", "glimpses", "chance"))
+    for facts in describe_all():
+        height, width = facts.screen
+        own = facts.needs_images
+        cells = (
+            facts.env_id,
+            "any" if own else f"{height} × {width}",
+            facts.retina,
+            facts.num_steps or "varies",
+            "–" if own or facts.chance is None else f"{100 * facts.chance:.2g}%",
+        )
+        print(row.format(*cells))
+        print(f"    {facts.summary}")
+        if facts.env_id in agents:
+            print(f"    ram watch pretrained:{agents[facts.env_id]}")
+    print(
+        "\nram play ENV_ID plays one, ram train ENV_ID trains an agent, ram agents lists trained "
+        "ones.\nChance: the score of random choices."
+    )

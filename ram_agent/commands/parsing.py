@@ -22,6 +22,7 @@ def parse(
     args: list[str],
     default: Settings | None = None,
     allow_none: bool = False,
+    more_help: str = "",
 ) -> Settings:
     """Return the settings that the arguments of `ram COMMAND` give.
 
@@ -31,6 +32,7 @@ def parse(
         args: the arguments after it.
         default: the settings that are not given; those of the class if None.
         allow_none: whether "None" is a value of settings that may be None.
+        more_help: lines of help that follow the description; indented ones are kept as they are.
 
     Raises:
         SystemExit: after --help, or for arguments that are not understood.
@@ -40,7 +42,7 @@ def parse(
     return tyro.cli(
         kind,
         prog=f"ram {command}",
-        description=describe(kind),
+        description="\n\n".join(filter(None, (describe(kind), more_help))),
         args=args,
         default=tyro.MISSING_NONPROP if default is None else default,
         config=(tyro.conf.OmitArgPrefixes, *markers),

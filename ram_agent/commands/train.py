@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 import datetime
+import os
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
+import gymnasium as gym
 import torch
 import tyro
 
@@ -20,23 +22,21 @@ from ram_agent.callbacks import (
     print_validation,
     train_with,
 )
+from ram_agent.commands.help import describe_common
 from ram_agent.commands.parsing import UNSET, parse
-from ram_agent.config import (
-    SHARDS,
-    AgentConfig,
-    TrainConfig,
-    config_from_json,
-    flatten_settings,
-    preset,
-)
+from ram_agent.config import AgentConfig, TrainConfig, config_from_json, flatten_settings
 from ram_agent.distributed import Ranks, checked_device, join_ranks, local_device
 from ram_agent.measure import name_env, show_trained
+from ram_agent.presets import SHARDS, preset
+from ram_agent.provenance import provenance
 from ram_agent.run_folder import RunFolder
 from ram_agent.runs import describe_run, make_trainer, own_env
 from ram_agent.splits import (
     GPU,
     check_run_images,
     describe_images,
+    is_foreign,
+    keywords_in_training,
     resolve_env_id,
     with_found_dataset,
 )
@@ -44,6 +44,8 @@ from ram_agent.trainer import Trainer
 from ram_agent.weights import CheckpointError
 from ram_envs.atomic_files import write_json
 from ram_envs.device_env import DeviceVectorEnv, why_on_host
+from ram_envs.making import parse_keywords
+from ram_envs.registration import ENVS
 
 TRAINING_KEYWORDS = ("distortion", "elastic", "mirror")
 
@@ -78,6 +80,13 @@ class Environment:
     """The gaze moves from the last location by at most this far, where 1 is half the canvas's side
     (ram_envs.wrappers.RelativeGaze). By default each location is anywhere."""
 
+    source: Annotated[Literal["observation", "render"] | None, UNSET] = None
+    """What the retina looks at in an environment of another package: its observation, a picture, or
+    with "render" the frame that it draws."""
+
+    env_kwargs: Annotated[tuple[str, ...], UNSET] = ()
+    """Other keywords of the environment, as NAME=VALUE: continuous=False, img_height=168."""
+
     distortion: float = 0.0
     """How much training images are rotated, scaled, sheared and shifted at random. It helps long
     trainings where canvases are not random; 1 is much for digits."""
@@ -94,7 +103,8 @@ class Environment:
     def keywords(self) -> dict[str, Any]:
         """The keywords that were given."""
         values = {**dataclasses.asdict(self), **dict.fromkeys(TRAINING_KEYWORDS)}
-        return {name: value for name, value in values.items() if value is not None}
+        others = parse_keywords(values.pop("env_kwargs"))
+        return {name: value for name, value in values.items() if value is not None} | others
 
     @property
     def training_keywords(self) -> dict[str, Any]:
@@ -145,12 +155,14 @@ class Train:
       ram train RAMMNIST-v0 --num-glimpses 4 --seed 1 --out runs/four
       ram train RAMTranslatedMNIST-v0 --dataset digits --episodes 500000
       ram train RAMClassification-v0 --dataset photos/ --glimpse-size 12 --num-scales 3
+      ram train ALE/Pong-v5 --glimpse-size 12 --num-scales 3
       ram train --resume runs/four
       torchrun --standalone --nproc-per-node 2 -m ram_agent train RAMMNIST-v0
 
-    The run's folder gets config.json, metrics.jsonl (a row for each validation), best.safetensors
-    and last.safetensors, resume.safetensors (the state for --resume) and, at the end,
-    evaluation.json and fixations.png. Ctrl-C saves, and prints the command that continues.
+    The run's folder gets config.json, metrics.jsonl (a row for every 20th update and for each
+    validation), best.safetensors and last.safetensors, resume.safetensors (the state for --resume)
+    and, at the end, evaluation.json and fixations.png. A run is validated at least ten times.
+    Ctrl-C saves, and prints the command that continues.
     """
 
     env_id: Annotated[
@@ -158,7 +170,7 @@ class Train:
         tyro.conf.arg(metavar="[ENV_ID]", help_behavior_hint=""),
     ] = None
     """The environment, for example RAMClutteredMNIST-v0; `ram list` shows them all. One of your own
-    is MODULE:ID."""
+    is MODULE:ID. Any other that shows pictures is looked at through the retina: ALE/Pong-v5."""
 
     environment: tyro.conf.DisallowNone[Environment] = field(default_factory=Environment)
     """The environment"""
@@ -173,6 +185,12 @@ class Train:
 def main(args: list[str]) -> None:
     """Train an agent as the arguments say, and measure it once it is trained."""
     command = parse_train(args)
+    if is_restarted(command.run.out):
+        # torchrun --max-restarts repeats the command, which now continues the run that it began.
+        command = dataclasses.replace(
+            command, run=dataclasses.replace(command.run, resume=command.run.out, out=None)
+        )
+        args = []
     options = command.run
     if options.threads < 1:
         raise ValueError(f"threads={options.threads} is out of range. Give a number from 1.")
@@ -193,17 +211,28 @@ def main(args: list[str]) -> None:
         folder.unlock()
 
 
+def is_restarted(out: Path | None) -> bool:
+    """Return whether torchrun repeats a command that has trained in the folder `out` before."""
+    if out is None or int(os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")) == 0:
+        return False
+    folder = RunFolder(out)
+    return not folder.is_free and folder.read_config().get("command") == provenance()["command"]
+
+
 def parse_train(args: list[str]) -> Train:
     """Parse twice: the first time for what decides on the defaults of the other settings."""
     first = parse(
         Train, "train", [arg for arg in args if arg not in ("-h", "--help")], allow_none=True
     )
     env_id = None if first.env_id is None else resolve_env_id(first.env_id)
-    settings = preset(first.run.preset, env_id)
+    foreign = env_id is not None and is_foreign(env_id, first.environment.keywords)
+    settings = preset(first.run.preset, env_id, foreign)
     default = Train(
         run=Run(shards=settings.shards), agent=settings.agent, training=settings.training
     )
-    command = parse(Train, "train", args, default, allow_none=True)
+    own_keywords = gym.spec(env_id).kwargs if env_id in ENVS else {}
+    common = describe_common(default, env_id, own_keywords)
+    command = parse(Train, "train", args, default, allow_none=True, more_help=common)
     return dataclasses.replace(command, env_id=env_id)
 
 
@@ -250,7 +279,10 @@ def make_run(
             command.agent,
             command.training,
             shards=command.run.shards,
-            training_keywords=command.environment.training_keywords,
+            training_keywords={
+                **keywords_in_training(command.env_id),
+                **command.environment.training_keywords,
+            },
             device=device,
         )
         how = f"Give --shards {num_ranks}, or a multiple of it."
@@ -306,8 +338,9 @@ def read_run(
 
 def check_unchanged(args: list[str], run: dict[str, Any], folder: RunFolder) -> None:
     """Raise ValueError if the arguments name a setting that is not the resumed run's own."""
+    in_training = run["training_env_kwargs"].items()
     own = Train(
-        environment=Environment(**run["training_env_kwargs"]),
+        environment=Environment(**{k: v for k, v in in_training if k in TRAINING_KEYWORDS}),
         run=Run(preset=str(run.get("preset")), shards=run["shards"]),
         agent=config_from_json(AgentConfig, run["agent"]),
         training=config_from_json(TrainConfig, run["training"]),
@@ -325,7 +358,8 @@ def check_unchanged(args: list[str], run: dict[str, Any], folder: RunFolder) -> 
 
 def default_folder(env_id: str | None) -> Path:
     """Return the folder of a new run where the user gave none."""
-    return Path("runs") / f"{env_id}-{datetime.datetime.now():%Y%m%d-%H%M%S}".replace(":", "-")
+    name = f"{env_id}-{datetime.datetime.now():%Y%m%d-%H%M%S}"
+    return Path("runs") / name.replace(":", "-").replace("/", "-")
 
 
 def _flat(command: Train) -> dict[str, Any]:

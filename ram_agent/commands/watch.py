@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 from ram_agent.commands.parsing import UNSET, parse
 from ram_agent.commands.trained import Trained
-from ram_agent.measure import NUM_SHOWN, save_watched
-from ram_agent.splits import make_split
+from ram_agent.measure import NUM_SHOWN, limit_steps, save_watched
+from ram_agent.splits import is_foreign, make_split
+
+REST_SECONDS = 1.5  # at the end of an episode
+FASTER = 2**0.5  # + and -
 
 
 @dataclass(frozen=True)
@@ -17,17 +20,35 @@ class Watch(Trained):
     """Watch a trained agent look, in a window or as a picture.
 
     Examples:
-      ram watch runs/four
+      ram watch pretrained:catch
       ram watch runs/four --save four.gif
       ram watch runs/four --save four.png --episodes 6
-      ram watch pretrained:mnist-6 --dataset digits
+      ram watch runs/pong --save pong.mp4 --max-steps 1000
+      ram watch pretrained:mnist-6 --image my_digit.png --invert
+
+    Keys in the window: Space pauses, Left and Right step, + and - change the speed, N is the next
+    episode, R repeats it, Esc closes.
     """
 
     save: Annotated[Path | None, UNSET] = None
-    """Instead of a window: an animation (.gif), or the last frames side by side (.png)."""
+    """Instead of a window: an animation (.gif, or .mp4 with "ram-gym[video]"), or the last frames
+    side by side (.png); RUN.gif if no name follows."""
+
+    image: Annotated[Path | None, UNSET] = None
+    """Show the agent this picture, and how probable each label is after each glimpse."""
+
+    invert: bool = False
+    """Exchange black and white in that picture: MNIST's digits are bright on black."""
+
+    fps: Annotated[float | None, UNSET] = None
+    """Frames per second; the environment's own if not given."""
 
     episodes: Annotated[int | None, UNSET] = None
-    """How many episodes; 6 if not given, or as many as there are images."""
+    """How many episodes; 6 if not given, or as many as there are images; 1 in an environment of
+    another package."""
+
+    max_steps: Annotated[int | None, UNSET] = None
+    """Only so many steps of each episode; 300 in an environment of another package."""
 
     start: int = 0
     """The first episode: the index of an image, or the seed of a game."""
@@ -38,31 +59,159 @@ class Watch(Trained):
 
 def main(args: list[str]) -> None:
     """Show an agent's episodes in a window, or write them where --save says."""
-    from ram_agent.pictures import play_frames
+    from ram_agent.pictures import check_mp4, play_frames
     from ram_envs.display import Window
-    from ram_envs.rendering import FRAME_SIZE, to_surface
+    from ram_envs.rendering import FRAME_SIZE
 
-    command = parse(Watch, "watch", args)
-    if command.episodes is not None and command.episodes < 1:
-        raise ValueError(f"episodes={command.episodes} is out of range. Give a number from 1.")
+    command = parse(Watch, "watch", with_file_name(args))
+    check(command)
+    if command.save is not None:
+        check_mp4(command.save)
     window = None
     if command.save is None:
-        window = Window(title=f"ram watch {command.run}", render_fps=2)
+        window = Window(title=f"ram watch {command.run}", render_fps=60)
         window.open(FRAME_SIZE)  # before the agent is loaded: there may be no display
-    agent, env_id, keywords, split = command.load(only_look=True)
+    if command.image is not None:
+        return show_image(command, window)
+    agent, env_id, keywords, split = command.load(
+        only_look=True, max_episode_steps=command.max_steps
+    )
+    keywords = limit_steps(env_id, keywords)
     envs = make_split(env_id, 1, split, render_mode="rgb_array", **keywords)
-    end = command.start + (command.episodes or NUM_SHOWN)
+    num_shown = 1 if is_foreign(env_id, keywords) else NUM_SHOWN
+    end = command.start + (command.episodes or num_shown)
     if command.episodes is None:  # if too many are asked for, the environment refuses
         num_images: int = getattr(envs.unwrapped, "num_images", end)
         end = max(command.start + 1, min(end, num_images))
     episodes = range(command.start, end)
+    mean = not command.sampled
     if command.save is not None:
-        save_watched(agent, env_id, keywords, command.save, episodes, split, not command.sampled)
+        save_watched(agent, env_id, keywords, command.save, episodes, split, mean, command.fps)
         return print(f"Written to {command.save}")
     assert window is not None
-    for frames in play_frames(agent, envs, episodes, not command.sampled):
-        for frame in (*frames, frames[-1]):
-            window.show(to_surface(frame))
-            if window.closed:
+    fps = command.fps or envs.metadata["render_fps"]
+    Viewer(window, fps).show(play_frames(agent, envs, episodes, mean))
+
+
+def with_file_name(args: list[str]) -> list[str]:
+    """Return the arguments with a file name after a --save that has none: NAME.gif."""
+    if "--save" not in args:
+        return args
+    place = args.index("--save") + 1
+    if place < len(args) and not args[place].startswith("-"):
+        return args
+    run = next((arg for arg in args if not arg.startswith("-")), "watch")
+    name = Path(run.removeprefix("pretrained:")).stem
+    return [*args[:place], f"{name}.gif", *args[place:]]
+
+
+def check(command: Watch) -> None:
+    """Raise ValueError for options that are out of range, or exclude each other."""
+    for name, value in (("episodes", command.episodes), ("fps", command.fps)):
+        if value is not None and not 0 < value < 1000:
+            raise ValueError(f"{name}={value} is out of range. Give a number from 1.")
+    if command.max_steps is not None and command.max_steps < 1:
+        raise ValueError(f"max_steps={command.max_steps} is out of range. Give a number from 1.")
+    if command.image is None and command.invert:
+        raise ValueError("--invert changes the picture of --image. Give --image FILE.")
+    fixed = {
+        "--env-id": command.env_id,
+        "--dataset": command.dataset,
+        "--split": command.split,
+        "--episodes": command.episodes,
+        "--start": command.start or None,
+        "--sampled": command.sampled or None,
+    }
+    if command.image is not None and (given := [name for name in fixed if fixed[name] is not None]):
+        raise ValueError(f"{', '.join(given)}: --image shows one picture. Leave it out.")
+
+
+def show_image(command: Watch, window: Any) -> None:
+    """Show the agent the picture of --image."""
+    from ram_agent.agent import RAMAgent
+    from ram_agent.looking import look
+    from ram_agent.pictures import FPS, save_picture
+
+    seen = look(RAMAgent.load(command.run), command.image, invert=command.invert)
+    print(f"It is {seen.name}, {100 * seen.probability:.0f}% sure.")
+    if command.save is None:
+        return Viewer(window, command.fps or FPS).show(iter([seen.frames()]))
+    save_picture([seen.frames()], command.save, command.fps or FPS)
+    print(f"Written to {command.save}")
+
+
+class Viewer:
+    """Shows episodes of frames in a window, with keys to pause, step and change the speed.
+
+    Args:
+        window: the window; its own rate is that at which keys are read.
+        fps: frames of an episode per second.
+    """
+
+    def __init__(self, window: Any, fps: float) -> None:
+        self.window = window
+        self.fps = fps
+        self.paused = False
+        self.frames: list[Any] = []
+        self.place = 0  # of the frame that is shown
+        self.wanted = 0  # the episode: 1 for the next, −1 for this one again
+        self._shown_for = 0.0
+
+    def show(self, episodes: Any) -> None:
+        """Show one episode after another until the last one, or until the window is closed."""
+        for frames in episodes:
+            self.frames = frames
+            self.wanted = -1
+            while self.wanted < 0:
+                self._show_episode()
+            if self.window.closed:
                 return
-    window.close()
+        self.window.close()
+
+    def _show_episode(self) -> None:
+        from ram_envs.rendering import to_surface
+
+        self.place, self.wanted, self._shown_for = 0, 0, 0.0
+        while not self.wanted and not self.window.closed:
+            for event in self.window.show(to_surface(self.frames[self.place])):
+                self.handle(event)
+            self.tick(1 / self.window.render_fps)
+
+    def tick(self, seconds: float) -> None:
+        """Let time pass."""
+        if self.paused:
+            return
+        self._shown_for += seconds
+        is_last = self.place == len(self.frames) - 1
+        if self._shown_for < (max(REST_SECONDS, 1 / self.fps) if is_last else 1 / self.fps):
+            return
+        if is_last:
+            self.wanted = self.wanted or 1
+        else:
+            self._go_to(self.place + 1)
+
+    def handle(self, event: Any) -> None:
+        """Handle an event of the window."""
+        import pygame
+
+        if event.type != pygame.KEYDOWN:
+            return
+        if event.key in (pygame.K_ESCAPE, pygame.K_q):
+            self.window.close()
+        elif event.key in (pygame.K_SPACE, pygame.K_p):
+            self.paused = not self.paused
+        elif event.key in (pygame.K_RIGHT, pygame.K_LEFT):
+            self.paused = True
+            self._go_to(self.place + (1 if event.key == pygame.K_RIGHT else -1))
+        elif event.key in (pygame.K_PLUS, pygame.K_KP_PLUS, pygame.K_EQUALS):
+            self.fps *= FASTER
+        elif event.key in (pygame.K_MINUS, pygame.K_KP_MINUS):
+            self.fps /= FASTER
+        elif event.key == pygame.K_n:
+            self.wanted = 1
+        elif event.key == pygame.K_r:
+            self.wanted = -1
+
+    def _go_to(self, place: int) -> None:
+        self.place = min(max(place, 0), len(self.frames) - 1)
+        self._shown_for = 0.0

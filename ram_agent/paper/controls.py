@@ -51,11 +51,17 @@ class ControlConfig(Checked):
     patience: int = 40  # validations without a new best
 
 
-def fully_connected(width: int, height_and_width: tuple[int, int], num_labels: int) -> nn.Module:
-    """Return a network with two hidden layers of rectifiers (paper, section 4.1)."""
+def fully_connected(width: int, canvas: tuple[int, ...], num_labels: int) -> nn.Module:
+    """Return a network with two hidden layers of rectifiers (paper, section 4.1).
+
+    Args:
+        width: of the hidden layers.
+        canvas: (H, W[, C]).
+        num_labels: the width of the output.
+    """
     return nn.Sequential(
         nn.Flatten(),
-        nn.Linear(math.prod(height_and_width), width),
+        nn.Linear(math.prod(canvas), width),
         nn.ReLU(),
         nn.Linear(width, width),
         nn.ReLU(),
@@ -63,11 +69,11 @@ def fully_connected(width: int, height_and_width: tuple[int, int], num_labels: i
     )
 
 
-def papers_convolutional(height_and_width: tuple[int, int], num_labels: int) -> nn.Module:
+def papers_convolutional(canvas: tuple[int, ...], num_labels: int) -> nn.Module:
     """Return a network of 8 filters of 10 × 10, stride 5, and 256 rectifiers (section 4.1)."""
-    height, width = ((side - 10) // 5 + 1 for side in height_and_width)
+    height, width = ((side - 10) // 5 + 1 for side in canvas[:2])
     return nn.Sequential(
-        nn.Conv2d(1, 8, 10, stride=5),
+        nn.Conv2d(_channels(canvas), 8, 10, stride=5),
         nn.ReLU(),
         nn.Flatten(),
         nn.Linear(8 * height * width, 256),
@@ -76,13 +82,14 @@ def papers_convolutional(height_and_width: tuple[int, int], num_labels: int) -> 
     )
 
 
-def small_cnn(height_and_width: tuple[int, int], num_labels: int) -> nn.Module:
+def small_cnn(canvas: tuple[int, ...], num_labels: int) -> nn.Module:
     """Return a network of four normalized convolutions and a maximum over the canvas.
 
     The maximum detects a digit anywhere, so its location need not be learned. The first convolution
     has stride 2, because it would take most of the time at full size.
     """
-    layers = _normalized(nn.Conv2d(1, 16, 5, stride=2, padding=2, bias=False))
+    first = nn.Conv2d(_channels(canvas), 16, 5, stride=2, padding=2, bias=False)
+    layers = _normalized(first)
     for before, width in pairwise((16, 32, 64, 128)):
         layers.append(nn.MaxPool2d(2, ceil_mode=True))
         layers += _normalized(nn.Conv2d(before, width, 3, padding=1, bias=False))
@@ -93,7 +100,11 @@ def _normalized(layer: nn.Conv2d) -> list[nn.Module]:
     return [layer, nn.BatchNorm2d(layer.out_channels), nn.ReLU()]
 
 
-NETWORKS: dict[str, Callable[[tuple[int, int], int], nn.Module]] = {
+def _channels(canvas: tuple[int, ...]) -> int:
+    return canvas[2] if len(canvas) == 3 else 1
+
+
+NETWORKS: dict[str, Callable[[tuple[int, ...], int], nn.Module]] = {
     "fc-256": lambda canvas, num_labels: fully_connected(256, canvas, num_labels),
     "fc-64": lambda canvas, num_labels: fully_connected(64, canvas, num_labels),
     "conv": papers_convolutional,
@@ -125,9 +136,9 @@ class ControlTrainer:
         )
         self.validation_envs = make(num_envs=EVALUATION_ENVS, split="validation")
         torch.manual_seed(config.seed)
-        height, width = self.train_envs.unwrapped.canvases.shape[1:3]  # type: ignore[attr-defined]
+        canvas = tuple(self.train_envs.unwrapped.canvases.shape[1:])  # type: ignore[attr-defined]
         num_labels = int(self.train_envs.single_action_space[1].n)  # type: ignore[index]
-        self.network = NETWORKS[config.network]((height, width), num_labels)
+        self.network = NETWORKS[config.network](canvas, num_labels)
         # The memory format in which convolutions of many channels are fastest on a CPU.
         self.network.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.optimizer = torch.optim.AdamW(
@@ -286,7 +297,8 @@ def measure_error(network: nn.Module, envs: gym.vector.VectorEnv[Any, Any, Any])
 def see_canvases(
     envs: gym.vector.VectorEnv[Any, Any, Any], index: npt.NDArray[np.int64], seed: int
 ) -> tuple[Tensor, Tensor]:
-    """Return whole canvases (B, 1, H, W) in [0, 1] of the images `index`, and labels (B,)."""
+    """Return whole canvases (B, C, H, W) in [0, 1] of the images `index`, and labels (B,)."""
     _, info = envs.reset(seed=seed, options={"index": index})
     canvases = torch.as_tensor(envs.unwrapped.canvases)  # type: ignore[attr-defined]
-    return canvases.unsqueeze(1).float() / 255, torch.as_tensor(info["label"])
+    canvases = canvases.unsqueeze(1) if canvases.ndim == 3 else canvases.movedim(-1, 1)
+    return canvases.float() / 255, torch.as_tensor(info["label"])

@@ -31,6 +31,7 @@ def make_row(
         facts: columns that are added as they are.
         gaze: the gaze whose result counts; None for a network on the whole canvas.
     """
+    dataset = evaluations[0]["dataset"]
     results = [run["results"] if gaze is None else run["results"][gaze] for run in evaluations]
     errors = [_error(result) for result in results]
     row: Row = {
@@ -44,7 +45,7 @@ def make_row(
         "errors": errors,
         "random_gaze_error": None,
         "test_episodes": results[0]["episodes"],
-        "train_episodes": evaluations[0]["training"]["episodes"],
+        "train_episodes": _train_episodes(evaluations[0]["training"], "mean_return" in results[0]),
     }
     if gaze == "learned gaze":
         at_random = [_error(run["results"]["random gaze"]) for run in evaluations]
@@ -65,7 +66,7 @@ def make_row(
         **{name: _joined(run[name] for run in evaluations) for name in ("commit", "machine")},
         "software": _joined(run["software"] for run in evaluations),
         "seconds": round(sum(run["train_seconds"] for run in evaluations), 1),
-        "dataset": evaluations[0]["dataset"],
+        "dataset": dataset and Path(dataset).name,  # a path says nothing on another machine
     }
 
 
@@ -145,7 +146,7 @@ def _group_paragraphs(
     paragraphs = [title]
     if quick:
         paragraphs[0] += ", a quick run"
-        paragraphs.append("A quick run shows that everything works; its numbers are not results.")
+        paragraphs.append("A quick run, for a first look: on other images, after a short training.")
     number = f"{rows[0]['test_episodes']:,}"
     if table.is_game:
         measure = f"Caught balls (%) in {number} games"
@@ -180,6 +181,13 @@ def _group_paragraphs(
         f"test error of the paper's NIPS version. Trained on {' and '.join(machines)}.",
     ]
     return paragraphs
+
+
+def _train_episodes(training: dict[str, Any], is_game: bool) -> int:
+    """Return the number of training episodes; of a game each segment is one."""
+    if is_game and "segments" in training:
+        return int(training["steps"] // training["segments"]["segment_length"])
+    return int(training["episodes"])
 
 
 def _cells(table: Table, row: Row) -> tuple[str, ...]:

@@ -92,11 +92,14 @@ class Seat:
         actions: those of this episode.
         trail: the pixel edges of the fixations, since the ball appeared.
         ball_path: the pixels (column, row) of the ball since then; empty without a ball.
-        verdicts: whether each ball that has landed was caught, or the answer was right.
+        verdicts: whether each ball that has landed was caught, the answer was right, or the target
+            was found.
         over: whether the episode has ended.
         score, count: right ones, and all that count, over all episodes; see `Game`.
         streak, best: right ones in a row, the present and the longest.
     """
+
+    numbered = True  # whether pictures number the fixations of the trail
 
     def __init__(self, name: str, env: GlimpseEnv, pilot: Pilot | None = None) -> None:
         self.name = name
@@ -110,6 +113,7 @@ class Seat:
         self.over = True
         self.score = self.count = self.streak = self.best = 0
         self._path_is_complete = False
+        self._memory: tuple[npt.NDArray[np.uint8], npt.NDArray[np.bool_]] | None = None
 
     @property
     def edge(self) -> Edge:
@@ -124,6 +128,7 @@ class Seat:
         self.observation, _ = self.env.reset(seed=deal.seed, options=options)
         self.actions, self.verdicts = [], []
         self.trail, self.ball_path = [], []
+        self._memory = None
         self.over = self._path_is_complete = False
         if self.pilot is not None:
             self.pilot.begin()
@@ -134,9 +139,10 @@ class Seat:
         if self._path_is_complete:
             self.trail, self.ball_path = [], []
         (x, y), choice = action
-        self.observation, reward, self.over, _, _ = self.env.step(
+        self.observation, reward, terminated, truncated, _ = self.env.step(
             (np.array([x, y], np.float32), choice)
         )
+        self.over = terminated or truncated
         self.actions.append(action)
         self._note_path()
         self._path_is_complete = self._has_landed() or self.over
@@ -144,6 +150,21 @@ class Seat:
             return None
         self.verdicts.append(reward > 0)
         return self.verdicts[-1]
+
+    def remembered(self) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.bool_]] | None:
+        """Return what was seen in this episode, as `seen` does; None where the screen changes."""
+        return self._memory
+
+    def _remember(self) -> None:
+        """Keep the present glimpse, over what was seen before it."""
+        if self.env.batch.task.frames_change:
+            return
+        grays, is_seen = self.seen()
+        if self._memory is None:
+            self._memory = grays.copy(), is_seen.copy()
+        else:
+            self._memory[0][is_seen] = grays[is_seen]
+            self._memory[1][is_seen] = True
 
     def count_verdict(self, right: bool) -> None:
         """Add to score, streak and best."""
@@ -154,7 +175,7 @@ class Seat:
 
     def seen(self) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.bool_]]:
         """Return the glimpse, laid over the canvas. See `spread_glimpse`."""
-        shape = self.env.batch.task.image_shape
+        shape = self.env.batch.image_shape
         glimpse, num_scales = self.observation["glimpse"], self.env.batch.retina.num_scales
         return spread_glimpse(glimpse, num_scales, self.edge, shape)
 
@@ -168,6 +189,7 @@ class Seat:
         is_catch = isinstance(self.env.batch.task, Catch)
         if is_catch or not self.over:
             self.trail.append(self.edge)
+            self._remember()
         if is_catch:
             state = self.env.batch.state
             self.ball_path.append((int(ball_columns(state.x)[0]), int(state.row[0])))

@@ -16,6 +16,7 @@ import numpy.typing as npt
 
 from ram_envs.arrays import arange, is_tensor, minimum, zeros
 from ram_envs.checks import checked_integer
+from ram_envs.kernels import kernel
 from ram_envs.streams import Streams
 from ram_envs.tasks.distortion import Distortion, mirror
 from ram_envs.windows import window_index
@@ -110,13 +111,9 @@ class Canvas:
         height, width = self.image_shape[:2]
         ranges = (len(images), height - size + 1, width - size + 1)
         draws = streams.integers(*ranges * self.num_clutter)
-        shape = (len(streams), self.num_clutter, size, size, *self.image_shape[2:])
-        pieces: npt.NDArray[np.uint8] = zeros(shape, "uint8", images)
-        for piece in range(self.num_clutter):
-            source, top, left = draws[:, 3 * piece : 3 * piece + 3].T
-            windows, where = _windows(images, source, top, left, size, size)
-            pieces[:, piece] = windows[where]
-        return pieces
+        return cut_windows.on(images)(
+            images, draws.reshape(len(streams), self.num_clutter, 3), size
+        )
 
     def add_up(
         self,
@@ -134,11 +131,37 @@ class Canvas:
         Returns:
             Canvases (B, H, W[, C]).
         """
-        canvases: npt.NDArray[np.uint8] = zeros((len(images), *self.shape), "uint8", images)
-        for piece in range(self.num_clutter):
-            add_images(canvases, pieces[:, piece], places[:, piece])
-        add_images(canvases, images, places[:, -1])
-        return canvases
+        return add_clipped.on(images)(self.shape, pieces, images, places)
+
+
+@kernel("canvases")
+def cut_windows(
+    images: npt.NDArray[np.uint8], places: npt.NDArray[np.int64], size: int
+) -> npt.NDArray[np.uint8]:
+    """Cut squares (B, n, size, size[, C]) from images at `places` (B, n, 3): row, top, left."""
+    batch_size, number = places.shape[:2]
+    shape = (batch_size, number, size, size, *images.shape[3:])
+    pieces: npt.NDArray[np.uint8] = zeros(shape, "uint8", images)
+    for piece in range(number):
+        source, top, left = places[:, piece].T
+        windows, where = _windows(images, source, top, left, size, size)
+        pieces[:, piece] = windows[where]
+    return pieces
+
+
+@kernel("canvases")
+def add_clipped(
+    shape: tuple[int, ...],
+    pieces: npt.NDArray[np.uint8],
+    images: npt.NDArray[np.uint8],
+    places: npt.NDArray[np.int64],
+) -> npt.NDArray[np.uint8]:
+    """Add pieces and image on canvases of `shape`, clipped at white; see `Canvas.add_up`."""
+    canvases: npt.NDArray[np.uint8] = zeros((len(images), *shape), "uint8", images)
+    for piece in range(pieces.shape[1]):
+        add_images.numpy(canvases, pieces[:, piece], places[:, piece])
+    add_images.numpy(canvases, images, places[:, -1])
+    return canvases
 
 
 def _windows(
@@ -163,6 +186,7 @@ def _windows(
     return view, (rows, tops, lefts)
 
 
+@kernel("canvases")
 def add_images(
     canvases: npt.NDArray[np.uint8],
     images: npt.NDArray[np.uint8],

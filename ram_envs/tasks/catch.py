@@ -28,6 +28,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ram_envs.checks import checked_integer, checked_number
+from ram_envs.kernels import kernel
 from ram_envs.streams import Streams
 from ram_envs.task import Outcome, Rows
 from ram_envs.tasks.motion import drift, nearest_pixels
@@ -111,40 +112,15 @@ class Catch:
         state.caught[rows] = 0
         state.over[rows] = False
         state.ball[rows] = -1
-        self._drop_next_ball(state, rows)
+        _drop_next_ball(state, rows)
 
     def advance(self, state: CatchState, rows: Rows, choices: npt.NDArray[np.int64]) -> Outcome:
-        # The paddle: choices 0, 1, 2 move it by −1, 0, +1.
-        rightmost = self.size - self.paddle_width
-        moved = state.paddle[rows] + choices - 1
-        state.paddle[rows] = np.minimum(np.maximum(moved, 0), rightmost)
-
-        # The ball: one that has landed makes way for the next, the others fall.
-        had_landed = state.row[rows] == self.size - 1
-        if had_landed.any():
-            self._drop_next_ball(state, rows[had_landed])
-            self._fall(state, rows[~had_landed])
-        else:
-            self._fall(state, rows)
-
-        # The reward, for balls that land in this step.
-        landed = state.row[rows] == self.size - 1
-        if not landed.any():
-            return Outcome(rewards=np.zeros(len(rows)), terminations=landed)
-        offset = ball_columns(state.x[rows]) - state.paddle[rows]
-        caught = landed & (offset >= 0) & (offset < self.paddle_width)
-        state.caught[rows] += caught
-        state.over[rows] = landed & (state.ball[rows] == self.num_balls - 1)
-        return Outcome(rewards=caught.astype(np.float64), terminations=state.over[rows])
+        return Outcome(*advance_games.run(self, state, rows, choices))
 
     def images(self, state: CatchState) -> tuple[npt.NDArray[np.uint8], Rows]:
-        games = np.arange(len(state.row))
-        screens = np.zeros((len(games), self.size, self.size), np.uint8)
-        pixels, first = screens.reshape(-1), games * self.size**2
-        for pixel in range(self.paddle_width):
-            pixels[first + (self.size - 1) * self.size + state.paddle + pixel] = 255
-        pixels[first + state.row * self.size + ball_columns(state.x)] = 255
-        return screens, games
+        screens = np.zeros((len(state.row), self.size, self.size), np.uint8)
+        draw_screens.run(self, state, screens)
+        return screens, np.arange(len(screens))
 
     def infos(self, state: CatchState) -> dict[str, tuple[npt.NDArray[Any], npt.NDArray[np.bool_]]]:
         return {"caught": (state.caught, state.over)}
@@ -163,12 +139,52 @@ class Catch:
         plural = "s" if missed > 1 else ""
         return "caught" if missed == 0 else f"missed by {missed} column{plural}"
 
-    def _drop_next_ball(self, state: CatchState, rows: Rows) -> None:
-        state.ball[rows] += 1
-        state.row[rows] = 0
-        state.x[rows] = state.columns[rows, state.ball[rows]]
-        state.v[rows] = state.speeds[rows, state.ball[rows]]
 
-    def _fall(self, state: CatchState, rows: Rows) -> None:
-        state.x[rows], state.v[rows] = drift(state.x[rows], state.v[rows], self.size - 1)
-        state.row[rows] += 1
+@kernel("games")
+def advance_games(
+    game: Catch, state: CatchState, rows: Rows, choices: npt.NDArray[np.int64]
+) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.bool_]]:
+    """Take one step in `rows`; return rewards and terminations."""
+    # The paddle: choices 0, 1, 2 move it by −1, 0, +1.
+    rightmost = game.size - game.paddle_width
+    moved = state.paddle[rows] + choices - 1
+    state.paddle[rows] = np.minimum(np.maximum(moved, 0), rightmost)
+
+    # The ball: one that has landed makes way for the next, the others fall.
+    had_landed = state.row[rows] == game.size - 1
+    if had_landed.any():
+        _drop_next_ball(state, rows[had_landed])
+        _fall(state, rows[~had_landed], game.size - 1)
+    else:
+        _fall(state, rows, game.size - 1)
+
+    # The reward, for balls that land in this step.
+    landed = state.row[rows] == game.size - 1
+    if not landed.any():
+        return np.zeros(len(rows)), landed
+    offset = ball_columns(state.x[rows]) - state.paddle[rows]
+    caught = landed & (offset >= 0) & (offset < game.paddle_width)
+    state.caught[rows] += caught
+    state.over[rows] = landed & (state.ball[rows] == game.num_balls - 1)
+    return caught.astype(np.float64), state.over[rows]
+
+
+def _drop_next_ball(state: CatchState, rows: Rows) -> None:
+    state.ball[rows] += 1
+    state.row[rows] = 0
+    state.x[rows] = state.columns[rows, state.ball[rows]]
+    state.v[rows] = state.speeds[rows, state.ball[rows]]
+
+
+def _fall(state: CatchState, rows: Rows, wall: int) -> None:
+    state.x[rows], state.v[rows] = drift.run(state.x[rows], state.v[rows], wall)
+    state.row[rows] += 1
+
+
+@kernel("games")
+def draw_screens(game: Catch, state: CatchState, screens: npt.NDArray[np.uint8]) -> None:
+    """Draw paddle and ball of every game on black `screens` (B, size, size)."""
+    pixels, first = screens.reshape(-1), np.arange(len(screens)) * game.size**2
+    for pixel in range(game.paddle_width):
+        pixels[first + (game.size - 1) * game.size + state.paddle + pixel] = 255
+    pixels[first + state.row * game.size + ball_columns(state.x)] = 255

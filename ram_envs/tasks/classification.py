@@ -6,6 +6,7 @@ decision: reward 1 if it is right, else 0, and the episode is over.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, TypeVar
@@ -17,6 +18,7 @@ from ram_envs.arrays import arange, cast, to_like
 from ram_envs.checks import checked_integer
 from ram_envs.datasets import ImageDataset
 from ram_envs.datasets.source import ImageSource
+from ram_envs.kernels import kernel
 from ram_envs.streams import Streams, combine_keys, key_from_text
 from ram_envs.task import Outcome, Rows, Task
 from ram_envs.tasks.canvas import Canvas
@@ -61,15 +63,13 @@ class Classification(Task[EpisodeState]):
         )
 
     def advance(self, state: EpisodeState, rows: Rows, choices: npt.NDArray[np.int64]) -> Outcome:
-        state.steps[rows] += 1
-        decided = state.steps[rows] == self.num_glimpses
-        right = choices == state.labels[rows]
-        return Outcome(rewards=cast(decided & right, "float64"), terminations=decided)
+        count = count_labels.on(state.index)
+        return Outcome(*count(state, self.num_glimpses, rows, choices))
 
     def infos(
         self, state: EpisodeState
     ) -> dict[str, tuple[npt.NDArray[Any], npt.NDArray[np.bool_]]]:
-        always = np.ones(len(state.index), np.bool_)
+        always = _always(len(state.index))
         return {
             "label": (state.labels, always),
             "index": (state.index, always),
@@ -103,6 +103,28 @@ class Classification(Task[EpisodeState]):
                 f"images of this split of {self.dataset.name!r}."
             )
         return np.broadcast_to(chosen, (num_envs,)).astype(np.int64)
+
+
+@functools.lru_cache(maxsize=16)
+def _always(number: int) -> npt.NDArray[np.bool_]:
+    """Return where values exist that always exist; read-only."""
+    always = np.ones(number, np.bool_)
+    always.flags.writeable = False
+    return always
+
+
+@kernel("steps")
+def count_labels(
+    state: ClassificationState,
+    num_glimpses: int,
+    rows: Rows,
+    choices: npt.NDArray[np.int64],
+) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.bool_]]:
+    """Count a step in `rows`; return rewards and terminations."""
+    state.steps[rows] += 1
+    decided = state.steps[rows] == num_glimpses
+    right = choices == state.labels[rows]
+    return cast(decided & right, "float64"), decided
 
 
 @dataclass
@@ -160,3 +182,7 @@ class ImageClassification(Classification[CanvasState]):
         if state.canvases is None:
             return self.dataset.images, state.index
         return state.canvases, arange(len(state.index), state.index)
+
+    def image_rows(self, state: CanvasState) -> npt.NDArray[np.int64]:
+        """Return which images of the split are on each canvas, (B, 1)."""
+        return state.index[:, None]

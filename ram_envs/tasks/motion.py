@@ -5,9 +5,12 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
+from ram_envs.kernels import kernel
+
 Floats = npt.NDArray[np.float64]
 
 
+@kernel("games")
 def drift(x: Floats, v: Floats, wall: npt.ArrayLike) -> tuple[Floats, Floats]:
     """Return the next positions and speeds of objects between the walls at 0 and `wall`.
 

@@ -123,7 +123,7 @@ class MovingClassification(Classification[MovingState]):
 
     def advance(self, state: MovingState, rows: Rows, choices: npt.NDArray[np.int64]) -> Outcome:
         outcome = super().advance(state, rows, choices)
-        state.places[rows], state.speeds[rows] = drift(
+        state.places[rows], state.speeds[rows] = drift.run(
             state.places[rows], state.speeds[rows], self.canvas.free_space
         )
         return outcome

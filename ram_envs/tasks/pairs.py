@@ -133,6 +133,16 @@ def _list_pairs(num_places: int, side: int) -> tuple[npt.NDArray[np.int32], int]
     return np.ascontiguousarray(pairs[order]), int(np.sum(~are_near))
 
 
+@dataclass
+class PairState(CanvasState):
+    """The state of B episodes of two images each; `index` is the first.
+
+    second      (B,) int64, which image of the split is the second
+    """
+
+    second: npt.NDArray[np.int64]
+
+
 class PairClassification(ImageClassification):
     """The task "name both images". See `ram_envs.task.Task` for the verbs.
 
@@ -160,19 +170,31 @@ class PairClassification(ImageClassification):
         answer: Answer = "pair",
     ) -> None:
         super().__init__(dataset, canvas, num_glimpses, fixed_canvases)
+        self.answer = answer
         self.choice_names, self.answers = _name_answers(dataset.class_names, answer)
+
+    def allocate(self, num_envs: int) -> PairState:
+        second = np.zeros(num_envs, np.int64)
+        return PairState(**vars(super().allocate(num_envs)), second=second)
 
     def begin(
         self, state: CanvasState, rows: Rows, streams: Streams, options: Mapping[str, Any]
     ) -> None:
+        assert isinstance(state, PairState)
+        assert state.canvases is not None
         streams = self._choose_images(state, rows, streams, options)
-        pairs: npt.NDArray[np.int64] = zeros((len(rows), 2), "int64", state.index)
-        pairs[:, 0] = state.index[rows]
-        pairs[:, 1] = streams.integers(len(self.dataset))[:, 0]
+        state.second[rows] = streams.integers(len(self.dataset))[:, 0]
+        pairs = self.image_rows(state)[rows]
         classes = self.dataset.labels[pairs]
         state.labels[rows] = self.answers[classes[:, 0], classes[:, 1]]
-        assert state.canvases is not None
         state.canvases[rows] = self.canvas.draw(self.dataset.array, pairs, streams)
+
+    def image_rows(self, state: CanvasState) -> npt.NDArray[np.int64]:
+        """Return which images of the split are on each canvas, (B, 2)."""
+        assert isinstance(state, PairState)
+        pairs: npt.NDArray[np.int64] = zeros((len(state.index), 2), "int64", state.index)
+        pairs[:, 0], pairs[:, 1] = state.index, state.second
+        return pairs
 
 
 def _name_answers(

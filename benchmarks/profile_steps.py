@@ -1,0 +1,163 @@
+"""Measure where the microseconds of a step go, for each id and number of sub-environments.
+
+    OMP_NUM_THREADS=1 python benchmarks/profile_steps.py --save results/step_profile.json
+
+RAM_ENVS_KERNELS selects the kernels. A step with its share of resets is taken as whole episodes
+are played; its parts are called by themselves, and "around" is what they leave. The best of several
+repeats counts, in turn with all others, because load from other programs only ever slows. With
+--page the table replaces the one between the marks of that page.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+import tyro
+from side_by_side import put_table
+from tqdm import tqdm
+
+from ram_agent.provenance import provenance
+from ram_agent.stepping import calls_per_second, step_many, step_single
+from ram_envs.atomic_files import write_json
+from ram_envs.checks import checked_action, checked_actions
+from ram_envs.kernels import numba_version
+from ram_envs.registration import CLASSIFICATION, ENVS
+
+PARTS = ("checks", "task", "look", "infos", "begin", "around")
+Rate = Callable[[float], float]  # seconds to calls per second
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Measure where the microseconds of a step go."""
+
+    env_ids: tuple[str, ...] = tuple(
+        env_id for env_id in ENVS if env_id not in ("RAMClassification-v0", "RAMCIFAR10-v0")
+    )
+    """Environments."""
+
+    num_envs: tuple[int, ...] = (0, 16, 128, 1024)
+    """Numbers of sub-environments; 0 for the single environment."""
+
+    dataset: str = "auto"
+    """mnist, digits or auto."""
+
+    seconds: float = 0.05
+    """Duration of each measurement."""
+
+    repeats: int = 5
+    """Number of times each measurement is taken; the best one counts."""
+
+    save: Path | None = None
+    """Write the measurements to this JSON file."""
+
+    page: Path | None = None
+    """Put the table into this page."""
+
+
+def find_parts(env_id: str, num_envs: int, dataset: str) -> dict[str, tuple[Rate, float]]:
+    """Return how each part is measured, and how often a step does it."""
+    keywords: dict[str, Any] = {"dataset": dataset} if env_id in CLASSIFICATION else {}
+    envs: Any
+    if num_envs == 0:
+        envs = gym.make(env_id, **keywords)
+        total: Callable[[float], float] = functools.partial(step_single, envs)
+        check = checked_action
+    else:
+        envs = gym.make_vec(env_id, num_envs=num_envs, **keywords)
+        whole = functools.partial(step_many, envs)
+        total = lambda seconds: whole(seconds) / num_envs  # noqa: E731
+        check = functools.partial(checked_actions, num_envs=num_envs)
+    envs.reset(seed=0)
+    batch, actions = envs.unwrapped.batch, envs.action_space.sample()
+    steps = count_steps(envs, num_envs)
+    _, choices = check(actions, num_choices=batch.num_choices)
+
+    def advance(_: int) -> None:
+        batch.task.begin(batch.state, batch.all_rows, streams, {})
+        batch.task.advance(batch.state, batch.all_rows, choices)
+
+    batch.begin(batch.all_rows, {})
+    _, streams = batch.next_streams(batch.all_rows)
+    begin_task = lambda _: batch.task.begin(batch.state, batch.all_rows, streams, {})  # noqa: E731
+    calls: dict[str, tuple[Callable[[int], object], float]] = {
+        "checks": (lambda _: check(actions, num_choices=batch.num_choices), 1),
+        "task": (advance, 1),
+        "begin of the task": (begin_task, -1),
+        "look": (lambda _: batch.observe(), 1),
+        "infos": (lambda _: batch.infos(), 1),
+        "begin": (lambda _: batch.begin(batch.all_rows, {}), 1 / steps),
+    }
+    parts = {
+        name: (functools.partial(calls_per_second, call), times)
+        for name, (call, times) in calls.items()
+    }
+    return {"total": (total, 1), **parts}
+
+
+def count_steps(envs: Any, num_envs: int) -> float:
+    """Return the mean number of steps between two resets, with random actions."""
+    steps = ends = 0
+    for _ in range(200):
+        result = envs.step(envs.action_space.sample())
+        steps += max(num_envs, 1)
+        ended = int(np.count_nonzero(result[2] | result[3]))
+        ends += ended
+        if num_envs == 0 and ended:
+            envs.reset()
+    return steps / max(ends, 1)
+
+
+def main(settings: Settings) -> None:
+    parts = {
+        (env_id, num_envs): find_parts(env_id, num_envs, settings.dataset)
+        for env_id in settings.env_ids
+        for num_envs in settings.num_envs
+    }
+    best: dict[tuple[str, int, str], float] = {}
+    for _ in tqdm(range(settings.repeats), disable=None, leave=False):
+        for (env_id, num_envs), found in parts.items():
+            for name, (rate, _) in found.items():
+                key = (env_id, num_envs, name)
+                best[key] = max(best.get(key, 0), rate(settings.seconds))
+    rows = []
+    for (env_id, num_envs), found in parts.items():
+        times = {
+            name: 1e6 * often / best[env_id, num_envs, name] for name, (_, often) in found.items()
+        }
+        times["task"] += times.pop("begin of the task")
+        times["around"] = 2 * times["total"] - sum(times.values())
+        row = {name: round(max(value, 0), 2) for name, value in times.items()}
+        rows.append({"env_id": env_id, "num_envs": num_envs, **row})
+    table = to_table(rows)
+    print(table)
+    version = numba_version()
+    if settings.save is not None:
+        kernels = "numpy" if version is None else f"numba {version}"
+        facts = {**provenance(), "kernels": kernels, "dataset": settings.dataset}
+        write_json(settings.save, {**facts, "microseconds": rows})
+    if settings.page is not None:
+        put_table(settings.page, table, "<!-- profile -->")
+
+
+def to_table(rows: list[dict[str, Any]]) -> str:
+    """Return a table in Markdown, of microseconds for a step of all sub-environments."""
+    lines = [
+        f"| environment | sub-environments | a step, µs | {' | '.join(PARTS)} |",
+        "|---" * (3 + len(PARTS)) + "|",
+    ]
+    for row in rows:
+        number = "single" if row["num_envs"] == 0 else f"{row['num_envs']:,}"
+        values = " | ".join(f"{row[name]:,.1f}" for name in ("total", *PARTS))
+        lines.append(f"| `{row['env_id']}` | {number} | {values} |")
+    return "\n".join(lines) + "\n"
+
+
+if __name__ == "__main__":
+    main(tyro.cli(Settings))

@@ -1,0 +1,117 @@
+"""A sweep on Ray Tune: ASHA stops bad settings early, by their validation error.
+
+    pip install "ram-gym[sweep]"
+    python examples/ray_tune_sweep.py                     # two trainings at a time
+    python examples/ray_tune_sweep.py --samples 32 --workers 8
+    python examples/ray_tune_sweep.py --resume            # after a crash or Ctrl-C
+
+Each trial is a run folder: it continues from its own checkpoint when the sweep is resumed. Without
+Ray, `examples/sweep.py` does the same for a grid of settings under any scheduler.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+import tyro
+
+from ram_agent.presets import preset
+from ram_agent.run_folder import RunFolder
+from ram_agent.runs import describe_run, make_trainer
+from ram_agent.trainer import Trainer
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Search settings of the optimizer with Ray Tune."""
+
+    env_id: str = "RAMTranslatedMNIST-v0"
+    dataset: str = "digits"
+    episodes: int = 200_000
+    validations: int = 10
+    """How often each trial is validated, and may be stopped."""
+
+    samples: int = 8
+    """Number of trials."""
+
+    workers: int = 2
+    """Trials at the same time, one CPU core each."""
+
+    seed: int = 0
+    out: Path = Path("runs/tune")
+    resume: bool = False
+
+
+def train(trial: dict[str, Any], settings: Settings, folder: Path) -> None:
+    """Train with the settings of a trial, and report each validation."""
+    from ray import tune
+
+    torch.set_num_threads(1)
+    run_folder = RunFolder(folder / tune.get_context().get_trial_id())
+    trainer = continue_or_start(trial, settings, run_folder)
+    # Catches up with what an interrupted trial has reported already.
+    for row in run_folder.read_metrics():
+        if "validation_error" in row:
+            tune.report(row)
+    trainer.train(report=tune.report)
+
+
+def continue_or_start(trial: dict[str, Any], settings: Settings, folder: RunFolder) -> Trainer:
+    if folder.state_path.exists():
+        folder.lock()
+        trainer = make_trainer(folder.read_config(), folder)
+        trainer.resume()
+        return trainer
+    agent, config, _ = preset("default", settings.env_id)
+    config = dataclasses.replace(
+        config,
+        seed=settings.seed,
+        episodes=settings.episodes,
+        validate_every=settings.episodes // settings.validations,
+        optimizer=dataclasses.replace(config.optimizer, **trial),
+    )
+    keywords = {"dataset": settings.dataset}
+    run = describe_run(settings.env_id, keywords, "default", agent, config, shards=1)
+    folder.create(run)
+    return make_trainer(run, folder)
+
+
+def main(settings: Settings) -> None:
+    from ray import tune
+
+    out = settings.out.absolute()
+    trainable = tune.with_resources(
+        tune.with_parameters(train, settings=settings, folder=out / "runs"), {"cpu": 1}
+    )
+    if settings.resume:
+        tuner = tune.Tuner.restore(str(out / "sweep"), trainable, resume_errored=True)
+    else:
+        tuner = tune.Tuner(
+            trainable,
+            param_space={
+                "learning_rate": tune.loguniform(5e-4, 1e-2),
+                "weight_decay": tune.choice([0.0, 0.01, 0.1]),
+            },
+            tune_config=tune.TuneConfig(
+                metric="validation_error",
+                mode="min",
+                num_samples=settings.samples,
+                max_concurrent_trials=settings.workers,
+                scheduler=tune.schedulers.ASHAScheduler(max_t=settings.validations),
+            ),
+            run_config=tune.RunConfig(name="sweep", storage_path=str(out)),
+        )
+    for result in sorted(tuner.fit(), key=lambda one: (one.metrics or {})["validation_error"]):
+        assert result.metrics is not None
+        print(
+            f"{result.metrics['validation_error']:6.2f}%  after "
+            f"{result.metrics['training_iteration']} validations: {result.config}"
+        )
+
+
+if __name__ == "__main__":
+    main(tyro.cli(Settings))

@@ -1,0 +1,22 @@
+"""The command `ram agents`."""
+
+from __future__ import annotations
+
+import argparse
+
+from ram_agent.packed import describe_agents
+
+
+def main(args: list[str]) -> None:
+    """Print the agents that come with the package, and how good each is."""
+    argparse.ArgumentParser(
+        "ram agents", description="List the trained agents that come with the package."
+    ).parse_args(args)
+    row = "{:<22} {:<26} {:>8}  {}"
+    print(row.format("agent", "environment", "glimpses", "result"))
+    for agent in describe_agents():
+        print(row.format(agent.name, agent.env_id, agent.num_glimpses or "–", agent.result))
+    print(
+        "\nram watch pretrained:AGENT shows one, ram evaluate pretrained:AGENT measures it, and "
+        'in\nPython it is RAMAgent.pretrained("AGENT").'
+    )

@@ -1,0 +1,60 @@
+"""The help of `ram train`: the options that most people need, before all of them in groups."""
+
+from __future__ import annotations
+
+import dataclasses
+import shutil
+import textwrap
+from typing import Any
+
+COMMON = {  # option: what it does, in a few words
+    "dataset": "mnist, digits (embedded, no download), or a path of your own images",
+    "num_glimpses": "how often the agent looks",
+    "glimpse_size": "side of the retina's patches, in pixels",
+    "num_scales": "number of patches, each twice as wide as the one before",
+    "episodes": "how many images or games to learn from",
+    "seed": "of weights, images and noise",
+    "batch_size": "episodes of an update",
+    "learning_rate": "the highest learning rate",
+    "preset": "default (trains best) or paper (as the paper says)",
+    "out": "the run's folder",
+    "resume": "continue the run in this folder",
+    "device": "cpu or cuda",
+    "tensorboard": "log to TensorBoard",
+}
+
+
+def describe_common(command: Any, env_id: str | None, keywords: dict[str, Any]) -> str:
+    """Return the common options with their defaults, a line each.
+
+    Args:
+        command: the settings of the command, in groups.
+        env_id: the environment whose defaults they are; None if none was named.
+        keywords: the defaults of its own keywords.
+    """
+    values: dict[str, Any] = {}
+    _flatten(command, values)
+    values.update(keywords)
+    if env_id is None:
+        whose = "`ram train ENV_ID --help` shows the defaults of ENV_ID"
+    else:
+        whose = f"defaults of {env_id}"
+    width = shutil.get_terminal_size().columns
+    lines = [f"Common options ({whose}):"]
+    for name, what in COMMON.items():
+        value = values.get(name)
+        shown = value not in (None, "", False) and env_id is not None
+        text = f"{what} ({value})" if shown else what
+        option = f"--{name.replace('_', '-')}"
+        lines += textwrap.wrap(f"  {option:<17}{text}", max(40, width), subsequent_indent=" " * 19)
+    return "\n".join(lines)
+
+
+def _flatten(settings: Any, values: dict[str, Any]) -> None:
+    """Add the values of a dataclass and of those in it, by name."""
+    for field in dataclasses.fields(settings):
+        value = getattr(settings, field.name)
+        if dataclasses.is_dataclass(value):
+            _flatten(value, values)
+        else:
+            values[field.name] = value

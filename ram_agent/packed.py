@@ -1,0 +1,81 @@
+"""The trained agents that come with the package: their files, and what their headers say.
+
+Neither PyTorch nor safetensors is needed to list them.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ram_envs.catalog import SCORES
+
+ENDING = ".safetensors"
+PRETRAINED = Path(__file__).parent / "pretrained"
+
+
+@dataclass(frozen=True)
+class PackedAgent:
+    """An agent of the package.
+
+    name          as in pretrained:NAME
+    env_id        the environment that it was trained in
+    num_glimpses  T; None in a game
+    result        how good it is, in words
+    """
+
+    name: str
+    env_id: str
+    num_glimpses: int | None
+    result: str
+
+
+def pretrained_names() -> list[str]:
+    """Return the names of the weights that come with the package."""
+    return sorted(path.stem for path in PRETRAINED.glob(f"*{ENDING}"))
+
+
+def describe_agents() -> list[PackedAgent]:
+    """Return the agents of the package by environment, those with the fewest glimpses first."""
+    agents = [_describe(name) for name in pretrained_names()]
+    return sorted(agents, key=lambda agent: (agent.env_id, agent.num_glimpses or 0, agent.name))
+
+
+def read_info(path: Path) -> dict[str, Any]:
+    """Return the facts in the header of a weights file of the package, `agent.info`."""
+    with path.open("rb") as file:
+        header = json.loads(file.read(int.from_bytes(file.read(8), "little")))
+    info: dict[str, Any] = json.loads(header["__metadata__"]["description"])["info"]
+    return info
+
+
+def _describe(name: str) -> PackedAgent:
+    info = read_info(PRETRAINED / f"{name}{ENDING}")
+    number = info["env_kwargs"].get("num_glimpses")
+    if number is None and (found := re.search(r"-(\d+)(-|$)", name)):
+        number = int(found[1])
+    return PackedAgent(name, info["env_id"], number, _result(info))
+
+
+def _result(info: dict[str, Any]) -> str:
+    """Return the measured result: of the test split if the file has it, else of validation."""
+    test = info.get("test")
+    if isinstance(test, dict) and "error" in test:
+        return f"{test['error']:.2f}% wrong ({test['random_gaze_error']:.1f}% with random gaze)"
+    if isinstance(test, dict):
+        learned, random = test["return"], test["random_gaze_return"]
+        return f"{_score(info, learned)} ({_score(info, random)} with random gaze)"
+    if "validation_return" in info:
+        return f"{_score(info, info['validation_return'])} on validation"
+    if info["dataset"] is None:  # a file from before games had returns
+        return f"{_score(info, 1 - info['validation_error'] / 100)} on validation"
+    return f"{info['validation_error']:.2f}% wrong on validation"
+
+
+def _score(info: dict[str, Any], mean_return: float) -> str:
+    """Return the score of a game in words."""
+    words = SCORES.get(info["env_id"])
+    return f"return {mean_return:.4g}" if words is None else f"{100 * mean_return:.2f}% {words}"

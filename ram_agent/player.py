@@ -1,0 +1,252 @@
+"""An agent that plays a vector environment step by step, in every auto-reset mode.
+
+Whole episodes (`rollout.py`), segments (`segment.py`) and evaluations are made of these steps.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import gymnasium as gym
+import numpy as np
+import numpy.typing as npt
+import torch
+from gymnasium.vector import AutoresetMode
+from torch import Tensor
+
+from ram_agent.agent import Action, AgentOutput, RAMAgent
+from ram_agent.networks import State, forget
+from ram_agent.settings import SEED, is_a
+
+Gaze = Literal["learned", "random", "center"]
+VectorEnv = gym.vector.VectorEnv[Any, Any, Any]
+Flags = npt.NDArray[np.bool_]
+Observation = Mapping[str, Any]  # "glimpse" and "location", arrays or tensors of B rows
+
+
+@dataclass(frozen=True)
+class Step:
+    """One step of B environments: what was seen and done, and what followed.
+
+    observation         what the agent acted on
+    begins              (B,), whether that observation begins an episode
+    acts                (B,), whether the action counts; False where it only began a new episode
+                        (auto-reset NEXT_STEP)
+    output, action      of the agent
+    rewards             (B,) float32
+    ended, truncated    (B,), whether the episode is over, and whether by a time limit alone
+    final_observation   the last observations of the episodes that were truncated, in the order of
+                        their rows; None if there are none
+    """
+
+    observation: Observation
+    begins: Flags
+    acts: Flags
+    output: AgentOutput
+    action: Action
+    rewards: Tensor
+    ended: Flags
+    truncated: Flags
+    final_observation: Observation | None
+
+
+class Player:
+    """An agent in B environments: their observations, and the agent's recurrent state.
+
+    Where an episode begins the state is forgotten. Environments that do not reset themselves are
+    reset one by one, before the step that follows an end.
+
+    Args:
+        agent: the agent.
+        envs: a vector environment with any auto-reset mode.
+        gaze: the locations: "learned", the agent's; "random", uniform; "center", always (0, 0).
+
+    Attributes:
+        observation: what the agent will act on next.
+        state: its recurrent state, before it looks.
+        begins: (B,), whether the observation begins an episode, which forgets the state.
+        ended: (B,), whether the episode was over after the last step.
+    """
+
+    def __init__(self, agent: RAMAgent, envs: VectorEnv, gaze: Gaze = "learned") -> None:
+        self.agent = agent
+        self.envs = envs
+        self.gaze = gaze
+        self.mode = autoreset_mode(envs)
+        self.state = agent.initial_state(envs.num_envs)
+        self.observation: Observation = {}
+        self.begins = self.ended = np.ones(envs.num_envs, np.bool_)
+
+    @property
+    def on_device(self) -> bool:
+        """Whether the environments are on the agent's device."""
+        return isinstance(self.observation["glimpse"], Tensor)
+
+    def begin(
+        self, seed: int | None = None, options: dict[str, Any] | None = None
+    ) -> dict[str, Any]:
+        """Begin an episode in every environment, and return their info."""
+        self.observation, info = self.envs.reset(seed=seed, options=options)
+        self.state = self.agent.initial_state(self.envs.num_envs)
+        self.begins = np.ones(self.envs.num_envs, np.bool_)
+        self.ended = ~self.begins
+        return info
+
+    def step(
+        self,
+        deterministic: bool = False,
+        sample_choice: bool = True,
+        generator: torch.Generator | None = None,
+    ) -> Step:
+        """Look, act in every environment, and return what came of it.
+
+        Args:
+            deterministic, sample_choice, generator: as for `RAMAgent.act`.
+
+        Raises:
+            FloatingPointError: if a location of the agent is not finite.
+        """
+        self._reset_ended()
+        output, self.state = self.agent.step(self.observation, self._remembered())
+        action = self.agent.act(output, deterministic, sample_choice, generator)
+        if not self.on_device:
+            check_finite(action.location)
+        seen, begins = self.observation, self.begins
+        acts = ~self.ended if self.mode is AutoresetMode.NEXT_STEP else np.ones_like(begins)
+        rewards, truncated, final = self.advance(*self._look(action, generator))
+        return Step(seen, begins, acts, output, action, rewards, self.ended, truncated, final)
+
+    def advance(self, locations: Any, choices: Any) -> tuple[Tensor, Flags, Observation | None]:
+        """Take one step with given actions.
+
+        Returns:
+            Of `Step`: rewards, truncated, final_observation.
+        """
+        self._reset_ended()
+        had_ended = self.ended
+        self.observation, rewards, terminations, truncations, info = self.envs.step(
+            (locations, choices)
+        )
+        self.ended = np.asarray(terminations | truncations)
+        truncated = np.asarray(truncations & ~terminations)
+        if self.mode is AutoresetMode.NEXT_STEP:
+            self.begins = had_ended
+        elif self.mode is AutoresetMode.SAME_STEP:
+            self.begins = self.ended
+        else:
+            self.begins = np.zeros_like(self.ended)
+        final = self._final_observation(info, truncated) if truncated.any() else None
+        return torch.as_tensor(rewards).float(), truncated, final
+
+    def _reset_ended(self) -> None:
+        """Begin new episodes where the last ones are over, if the environments do not."""
+        if self.mode is AutoresetMode.DISABLED and self.ended.any():
+            mask = self.ended
+            options = None if mask.all() else {"reset_mask": mask}
+            self.observation, _ = self.envs.reset(options=options)
+            self.begins, self.ended = mask, np.zeros_like(mask)
+
+    def _remembered(self) -> State:
+        """Return the state before this step: zeros where an episode begins."""
+        if self.begins.all():
+            return self.agent.initial_state(self.envs.num_envs)
+        if self.begins.any():
+            return forget(self.state, torch.from_numpy(self.begins).to(self.agent.device))
+        return self.state
+
+    def _look(self, action: Action, generator: torch.Generator | None) -> tuple[Any, Any]:
+        """Return the locations of the gaze and the choices, as the environments expect them."""
+        location, choice = action
+        if self.gaze == "random":
+            source = None if generator is None else generator.device
+            noise = torch.rand(
+                location.shape, generator=generator, device=source, dtype=location.dtype
+            )
+            location = 2 * noise - 1
+        elif self.gaze == "center":
+            location = torch.zeros_like(location)
+        if self.on_device:
+            return location.to(self.agent.device), choice
+        return location.cpu().numpy(), choice.cpu().numpy()
+
+    def _final_observation(self, info: dict[str, Any], truncated: Flags) -> Observation:
+        """Return the last observations of the episodes that were truncated."""
+        rows = np.flatnonzero(truncated)
+        if self.mode is not AutoresetMode.SAME_STEP:
+            return {key: value[rows] for key, value in self.observation.items()}
+        final = info["final_obs"]
+        if isinstance(final, Mapping):
+            return {key: np.asarray(final[key])[rows] for key in self.observation}
+        return {key: np.stack([final[row][key] for row in rows]) for key in self.observation}
+
+
+def autoreset_mode(envs: VectorEnv) -> AutoresetMode:
+    """Return what a vector environment does at an episode's end."""
+    return AutoresetMode(envs.metadata.get("autoreset_mode", AutoresetMode.DISABLED))
+
+
+def check_envs(agent: RAMAgent, envs: VectorEnv, any_mode: bool = False) -> None:
+    """Raise an error unless the agent can play these environments.
+
+    Args:
+        agent: the agent.
+        envs: the environments.
+        any_mode: whether environments without images may reset themselves.
+
+    Raises:
+        TypeError: if it is a single environment, or its spaces are not those of glimpses.
+        ValueError: if it resets itself and may not, its spaces are not those of the agent, or its
+            images have other channels.
+    """
+    if not isinstance(envs, gym.vector.VectorEnv):
+        raise TypeError(
+            f"{envs} is not a vector environment. Make one: gym.make_vec(ENV_ID, num_envs=…, "
+            'autoreset_mode="Disabled").'
+        )
+    agent.check_fits(envs.single_observation_space, envs.single_action_space)
+    mode = autoreset_mode(envs)
+    has_images = getattr(envs.unwrapped, "num_images", None) is not None
+    if mode is not AutoresetMode.DISABLED and (has_images or not any_mode):
+        raise ValueError(
+            f"These environments reset themselves (autoreset_mode={mode.value}). Make them with "
+            'autoreset_mode="Disabled".'
+        )
+    channels, config = channels_of(envs), agent.config
+    told = config.glimpse_network == "conv" or config.scale_factor != 1
+    if told and channels not in (None, config.num_channels):
+        raise ValueError(
+            f"The environments show images of {channels} channels, and the agent has "
+            f"num_channels={config.num_channels}. Make it with AgentConfig(num_channels="
+            f"{channels}, …)."
+        )
+
+
+def channels_of(env: gym.Env[Any, Any] | VectorEnv) -> int | None:
+    """Return the channels of each scale of an environment's glimpses; None if it does not say."""
+    retina = getattr(getattr(env.unwrapped, "batch", None), "retina", None)
+    if retina is None:
+        return None
+    space = getattr(env, "single_observation_space", env.observation_space)
+    return int(space["glimpse"].shape[0]) // int(retina.num_scales)  # type: ignore[index]
+
+
+def noise_source(envs: VectorEnv, seed: int) -> torch.Generator:
+    """Return a source of noise on the environments' device, or on the CPU.
+
+    Raises:
+        ValueError: if the seed is not an integer from 0, below 2^63.
+    """
+    if not is_a(seed, int) or not SEED.has(seed):
+        raise ValueError(f"seed={seed!r} is not a valid seed. Give {SEED.words}.")
+    return torch.Generator(getattr(envs.unwrapped, "device", "cpu")).manual_seed(int(seed))
+
+
+def check_finite(locations: Tensor) -> None:
+    """Raise FloatingPointError unless all locations of an agent are finite."""
+    if not locations.isfinite().all():
+        raise FloatingPointError(
+            "The agent's location is not finite: its weights have diverged. In training, lower "
+            "learning_rate or set max_grad_norm; the last checkpoint is intact."
+        )

@@ -1,0 +1,179 @@
+"""One shard of the environments that are played in segments, where there are no labels.
+
+All randomness is a function of (seed, update). At each restart, which comes with every validation,
+all environments begin anew. In between the actions since the restart are kept: a resumed run takes
+them again, which brings the environments to where they were, if what they do is a function of seed
+and actions. The environments of ram_envs are such functions, and so are most others with a seed.
+"""
+
+from __future__ import annotations
+
+import warnings
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ram_agent.agent import RAMAgent
+from ram_agent.config import TrainConfig
+from ram_agent.objective import segment_loss
+from ram_agent.player import Player, VectorEnv, noise_source
+from ram_agent.segment import Segment, collect_segment
+from ram_agent.shard import GAME_SEEDS, ShardGradient
+
+Place = dict[str, Tensor]
+
+
+@dataclass
+class SegmentShard:
+    """An even share of the environments.
+
+    envs            a vector environment with any auto-reset mode
+    number          which share, from 0, of `num_shards`, those of all ranks counted
+    restart_every   updates between two restarts
+    """
+
+    envs: VectorEnv
+    number: int
+    num_shards: int
+    restart_every: int
+    _player: Player | None = field(default=None, repr=False)
+    _segment: Segment | None = field(default=None, repr=False)
+    _finished: Tensor = field(default_factory=lambda: torch.zeros(2), repr=False)
+    _returns: Tensor = field(default_factory=lambda: torch.zeros(0), repr=False)
+    # Locations and choices of each segment since the restart.
+    _actions: list[tuple[Tensor, Tensor]] = field(default_factory=list, repr=False)
+    _place: Place | None = field(default=None, repr=False)  # to go on from
+
+    def count_steps(self, config: TrainConfig) -> int:
+        """Return the number of optimizer steps in an update."""
+        return config.segments.passes * config.segments.minibatches
+
+    def learn(
+        self,
+        agent: RAMAgent,
+        config: TrainConfig,
+        update: int,
+        progress: float,
+        advantage_square: float,
+        step: int = 0,
+    ) -> ShardGradient:
+        """Return the gradients of one minibatch; the first of an update plays the segment.
+
+        Args:
+            agent: the agent, which is not changed.
+            config: the settings of the training.
+            update: which update, from 0.
+            progress, advantage_square: as for `segment_loss`.
+            step: which minibatch of the update, from 0.
+        """
+        noise_seed = self._seeds(config, update)[1]
+        if step == 0:
+            self._play(agent, config, update, noise_source(self.envs, noise_seed))
+        assert self._segment is not None
+        number, minibatch = divmod(step, config.segments.minibatches)
+        # Each pass has a permutation of its own.
+        order = np.random.default_rng((noise_seed, number)).permutation(self.envs.num_envs)
+        rows = np.array_split(order, config.segments.minibatches)[minibatch]
+        segment = self._segment.rows(torch.from_numpy(rows).to(agent.device))
+        loss, metrics = segment_loss(agent, segment, config, progress, advantage_square)
+        gradients = torch.autograd.grad(loss, list(agent.parameters()))
+        values = torch.stack([metric.detach().double() for metric in metrics.values()]).tolist()
+        episodes, returns = self._finished.tolist()
+        finished = {"finished_episodes": episodes, "finished_return": returns}
+        return ShardGradient(gradients, dict(zip(metrics, values, strict=True)) | finished)
+
+    @property
+    def place(self) -> Place:
+        """Where the environments are: the actions since the restart, and the recurrent state."""
+        if self._place is not None:
+            return self._place
+        if self._player is None or not self._actions:
+            return {}
+        locations, choices = zip(*self._actions, strict=True)
+        return {
+            "locations": torch.cat(locations),
+            "choices": torch.cat(choices),
+            "glimpses": torch.as_tensor(self._player.observation["glimpse"]),
+            **{f"state_{number}": part for number, part in enumerate(self._player.state)},
+        }
+
+    @place.setter
+    def place(self, place: Place) -> None:
+        self._place = place
+
+    def expected_place(self, agent: RAMAgent, config: TrainConfig, update: int) -> Place:
+        """Return tensors of the shapes and types that `place` has before an update."""
+        if not (since := update % self.restart_every):
+            return {}
+        num_envs, num_steps = self.envs.num_envs, since * config.segments.segment_length
+        state = agent.initial_state(num_envs)
+        with torch.device("meta"):  # no memory is used
+            return {
+                "locations": torch.zeros(num_steps, num_envs, 2),
+                "choices": torch.zeros(num_steps, num_envs, dtype=torch.int64),
+                "glimpses": torch.zeros(num_envs, *agent.glimpse_shape),
+                **{
+                    f"state_{number}": torch.zeros_like(part, device="meta")
+                    for number, part in enumerate(state)
+                },
+            }
+
+    def _seeds(self, config: TrainConfig, update: int) -> tuple[int, int]:
+        """Return the seed of the environments, should they begin now, and that of the noise."""
+        env_seed, *noise_seeds = np.random.SeedSequence((config.seed, update)).generate_state(
+            1 + self.num_shards
+        )
+        first = GAME_SEEDS[int(env_seed) % (len(GAME_SEEDS) - config.batch_size)]
+        return first + self.number * self.envs.num_envs, int(noise_seeds[self.number])
+
+    def _play(
+        self, agent: RAMAgent, config: TrainConfig, update: int, generator: torch.Generator
+    ) -> None:
+        """Play the segment of an update."""
+        since = update % self.restart_every
+        if self._player is None or self._place is not None or since == 0:
+            self._player = Player(agent, self.envs)
+            self._begin(self._player, config, update - since)
+        self._segment = segment = collect_segment(
+            self._player, config.segments.segment_length, config, generator
+        )
+        self._finished = torch.zeros(2, dtype=torch.float64)
+        for rewards, ended in zip(segment.rewards.cpu(), segment.ended.cpu(), strict=True):
+            self._count(rewards, ended)
+        if since + 1 == self.restart_every:
+            self._actions = []  # a restart follows
+        else:
+            self._actions.append((segment.looks.cpu(), segment.choices.cpu()))
+
+    def _begin(self, player: Player, config: TrainConfig, update: int) -> None:
+        """Begin all environments at a restart, and go on to the place that was set."""
+        player.begin(self._seeds(config, update)[0])
+        self._returns = torch.zeros(self.envs.num_envs, dtype=torch.float64)
+        self._actions = []
+        place, self._place = self._place, None
+        if not place:
+            return
+        self._actions = [(place["locations"], place["choices"])]
+        for locations, choices in zip(
+            place["locations"].numpy(), place["choices"].numpy(), strict=True
+        ):
+            rewards, *_ = player.advance(locations, choices)
+            self._count(rewards, torch.from_numpy(player.ended))
+        device = player.agent.device
+        player.state = tuple(
+            place[f"state_{number}"].to(device) for number in range(len(player.state))
+        )
+        if not torch.equal(torch.as_tensor(player.observation["glimpse"]), place["glimpses"]):
+            warnings.warn(
+                "These environments did something else than before, given the same seed and "
+                "actions. Training continues, but not as if it had never stopped.",
+                stacklevel=2,
+            )
+
+    def _count(self, rewards: Tensor, ended: Tensor) -> None:
+        """Add up the rewards of each episode, and the returns of those that are over."""
+        self._returns += rewards
+        self._finished += torch.stack([ended.sum().double(), self._returns[ended].sum()])
+        self._returns[ended] = 0

@@ -1,0 +1,106 @@
+"""One Atari game as ale-py's native vector environment shows it.
+
+`gym.make("ALE/Pong-v5")` has other pictures than `gym.make_vec("ALE/Pong-v5", num_envs=16)`: in
+color and of the console's size, while the vector environment brings them to 84 × 84 in gray. An
+agent that learns from many games is watched in one of these.
+
+ale-py is imported where it is used, so that importing this file does not need it.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+import numpy.typing as npt
+from gymnasium.vector import AutoresetMode
+
+from ram_envs.checks import check_render_mode, check_running
+from ram_envs.wrappers.vector_through_retina import MAX_ATARI_SEED
+
+FRAMES_PER_SECOND = 60  # of the console
+
+
+class AtariGame(gym.Env[npt.NDArray[np.uint8], Any]):
+    """One game of ale-py's native vector environment.
+
+    Args:
+        env_id: such as "ALE/Pong-v5".
+        render_mode: None or "rgb_array".
+        keywords: those of ale-py's `AtariVectorEnv`, such as img_height, stack_num, grayscale.
+
+    Raises:
+        ValueError: for another render mode.
+    """
+
+    metadata = {"render_modes": ["rgb_array"], "render_fps": FRAMES_PER_SECOND // 4}
+
+    def __init__(self, env_id: str, render_mode: str | None = None, **keywords: Any) -> None:
+        check_render_mode(render_mode, self.metadata["render_modes"])
+        self.render_mode = render_mode
+        self._games = _make_one(env_id, keywords)
+        skipped = int(self._games.spec.kwargs["frameskip"])
+        self.metadata = {**self.metadata, "render_fps": max(1, FRAMES_PER_SECOND // skipped)}
+        self.observation_space = self._games.single_observation_space
+        self.action_space = self._games.single_action_space
+        self._running = np.zeros(1, np.bool_)
+        self._observation: npt.NDArray[np.uint8] = np.zeros(0, np.uint8)
+        self._next: tuple[Any, dict[str, Any]] | None = None  # the episode that has begun already
+
+    def get_action_meanings(self) -> list[str]:
+        """Return the names of the moves, as ale-py's single environment does."""
+        from ale_py import Action
+
+        names: dict[int, str] = {int(move.value): name for name, move in Action.__members__.items()}
+        return [names[int(move.value)] for move in self._games.ale.get_action_set()]
+
+    def reset(
+        self, *, seed: int | None = None, options: dict[str, Any] | None = None
+    ) -> tuple[npt.NDArray[np.uint8], dict[str, Any]]:
+        """Begin an episode."""
+        super().reset(seed=seed)
+        if seed is not None or self._next is None:
+            observations, infos = self._games.reset(
+                seed=None if seed is None else seed % MAX_ATARI_SEED
+            )
+            self._next = observations[0], _first(infos)
+        (self._observation, info), self._next = self._next, None
+        self._running[:] = True
+        return self._observation, info
+
+    def step(self, action: Any) -> tuple[npt.NDArray[np.uint8], float, bool, bool, dict[str, Any]]:
+        """Take a step of several frames."""
+        check_running(self._running)
+        observations, rewards, terminations, truncations, infos = self._games.step(
+            np.asarray(action)[None]
+        )
+        self._observation = observations[0]
+        if terminations[0] or truncations[0]:
+            final = infos.pop("final_obs")[0]
+            self._next, self._observation = (self._observation, _first(infos)), final
+            self._running[:] = False
+        return (
+            self._observation,
+            float(rewards[0]),
+            bool(terminations[0]),
+            bool(truncations[0]),
+            _first(infos),
+        )
+
+    def render(self) -> npt.NDArray[np.uint8]:
+        """Return the newest frame in three channels, (H, W, 3)."""
+        frame = self._observation[-1]
+        return frame if frame.ndim == 3 else np.repeat(frame[..., None], 3, axis=-1)
+
+    def close(self) -> None:
+        self._games.close()
+
+
+def _make_one(env_id: str, keywords: dict[str, Any]) -> Any:
+    mode = AutoresetMode.SAME_STEP
+    return gym.make_vec(env_id, num_envs=1, num_threads=1, autoreset_mode=mode, **keywords)
+
+
+def _first(infos: dict[str, Any]) -> dict[str, Any]:
+    return {key: values[0].item() for key, values in infos.items() if key != "env_id"}

@@ -1,0 +1,113 @@
+"""What each environment is, in a sentence and a few facts: for `ram list`, `ram play`, the pages.
+
+The facts are read from the environment itself, made with blank images, so that they need no data.
+"""
+
+from __future__ import annotations
+
+import inspect
+from dataclasses import dataclass
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+from gymnasium.envs.registration import load_env_creator
+
+from ram_envs.datasets import ImageDataset
+from ram_envs.registration import CLASSIFICATION, ENVS
+
+SUMMARIES = {  # ids without one get the first line of their manual page
+    "RAMMNIST-v0": "Name a digit that fills the image.",
+    "RAMTranslatedMNIST-v0": "Find a digit on an empty canvas, and name it.",
+    "RAMClutteredMNIST-v0": "Find a digit among pieces of others, and name it.",
+    "RAMClutteredMNIST100-v0": "The same on a canvas almost three times as large.",
+    "RAMCIFAR10-v0": "Name what a small color photo shows.",
+    "RAMClassification-v0": "Name your own images: a folder, a file or a data set.",
+    "RAMPairsMNIST-v0": "Find two digits among clutter, and name both.",
+    "RAMAdditionMNIST-v0": "Find two digits among clutter, and name their sum.",
+    "RAMMovingMNIST-v0": "Follow a digit that drifts among drifting clutter, and name it.",
+    "RAMCatch-v0": "Catch a falling ball with a paddle, seeing a few pixels sharply.",
+    "RAMSearch-v0": "Find the one item that differs in fine detail, and take it.",
+}
+SCORES = {"RAMCatch-v0": "caught"}  # what a mean return of 1 means, in words
+# The mean return of random choices, and in games of random locations; of labels it is 1 / n.
+CHANCES = {"RAMCatch-v0": 0.084, "RAMSearch-v0": 0.05}
+
+
+@dataclass(frozen=True)
+class EnvFacts:
+    """An environment in a few facts.
+
+    env_id        its id
+    summary       a sentence
+    screen        (H, W) in pixels, of what the retina looks at
+    glimpse_size  G
+    num_scales    K
+    channels      of a patch: 1 for gray, 3 for color
+    num_steps     glimpses of an episode; None if its length varies
+    choices       the names of the second half of an action
+    chance        mean return of random choices; None if unknown
+    needs_images  whether it has no images of its own
+    """
+
+    env_id: str
+    summary: str
+    screen: tuple[int, int]
+    glimpse_size: int
+    num_scales: int
+    channels: int
+    num_steps: int | None
+    choices: tuple[str, ...]
+    chance: float | None
+    needs_images: bool
+
+    @property
+    def retina(self) -> str:
+        """The retina in words."""
+        plural = "s" * (self.num_scales > 1)
+        return f"{self.glimpse_size} × {self.glimpse_size}, {self.num_scales} scale{plural}"
+
+
+def describe_env(env_id: str) -> EnvFacts:
+    """Return the facts of a registered environment of this package."""
+    env: Any = gym.make(env_id, disable_env_checker=True, **_blank_images(env_id)).unwrapped
+    task, retina = env.batch.task, env.batch.retina
+    height, width = task.image_shape[:2]
+    names = tuple(task.choice_names)
+    is_labelled = env_id in CLASSIFICATION
+    num_steps: int | None = getattr(task, "num_glimpses", None)
+    if env_id == "RAMCatch-v0":
+        num_steps = height - 1
+    needs_images = env_id == "RAMClassification-v0"
+    return EnvFacts(
+        env_id,
+        SUMMARIES.get(env_id) or (inspect.getdoc(type(env)) or "").splitlines()[0],
+        (height, width),
+        retina.glimpse_size,
+        retina.num_scales,
+        env.observation_space["glimpse"].shape[0] // retina.num_scales,
+        num_steps,
+        names,
+        1 / len(names) if is_labelled else CHANCES.get(env_id),
+        needs_images,
+    )
+
+
+def describe_all() -> list[EnvFacts]:
+    """Return the facts of every environment."""
+    return [describe_env(env_id) for env_id in ENVS]
+
+
+def env_class(env_id: str) -> type[gym.Env[Any, Any]]:
+    """Return the class of an environment, whose docstring is its manual page."""
+    entry_point: Any = gym.spec(env_id).entry_point
+    found: type[gym.Env[Any, Any]] = load_env_creator(entry_point)  # type: ignore[assignment]
+    return found
+
+
+def _blank_images(env_id: str) -> dict[str, Any]:
+    """Return keywords with which an environment can be made without its data set."""
+    if env_id not in CLASSIFICATION:
+        return {}
+    shape = (32, 32, 3) if "CIFAR" in env_id else (28, 28)
+    return {"dataset": ImageDataset(np.zeros((10, *shape), np.uint8), np.arange(10))}

@@ -1,0 +1,169 @@
+"""Kernels: functions called in every step, each in numpy and, for speed, compiled by numba.
+
+Both forms give the same results bit for bit. numpy's stands where it is used, decorated with
+`@kernel(MODULE)`, and states what the compiled form of the same name in `ram_envs/kernels/` does.
+`function.run(…)` is the form in use, `function.numpy(…)` numpy's, which some have for tensors, too;
+`function(…)` chooses by its arguments, at the cost of one more call.
+
+`RAM_ENVS_KERNELS` selects the form: "numpy", "numba", or, if it is not set, numba where it is
+installed (the extra `fast`). Where numba cannot be used, one line on stderr says why, and numpy is.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import importlib
+import importlib.util
+import os
+import sys
+from collections.abc import Callable, Iterator
+from typing import Any, Generic, Literal, ParamSpec, TypeVar
+
+import numpy as np
+
+from ram_envs.arrays import is_tensor
+
+Form = Literal["numpy", "numba"]
+VARIABLE = "RAM_ENVS_KERNELS"
+OLDEST_NUMBA = (0, 61)  # the first for numpy 2.1 and Python 3.13
+
+Arguments = ParamSpec("Arguments")
+Result = TypeVar("Result")
+
+_kernels: list[Kernel[..., Any]] = []
+_form: Form | None = None  # None before the first use
+
+
+class Kernel(Generic[Arguments, Result]):
+    """A function with a compiled form.
+
+    Attributes:
+        numpy: the function in numpy; for some, in torch, too.
+        run: the form in use.
+    """
+
+    run: Callable[Arguments, Result]
+
+    def __init__(self, module: str, function: Callable[Arguments, Result]) -> None:
+        self.module = f"ram_envs.kernels.{module}"
+        self.numpy = function
+        functools.update_wrapper(self, function)  # type: ignore[arg-type]
+        self.reset()
+        _kernels.append(self)
+
+    def __call__(self, *args: Arguments.args, **keywords: Arguments.kwargs) -> Result:
+        form = self.numpy if any(map(is_tensor, args)) else self.run
+        return form(*args, **keywords)
+
+    def on(self, array: Any) -> Callable[Arguments, Result]:
+        """Return the form for arrays or tensors, whichever `array` is."""
+        return self.numpy if type(array) is not np.ndarray and is_tensor(array) else self.run
+
+    def reset(self) -> None:
+        """Choose the form at the next call."""
+        self.run = self._choose_and_run
+
+    def _choose_and_run(self, *args: Arguments.args, **keywords: Arguments.kwargs) -> Result:
+        self.run = self.compiled() if form_in_use() == "numba" else self.numpy
+        return self.run(*args, **keywords)
+
+    def compiled(self) -> Callable[Arguments, Result]:
+        """Return the compiled form; numpy's, with a line on stderr, if it does not compile."""
+        try:
+            compiled = getattr(importlib.import_module(self.module), self.__name__)  # type: ignore[attr-defined]
+        except Exception as error:  # whatever numba, LLVM or the platform raise
+            _fall_back(f"numba cannot compile {self.module} ({type(error).__name__}: {error})")
+            return self.numpy
+        return compiled  # type: ignore[no-any-return]
+
+
+def kernel(module: str) -> Callable[[Callable[Arguments, Result]], Kernel[Arguments, Result]]:
+    """Decorate a function whose compiled form is in `ram_envs/kernels/MODULE.py`."""
+    return functools.partial(Kernel, module)
+
+
+def form_in_use() -> Form:
+    """Return "numpy" or "numba".
+
+    Raises:
+        ValueError: if the variable RAM_ENVS_KERNELS has another value.
+    """
+    global _form
+    if _form is None:
+        chosen = os.environ.get(VARIABLE) or None
+        if chosen not in (None, "numpy", "numba"):
+            raise ValueError(f"{VARIABLE}={chosen!r} does not exist. Choose 'numpy' or 'numba'.")
+        _form = "numpy"
+        if chosen != "numpy":
+            reason = _why_not_numba(is_wanted=chosen == "numba")
+            if reason is None:
+                _form = "numba"
+            elif reason:
+                _fall_back(reason)
+    return _form
+
+
+def numba_version() -> str | None:
+    """Return the version of numba if it is in use."""
+    return str(sys.modules["numba"].__version__) if form_in_use() == "numba" else None
+
+
+def load_all() -> None:
+    """Compile all kernels, or load them from numba's cache, if numba is in use."""
+    if form_in_use() == "numba":
+        for name in ("glimpses", "streams", "canvases", "games", "steps"):
+            importlib.import_module(f"{__name__}.{name}")
+
+
+@contextlib.contextmanager
+def using(form: Form) -> Iterator[None]:
+    """Use a form within the `with` block."""
+    global _form
+    before = _form
+    _set_form(form)
+    try:
+        yield
+    finally:
+        _set_form(before)
+
+
+def _set_form(form: Form | None) -> None:
+    global _form
+    _form = form
+    for each in _kernels:
+        each.reset()
+
+
+def _why_not_numba(is_wanted: bool) -> str | None:
+    """Return why numba cannot be used, or None; empty if it is neither installed nor wanted."""
+    if importlib.util.find_spec("numba") is None:
+        hint = 'numba is not installed (pip install "ram-gym[fast]")'
+        return hint if is_wanted else ""
+    try:
+        import numba
+    except Exception as error:  # such as a numpy that it does not know
+        return f"numba cannot be imported ({type(error).__name__}: {error})"
+    if numba.version_info[:2] < OLDEST_NUMBA:
+        oldest = ".".join(map(str, OLDEST_NUMBA))
+        return f"numba {numba.__version__} is too old (pip install 'numba>={oldest}')"
+    if numba.config.DISABLE_JIT:
+        return "numba does not compile where NUMBA_DISABLE_JIT is set"
+    if sys.byteorder != "little":  # words of eight pixels are taken apart
+        return f"the compiled kernels do not support {sys.byteorder}-endian processors"
+    return None
+
+
+def _fall_back(reason: str) -> None:
+    """Use numpy from now on, and say why."""
+    _set_form("numpy")
+    say(f"{reason}. The slower numpy kernels are used; {VARIABLE}=numpy silences this line.")
+
+
+def say(text: str) -> None:
+    """Print one line on stderr, in the main process only."""
+    import multiprocessing  # slow to import
+
+    if multiprocessing.parent_process() is None and sys.stderr is not None:
+        line = " ".join(text.split()).encode("ascii", "replace").decode()
+        print(f"ram_envs: {line}", file=sys.stderr)

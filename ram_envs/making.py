@@ -1,0 +1,215 @@
+"""Environments of glimpses from any id: those of ram_envs, and others through the retina.
+
+An id whose observations are glimpses is made as it is. Any other must show pictures, and is put
+behind `ThroughRetina`, whose keywords are then given beside the id's own. Atari's games come from
+ale-py's native vector environment, one or many, so that all of them show the same pictures.
+"""
+
+from __future__ import annotations
+
+import ast
+import importlib
+from collections.abc import Iterable, Mapping
+from functools import partial
+from typing import Any
+
+import gymnasium as gym
+from gymnasium import spaces
+from gymnasium.envs.registration import EnvSpec, load_env_creator
+from gymnasium.vector import AutoresetMode, SyncVectorEnv
+
+from ram_envs.atari import AtariGame
+from ram_envs.checks import checked_autoreset_mode
+from ram_envs.glimpse_env import GlimpseEnv
+from ram_envs.wrappers import RelativeGaze, ThroughRetina, vector
+
+RETINA_KEYWORDS = ("glimpse_size", "num_scales", "source", "initial_location")
+# Where an environment has no time limit of its own: half an hour of Atari's frames, of which an
+# agent sees every fourth.
+MAX_EPISODE_STEPS = 27_000
+# An agent with a memory needs no stack of frames, and the score is the game's own.
+ATARI = {"stack_num": 1, "reward_clipping": False}
+
+PACKAGES = {  # of ids that begin so: the module that registers them, and how it is installed
+    "ALE/": ("ale_py", 'pip install "ram-gym[atari]"'),
+    "MiniGrid-": ("minigrid", "pip install minigrid"),
+    "BabyAI-": ("minigrid", "pip install minigrid"),
+}
+
+Keywords = Mapping[str, Any]
+VectorEnv = gym.vector.VectorEnv[Any, Any, Any]
+
+
+def make_env(env_id: str, *, render_mode: str | None = None, **keywords: Any) -> Any:
+    """Make one environment whose observations are glimpses.
+
+    Args:
+        env_id: a registered id, or MODULE:ID.
+        render_mode: None or "rgb_array".
+        keywords: those of the environment and, if it shows pictures instead of glimpses, those of
+            `ThroughRetina`. "max_shift" puts `RelativeGaze` around it.
+
+    Raises:
+        NoPictureError: if the environment shows neither glimpses nor pictures.
+        DependencyNotInstalled: if the package of the environment is not installed.
+        gymnasium.error.Error: if no such environment is registered.
+    """
+    if (max_shift := keywords.pop("max_shift", None)) is not None:
+        return RelativeGaze(make_env(env_id, render_mode=render_mode, **keywords), max_shift)
+    spec = find_spec(env_id)
+    if shows_glimpses(env_id, keywords):
+        return gym.make(env_id, disable_env_checker=True, **_rendering(render_mode), **keywords)
+    retina, own = _divide(keywords)
+    if is_atari(spec):
+        env = _make_game(env_id, render_mode, **own)
+    else:
+        env = _make_world(env_id, retina, render_mode, **own)
+    return ThroughRetina(env, **retina)
+
+
+def make_vector_env(
+    env_id: str,
+    num_envs: int,
+    *,
+    autoreset_mode: AutoresetMode | str = AutoresetMode.NEXT_STEP,
+    render_mode: str | None = None,
+    **keywords: Any,
+) -> VectorEnv:
+    """Make a vector environment whose observations are glimpses; see `make_env`.
+
+    Native, where the environment has a vector environment of glimpses or is a game of Atari; else
+    a `SyncVectorEnv`.
+    """
+    if (max_shift := keywords.pop("max_shift", None)) is not None:
+        keywords.update(autoreset_mode=autoreset_mode, render_mode=render_mode)
+        return vector.RelativeGaze(make_vector_env(env_id, num_envs, **keywords), max_shift)
+    spec, mode = find_spec(env_id), checked_autoreset_mode(autoreset_mode)
+    if shows_glimpses(env_id, keywords):
+        keywords = {**keywords, **_rendering(render_mode)}
+        if spec.vector_entry_point is not None:
+            return gym.make_vec(env_id, num_envs=num_envs, autoreset_mode=mode, **keywords)
+        options: dict[str, Any] = {"vectorization_mode": "sync"}
+        options["vector_kwargs"] = {"autoreset_mode": mode}
+        return gym.make_vec(env_id, num_envs=num_envs, **options, **keywords)
+    retina, own = _divide(keywords)
+    # ale-py's vector environment always resets itself, and draws nothing.
+    if is_atari(spec) and mode is not AutoresetMode.DISABLED and render_mode is None:
+        return vector.ThroughRetina(_make_games(env_id, num_envs, mode, **own), **retina)
+    if is_atari(spec):
+        make = partial(_make_game, env_id, render_mode, **own)
+    else:
+        make = partial(_make_world, env_id, retina, render_mode, **own)
+    return vector.ThroughRetina(SyncVectorEnv([make] * num_envs, autoreset_mode=mode), **retina)
+
+
+def find_spec(env_id: str) -> EnvSpec:
+    """Return the spec of an id, after importing the package that registers it.
+
+    Raises:
+        DependencyNotInstalled: if the package is not installed.
+        gymnasium.error.Error: if no such environment is registered.
+    """
+    import_package(env_id)
+    return gym.spec(env_id.rpartition(":")[2])
+
+
+def import_package(env_id: str) -> None:
+    """Import the module that registers an id: one that it names, or one of `PACKAGES`."""
+    module, _, name = env_id.rpartition(":")
+    if module:
+        importlib.import_module(module)
+    for prefix, (package, install) in PACKAGES.items():
+        if name.startswith(prefix):
+            try:
+                importlib.import_module(package)
+            except ModuleNotFoundError as error:
+                raise gym.error.DependencyNotInstalled(
+                    f"{name} needs {error.name}. Run: {install}"
+                ) from error
+
+
+def is_atari(spec: EnvSpec) -> bool:
+    """Return whether ale-py has a native vector environment of a game."""
+    return str(spec.vector_entry_point).startswith("ale_py.")
+
+
+def shows_glimpses(env_id: str, keywords: Keywords) -> bool:
+    """Return whether the observations of an id are glimpses, without a retina before it."""
+    spec = find_spec(env_id)
+    creator: Any = spec.entry_point
+    if isinstance(creator, str):
+        creator = load_env_creator(creator)
+    if isinstance(creator, type) and issubclass(creator, GlimpseEnv):
+        return True
+    if is_atari(spec):
+        return False
+    own = {name: value for name, value in _divide(keywords)[1].items() if name != "max_shift"}
+    env = gym.make(env_id, disable_env_checker=True, **own)
+    space = env.observation_space
+    env.close()
+    return isinstance(space, spaces.Dict) and "glimpse" in space.spaces
+
+
+def parse_keywords(given: Iterable[str]) -> dict[str, Any]:
+    """Return keywords of NAME=VALUE; a value is a Python literal, or else text.
+
+    Raises:
+        ValueError: if there is no "=".
+    """
+    keywords = {}
+    for text in given:
+        name, equals, value = text.partition("=")
+        if not (equals and name.isidentifier()):
+            raise ValueError(f"{text!r} is not a keyword. Give NAME=VALUE, as in continuous=False.")
+        try:
+            keywords[name] = ast.literal_eval(value)
+        except (ValueError, SyntaxError):
+            keywords[name] = value
+    return keywords
+
+
+def _divide(keywords: Keywords) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Return the keywords of the retina, and those of the environment."""
+    retina = {name: value for name, value in keywords.items() if name in RETINA_KEYWORDS}
+    return retina, {name: value for name, value in keywords.items() if name not in retina}
+
+
+def _rendering(render_mode: str | None) -> dict[str, Any]:
+    return {} if render_mode is None else {"render_mode": render_mode}
+
+
+def _make_world(
+    env_id: str, retina: Keywords, render_mode: str | None = None, **keywords: Any
+) -> Any:
+    """Make an environment that shows pictures, with a time limit."""
+    if retina.get("source") == "render":
+        render_mode = "rgb_array"
+    if gym.spec(env_id.rpartition(":")[2]).max_episode_steps is None:
+        keywords.setdefault("max_episode_steps", MAX_EPISODE_STEPS)
+    return gym.make(env_id, disable_env_checker=True, **_rendering(render_mode), **keywords)
+
+
+def _make_game(
+    env_id: str,
+    render_mode: str | None = None,
+    max_episode_steps: int | None = None,
+    **keywords: Any,
+) -> Any:
+    """Make one game of Atari."""
+    game = AtariGame(env_id, render_mode, **{**ATARI, **keywords})
+    return game if max_episode_steps is None else gym.wrappers.TimeLimit(game, max_episode_steps)
+
+
+def _make_games(
+    env_id: str,
+    num_envs: int,
+    autoreset_mode: AutoresetMode,
+    max_episode_steps: int | None = None,
+    **keywords: Any,
+) -> VectorEnv:
+    """Make many games of Atari, in ale-py's threads."""
+    keywords = {**ATARI, **keywords}
+    if max_episode_steps is not None:
+        skipped = {**gym.spec(env_id.rpartition(":")[2]).kwargs, **keywords}["frameskip"]
+        keywords["max_num_frames_per_episode"] = skipped * max_episode_steps
+    return gym.make_vec(env_id, num_envs=num_envs, autoreset_mode=autoreset_mode, **keywords)

@@ -1,0 +1,195 @@
+"""Any environment with pictures, for a person: held keys are the move, the mouse is the gaze."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import numpy as np
+
+from ram_envs.play.game import Game, Phase
+from ram_envs.play.seat import Action, Deal, Seat
+
+MAX_STEPS = 2  # per tick: on a slow computer the game is slower, and does not jump
+PATH_LENGTH = 24  # fixations that are shown after a game
+
+Directions = frozenset[str]  # of "up", "down", "left", "right", "fire"
+
+_DIRECTIONS = re.compile("(up|down)?(left|right)?(fire)?")
+_OTHER_NAMES: dict[str, Directions] = {
+    **dict.fromkeys(("noop", "stay", "still", "none", "idle"), frozenset()),
+    "forward": frozenset({"up"}),
+    "backward": frozenset({"down"}),
+}
+
+
+class ArcadeSeat(Seat):
+    """A person in an environment through the retina; episodes are scored by their return.
+
+    Attributes:
+        total: the return of the present episode.
+        totals: those of the finished ones.
+    """
+
+    numbered = False
+
+    def __init__(self, name: str, env: Any) -> None:
+        super().__init__(name, env)
+        self.total = 0.0
+        self.totals: list[float] = []
+
+    def begin(self, deal: Deal) -> None:
+        self.total = 0.0
+        super().begin(deal)
+
+    def step(self, action: Action) -> None:
+        (x, y), move = action
+        self.observation, reward, terminated, truncated, _ = self.env.step(
+            (np.array([x, y], np.float32), move)
+        )
+        self.total += float(reward)
+        self.over = terminated or truncated
+        self._note_path()
+
+    def _note_path(self) -> None:
+        self.trail = [*self.trail[1 - PATH_LENGTH :], self.edge]
+
+
+class ArcadeGame(Game):
+    """In real time, where a move means to wait; else each key is a step.
+
+    Args:
+        player: the person.
+        deals: the episodes, in order.
+        title: what the game is called.
+        speed: steps per second.
+
+    Attributes:
+        names: what the moves are called; their numbers where they have no names.
+        turns: whether the game waits for the player.
+    """
+
+    def __init__(
+        self, player: ArcadeSeat, deals: Iterable[Deal], *, title: str, speed: float
+    ) -> None:
+        super().__init__(player, deals)
+        self.title = title
+        self.speed = speed
+        env: Any = player.env
+        names = env.batch.choice_names
+        num_moves = int(env.action_space[1].n)
+        self.names: Sequence[str] = names or [str(number) for number in range(num_moves)]
+        self._first = int(env.action_space[1].start)
+        self._moves = find_moves(names or ())
+        self.turns = frozenset() not in self._moves
+        self._held: dict[int, str] = {}  # keys that are down, and their directions
+        self._tapped: set[str] = set()  # directions since the last step, even if released again
+        self._steps_due = 0.0
+
+    @property
+    def can_be_drawn(self) -> bool:
+        return False
+
+    @property
+    def arcade_seat(self) -> ArcadeSeat:
+        assert isinstance(self.player, ArcadeSeat)
+        return self.player
+
+    def hold(self, direction: str, key: int) -> None:
+        """Press a key of a direction. Where the game waits for the player, this is a step."""
+        if not self.turns:
+            self._held[key] = direction
+            self._tapped |= {direction} if self.time_runs else set()
+        elif self.time_runs and frozenset({direction}) in self._moves:
+            self.advance(self._moves[frozenset({direction})])
+
+    def release(self, key: int | None = None) -> None:
+        """Release a key; all of them if None."""
+        for held in [key] if key is not None else list(self._held):
+            self._held.pop(held, None)
+
+    def choose(self, number: int) -> None:
+        """Make the move of a number, at once."""
+        if self.time_runs and number < len(self.names):
+            self.advance(number)
+
+    def advance(self, move: int) -> None:
+        """Take one step, with the gaze where it is."""
+        self.arcade_seat.step((self.location, move + self._first))
+        self._tapped.clear()
+        if self.player.over:
+            self._end_episode()
+            self.phase = Phase.SHOWN
+
+    def proceed(self) -> None:
+        """Start, or leave this game for the next."""
+        if self.phase is Phase.READY:
+            self._begin()
+        elif self.phase is Phase.PLAYING:
+            self._leave()
+        elif self.phase is Phase.SHOWN:
+            self._next()
+
+    def again(self) -> None:
+        """Begin the present game again."""
+        if self.phase in (Phase.PLAYING, Phase.SHOWN):
+            self._begin()
+
+    def summary(self) -> str:
+        totals = self.arcade_seat.totals
+        if not totals:
+            return "You finished no game."
+        games = f"{len(totals)} games" if len(totals) > 1 else "1 game"
+        mean = sum(totals) / len(totals)
+        return f"You played {games}: mean score {mean:.4g}, best {max(totals):.4g}."
+
+    def _play(self, seconds: float) -> None:
+        if self.turns:
+            return
+        self._steps_due += seconds * self.speed
+        for _ in range(MAX_STEPS):
+            # A little less than a step is enough: sums of clock steps are rarely exact.
+            if self._steps_due < 1 - 1e-9 or self.phase is not Phase.PLAYING:
+                break
+            self._steps_due -= 1
+            self.advance(self._held_move())
+        self._steps_due = min(self._steps_due, 1.0)
+
+    def _held_move(self) -> int:
+        """Return the move of the directions that are held, or of as many of them as possible."""
+        held = self._tapped | set(self._held.values())
+        known = [directions for directions in self._moves if directions <= held]
+        return self._moves[max(known, key=len)]
+
+    def _begin(self) -> None:
+        super()._begin()
+        self._steps_due = 0.0
+        self._tapped.clear()
+
+    def _give_up(self) -> None:
+        self._end_episode()
+
+    def _end_episode(self) -> None:
+        self.arcade_seat.totals.append(self.arcade_seat.total)
+
+    def _unanswered(self) -> int:
+        return 0
+
+
+def find_moves(names: Sequence[str]) -> dict[Directions, int]:
+    """Return the move of each set of directions, from names such as "UPRIGHTFIRE" or "forward".
+
+    Where nothing goes up or down, these keys are right and left: the paddle of Pong moves so.
+    """
+    moves: dict[Directions, int] = {}
+    for number, name in enumerate(name.lower() for name in names):
+        if name in _OTHER_NAMES:
+            moves.setdefault(_OTHER_NAMES[name], number)
+        elif name and (match := _DIRECTIONS.fullmatch(name)):
+            moves[frozenset(filter(None, match.groups()))] = number
+    if not any({"up", "down"} & directions for directions in moves):
+        turned = {"right": "up", "left": "down"}
+        for directions, move in list(moves.items()):
+            moves[frozenset(turned.get(one, one) for one in directions)] = move
+    return moves
