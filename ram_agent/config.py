@@ -198,7 +198,8 @@ class TrainConfig(Checked):
     """With labels, the number of training episodes: canvases shown."""
 
     steps: int = 10_000_000
-    """Without labels, the number of training steps: frames seen in all environments together."""
+    """Without labels, or with supervision="none", the number of training steps: frames seen in all
+    environments together."""
 
     epochs: float | None = None
     """Passes over the training split, where there is one; if given, it replaces `episodes`."""

@@ -95,6 +95,8 @@ def check_used(config: TrainConfig, supervised: bool) -> None:
             how, unused = f"{how} and location_reward='reward'", (*unused, "gain_discount")
     else:
         how, unused = "without labels, or with supervision='none'", LABELS_ALONE
+        if config.objective.supervision == "none":  # the presets of images set it
+            unused = tuple(name for name in unused if name != "episodes")
     for group in (config, config.objective, config.segments):
         for field in dataclasses.fields(group):
             value = getattr(group, field.name)

@@ -53,3 +53,13 @@ def test_atari_with_stable_baselines3(capsys: pytest.CaptureFixture[str]) -> Non
     finally:
         torch.set_num_threads(num_threads)
     assert re.search(r"mean return -?\d\.\d+ ± \d\.\d+ over 2 games\n", capsys.readouterr().out)
+
+
+def test_ram_in_atari(capsys: pytest.CaptureFixture[str]) -> None:
+    pytest.importorskip("ale_py", reason="the extra atari is not installed")
+    with mock.patch("sys.argv", ["ram_atari.py", "--quick"]):
+        runpy.run_path(str(EXAMPLES / "ram_atari.py"), run_name="__main__")
+    said = capsys.readouterr().out
+    returns = re.findall(r"(\w+) gaze: mean return (-?\d+\.\d\d) ± ", said)
+    assert [gaze for gaze, _ in returns] == ["learned", "random", "center"]
+    assert all(-21 <= float(mean_return) <= 21 for _, mean_return in returns)

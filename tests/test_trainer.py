@@ -672,8 +672,7 @@ def test_settings_without_effect_on_supervised_labels(
 ) -> None:
     config = replace_settings(SHORT, **settings)
     if config.objective.supervision == "none":  # learned from segments
-        default = TrainConfig().episodes
-        config = replace_settings(config, episodes=default, steps=120, minibatches=1)
+        config = replace_settings(config, steps=120, minibatches=1)
     with nullcontext() if unused is None else pytest.raises(ValueError, match=unused):
         make_trainer(config).train_one_update()
 
