@@ -30,7 +30,6 @@ html_theme = "furo"
 extensions = [
     "myst_parser",
     "sphinx.ext.autodoc",
-    "sphinx.ext.mathjax",
     "sphinx.ext.napoleon",
     "sphinx.ext.viewcode",
     "sphinx_copybutton",
@@ -46,7 +45,7 @@ ogp_description_length = 160
 ogp_enable_meta_description = True
 ogp_social_cards = {"enable": False}
 copybutton_exclude = ".linenos, .gp"
-myst_enable_extensions = ["colon_fence", "dollarmath"]
+myst_enable_extensions = ["colon_fence"]
 exclude_patterns = ["_build"]
 
 myst_heading_anchors = 3  # as GitHub makes them
@@ -66,6 +65,8 @@ nitpick_ignore_regex = [
         "py:.*",
         r"Tensor|ResetNeeded|DependencyNotInstalled|.*\.(State|Config|Settings|Checked|Folder)",
     ),
+    ("py:class", r"ram_agent\.(shard|segment_shard)\..*"),  # parts of the trainer
+    ("py:exc", r"NoPictureError"),
     ("py:class", r"(dict|tuple)\[str"),  # napoleon splits the type of an attribute at its comma
 ]
 

@@ -1,14 +1,14 @@
-"""PPO of Stable-Baselines3 learns the game Catch: the ball is one pixel, so the input must show it.
+"""PPO of Stable-Baselines3 in the game Catch, with what helps RAM to learn it.
 
     python examples/sb3_catch.py --total-steps 4000000
 
-Needs pip install "ram-gym[agent,sb3]". With the settings of `sb3_agents.py` PPO stays near chance
-(8% caught). What makes it learn here:
+Needs pip install "ram-gym[agent,sb3]". In two million steps with the settings of the contest
+(docs/contest.md) PPO catches a tenth of the balls; chance is 8%. RAM's recipe, applied to PPO:
 
 - Coarse patches as sums instead of means: a ball of one pixel is 1/16 of the brightness of a
   coarse cell, and so is hardly seen.
 - Whole games in each rollout (23 steps), without discount, λ = 0.9.
-- A grid of few cells, in the lower half of the screen, where it is decided.
+- A grid of few cells to look at.
 """
 
 from __future__ import annotations

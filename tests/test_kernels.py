@@ -206,14 +206,26 @@ def test_numba_is_used_where_it_is_installed(undecided: pytest.MonkeyPatch) -> N
 
 
 @needs_numba
-def test_numba_that_is_too_old(
-    undecided: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+@pytest.mark.parametrize(
+    ("name", "value", "named"),
+    [
+        ("numba.version_info", (0, 60, 0), "numba>=0.61"),
+        ("numba.config.DISABLE_JIT", 1, "NUMBA_DISABLE_JIT"),
+        ("sys.byteorder", "big", "big-endian"),
+    ],
+)
+def test_numba_that_cannot_be_used(
+    name: str,
+    value: Any,
+    named: str,
+    undecided: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
 ) -> None:
-    undecided.setattr("numba.version_info", (0, 60, 0))
+    undecided.setattr(name, value)
     undecided.delenv("RAM_ENVS_KERNELS", raising=False)
     assert form_in_use() == "numpy"
     (line,) = capfd.readouterr().err.splitlines()
-    assert "numba>=0.61" in line
+    assert named in line
 
 
 @needs_numba

@@ -147,6 +147,10 @@ def _why_not_numba(is_wanted: bool) -> str | None:
     if numba.version_info[:2] < OLDEST_NUMBA:
         oldest = ".".join(map(str, OLDEST_NUMBA))
         return f"numba {numba.__version__} is too old (pip install 'numba>={oldest}')"
+    if numba.config.DISABLE_JIT:
+        return "numba does not compile where NUMBA_DISABLE_JIT is set"
+    if sys.byteorder != "little":  # words of eight pixels are taken apart
+        return f"the compiled kernels do not support {sys.byteorder}-endian processors"
     return None
 
 
