@@ -16,7 +16,7 @@ DEMO_RUN := runs/demo-$(shell date +%Y%m%d-%H%M%S)
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-slow test-examples test-rllib coverage docs lint types format clean distclean
+.PHONY: help demo test test-slow test-examples test-rllib coverage docs pictures release lint types format clean distclean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-13s %s\n", $$1, $$2}' Makefile
@@ -49,6 +49,16 @@ test-rllib: $(RLLIB_VENV)/.installed-rllib ## the same for RLlib, and test the G
 docs: $(VENV)/.installed-docs ## make a site of docs/ and the docstrings, in build/docs
 	@$(PY) -m sphinx -W --keep-going -n -q docs build/docs
 	@echo "docs: open build/docs/index.html"
+
+pictures: $(VENV)/.installed-dev ## draw the pictures of README and docs again, by the trained agents
+	@$(PY) tools/draw_showcase.py
+	@$(PY) tools/draw_environments.py
+	@$(VENV)/bin/ram figures pretrained:cluttered-mnist-8 --num-images 10000 --out docs/images/looks
+	@rm -f docs/images/looks/report.html
+	@$(VENV)/bin/ram play RAMCatch-v0 --agent pretrained:catch --seed 0 --gif docs/images/catch.gif
+
+release: ## build the packages and test the wheel in an empty environment
+	@PYTHON=$(PYTHON) tools/release.sh
 
 lint: $(VENV)/.installed-dev ## check style and format with ruff
 	@$(PY) -m ruff check .

@@ -22,7 +22,8 @@ import torch
 import tyro
 from side_by_side import put_table, run_side_by_side
 
-from ram_agent.config import WIDE_LSTM, preset, replace_settings
+from ram_agent.config import replace_settings
+from ram_agent.presets import WIDE_LSTM, preset
 from ram_agent.provenance import provenance
 from ram_agent.runs import describe_run, make_trainer
 from ram_envs.atomic_files import write_json

@@ -21,7 +21,8 @@ from torch import Tensor, nn
 
 import ram_envs  # noqa: F401  registers the ids
 from ram_agent import RAMAgent
-from ram_agent.config import preset, replace_settings
+from ram_agent.config import replace_settings
+from ram_agent.presets import preset
 from ram_agent.trainer import Trainer
 from ram_envs.registration import CLASSIFICATION
 from ram_envs.sb3 import GlimpseFeatures, SB3VecEnv
@@ -68,6 +69,15 @@ class Contestant(ABC):
 # --- RAM ---------------------------------------------------------------------------------------
 
 
+# Segments that are episodes, learned from once: REINFORCE with a baseline.
+WHOLE_EPISODES: dict[str, Any] = {
+    "passes": 1,
+    "minibatches": 1,
+    "discount": 1.0,
+    "return_lambda": 1.0,
+}
+
+
 class RAM(Contestant):
     """RAM with its default preset, in small batches."""
 
@@ -86,17 +96,17 @@ class RAM(Contestant):
             train_envs.single_action_space,
             dataclasses.replace(agent_config, **self.agent_changes),
         )
-        length = {"steps": budget} if self.is_game else {"episodes": budget // self.episode_length}
-        config = replace_settings(config, **length)
+        if self.is_game or config.objective.supervision == "none":
+            whole = {**WHOLE_EPISODES, "segment_length": self.episode_length}
+            config = replace_settings(config, steps=budget, **whole)
+        else:
+            config = replace_settings(config, episodes=budget // self.episode_length)
         self.trainer = Trainer(agent, [train_envs], self.make_envs(1, "validation"), config)
 
     def learn_until(self, steps: int) -> None:
         while self.steps < steps and not self.trainer.is_over:
             self.trainer.train_one_update()
-            steps = self.trainer.config.segments.segment_length
-            self.steps += self.trainer.config.batch_size * (
-                steps if self.is_game else self.episode_length
-            )
+            self.steps += self.trainer.config.batch_size * self.episode_length
 
     def predict(self, observation: Any, state: Any, episode_start: Any, deterministic: bool) -> Any:
         agent = self.trainer.averaged_agent

@@ -21,9 +21,10 @@ from side_by_side import put_table
 from torch.utils.flop_counter import FlopCounterMode
 
 from ram_agent.agent import RAMAgent
-from ram_agent.config import AgentConfig, preset
+from ram_agent.config import AgentConfig
 from ram_agent.paper.controls import NETWORKS
 from ram_agent.paper.tables import CONTROL_NAMES
+from ram_agent.presets import preset
 from ram_agent.provenance import provenance
 from ram_envs.atomic_files import write_json
 

@@ -197,10 +197,16 @@ def _ppo(_: str) -> Rate:
 
     torch.set_num_threads(1)
     envs = gym.make_vec("ram_envs:RAMCatch-v0", num_envs=64, autoreset_mode="SameStep")
-    n_steps = 64
-    keywords: dict[str, Any] = {"batch_size": 1024, "n_epochs": 4, "seed": 0, "device": "cpu"}
-    model = PPO("MultiInputPolicy", SB3VecEnv(GridAction(envs)), n_steps=n_steps, **keywords)
-    frames = 64 * n_steps
+    model = PPO(
+        "MultiInputPolicy",
+        SB3VecEnv(GridAction(envs)),
+        n_steps=64,
+        batch_size=1024,
+        n_epochs=4,
+        seed=0,
+        device="cpu",
+    )
+    frames = 64 * model.n_steps
     return lambda seconds: (
         frames * calls_per_second(lambda _: model.learn(frames, reset_num_timesteps=False), seconds)
     )
@@ -302,8 +308,9 @@ def _list_rows() -> dict[str, Row]:
         rows |= _both(f"{env_id}, single", functools.partial(_single, env_id))
     rows["bsuite Catch, the whole 10 × 5 screen, single"] = Row(_bsuite)
     for env_id, num_envs in (("RAMMNIST-v0", 16), ("RAMClutteredMNIST-v0", 256)):
-        native = functools.partial(_native, env_id, num_envs)
-        rows |= _both(f"{env_id}, native × {num_envs}", native)
+        rows |= _both(
+            f"{env_id}, native × {num_envs}", functools.partial(_native, env_id, num_envs)
+        )
     for env_id, peer, make in (
         ("RAMMNIST-v0", OCULR, _oculr),
         ("RAMCatch-v0", ENVPOOL, _envpool),

@@ -67,7 +67,7 @@ def find_parts(env_id: str, num_envs: int, dataset: str) -> dict[str, tuple[Rate
     envs: Any
     if num_envs == 0:
         envs = gym.make(env_id, **keywords)
-        total = functools.partial(step_single, envs)
+        total: Callable[[float], float] = functools.partial(step_single, envs)
         check = checked_action
     else:
         envs = gym.make_vec(env_id, num_envs=num_envs, **keywords)
@@ -107,7 +107,7 @@ def count_steps(envs: Any, num_envs: int) -> float:
     for _ in range(200):
         result = envs.step(envs.action_space.sample())
         steps += max(num_envs, 1)
-        ended = np.count_nonzero(result[2] | result[3])
+        ended = int(np.count_nonzero(result[2] | result[3]))
         ends += ended
         if num_envs == 0 and ended:
             envs.reset()

@@ -3,7 +3,8 @@
     python benchmarks/publish.py
 
 Reads the files of `ram reproduce` and `ram evaluate --save`; trains nothing. The README gets the
-rows of RAM, docs/results.md all rows, docs/beyond.md the results outside of the training settings.
+headline of each table, docs/results.md all rows, docs/beyond.md the results outside of the training
+settings, and `ram_agent/pretrained/README.md` the agents that come with the package.
 """
 
 from __future__ import annotations
@@ -16,8 +17,10 @@ from typing import Any
 import tyro
 from side_by_side import put_table
 
+from ram_agent.packed import describe_agents
 from ram_agent.paper.report import Row, make_markdown, read_rows
-from ram_agent.paper.tables import NONE, TABLES
+from ram_agent.paper.tables import CONTROL_NAMES, NONE, TABLES
+from ram_envs.catalog import SCORES
 
 ROOT = Path(__file__).parent.parent
 
@@ -30,7 +33,7 @@ class Settings:
     """Folder of the files of `ram reproduce`, with those of `ram evaluate` in `beyond/`."""
 
     readme: Path = ROOT / "README.md"
-    """Page that gets the rows of RAM, between its two marks."""
+    """Page that gets the headline of each table, between its two marks."""
 
     page: Path = ROOT / "docs" / "results.md"
     """Page that gets all tables, between its two marks."""
@@ -38,11 +41,15 @@ class Settings:
     beyond_page: Path = ROOT / "docs" / "beyond.md"
     """Page that gets the results beyond the paper, between its two marks."""
 
+    agents_page: Path = ROOT / "ram_agent" / "pretrained" / "README.md"
+    """Page that gets the trained agents, between its two marks."""
+
 
 def main(settings: Settings) -> None:
     tables = read_tables(settings.results)
-    put_table(settings.readme, make_summary(tables))
-    put_table(settings.page, make_page(tables))
+    put_table(settings.readme, make_headlines(tables))
+    put_table(settings.page, make_summary(tables) + "\n" + make_page(tables))
+    put_table(settings.agents_page, make_agents(settings.results / "pretrained"))
     put_table(settings.beyond_page, make_beyond(read_beyond(settings.results / "beyond")))
 
 
@@ -50,6 +57,66 @@ def read_tables(folder: Path) -> dict[str, list[Row]]:
     """Return the rows of each table that has any."""
     tables = {name: read_rows(folder / f"{name}.json") for name in TABLES}
     return {name: rows for name, rows in tables.items() if rows}
+
+
+def make_headlines(tables: dict[str, list[Row]]) -> str:
+    """Return a Markdown table of each table's headline beside its controls and the paper."""
+    lines = [
+        "| environment | looks | RAM | random gaze | sees everything | the paper |",
+        "|---|---|---|---|---|---|",
+    ]
+    for name, rows in tables.items():
+        table = TABLES[name]
+        kept = {row["name"]: row for row in rows if not row["quick"]}
+        headline = table.headline
+        if headline.name not in kept:
+            continue
+        row = kept[headline.name]
+        ours, at_random, digits = row["error_mean"], row["random_gaze_error"], 2
+        where = f"[{row['env']}](docs/environments/{row['env']}.md)"
+        if table.is_game:
+            ours, at_random, digits = row["catch_rate_mean"], 100 - at_random, 1
+            where += ", caught"
+        cnn = kept.get(CONTROL_NAMES["cnn"])
+        cells = [
+            where,
+            str(headline.num_glimpses or NONE),
+            f"**{ours:.{digits}f}**",
+            f"{at_random:.1f}",
+            NONE if cnn is None else f"{cnn['error_mean']:.2f}",
+            headline.others.format(table.is_game)[1],
+        ]
+        lines.append("| " + " | ".join(cells) + " |")
+    return "\n".join(lines) + "\n"
+
+
+def make_agents(folder: Path) -> str:
+    """Return a Markdown table of the agents of the package, from the files of `ram evaluate`."""
+    lines = [
+        "| agent | environment | glimpses | result | random gaze | trained by |",
+        "|---|---|---|---|---|---|",
+    ]
+    for agent in describe_agents():
+        file = json.loads((folder / f"{agent.name}.json").read_text("utf-8"))
+        learned, random = (file["results"][f"{gaze} gaze"] for gaze in ("learned", "random"))
+        if "error" in learned:
+            result, at_random = f"{learned['error']:.2f}% wrong", f"{random['error']:.1f}% wrong"
+        else:
+            words = SCORES.get(agent.env_id)
+            unit, after = (100, f"% {words}") if words else (1, "")
+            result, at_random = (
+                f"{unit * one['mean_return']:.4g}{after}" for one in (learned, random)
+            )
+        cells = [
+            f"`{agent.name}`",
+            f"`{agent.env_id}`",
+            str(agent.num_glimpses or NONE),
+            f"[{result}](../../results/pretrained/{agent.name}.json)",
+            at_random,
+            f"`{file['trained_by']['command']}`",
+        ]
+        lines.append("| " + " | ".join(cells) + " |")
+    return "\n".join(lines) + "\n"
 
 
 def make_summary(tables: dict[str, list[Row]]) -> str:

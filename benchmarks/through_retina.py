@@ -8,6 +8,7 @@ blocks, since other work on the machine slows both of a pair. Needs ale-py (the 
 
 from __future__ import annotations
 
+import os
 import statistics
 import time
 from dataclasses import dataclass
@@ -53,7 +54,8 @@ class Settings:
 def main(settings: Settings) -> None:
     rows = [measure(settings, stack_num) for stack_num in (1, 4)]
     if settings.save is not None:
-        facts = {**provenance(), "ale_py": ale_py.__version__, "seed": 0}
+        load = round(os.getloadavg()[0], 1)
+        facts = {**provenance(), "ale_py": ale_py.__version__, "load": load, "seed": 0}
         write_json(settings.save, {**facts, "rows": rows})
 
 

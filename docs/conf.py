@@ -10,12 +10,16 @@ import re
 from pathlib import Path
 
 import gymnasium as gym
-from gymnasium.envs.registration import load_env_creator
 from sphinx import addnodes
 
 import ram_envs
+from ram_agent.paper.report import read_rows
+from ram_agent.paper.tables import TABLES
+from ram_envs.catalog import EnvFacts, describe_env, env_class
 from ram_envs.play import command, screen
 from ram_envs.registration import ENVS
+
+RESULTS = Path(__file__).parent.parent / "results"
 
 project = "ram-gym"
 author = "The ram-gym authors"
@@ -23,7 +27,25 @@ project_copyright = author
 release = ram_envs.__version__
 html_title = f"{project} {release}"
 html_theme = "furo"
-extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "sphinx.ext.viewcode"]
+extensions = [
+    "myst_parser",
+    "sphinx.ext.autodoc",
+    "sphinx.ext.napoleon",
+    "sphinx.ext.viewcode",
+    "sphinx_copybutton",
+    "sphinx_design",
+    "sphinxext.opengraph",
+]
+html_static_path = ["_static"]
+html_css_files = ["site.css"]
+html_favicon = "_static/favicon.svg"
+ogp_site_url = os.environ.get("RAM_GYM_SITE", "")  # where the site is published
+ogp_image = "images/preview.png"
+ogp_description_length = 160
+ogp_enable_meta_description = True
+ogp_social_cards = {"enable": False}
+copybutton_exclude = ".linenos, .gp"
+myst_enable_extensions = ["colon_fence"]
 exclude_patterns = ["_build"]
 
 myst_heading_anchors = 3  # as GitHub makes them
@@ -43,19 +65,86 @@ nitpick_ignore_regex = [
         "py:.*",
         r"Tensor|ResetNeeded|DependencyNotInstalled|.*\.(State|Config|Settings|Checked|Folder)",
     ),
+    ("py:class", r"ram_agent\.(shard|segment_shard)\..*"),  # parts of the trainer
+    ("py:exc", r"NoPictureError"),
     ("py:class", r"(dict|tuple)\[str"),  # napoleon splits the type of an attribute at its comma
 ]
 
 
 def manual_page(env_id: str) -> str:
-    """How an environment is made and, from its class, its manual page; Markdown."""
-    spec = gym.spec(env_id)
-    env_class = load_env_creator(spec.entry_point)
+    """How an environment is made, its facts and, from its class, its manual page; Markdown."""
+    spec, facts = gym.spec(env_id), describe_env(env_id)
+    height, width = facts.screen
+    size, num_scales = facts.glimpse_size, facts.num_scales
+    shape = f"({num_scales * facts.channels}, {size}, {size})"
+    rows = {
+        "Import": f'`import ram_envs; env = gym.make("{env_id}")`',
+        "Canvas": "your images" if facts.needs_images else f"{height} × {width} pixels",
+        "Retina": f"{facts.retina}: glimpses of shape `{shape}`",
+        "Observation": f"`Dict(glimpse=Box(0, 1, {shape}), location=Box(-1, 1, (2,)))`",
+        "Action": f"`Tuple(Box(-1, 1, (2,)), Discrete({len(facts.choices)}))`: the next location, "
+        f"and {name_choices(facts)}",
+        "Steps": str(facts.num_steps or "until it is over"),
+        "Chance": "–" if facts.chance is None else f"{100 * facts.chance:.2g}%",
+        **result_rows(env_id),
+    }
+    if spec.reward_threshold is not None:
+        rows["Reward threshold"] = f"{spec.reward_threshold:g}"
+    if facts.needs_images:
+        del rows["Chance"], rows["Action"]
+    table = "\n".join(f"| {name} | {value} |" for name, value in rows.items())
     given = ", ".join(
         f"`{name}={value!r}`".replace("'", '"') for name, value in spec.kwargs.items()
     )
-    own = f"The id stands for {given}; each of these can be given otherwise." if given else ""
-    return f'\n```py\nenv = gym.make("{env_id}")\n```\n\n{own}\n\n{inspect.getdoc(env_class)}\n'
+    own = f"The id stands for {given}; each can be given otherwise." if given else ""
+    manual = inspect.getdoc(env_class(env_id))
+    return f"\n{facts.summary}\n\n| | |\n|---|---|\n{table}\n\n{own}\n\n{manual}\n"
+
+
+def name_choices(facts: EnvFacts) -> str:
+    """What the second half of an action is, in words."""
+    names = facts.choices
+    shown = ", ".join(f"{number} {name}" for number, name in enumerate(names[:4]))
+    if all(name == str(number) for number, name in enumerate(names)):
+        return "a label"
+    return shown if len(names) <= 4 else f"{shown}, …"
+
+
+def result_rows(env_id: str) -> dict[str, str]:
+    """The best result of an environment, and what its training takes, from results/."""
+    for name, table in TABLES.items():
+        if table.env_id != env_id:
+            continue
+        rows = [row for row in read_rows(RESULTS / f"{name}.json") if not row["quick"]]
+        headline = next((row for row in rows if row["name"] == table.headline.name), None)
+        if headline is None:
+            continue
+        minutes = headline["seconds"] / len(headline["seeds"]) / 60
+        ours, random, words = headline["error_mean"], headline["random_gaze_error"], "% wrong"
+        if table.is_game:
+            ours, random, words = 100 - ours, 100 - random, "% caught"
+        looks = f" with {headline['num_glimpses']} glimpses" if headline["num_glimpses"] else ""
+        return {
+            "RAM": f"[{ours:.2f}{words}](../results.md){looks}, {minutes:.0f} minutes of training",
+            "Random gaze": f"{random:.1f}{words}{looks}",
+        }
+    return {}
+
+
+def picture(env_id: str) -> str:
+    """The picture of a card, if it has been drawn."""
+    exists = (Path(__file__).parent / "images" / f"{env_id}.gif").exists()
+    return f":img-top: ../images/{env_id}.gif\n" if exists else ""
+
+
+def gallery() -> str:
+    """A card with a picture for each environment; Markdown."""
+    cards = [  # a picture may be drawn later than its environment is made
+        f":::{{grid-item-card}} {env_id}\n:link: {env_id}\n:link-type: doc\n"
+        f"{picture(env_id)}\n{describe_env(env_id).summary}\n:::"
+        for env_id in ENVS
+    ]
+    return "::::{grid} 1 2 2 3\n:gutter: 3\n\n" + "\n\n".join(cards) + "\n::::"
 
 
 def keys_table(keys: tuple[tuple[str, str], ...]) -> str:
@@ -67,6 +156,11 @@ def fill_in(app, docname: str, source: list[str]) -> None:
     """Add to a page what the code says."""
     if docname.removeprefix("environments/") in ENVS:
         source[0] += manual_page(docname.removeprefix("environments/"))
+    if docname == "environments/index":
+        listed = "```{toctree}\n:hidden:\n\n" + "\n".join(ENVS) + "\n```"
+        source[0] = source[0].replace("{{ gallery }}", gallery()).replace("{{ list }}", listed)
+    if docname == "index" and (Path(app.srcdir) / "any_environment.md").exists():
+        source[0] = source[0].replace("own_agent\n", "own_agent\nany_environment\n")
     if docname == "play":
         os.environ["COLUMNS"] = "88"
         play_help = command.make_parser().format_help()
@@ -75,6 +169,7 @@ def fill_in(app, docname: str, source: list[str]) -> None:
             .replace("{{ help }}", f"```text\n{play_help}```")
             .replace("{{ catch keys }}", keys_table(screen.CATCH_KEYS))
             .replace("{{ quiz keys }}", keys_table(screen.QUIZ_KEYS))
+            .replace("{{ arcade keys }}", keys_table(screen.ARCADE_KEYS))
             .replace("{{ search keys }}", keys_table(screen.SEARCH_KEYS))
         )
 

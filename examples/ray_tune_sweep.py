@@ -19,7 +19,7 @@ from typing import Any
 import torch
 import tyro
 
-from ram_agent.config import preset
+from ram_agent.presets import preset
 from ram_agent.run_folder import RunFolder
 from ram_agent.runs import describe_run, make_trainer
 from ram_agent.trainer import Trainer

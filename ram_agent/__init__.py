@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from ram_agent.config import ObjectiveConfig as ObjectiveConfig
     from ram_agent.config import OptimizerConfig as OptimizerConfig
     from ram_agent.config import ScheduleConfig as ScheduleConfig
+    from ram_agent.config import SegmentConfig as SegmentConfig
     from ram_agent.config import TrainConfig as TrainConfig
     from ram_agent.evaluation import Evaluation as Evaluation
     from ram_agent.evaluation import evaluate as evaluate
@@ -36,6 +37,7 @@ _MODULES = {
     "RAMAgent": "ram_agent.agent",
     "Rollout": "ram_agent.rollout",
     "ScheduleConfig": "ram_agent.config",
+    "SegmentConfig": "ram_agent.config",
     "TrainConfig": "ram_agent.config",
     "Trainer": "ram_agent.trainer",
     "__version__": "ram_envs",

@@ -233,19 +233,10 @@ class RAMAgent(MakesItsEnv, nn.Module):
         glimpses = torch.as_tensor(observation["glimpse"], device=self.device)
         locations = torch.as_tensor(observation["location"], device=self.device)
         state = self.core(self.glimpse_network(glimpses, locations), state)
-        return self._outputs(state[0]), state
+        return self.heads(state[0]), state
 
-    def unroll(
-        self, glimpses: Tensor, locations: Tensor, begins: Tensor, state: State
-    ) -> AgentOutput:
-        """Return the outputs of T steps at once, (T, B, …), given the state before the first.
-
-        The arguments have as many rows; where an episode `begins`, (T, B), the state is forgotten.
-        """
-        features = self.glimpse_network(glimpses.flatten(0, 1), locations.flatten(0, 1))
-        return self._outputs(self.core.unroll(features.view(*begins.shape, -1), state, begins))
-
-    def _outputs(self, hidden: Tensor) -> AgentOutput:
+    def heads(self, hidden: Tensor) -> AgentOutput:
+        """Return the outputs for hidden states h_t, (…, D)."""
         mean = self.location_head(hidden)
         watched = hidden if self.config.baseline_shapes_state else hidden.detach()
         return AgentOutput(

@@ -15,7 +15,7 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from ram_agent.agent import RAMAgent
-from ram_agent.config import preset
+from ram_agent.presets import preset
 from ram_agent.rollout import collect_rollout
 from ram_agent.stepping import Measurement, Probe, calls_per_second, step_many, step_single
 from ram_agent.trainer import Trainer

@@ -1,4 +1,4 @@
-"""Every setting of the agent and of its training, in groups, a sentence each; and the presets.
+"""Every setting of the agent and of its training, in groups, a sentence each.
 
 The command line is made from these classes, and a run's config.json stores them. A value is checked
 when it is set: its type, and its range in the table of `settings.py`.
@@ -11,7 +11,7 @@ import difflib
 import reprlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal, NamedTuple, TypeVar
+from typing import Any, Literal, TypeVar
 
 from ram_agent.settings import Checked, is_group, setting_names, type_hints
 
@@ -198,7 +198,8 @@ class TrainConfig(Checked):
     """With labels, the number of training episodes: canvases shown."""
 
     steps: int = 10_000_000
-    """Without labels, the number of training steps: frames seen in all environments together."""
+    """Without labels, or with supervision="none", the number of training steps: frames seen in all
+    environments together."""
 
     epochs: float | None = None
     """Passes over the training split, where there is one; if given, it replaces `episodes`."""
@@ -220,142 +221,6 @@ class TrainConfig(Checked):
     optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
     gaze: GazeConfig = field(default_factory=GazeConfig)
     schedule: ScheduleConfig = field(default_factory=ScheduleConfig)
-
-
-class Preset(NamedTuple):
-    """The settings of a training in one environment.
-
-    shards  in how many parts a batch is played and learned from, each in a thread of its own
-    """
-
-    agent: AgentConfig
-    training: TrainConfig
-    shards: int
-
-
-# As the paper says. What it leaves open (rate, spread of locations) was found by experiment.
-PAPER = {
-    "location_mean": "linear",
-    "initialization": "torch",
-    "pixel_scale": 1.0,
-    "shards": 1,
-    "batch_size": 20,
-    "update_rule": "sgd",
-    "learning_rate": 0.01,
-    "head_rate": 1.0,
-    "learning_rate_schedule": "linear",
-    "warmup_updates": 0,
-    "max_grad_norm": None,
-    "average_decay": 0.0,
-    "location_std": 0.1,
-    "location_std_end": 0.1,
-    "location_reward": "reward",
-    "supervision": "last_step",
-    "location_weight": 1.0,
-    "location_warmup": 0.0,
-    "normalize_advantages": False,
-}
-PRESETS: dict[str, dict[str, Any]] = {"default": {}, "paper": PAPER}
-SHARDS = 2
-
-# A wider glimpse network and an LSTM learn more from each canvas than their time costs.
-WIDE_LSTM: dict[str, Any] = {"core": "lstm", "hidden_size": 224, "feature_size": 256}
-# Larger batches cost less time for each canvas, which pays where many are needed.
-LARGE_BATCH = {"batch_size": 512, "learning_rate": 5e-3}
-# Shapes among clutter are learned from half as many canvases with convolutions, in less time.
-CLUTTERED = {
-    **WIDE_LSTM,
-    **LARGE_BATCH,
-    "glimpse_network": "conv",
-    "episodes": 4_000_000,
-    "weight_decay": 0.05,
-    "location_std_end": 0.03,
-}
-
-# What a preset changes for one environment. The less is random in a canvas, the sooner an agent
-# memorizes canvases, and the more its weights decay; the canvases of RAMMNIST-v0 are the images.
-ENV_SETTINGS: dict[tuple[str, str], dict[str, Any]] = {
-    ("default", "RAMMNIST-v0"): {
-        **WIDE_LSTM,
-        "episodes": 2_300_000,
-        "weight_decay": 0.3,
-        "location_std_end": 0.03,
-    },
-    ("default", "RAMTranslatedMNIST-v0"): {
-        **CLUTTERED,
-        "episodes": 3_000_000,
-        "weight_decay": 0.1,
-    },
-    ("default", "RAMClutteredMNIST-v0"): CLUTTERED,
-    ("default", "RAMClutteredMNIST100-v0"): CLUTTERED,
-    ("default", "RAMPairsMNIST-v0"): CLUTTERED,
-    ("default", "RAMAdditionMNIST-v0"): CLUTTERED,
-    # The final reward alone trains slowly, so the network is small and its input large. Locations
-    # that are rewarded before the moves make sense drown them in noise, so their weight rises over
-    # much of the training.
-    ("default", "RAMCatch-v0"): {
-        "core": "lstm",
-        "hidden_size": 128,
-        "location_start": 0.1,
-        "pixel_scale": 10.0,
-        "scale_factor": 4.0,
-        "baseline_shapes_state": True,
-        "steps": 12_000_000,
-        "segment_length": 23,  # a game
-        "discount": 1.0,
-        "return_lambda": 1.0,
-        "passes": 3,
-        "minibatches": 2,
-        "batch_size": 256,
-        "shards": 1,
-        "learning_rate": 2e-3,
-        "head_rate": 1.0,
-        "location_std_end": 0.03,
-        "location_weight": 0.3,
-        "location_warmup": 0.4,
-        "head_warmup": 0.4,
-        "gae_lambda": 0.9,
-        "entropy_weight": 0.01,
-        "baseline_loss": "cross_entropy",
-        "baseline_weight": 2.0,
-        "validate_every": 600_000,
-        "patience": None,
-    },
-    # REINFORCE: one pass over whole games, without a bootstrap.
-    ("paper", "RAMCatch-v0"): {
-        "core": "lstm",
-        "steps": 20_000_000,
-        "segment_length": 23,
-        "discount": 1.0,
-        "return_lambda": 1.0,
-        "passes": 1,
-        "minibatches": 1,
-        "validate_every": 1_000_000,
-    },
-}
-
-
-def preset(name: str, env_id: str | None = None) -> Preset:
-    """Return the settings of a preset for an environment.
-
-    Raises:
-        TypeError: if a name is not a str.
-        ValueError: if there is no preset of that name.
-    """
-    if not (isinstance(name, str) and isinstance(env_id, str | None)):
-        raise TypeError(
-            f"name={name!r} and env_id={env_id!r} must be str. Give one of {[*PRESETS]}."
-        )
-    if name not in PRESETS:
-        raise ValueError(f"preset={name!r} does not exist. Choose from {', '.join(PRESETS)}.")
-    settings = {**PRESETS[name], **ENV_SETTINGS.get((name, env_id or ""), {})}
-    shards = settings.pop("shards", SHARDS)
-    of_agent = {key: settings.pop(key) for key in setting_names(AgentConfig) & settings.keys()}
-    return Preset(
-        replace_settings(AgentConfig(), **of_agent),
-        replace_settings(TrainConfig(), **settings),
-        shards,
-    )
 
 
 def replace_settings(config: Settings, **changes: Any) -> Settings:

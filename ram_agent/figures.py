@@ -389,7 +389,8 @@ def draw_heat_maps(record: GazeRecord) -> Figure:
         squeeze=False,
         layout="constrained",
     )
-    figure.suptitle("Where each fixation lies, relative to the image's center (outlined)")
+    which = "the image's" if centers.shape[1] == 1 else "the nearest image's"
+    figure.suptitle(f"Where each fixation lies, relative to {which} center (outlined)")
     for axis in axes.flat:
         axis.axis("off")
     for step, (axis, (x, y)) in enumerate(

@@ -23,6 +23,7 @@ CAPTIONS = {  # name of a figure: what it shows
     "caught_by_speed": "Caught balls by speed, with the learned gaze and with the same agent "
     "looking elsewhere.",
     "poster": "Whole games: the ball's path and the gaze's; missed balls last.",
+    "gaze_map": "The mean picture, and how often the gaze rested at each place.",
     "episodes": "Episodes with the gaze.",
 }
 STYLE = """

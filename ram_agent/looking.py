@@ -30,7 +30,7 @@ from ram_envs.retina import pixel_edges
 from ram_envs.views import spread_glimpse
 
 BRIGHT_ON_DARK = ("mnist", "digits")  # data sets of bright digits on black
-FOG = (56, 63, 82)
+FOG = (36, 41, 54)
 
 
 @dataclass(frozen=True)

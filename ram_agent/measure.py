@@ -36,6 +36,7 @@ GAZES: dict[str, tuple[Gaze, bool]] = {  # name of a result: gaze, whether it is
     "center gaze": ("center", True),
 }
 NUM_SHOWN = 6  # episodes in a picture
+FOREIGN_STEPS = 300  # of each, where they are drawn: a game of Atari may have 27,000
 
 
 def evaluate_all(
@@ -147,10 +148,19 @@ def save_watched(
     """Draw episodes of an agent into a .gif, .mp4 or .png; `fps` is the environment's if None."""
     from ram_agent.pictures import play_frames, save_picture
 
+    keywords = limit_steps(env_id, keywords)
     envs = make_split(env_id, 1, split, render_mode="rgb_array", **keywords)
-    frames = play_frames(agent, envs, episodes, deterministic)
+    last_only = path.suffix == ".png"
+    frames = play_frames(agent, envs, episodes, deterministic, last_only=last_only)
     shown = list(tqdm(frames, "drawing", len(episodes), disable=None, leave=False))
     save_picture(shown, path, fps or envs.metadata["render_fps"])
+
+
+def limit_steps(env_id: str, keywords: dict[str, Any]) -> dict[str, Any]:
+    """Return keywords for drawing: in an environment of another package, with a time limit."""
+    if is_foreign(env_id, keywords):
+        return {"max_episode_steps": FOREIGN_STEPS, **keywords}
+    return keywords
 
 
 def _as_json(result: Evaluation) -> dict[str, Any]:

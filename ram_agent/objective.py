@@ -34,7 +34,7 @@ from ram_agent.losses import (
     supervision_weights,
 )
 from ram_agent.rollout import Rollout
-from ram_agent.segment import Segment
+from ram_agent.segment import Segment, unroll
 
 Metrics = dict[str, Tensor]  # scalars
 
@@ -95,13 +95,15 @@ def check_used(config: TrainConfig, supervised: bool) -> None:
             how, unused = f"{how} and location_reward='reward'", (*unused, "gain_discount")
     else:
         how, unused = "without labels, or with supervision='none'", LABELS_ALONE
+        if config.objective.supervision == "none":  # the presets of images set it
+            unused = tuple(name for name in unused if name != "episodes")
     for group in (config, config.objective, config.segments):
         for field in dataclasses.fields(group):
             value = getattr(group, field.name)
             if field.name in unused and value != field.default:
-                raise ValueError(
-                    f"{field.name}={value!r} has no effect {how}. Leave it at {field.default!r}."
-                )
+                instead = {"episodes": "Give steps", "steps": "Give episodes"}
+                way_out = instead.get(field.name, f"Leave it at {field.default!r}")
+                raise ValueError(f"{field.name}={value!r} has no effect {how}. {way_out}.")
 
 
 def hybrid_loss(
@@ -138,9 +140,8 @@ def segment_loss(
     advantage_square: float,
 ) -> tuple[Tensor, Metrics]:
     """Return the clipped policy losses of choices and looks + baseline's loss − entropy."""
-    check_used(config, supervised=False)
     objective, clip_range = config.objective, config.segments.clip_range
-    output = agent.unroll(segment.glimpses, segment.locations, segment.begins, segment.state)
+    output = unroll(agent, segment)
     acts, returns = segment.acts, segment.returns
     looks_on = acts & ~segment.ended
     if objective.baseline_loss == "cross_entropy":

@@ -35,6 +35,8 @@ def play_frames(
     envs: gym.vector.VectorEnv[Any, Any, Any],
     episodes: Sequence[int],
     deterministic: bool = True,
+    *,
+    last_only: bool = False,
 ) -> Iterator[list[Frame]]:
     """Yield the frames of one episode after another, (height, width, 3) uint8 each.
 
@@ -43,18 +45,26 @@ def play_frames(
         envs: a vector environment of one, with render_mode "rgb_array" and autoreset DISABLED.
         episodes: indices of images where the environment has images, else seeds.
         deterministic: take the mean location and the most probable choice instead of sampling.
+        last_only: draw only the last frame of each episode.
     """
     has_images = getattr(envs.unwrapped, "num_images", None) is not None
     for episode in episodes:
         frames: list[Frame] = []
+
+        def draw(frames: list[Frame] = frames) -> None:
+            drawn: Any = envs.render() or ()
+            frames.extend(drawn)
+
         collect_rollout(
             agent,
             envs,
             seed=episode,
             options={"index": episode} if has_images else None,
             deterministic=deterministic,
-            on_step=lambda frames=frames: frames.extend(envs.render() or ()),  # type: ignore[misc]
+            on_step=None if last_only else draw,
         )
+        if last_only:
+            draw()
         yield frames
 
 

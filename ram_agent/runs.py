@@ -9,11 +9,13 @@ from typing import Any
 import torch
 
 from ram_agent.agent import RAMAgent
-from ram_agent.config import SHARDS, AgentConfig, TrainConfig, config_from_json
+from ram_agent.config import AgentConfig, TrainConfig, config_from_json
 from ram_agent.distributed import Ranks
 from ram_agent.facts import read_env, read_keywords
+from ram_agent.presets import SHARDS
 from ram_agent.provenance import provenance
 from ram_agent.run_folder import RunFolder
+from ram_agent.segment_shard import SegmentShard
 from ram_agent.splits import (
     count_channels,
     count_evaluation_envs,
@@ -107,6 +109,9 @@ def make_trainer(
     trainer = Trainer(agent, train_envs, validation_envs, config, folder, ranks)
     if longest := trainer.num_updates // MIN_VALIDATIONS:
         trainer.validation_interval = min(trainer.validation_interval, longest)
+        for shard in trainer.shards:
+            if isinstance(shard, SegmentShard):
+                shard.restart_every = trainer.validation_interval
     return trainer
 
 

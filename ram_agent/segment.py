@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ram_agent.agent import RAMAgent
+from ram_agent.agent import AgentOutput, RAMAgent
 from ram_agent.config import TrainConfig
 from ram_agent.losses import (
     choice_log_probs,
@@ -117,6 +117,15 @@ def collect_segment(
         returns=values + returns,
         state=state,
     )
+
+
+def unroll(agent: RAMAgent, segment: Segment) -> AgentOutput:
+    """Return the agent's outputs, (T, B, …), as `agent.step` does one after another."""
+    features = agent.glimpse_network(
+        segment.glimpses.flatten(0, 1), segment.locations.flatten(0, 1)
+    )
+    features = features.view(*segment.begins.shape, -1)
+    return agent.heads(agent.core.unroll(features, segment.state, segment.begins))
 
 
 def final_values(agent: RAMAgent, step: Step, state: State, config: TrainConfig) -> Tensor:

@@ -20,7 +20,7 @@ from ram_agent.config import TrainConfig
 from ram_agent.objective import segment_loss
 from ram_agent.player import Player, VectorEnv, noise_source
 from ram_agent.segment import Segment, collect_segment
-from ram_agent.shard import FIRST_TRAINING_SEED, ShardGradient
+from ram_agent.shard import GAME_SEEDS, ShardGradient
 
 Place = dict[str, Tensor]
 
@@ -45,6 +45,10 @@ class SegmentShard:
     # Locations and choices of each segment since the restart.
     _actions: list[tuple[Tensor, Tensor]] = field(default_factory=list, repr=False)
     _place: Place | None = field(default=None, repr=False)  # to go on from
+
+    def count_steps(self, config: TrainConfig) -> int:
+        """Return the number of optimizer steps in an update."""
+        return config.segments.passes * config.segments.minibatches
 
     def learn(
         self,
@@ -121,8 +125,8 @@ class SegmentShard:
         env_seed, *noise_seeds = np.random.SeedSequence((config.seed, update)).generate_state(
             1 + self.num_shards
         )
-        offset = self.number * self.envs.num_envs
-        return FIRST_TRAINING_SEED + int(env_seed) + offset, int(noise_seeds[self.number])
+        first = GAME_SEEDS[int(env_seed) % (len(GAME_SEEDS) - config.batch_size)]
+        return first + self.number * self.envs.num_envs, int(noise_seeds[self.number])
 
     def _play(
         self, agent: RAMAgent, config: TrainConfig, update: int, generator: torch.Generator

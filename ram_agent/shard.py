@@ -22,9 +22,11 @@ from ram_agent.player import VectorEnv, noise_source
 from ram_agent.rollout import collect_rollout
 
 # Where there are no images in splits, the splits are ranges of seeds: `ram evaluate` plays from
-# seed 0, training draws its seeds between these two.
+# seed 0, segments from seeds of the range, validation from the next one, labels from above. Seeds
+# of games have 31 bits: ale-py takes no others.
+GAME_SEEDS = range(2**24, 2**30)
+VALIDATION_SEED = 2**30
 FIRST_TRAINING_SEED = 2**32
-VALIDATION_SEED = 2**40
 
 
 @dataclass(frozen=True)
@@ -48,6 +50,10 @@ class Shard:
     number: int
     num_shards: int
     num_images: int | None
+
+    def count_steps(self, config: TrainConfig) -> int:
+        """Return the number of optimizer steps in an update."""
+        return 1
 
     def learn(
         self,

@@ -10,6 +10,7 @@ import gymnasium as gym
 from ram_agent.agent import RAMAgent
 from ram_agent.config import TrainConfig
 from ram_agent.distributed import Ranks
+from ram_agent.objective import check_used
 from ram_agent.player import VectorEnv, check_envs
 from ram_agent.segment_shard import SegmentShard
 from ram_agent.shard import Shard
@@ -27,7 +28,8 @@ def make_shards(
 
     Raises:
         TypeError, ValueError: if the agent cannot play the environments, they do not share the
-            batch evenly, are fewer than the minibatches, or show different splits.
+            batch evenly, are fewer than the minibatches, or show different splits; or a setting has
+            no effect without labels.
     """
     if isinstance(train_envs, gym.vector.VectorEnv):
         train_envs = [train_envs]
@@ -42,6 +44,7 @@ def make_shards(
         )
     first, num_shards = ranks.rank * len(num_envs), ranks.size * len(num_envs)
     if config.objective.supervision == "none" or not gives_labels(train_envs[0]):
+        check_used(config, supervised=False)
         if num_envs[0] < config.segments.minibatches:
             raise ValueError(
                 f"minibatches={config.segments.minibatches} is more than the {num_envs[0]} "

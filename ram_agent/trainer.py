@@ -135,8 +135,7 @@ class Trainer:
         with progress as advance, calling_on_stop(self._stop_requested.set):
             started = time.perf_counter() - self.seconds
             while not self.is_over and not self._is_stopped():
-                self._add_to_sums(sums := self.train_one_update())
-                metrics = mean_metrics({**sums, "count": 1})
+                add_metrics(self._sums, metrics := self.train_one_update())
                 self.seconds = time.perf_counter() - started
                 advance(metrics)
                 if on_update is not None:
@@ -161,11 +160,10 @@ class Trainer:
             FloatingPointError: if the loss or its gradient is not finite.
         """
         self._set_schedules(self.update / self.num_updates)
-        segments = self.config.segments
-        num_steps = segments.passes * segments.minibatches if self.in_segments else 1
+        num_steps = self.shards[0].count_steps(self.config)
         rows = [self._take_step(step) for step in range(num_steps)]
         self.update += 1
-        metrics = {name: sum(row[name] for row in rows) / num_steps for name in rows[0]}
+        metrics = mean_of_steps(rows, self.shards[0])
         decay = SCALE_DECAY if self.advantage_square else 0.0
         new_square = metrics.pop("advantage_square")
         self.advantage_square = decay * self.advantage_square + (1 - decay) * new_square
@@ -244,11 +242,6 @@ class Trainer:
         std = gaze.location_std + progress * (gaze.location_std_end - gaze.location_std)
         self.agent.location_std.fill_(std)
 
-    def _add_to_sums(self, metrics: dict[str, float]) -> None:
-        for name, value in metrics.items():
-            self._sums[name] = self._sums.get(name, 0.0) + value
-        self._sums["count"] = self._sums.get("count", 0.0) + 1
-
     def _validate(self) -> dict[str, float]:
         """Validate the averaged agent, write the metrics, and save it if it is the best."""
         agent = self.averaged_agent
@@ -287,6 +280,18 @@ class Trainer:
         return stopped
 
 
+def mean_of_steps(
+    rows: Sequence[dict[str, float]], shard: Shard | SegmentShard
+) -> dict[str, float]:
+    """Return the metrics of an update, given the means over shards of each of its steps."""
+    metrics = {name: sum(row[name] for row in rows) / len(rows) for name in rows[0]}
+    if isinstance(shard, SegmentShard):
+        returns, episodes = metrics.pop("finished_return"), metrics["finished_episodes"]
+        metrics["finished_episodes"] = shard.num_shards * episodes
+        metrics |= {"train_return": returns / episodes} if episodes else {}
+    return metrics
+
+
 def _validate(agent: RAMAgent, envs: VectorEnv, num_games: int, ranks: Ranks) -> Evaluation:
     """Evaluate on each image of the split, or in games where there are no images."""
     has_images = getattr(envs.unwrapped, "num_images", None) is not None
@@ -294,19 +299,24 @@ def _validate(agent: RAMAgent, envs: VectorEnv, num_games: int, ranks: Ranks) ->
     return evaluate(agent, envs, num_episodes=num_episodes, seed=seed, ranks=ranks)
 
 
-def mean_metrics(sums: dict[str, float]) -> dict[str, float]:
-    """Return the means of metrics, given their sums over updates and the "count" of updates.
+def add_metrics(sums: dict[str, float], metrics: dict[str, float]) -> None:
+    """Add the metrics of an update to sums over updates, and 1 to their "count".
 
-    The return of the episodes that ended in segments is a mean over episodes; if none did, it is
-    left out.
+    The return of the episodes that ended in segments is to be a mean over episodes.
     """
-    sums = dict(sums)
-    count = sums.pop("count")
-    finished = {}
-    if "finished_episodes" in sums:
-        episodes, returns = sums.pop("finished_episodes"), sums.pop("finished_return")
-        finished = {"train_return": returns / episodes} if episodes else {}
-    return finished | {name: value / count for name, value in sums.items()}
+    weights = {"train_return": metrics.get("finished_episodes", 1)}
+    for name, value in metrics.items():
+        sums[name] = sums.get(name, 0.0) + weights.get(name, 1) * value
+    sums["count"] = sums.get("count", 0.0) + 1
+
+
+def mean_metrics(sums: dict[str, float]) -> dict[str, float]:
+    """Return the means of the metrics that `add_metrics` added."""
+    count, finished = sums["count"], sums.get("finished_episodes", sums["count"])
+    counts = {"train_return": finished, "finished_episodes": 1}
+    return {
+        name: value / counts.get(name, count) for name, value in sums.items() if name != "count"
+    }
 
 
 # Beside weights and optimizer, the state of a training.

@@ -12,12 +12,12 @@ import torch
 from ram_agent.agent import RAMAgent
 from ram_agent.callbacks import Callback, LogMetrics, train_with
 from ram_agent.config import AgentConfig, TrainConfig, replace_settings
-from ram_agent.config import preset as find_preset
 from ram_agent.distributed import checked_device
+from ram_agent.presets import preset as find_preset
 from ram_agent.run_folder import RunFolder
 from ram_agent.runs import describe_run, make_trainer
 from ram_agent.settings import setting_names
-from ram_agent.splits import resolve_env_id
+from ram_agent.splits import is_foreign, keywords_in_training, resolve_env_id
 
 TRAINING_KEYWORDS = ("distortion", "elastic")  # of the training environments alone
 
@@ -56,19 +56,19 @@ def train(
         FileExistsError: if `out` contains a run or other files.
     """
     env_id = resolve_env_id(env_id)
-    chosen = find_preset(preset, env_id)
-    shards = settings.pop("shards", chosen.shards)
+    shards = settings.pop("shards", None)
     of_agent = _take(settings, setting_names(AgentConfig))
     of_training = _take(settings, setting_names(TrainConfig))
     training_keywords = _take(settings, frozenset(TRAINING_KEYWORDS))
+    chosen = find_preset(preset, env_id, is_foreign(env_id, settings))
     run = describe_run(
         env_id,
         settings,
         preset,
         replace_settings(chosen.agent, **of_agent),
         replace_settings(chosen.training, **of_training),
-        shards=shards,
-        training_keywords=training_keywords,
+        shards=chosen.shards if shards is None else shards,
+        training_keywords={**keywords_in_training(env_id), **training_keywords},
         device=checked_device(device),
     )
     callbacks = [callback] if callable(callback) else [*callback]

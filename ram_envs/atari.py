@@ -17,6 +17,7 @@ import numpy.typing as npt
 from gymnasium.vector import AutoresetMode
 
 from ram_envs.checks import check_render_mode, check_running
+from ram_envs.wrappers.vector_through_retina import MAX_ATARI_SEED
 
 FRAMES_PER_SECOND = 60  # of the console
 
@@ -60,7 +61,9 @@ class AtariGame(gym.Env[npt.NDArray[np.uint8], Any]):
         """Begin an episode."""
         super().reset(seed=seed)
         if seed is not None or self._next is None:
-            observations, infos = self._games.reset(seed=seed)
+            observations, infos = self._games.reset(
+                seed=None if seed is None else seed % MAX_ATARI_SEED
+            )
             self._next = observations[0], _first(infos)
         (self._observation, info), self._next = self._next, None
         self._running[:] = True

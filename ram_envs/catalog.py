@@ -30,7 +30,8 @@ SUMMARIES = {  # ids without one get the first line of their manual page
     "RAMSearch-v0": "Find the one item that differs in fine detail, and take it.",
 }
 SCORES = {"RAMCatch-v0": "caught"}  # what a mean return of 1 means, in words
-CHANCES = {"RAMCatch-v0": 0.084}  # mean return of random moves; of labels it is 1 / n
+# The mean return of random choices, and in games of random locations; of labels it is 1 / n.
+CHANCES = {"RAMCatch-v0": 0.084, "RAMSearch-v0": 0.05}
 
 
 @dataclass(frozen=True)
@@ -42,6 +43,7 @@ class EnvFacts:
     screen        (H, W) in pixels, of what the retina looks at
     glimpse_size  G
     num_scales    K
+    channels      of a patch: 1 for gray, 3 for color
     num_steps     glimpses of an episode; None if its length varies
     choices       the names of the second half of an action
     chance        mean return of random choices; None if unknown
@@ -53,6 +55,7 @@ class EnvFacts:
     screen: tuple[int, int]
     glimpse_size: int
     num_scales: int
+    channels: int
     num_steps: int | None
     choices: tuple[str, ...]
     chance: float | None
@@ -82,6 +85,7 @@ def describe_env(env_id: str) -> EnvFacts:
         (height, width),
         retina.glimpse_size,
         retina.num_scales,
+        env.observation_space["glimpse"].shape[0] // retina.num_scales,
         num_steps,
         names,
         1 / len(names) if is_labelled else CHANCES.get(env_id),

@@ -49,7 +49,7 @@ class Window:
     user closes it or `close` is called; it then stays closed.
     """
 
-    def __init__(self, title: str = "ram_envs", render_fps: int = 4) -> None:
+    def __init__(self, title: str = "ram_envs", render_fps: float = 4) -> None:
         pg = import_pygame()
         self.title = title
         self.render_fps = render_fps

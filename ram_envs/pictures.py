@@ -63,6 +63,14 @@ class Layout:
         height, width, *_ = self.image_shape
         return pictures.reshape(len(pictures), -1, height, width)
 
+    def frames(self, pictures: Pictures) -> Pictures:
+        """Return pictures (B, *shape) as B times F images (B · F, H, W[, C / F]), a view.
+
+        F is the number of stacked frames or, with channels first, of all channels.
+        """
+        size = 2 if self.channels_first else 3
+        return pictures.reshape(-1, *self.shape[-size:])
+
     def images(self, pictures: Pictures) -> Pictures:
         """Return pictures (B, *shape) as (B, H, W[, C])."""
         if len(self.shape) == 2 or (len(self.shape) == 3 and not self.channels_first):
@@ -155,9 +163,9 @@ class PictureBatch(Gaze):
         self.choice_names = choice_names
         self.pictures: Pictures = np.zeros((num_envs, *layout.shape), np.uint8)
         self.image_shape = layout.image_shape
-        self._padded = (
-            retina.allocate(num_envs, self.image_shape) if retina.pads(self.image_shape) else None
-        )
+        # Colors that come last are read by window: to bring them first would take longer.
+        pads = layout.channels_first and retina.pads(self.image_shape)
+        self._padded = retina.allocate(num_envs, self.image_shape) if pads else None
         self._trails: list[_Trail] | None = (
             [_Trail() for _ in range(num_envs)] if keep_trails else None
         )
@@ -209,11 +217,17 @@ class PictureBatch(Gaze):
         self, pictures: Pictures, locations: npt.NDArray[np.float32]
     ) -> npt.NDArray[np.float32]:
         """Return glimpses of other pictures (n, *layout.shape) at locations (n, 2)."""
-        images = self.layout.images(pictures)
-        return self.retina.look_by_window(images, np.arange(len(images)), locations)
+        frames, size = self.layout.frames(pictures), self.retina.glimpse_size
+        of_each = len(frames) // len(pictures)
+        locations = locations.repeat(of_each, axis=0)
+        glimpses = self.retina.look_by_window(frames, np.arange(len(frames)), locations)
+        if of_each == 1:
+            return glimpses
+        split = glimpses.reshape(len(pictures), of_each, self.retina.num_scales, -1, size, size)
+        return split.swapaxes(1, 2).reshape(len(pictures), -1, size, size)
 
     def _look(self, pictures: Pictures) -> npt.NDArray[np.float32]:
-        if self._padded is None:
+        if self._padded is None or not self.retina.looks_at_copy(self.layout.frames(pictures)):
             return self.look_at(pictures, self.locations)
         self.retina.fill_planes(self._padded, self.layout.planes(pictures), slice(None))
         return self.retina.look(self._padded, self.locations)

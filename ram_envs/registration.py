@@ -63,11 +63,13 @@ _KINDS = {
 def check_registered(env_id: str) -> None:
     """Raise NameNotFound, with the ids of this package, unless an environment is registered.
 
-    Gymnasium's own message names ids without their version.
+    Gymnasium's own message names ids without their version; it is best for ids in a namespace.
     """
     try:
         gym.spec(env_id)
     except gym.error.Error as error:
+        if "/" in env_id:
+            raise
         from ram_envs.checks import suggest  # here, so that `import ram_envs` imports little
 
         raise gym.error.NameNotFound(

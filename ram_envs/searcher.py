@@ -1,5 +1,7 @@
 """A scripted player of `RAMSearch-v0`: what is possible without learning.
 
+::
+
     from ram_envs.searcher import Searcher
 
     env = gym.make("RAMSearch-v0")

@@ -15,8 +15,9 @@ pytest.importorskip("torch", reason="the extra agent is not installed")
 import ablations
 from ablations import BASE, BASE_TRAINING, CHANGES, DEFAULT, Change, Settings
 
-from ram_agent.config import flatten_settings, preset, replace_settings
+from ram_agent.config import flatten_settings, replace_settings
 from ram_agent.paper.tables import LONG_TRAINING
+from ram_agent.presets import preset
 
 ROOT = Path(__file__).parent.parent
 

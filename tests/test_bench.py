@@ -17,8 +17,9 @@ import peers
 import torch
 
 from ram_agent.bench import Bench, bench, measure_all, measure_on_device, print_comparison
-from ram_agent.bench_probes import Training, measure_memory, step_many, step_single
+from ram_agent.bench_probes import Training, measure_memory
 from ram_agent.cli import main
+from ram_agent.stepping import step_many, step_single
 
 CPU = torch.device("cpu")
 TINY = ["--dataset", "digits", "--env-ids", "RAMMNIST-v0", "--num-envs", "2"]

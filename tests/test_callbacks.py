@@ -80,6 +80,11 @@ def test_settings_that_train_refuses(settings: dict[str, Any], named: str) -> No
         ram_agent.train("RAMMNIST-v0", **{**SETTINGS, **settings})
 
 
+def test_a_game_is_trained_for_steps() -> None:
+    with pytest.raises(ValueError, match=r"episodes=9 .*steps"):
+        ram_agent.train("RAMCatch-v0", episodes=9)
+
+
 @pytest.mark.parametrize(
     ("limit", "updates"), [({"error": 100.0}, 10), ({"seconds": 1e-9}, 1), ({"error": 0.0}, 100)]
 )

@@ -232,3 +232,22 @@ def test_a_rank_that_stops_responding(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(ConnectionError, match=r"2 of 3.*: Timed out [^.]*\.") as caught:
         Ranks(2, 3).any(False)
     assert "--resume" in str(caught.value)
+
+
+@not_on_windows
+@pytest.mark.slow
+def test_two_ranks_stop_in_the_middle_of_games_and_one_process_goes_on(tmp_path: Path) -> None:
+    # 60 updates with restarts after every 6; a game of 23 steps goes on over four segments.
+    games = ["RAMCatch-v0", *TINY_AGENT, "--batch-size", "16", "--segment-length", "7"]
+    games += ["--steps", "6720", "--validate-every", "672", "--validation-games", "20"]
+    games += ["--shards", "2", "--passes", "2", "--minibatches", "2"]
+    main(["train", *games, "--out", str(tmp_path / "alone")])
+    program = tmp_path / "signalled.py"
+    program.write_text(SIGNALLED.format(rank=1, name="SIGTERM"))
+    done = train_by_two(*games, "--out", tmp_path / "run", program=program)
+    assert "Stopped after 50 updates" in done.stdout, done.stderr
+    tensors = RunFolder(tmp_path / "run").load_state().tensors
+    for shard in range(2):  # of both ranks: two segments since the last restart
+        assert tensors[f"environments.{shard}.locations"].shape == (14, 8, 2)
+    main(["train", "--resume", str(tmp_path / "run")])
+    assert_same_run(tmp_path / "run", tmp_path / "alone")

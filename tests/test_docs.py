@@ -18,6 +18,14 @@ DOCS = ROOT / "docs"
 PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("results/*.md"), *DOCS.rglob("*.md")])
 FENCE = re.compile(r"^(```+).*?^\1", re.DOTALL | re.MULTILINE)
 LINK = re.compile(r"\]\(([^)\s]+)\)")
+DOCS_PACKAGES = (
+    "sphinx",
+    "furo",
+    "myst_parser",
+    "sphinx_copybutton",
+    "sphinx_design",
+    "sphinxext.opengraph",
+)
 ADDRESS = re.compile(r'(?:href|src)="([^"#]+)[^"]*"')
 
 
@@ -68,7 +76,7 @@ def test_the_reference_has_every_public_name() -> None:
 
 def test_the_site(tmp_path: Path) -> None:
     """As `make docs` builds it: without a warning, and with what the code says on its pages."""
-    for package in ("sphinx", "furo", "myst_parser", "stable_baselines3", "pygame"):
+    for package in (*DOCS_PACKAGES, "stable_baselines3", "pygame", "torch"):
         pytest.importorskip(package, reason="the extra docs is not installed")
     site = tmp_path / "site"
     done = subprocess.run(
@@ -85,7 +93,9 @@ def test_the_site(tmp_path: Path) -> None:
         "environments/RAMSearch-v0": "Terminated when the target is taken",
         "play": "mouse or I, J, K, L",
         "reference/ram_agent": "Play one episode in every sub-environment.",
-        "index": "An agent that never sees a whole image.",
+        "index": "decides where to look next",
+        "environments/index": "Name a digit that fills the image.",
+        "environments/RAMClutteredMNIST-v0": "Box(0, 1, (3, 12, 12))",
     }.items():
         assert said in (site / f"{page}.html").read_text(encoding="utf-8"), page
     for page in site.rglob("*.html"):  # type: ignore[assignment]

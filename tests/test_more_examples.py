@@ -1,13 +1,17 @@
-"""The examples for TorchRL, Tianshou and skrl; `make test-examples` installs these libraries."""
+"""The examples for TorchRL, Tianshou, skrl and Atari; `make test-examples` installs them all."""
 
 from __future__ import annotations
 
+import re
+import runpy
+from unittest import mock
+
 import pytest
 
-pytest.importorskip("torch", reason="the extra agent is not installed")
+torch = pytest.importorskip("torch", reason="the extra agent is not installed")
 
-from test_examples import ENV_IDS, run_example
-from torch.distributions import Categorical
+from test_examples import ENV_IDS, EXAMPLES, run_example  # noqa: E402
+from torch.distributions import Categorical  # noqa: E402
 
 
 def check(name: str, settings: str) -> None:
@@ -36,3 +40,26 @@ def test_skrl(env_id: str, monkeypatch: pytest.MonkeyPatch) -> None:
     # skrl switches a check of torch off for everyone; what follows shall have it.
     monkeypatch.setattr(Categorical, "_validate_args", Categorical._validate_args)
     check("skrl_ppo.py", f"--env-id {env_id} --eval-envs 20")
+
+
+def test_atari_with_stable_baselines3(capsys: pytest.CaptureFixture[str]) -> None:
+    pytest.importorskip("ale_py", reason="the extra atari is not installed")
+    pytest.importorskip("stable_baselines3", reason="the extra sb3 is not installed")
+    num_threads = torch.get_num_threads()
+    command = "sb3_atari.py --quick --num-envs 2 --eval-episodes 2"
+    try:
+        with mock.patch("sys.argv", command.split()):
+            runpy.run_path(str(EXAMPLES / "sb3_atari.py"), run_name="__main__")
+    finally:
+        torch.set_num_threads(num_threads)
+    assert re.search(r"mean return -?\d\.\d+ ± \d\.\d+ over 2 games\n", capsys.readouterr().out)
+
+
+def test_ram_in_atari(capsys: pytest.CaptureFixture[str]) -> None:
+    pytest.importorskip("ale_py", reason="the extra atari is not installed")
+    with mock.patch("sys.argv", ["ram_atari.py", "--quick"]):
+        runpy.run_path(str(EXAMPLES / "ram_atari.py"), run_name="__main__")
+    said = capsys.readouterr().out
+    returns = re.findall(r"(\w+) gaze: mean return (-?\d+\.\d\d) ± ", said)
+    assert [gaze for gaze, _ in returns] == ["learned", "random", "center"]
+    assert all(-21 <= float(mean_return) <= 21 for _, mean_return in returns)

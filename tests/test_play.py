@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,9 @@ from ram_envs.datasets import ImageDataset  # noqa: E402
 from ram_envs.display import NoDisplay  # noqa: E402
 from ram_envs.play import main, session  # noqa: E402
 from ram_envs.play.catch_game import CatchGame  # noqa: E402
+from ram_envs.play.extras import label_buttons  # noqa: E402
 from ram_envs.play.game import Game, Phase  # noqa: E402
+from ram_envs.play.menu import ENTRIES, Menu  # noqa: E402
 from ram_envs.play.quiz_game import QuizGame  # noqa: E402
 from ram_envs.play.recording import Recording, load_recording, save_recording  # noqa: E402
 from ram_envs.play.screen import FOG, board_view, gaze_at  # noqa: E402
@@ -86,7 +89,7 @@ def begun(game: Game) -> Stage:
     return stage
 
 
-def press(stage: Stage, key: int, unicode: str = "", mod: int = 0) -> None:
+def press(stage: Stage | Menu, key: int, unicode: str = "", mod: int = 0) -> None:
     stage.handle(pygame.event.Event(pygame.KEYDOWN, key=key, unicode=unicode, mod=mod))
 
 
@@ -98,7 +101,7 @@ def point(stage: Stage, x: int, y: int) -> None:
     stage.handle(pygame.event.Event(pygame.MOUSEMOTION, pos=(x, y), rel=(0, 0), buttons=(0, 0, 0)))
 
 
-def click(stage: Stage, x: int, y: int) -> None:
+def click(stage: Stage | Menu, x: int, y: int) -> None:
     stage.handle(pygame.event.Event(pygame.MOUSEBUTTONDOWN, pos=(x, y), button=1))
 
 
@@ -766,7 +769,8 @@ def test_a_gif_is_written_without_a_window(recording_path: Path, tmp_path: Path)
         (["RAMMNIST-v0", "--dataset", "digits", "--turns"], "--turns"),
         (["CartPole-v1"], "CartPole-v1"),
         (["RAMCach-v0"], "RAMC"),
-        (["RAMMovingMNIST-v0", "--dataset", "digits"], "RAMMNIST-v0"),
+        (["RAMMNIST-v0", "--dataset", "digits", "--levels"], "--levels"),
+        (["--levels"], "ENV_ID"),
     ],
 )
 def test_what_cannot_be_played_is_refused_in_a_line(
@@ -796,7 +800,7 @@ def test_leaving_at_any_moment_ends_with_the_summary(
                 press(stage, key)
             if moment == "shown":
                 fall(stage)
-        if len(frames) == 2:
+        if len(frames) in (2, 4):  # the first shows the result, if something was played
             kind = (
                 pygame.event.Event(pygame.QUIT)
                 if event_type == "quit"
@@ -1333,3 +1337,149 @@ def test_images_of_two_channels_are_shown_gray() -> None:
     view = board_view(stage.game, SHEET_SIZE)
     x, y = view.to_frame(0.6, 0.6)
     assert draw(stage)[y, x].tolist() == [50, 50, 50]
+
+
+# --- the menu, the end, and what helps a player --------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("keys", "chosen"),
+    [
+        ([pygame.K_RETURN], 0),
+        ([pygame.K_DOWN, pygame.K_DOWN, pygame.K_SPACE], 2),
+        ([pygame.K_UP, pygame.K_SPACE], len(ENTRIES) - 1),
+        ([pygame.K_4], 3),
+        ([pygame.K_9], None),
+        ([pygame.K_ESCAPE], None),
+    ],
+)
+def test_the_menu(keys: list[int], chosen: int | None) -> None:
+    menu = Menu()
+    menu.draw(pygame.Surface(SHEET_SIZE, depth=32))
+    for key in keys:
+        press(menu, key, chr(key) if key in range(pygame.K_0, pygame.K_9 + 1) else "")
+    assert menu.chosen == (None if chosen is None else ENTRIES[chosen].options)
+
+
+@pytest.mark.parametrize(("y", "chosen"), [(120 + 52, 1), (10, None)])
+def test_the_menu_by_mouse(y: int, chosen: int | None) -> None:
+    menu = Menu()
+    menu.draw(pygame.Surface(SHEET_SIZE, depth=32))
+    click(menu, 100, y)
+    assert menu.chosen == (None if chosen is None else ENTRIES[chosen].options)
+
+
+def test_every_entry_of_the_menu_can_be_played() -> None:
+    pytest.importorskip("torch", reason="the extra agent is not installed")
+    for entry in ENTRIES:
+        assert entry.options.env_id is not None
+        is_game = entry.options.env_id in ("RAMCatch-v0", "RAMSearch-v0")
+        keywords = {} if is_game else {"dataset": "digits"}
+        stage = Stage(session.set_up(replace(entry.options, keywords=keywords)).game)
+        press(stage, pygame.K_SPACE)
+        stage.draw(pygame.Surface(SHEET_SIZE, depth=32))
+        assert stage.game.phase is Phase.PLAYING
+
+
+def test_play_without_an_id_plays_what_the_menu_chooses(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    titles: list[str] = []
+
+    def choose(stage: Stage | Menu, title: str) -> None:
+        titles.append(title)
+        if isinstance(stage, Menu):
+            press(stage, pygame.K_1, "1")
+
+    monkeypatch.setattr("ram_envs.play.window.run", choose)
+    main([])
+    assert titles == ["ram play", "ram play RAMCatch-v0"]
+    assert "0 of 0 balls" in capsys.readouterr().out
+
+
+def test_what_can_be_done_at_the_end(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pytest.importorskip("torch", reason="the extra agent is not installed")
+    monkeypatch.chdir(tmp_path)
+    played: list[str | None] = []
+
+    def play_one(stage: Stage, title: str) -> None:
+        opponent = stage.game.opponent
+        played.append(None if opponent is None else opponent.name)
+        if len(played) > 2:
+            return
+        assert stage.challenger == (None if len(played) == 2 else "pretrained:catch")
+        press(stage, pygame.K_SPACE)
+        fall(stage)
+        press(stage, pygame.K_ESCAPE)
+        assert (stage.closed, stage.game.phase) == (False, Phase.FINISHED)
+        press(stage, pygame.K_g)
+        assert "ram-play-" in stage.note
+        stage.draw(pygame.Surface(SHEET_SIZE, depth=32))
+        press(stage, pygame.K_v if len(played) == 1 else pygame.K_r)
+        assert stage.closed
+
+    monkeypatch.setattr("ram_envs.play.window.run", play_one)
+    main(["RAMCatch-v0", "--seed", "3"])
+    assert played == [None, "agent", "agent"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["ram-play-1.gif", "ram-play-2.gif"]
+
+
+def test_labels_are_clicked_and_looks_go_out() -> None:
+    game = quiz()
+    stage = begun(game)
+    dark = draw(stage)
+    assert [label for label, _ in label_buttons(game)] == list(range(10))
+    left, top, width, height = label_buttons(game)[7][1]
+    click(stage, left + width // 2, top + height // 2)
+    assert game.guess == 7
+    assert len(game.player.actions) == 0
+    game.look((5, 5))
+    assert not np.array_equal(draw(stage), dark)
+    while not game.must_answer:
+        game.look((30, 30))
+    click(stage, left + width // 2, top + height // 2)
+    assert game.answers[0].answer == 7
+    assert label_buttons(game) == []
+
+
+def test_what_was_seen_remains_faded() -> None:
+    game = quiz()
+    stage = begun(game)
+    game.look((5, 5))
+    game.look((55, 55))
+    memory = game.player.remembered()
+    assert memory is not None
+    seen_before = memory[1] & ~game.player.seen()[1]
+    assert seen_before.any()
+    picture = draw(stage)
+    assert (picture == np.array(FOG)).all(-1).any()
+    assert catch().player.remembered() is None
+
+
+def test_levels_of_catch() -> None:
+    game = session.set_up(Options("RAMCatch-v0", seed=0, levels=True)).game
+    assert isinstance(game, CatchGame)
+    rises = [(4, True, 1), (5, True, 2), (10, True, 3)]
+    for streak, right, level in (*rises, (0, False, 2), (0, False, 1), (0, False, 1)):
+        game.player.streak = streak
+        game._change_level(right)
+        assert game.level == level
+        assert game.speed == pytest.approx(4 * 1.2 ** (level - 1))
+
+
+def test_moving_digits_are_a_quiz() -> None:
+    game = session.set_up(Options("RAMMovingMNIST-v0", {"dataset": "digits"}, seed=1)).game
+    assert isinstance(game, QuizGame)
+    game.proceed()
+    while not game.must_answer:
+        game.look((30, 30))
+    game.type_digit(game.label)
+    assert game.player.score == 1
+
+
+def test_a_misspelled_option(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main(["RAMCatch-v0", "--recrod", "a"])
+    assert "--record?" in capsys.readouterr().err

@@ -10,6 +10,7 @@ pytest.importorskip("torch", reason="the extra agent is not installed")
 
 import publish
 
+from ram_agent.packed import PRETRAINED
 from ram_envs.atomic_files import write_json
 
 ROOT = Path(__file__).parent.parent
@@ -18,9 +19,12 @@ ROOT = Path(__file__).parent.parent
 def test_readme_and_page_show_the_results() -> None:
     tables = publish.read_tables(ROOT / "results")
     assert {"mnist", "translated", "catch"} <= tables.keys()
-    assert publish.make_summary(tables) in (ROOT / "README.md").read_text(encoding="utf-8")
+    assert publish.make_headlines(tables) in (ROOT / "README.md").read_text(encoding="utf-8")
     page = (ROOT / "docs" / "results.md").read_text(encoding="utf-8")
+    assert publish.make_summary(tables) in page
     assert publish.make_page(tables) in page
+    agents = (PRETRAINED / "README.md").read_text(encoding="utf-8")
+    assert publish.make_agents(ROOT / "results" / "pretrained") in agents
     beyond = publish.read_beyond(ROOT / "results" / "beyond")
     assert len(beyond) == 4
     page = (ROOT / "docs" / "beyond.md").read_text(encoding="utf-8")
@@ -76,7 +80,14 @@ def test_the_summary(tmp_path: Path) -> None:
     write_json(tmp_path / "cluttered.json", [one_seed, eight, quick, control])
     write_json(tmp_path / "mnist.json", [middle])
     write_json(tmp_path / "catch.json", [game])
-    lines = publish.make_summary(publish.read_tables(tmp_path)).splitlines()[2:]
+    tables = publish.read_tables(tmp_path)
+    assert publish.make_headlines(tables).splitlines()[2:] == [
+        "| [RAMClutteredMNIST-v0](docs/environments/RAMClutteredMNIST-v0.md) | 8 | **2.81** | 25.0 "
+        "| – | 4.04 |",
+        "| [RAMCatch-v0](docs/environments/RAMCatch-v0.md), caught | – | **99.5** | 16.4 | – "
+        "| ≈ 85 |",
+    ]
+    lines = publish.make_summary(tables).splitlines()[2:]
     assert lines == [
         "| `RAMMNIST-v0` | 2, the first in the middle | **2.71** | 1 | 39.0 | 60 min | 6.27 / 3.79 "
         "| – |",

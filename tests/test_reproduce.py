@@ -18,12 +18,13 @@ pytest.importorskip("torch", reason="the extra agent is not installed")
 
 from ram_agent import measure
 from ram_agent.cli import main
-from ram_agent.config import preset, replace_settings
+from ram_agent.config import replace_settings
 from ram_agent.paper import reproduce
 from ram_agent.paper.controls import NETWORKS, ControlTrainer, measure_best
 from ram_agent.paper.report import make_markdown, make_row, merge_row
-from ram_agent.paper.reproduce import Reproduce, pick_rows
+from ram_agent.paper.reproduce import AUGMENTATION, Reproduce, pick_rows
 from ram_agent.paper.tables import TABLES
+from ram_agent.presets import preset
 from ram_agent.run_folder import RunFolder
 from ram_agent.trainer import Trainer
 from ram_envs.registration import CLASSIFICATION
@@ -597,8 +598,12 @@ def test_agents_have_the_default_preset(done: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "num_glimpses", "settings"),
     [
-        ("cluttered", 4, {"batch_size": 512, "learning_rate": 5e-3, "weight_decay": 0.1}),
-        ("cluttered100", 4, {"batch_size": 2048, "learning_rate": 0.01}),
+        ("cluttered", 4, {"episodes": 4_000_000}),
+        ("cluttered100", 4, {"episodes": 4_000_000}),
+        ("pairs", 4, {"episodes": 4_000_000}),
+        ("addition", 4, {"episodes": 3_000_000, "batch_size": 128, "learning_rate": 3e-3}),
+        ("moving", 12, {"episodes": 4_000_000, "distortion": 1.0}),
+        ("cifar10", 8, {"episodes": 2_000_000, "mirror": True}),
         ("mnist", 2, {"batch_size": 2048, "learning_rate": 0.01}),
         ("mnist", 3, DISTORTED),
         ("mnist", 6, {**DISTORTED, "elastic": 1.0, "episodes": 12_000_000}),
@@ -620,7 +625,7 @@ def test_published_rows_are_trained_longer(
     run = tmp_path / name / "digits" / f"{num_glimpses}-glimpses-seed-0"
     config = RunFolder(run).read_config()
     training = preset("default", TABLES[name].env_id).training
-    augmentation = {key: settings[key] for key in ("distortion", "elastic") if key in settings}
+    augmentation = {key: settings[key] for key in AUGMENTATION if key in settings}
     assert config["training_env_kwargs"] == augmentation
     changes = {key: value for key, value in settings.items() if key not in augmentation}
     assert config["training"] == dataclasses.asdict(
@@ -628,15 +633,21 @@ def test_published_rows_are_trained_longer(
     )
 
 
-def test_controls_are_distorted_as_ram_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_controls_are_distorted_and_mirrored_as_ram_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(ControlTrainer, "train_one_update", stop_at_once)
     arguments = ["--dataset", "digits", "--controls", "cnn", "--runs", str(tmp_path)]
-    for name, distortion in (("mnist", 1.0), ("translated", 1.0), ("cluttered", 0.0)):
+    for name, episodes, augmentation in (
+        ("translated", 1_500_000, {"distortion": 1.0}),
+        ("cluttered", 1_000_000, {}),
+        ("cifar10", 2_000_000, {"mirror": True}),
+    ):
         with pytest.raises(SystemExit, match="130"):
             main(["reproduce", name, *arguments])
         config = RunFolder(tmp_path / name / "digits" / "cnn-seed-0").read_config()
-        assert config["training"]["episodes"] == 1_500_000
-        assert config["training_env_kwargs"].get("distortion", 0) == distortion
+        assert config["training"]["episodes"] == episodes
+        assert config["training_env_kwargs"] == augmentation
         assert config["env_kwargs"] == {"dataset": "digits"}
 
 

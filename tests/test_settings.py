@@ -34,11 +34,11 @@ from ram_agent.config import (
     ScheduleConfig,
     SegmentConfig,
     TrainConfig,
-    preset,
     replace_settings,
 )
 from ram_agent.paper.controls import ControlConfig
 from ram_agent.pictures import play_frames, save_picture
+from ram_agent.presets import preset
 from ram_envs import GlimpseEnv, GlimpseVectorEnv, ImageDataset, Retina, check_task, wrappers
 from ram_envs.datasets import check_images, load_dataset
 from ram_envs.datasets.own_images import read_images

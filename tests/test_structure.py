@@ -99,6 +99,7 @@ FORBIDDEN = {  # a module, or those in a package: what it does not import
     "ram_agent.agent": {"ram_envs"},  # except for what both packages share, below
     "ram_agent.objective": {"gymnasium", "ram_envs"},
     "ram_agent.config": {"gymnasium", "torch", "tyro", "ram_envs"},
+    "ram_agent.presets": {"gymnasium", "torch", "tyro", "ram_envs"},
     "ram_agent.weights": {"gymnasium", "ram_agent.agent"},
     "ram_agent.trainer": {"ram_envs", "ram_agent.commands", "ram_agent.paper"},
 }

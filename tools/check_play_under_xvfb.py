@@ -1,4 +1,4 @@
-"""Play Catch in a real window on a virtual display, with real key presses and a real mouse.
+"""Choose in the menu and play Catch in a real window on a virtual display, by real keys and mouse.
 
 `python tools/check_play_under_xvfb.py` starts Xvfb, opens the game on it, and presses keys and
 moves the mouse through the X server (its XTEST extension), as a person would. It checks what came
@@ -91,10 +91,53 @@ def main() -> None:
             print(f"Skipped: {error}.")
             return
         os.environ.update(DISPLAY=DISPLAY, SDL_VIDEODRIVER="x11", SDL_RENDER_DRIVER="software")
+        _choose(hands)
         _report(_play(hands, options.screenshot), options.save)
     finally:
         server.terminate()
         server.wait()
+
+
+def _choose(hands: Hands) -> None:
+    """Choose a game in the menu, by keys."""
+    import pygame
+
+    from ram_envs.play.menu import ENTRIES, Menu
+    from ram_envs.play.window import run
+
+    class Script(Menu):
+        """Between frames, do the next thing."""
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.script = self._steps()
+            self.frames = 0
+
+        def tick(self, seconds: float) -> None:
+            self.frames += 1
+            next(self.script, None)
+
+        def _steps(self) -> Any:
+            yield from _until(lambda: self.frames > 30)  # the window is up
+            before = self.place  # the mouse may lie on any entry
+            hands.tap("Down")
+            yield from _until(lambda: self.place == (before + 1) % len(ENTRIES))
+            place = pygame.display.get_window_position()
+            hands.move_mouse(place[0] + 100, place[1] + 120 + 52 * 3)
+            yield from _until(lambda: self.place == 3)
+            hands.tap("Return")
+
+    menu = Script()
+    run(menu, "ram play")
+    assert menu.chosen == ENTRIES[3].options
+
+
+def _until(done: Any) -> Any:
+    """Wait for what a key or the mouse does, frame by frame."""
+    deadline = time.monotonic() + 20
+    while not done():
+        assert time.monotonic() < deadline, "nothing came of a key or the mouse"
+        yield
 
 
 def _play(hands: Hands, screenshot: Path | None) -> dict[str, float]:
@@ -140,23 +183,23 @@ def _play(hands: Hands, screenshot: Path | None) -> dict[str, float]:
             next(self.script, None)
 
         def _steps(self) -> Any:
-            yield from self._until(lambda: self.frames > 30)  # the window is up
+            yield from _until(lambda: self.frames > 30)  # the window is up
             hands.tap("space")
-            yield from self._until(lambda: game.phase is Phase.PLAYING)
+            yield from _until(lambda: game.phase is Phase.PLAYING)
             state.paddle[:] = 10
             hands.key("Left", True)
-            yield from self._until(lambda: state.paddle[0] == 7)
+            yield from _until(lambda: state.paddle[0] == 7)
             hands.key("Left", False)
             hands.key("d", True)
-            yield from self._until(lambda: state.paddle[0] == 9)
+            yield from _until(lambda: state.paddle[0] == 9)
             hands.key("d", False)
 
             # Edge (6, 18) of the canvas: 24 pixels of 23 from (24, 24), in a window without frame.
             place = pygame.display.get_window_position()
             hands.move_mouse(place[0] + 24 + 23 * 6, place[1] + 24 + 23 * 18)
-            yield from self._until(lambda: game.gaze == (6, 18))
+            yield from _until(lambda: game.gaze == (6, 18))
             shown_from = self.frames + 30  # half a second: the ball has fallen by two rows
-            yield from self._until(lambda: self.frames > shown_from)
+            yield from _until(lambda: self.frames > shown_from)
             if screenshot is not None:
                 screen = pygame.display.get_surface()
                 assert screen is not None
@@ -164,22 +207,18 @@ def _play(hands: Hands, screenshot: Path | None) -> dict[str, float]:
             started, first_frame = time.perf_counter(), self.frames
             presses = threading.Thread(target=press_now_and_then)
             presses.start()
-            yield from self._until(lambda: game.phase is Phase.SHOWN)
+            yield from _until(lambda: game.phase is Phase.SHOWN)
             seconds = time.perf_counter() - started
             self.frame_rate = (self.frames - first_frame) / seconds
             ball_is_down.set()
             presses.join()
-            yield from self._until(lambda: len(changed) == len(pressed))
+            yield from _until(lambda: len(changed) == len(pressed))
             assert game.player.observation["location"].tolist() == [-0.5, 0.5]
             hands.tap("n")
-            yield from self._until(lambda: game.phase is Phase.PLAYING)
+            yield from _until(lambda: game.phase is Phase.PLAYING)
             hands.tap("Escape")
-
-        def _until(self, done: Any) -> Any:
-            deadline = time.monotonic() + 20
-            while not done():
-                assert time.monotonic() < deadline, "nothing came of a key or the mouse"
-                yield
+            yield from _until(lambda: game.phase is Phase.FINISHED)  # the card at the end
+            hands.tap("Escape")
 
     stage = Script()
     run(stage, "ram play")

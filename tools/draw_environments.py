@@ -95,9 +95,10 @@ def save(frames: list[Image.Image], durations: list[int], path: Path) -> None:
 
 def with_one_palette(frames: list[Image.Image]) -> list[Image.Image]:
     """The same colors in all frames, so that a GIF need only keep where they differ."""
-    sheet = Image.new("RGB", (SIZE[0], SIZE[1] * len(frames)))
+    width, height = frames[0].size
+    sheet = Image.new("RGB", (width, height * len(frames)))
     for place, frame in enumerate(frames):
-        sheet.paste(frame, (0, SIZE[1] * place))
+        sheet.paste(frame, (0, height * place))
     # Its own colors a picture keeps, bright and dim, though few pixels have them.
     found = (sheet.quantize(COLORS).getpalette() or [])[: 3 * COLORS]
     named = (*SCALE_COLORS, PATH, RIGHT, WRONG, TEXT, FAINT_TEXT)

@@ -102,13 +102,8 @@ def checksum(array: np.ndarray[Any, Any]) -> str:
 
 
 def train(env_id: str) -> list[dict[str, float]]:
-    """The metrics of the first updates of a small agent, with all else as the id's preset says.
-
-    None where episodes are of unequal length, which the trainer of whole episodes does not play.
-    """
-    if env_id in SEARCH:
-        return []
-    from ram_agent.config import preset
+    """The metrics of the first updates of a small agent, with all else as the id's preset says."""
+    from ram_agent.presets import preset
     from ram_agent.runs import make_trainer
 
     agent, training, shards = preset("default", env_id)

@@ -3,7 +3,7 @@
     python tools/pack_agent.py runs/reproduce/mnist/mnist/7-glimpses-seed-0 mnist-7
 
 Prints the validation error before and after packing. The stored command omits the run's folder.
-Write the card by hand, in `ram_agent/pretrained/README.md`.
+Then measure it and publish: see CONTRIBUTING.md.
 """
 
 from __future__ import annotations
@@ -53,8 +53,8 @@ def measure(agent: RAMAgent) -> dict[str, float]:
 
 
 def without_folders(command: str) -> str:
-    """Return the command without --out and --runs, the folders of a run."""
-    words = iter(shlex.split(command))
+    """Return the command as `ram …`, without --out and --runs, the folders of a run."""
+    words = iter(shlex.split(command.replace("python -m ram_agent", "ram", 1)))
     kept = []
     for word in words:
         if word in ("--out", "--runs"):

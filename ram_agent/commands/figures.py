@@ -18,7 +18,8 @@ from ram_agent.gaze_report import write_report
 from ram_agent.measure import NUM_SHOWN, save_watched
 from ram_agent.player import Gaze
 from ram_agent.splits import (
-    EVALUATION_ENVS,
+    count_evaluation_envs,
+    is_foreign,
     make_split,
     pick_episodes,
     shows_still_images,
@@ -27,6 +28,7 @@ from ram_envs.atomic_files import check_writable
 from ram_envs.datasets import Split
 
 DPI = 100
+NUM_FIXATIONS = 20_000  # in the heat map
 NUM_GAMES = 2_000  # recorded for the figures of Catch
 
 
@@ -42,7 +44,8 @@ class Figures(Trained):
     paths: fixations on canvases. glimpses: each glimpse and the labels' probabilities. heat_maps:
     the first, second, … fixation relative to the image's center. errors: error after each glimpse.
     failures: the most confident errors. Of Catch: gaze_and_ball, caught_by_speed and poster. Where
-    the screen changes during an episode: episodes.gif. report.html shows all on one page.
+    the screen changes during an episode: episodes.gif, and gaze_map, a heat map of all fixations.
+    report.html shows all on one page.
     """
 
     out: Annotated[Path | None, UNSET] = None
@@ -68,7 +71,7 @@ def main(args: list[str]) -> None:
     out = command.out or Path("figures") / name
     check_writable(out / "report.html")
     agent, env_id, keywords, split = command.load(only_look=True)
-    envs = make_split(env_id, EVALUATION_ENVS, split, **keywords)
+    envs = make_split(env_id, count_evaluation_envs(env_id, keywords), split, **keywords)
     if importlib.util.find_spec("matplotlib") is None:
         raise ValueError('matplotlib is not installed. Run: pip install "ram-gym[figures]"')
     if shows_still_images(envs):
@@ -104,21 +107,26 @@ def draw_moving(
     """Draw the figures of an agent whose screen changes; return their paths."""
     from ram_agent import game_figures
     from ram_agent.figures import write_figures
+    from ram_agent.gaze_map import draw_gaze_map, record_gaze_map
 
-    episodes = pick_episodes(env_id, keywords, split, NUM_SHOWN)
+    foreign = is_foreign(env_id, keywords)
+    episodes = pick_episodes(env_id, keywords, split, 1 if foreign else NUM_SHOWN)
     save_watched(agent, env_id, keywords, out / "episodes.gif", episodes, split)
-    envs = make_split(env_id, NUM_GAMES, split, **keywords)
-    paths = []
+    num_envs = count_evaluation_envs(env_id, keywords)
+    envs = make_split(env_id, num_envs, split, **keywords)
+    gaze_map = record_gaze_map(agent, envs, NUM_FIXATIONS // num_envs)
+    drawings: dict[str, Any] = {"gaze_map": partial(draw_gaze_map, gaze_map)}
+    envs = make_split(env_id, 1 if foreign else NUM_GAMES, split, **keywords)
     if game_figures.is_catch(envs):
         record = game_figures.record_catch(agent, envs)
         others = {
             f"{gaze} gaze": game_figures.record_catch(agent, envs, gaze=gaze)
             for gaze in get_args(Gaze)[1:]
         }
-        drawings = {
+        drawings |= {
             "gaze_and_ball": partial(game_figures.draw_gaze_and_ball, record),
             "caught_by_speed": partial(game_figures.draw_caught_by_speed, record, others),
             "poster": partial(game_figures.draw_poster, record),
         }
-        paths = write_figures(drawings, out, command.dpi, command.format)
+    paths = write_figures(drawings, out, command.dpi, command.format)
     return [*paths, out / "episodes.gif"]

@@ -24,16 +24,10 @@ from ram_agent.callbacks import (
 )
 from ram_agent.commands.help import describe_common
 from ram_agent.commands.parsing import UNSET, parse
-from ram_agent.config import (
-    SHARDS,
-    AgentConfig,
-    TrainConfig,
-    config_from_json,
-    flatten_settings,
-    preset,
-)
+from ram_agent.config import AgentConfig, TrainConfig, config_from_json, flatten_settings
 from ram_agent.distributed import Ranks, checked_device, join_ranks, local_device
 from ram_agent.measure import name_env, show_trained
+from ram_agent.presets import SHARDS, preset
 from ram_agent.provenance import provenance
 from ram_agent.run_folder import RunFolder
 from ram_agent.runs import describe_run, make_trainer, own_env
@@ -41,6 +35,7 @@ from ram_agent.splits import (
     GPU,
     check_run_images,
     describe_images,
+    is_foreign,
     keywords_in_training,
     resolve_env_id,
     with_found_dataset,
@@ -230,7 +225,8 @@ def parse_train(args: list[str]) -> Train:
         Train, "train", [arg for arg in args if arg not in ("-h", "--help")], allow_none=True
     )
     env_id = None if first.env_id is None else resolve_env_id(first.env_id)
-    settings = preset(first.run.preset, env_id)
+    foreign = env_id is not None and is_foreign(env_id, first.environment.keywords)
+    settings = preset(first.run.preset, env_id, foreign)
     default = Train(
         run=Run(shards=settings.shards), agent=settings.agent, training=settings.training
     )

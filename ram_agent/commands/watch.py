@@ -8,8 +8,8 @@ from typing import Annotated, Any
 
 from ram_agent.commands.parsing import UNSET, parse
 from ram_agent.commands.trained import Trained
-from ram_agent.measure import NUM_SHOWN, save_watched
-from ram_agent.splits import make_split
+from ram_agent.measure import NUM_SHOWN, limit_steps, save_watched
+from ram_agent.splits import is_foreign, make_split
 
 REST_SECONDS = 1.5  # at the end of an episode
 FASTER = 2**0.5  # + and -
@@ -23,6 +23,7 @@ class Watch(Trained):
       ram watch pretrained:catch
       ram watch runs/four --save four.gif
       ram watch runs/four --save four.png --episodes 6
+      ram watch runs/pong --save pong.mp4 --max-steps 1000
       ram watch pretrained:mnist-6 --image my_digit.png --invert
 
     Keys in the window: Space pauses, Left and Right step, + and - change the speed, N is the next
@@ -43,7 +44,11 @@ class Watch(Trained):
     """Frames per second; the environment's own if not given."""
 
     episodes: Annotated[int | None, UNSET] = None
-    """How many episodes; 6 if not given, or as many as there are images."""
+    """How many episodes; 6 if not given, or as many as there are images; 1 in an environment of
+    another package."""
+
+    max_steps: Annotated[int | None, UNSET] = None
+    """Only so many steps of each episode; 300 in an environment of another package."""
 
     start: int = 0
     """The first episode: the index of an image, or the seed of a game."""
@@ -68,9 +73,13 @@ def main(args: list[str]) -> None:
         window.open(FRAME_SIZE)  # before the agent is loaded: there may be no display
     if command.image is not None:
         return show_image(command, window)
-    agent, env_id, keywords, split = command.load(only_look=True)
+    agent, env_id, keywords, split = command.load(
+        only_look=True, max_episode_steps=command.max_steps
+    )
+    keywords = limit_steps(env_id, keywords)
     envs = make_split(env_id, 1, split, render_mode="rgb_array", **keywords)
-    end = command.start + (command.episodes or NUM_SHOWN)
+    num_shown = 1 if is_foreign(env_id, keywords) else NUM_SHOWN
+    end = command.start + (command.episodes or num_shown)
     if command.episodes is None:  # if too many are asked for, the environment refuses
         num_images: int = getattr(envs.unwrapped, "num_images", end)
         end = max(command.start + 1, min(end, num_images))
@@ -101,6 +110,8 @@ def check(command: Watch) -> None:
     for name, value in (("episodes", command.episodes), ("fps", command.fps)):
         if value is not None and not 0 < value < 1000:
             raise ValueError(f"{name}={value} is out of range. Give a number from 1.")
+    if command.max_steps is not None and command.max_steps < 1:
+        raise ValueError(f"max_steps={command.max_steps} is out of range. Give a number from 1.")
     if command.image is None and command.invert:
         raise ValueError("--invert changes the picture of --image. Give --image FILE.")
     fixed = {

@@ -146,7 +146,7 @@ def _group_paragraphs(
     paragraphs = [title]
     if quick:
         paragraphs[0] += ", a quick run"
-        paragraphs.append("A quick run shows that everything works; its numbers are not results.")
+        paragraphs.append("A quick run, for a first look: on other images, after a short training.")
     number = f"{rows[0]['test_episodes']:,}"
     if table.is_game:
         measure = f"Caught balls (%) in {number} games"

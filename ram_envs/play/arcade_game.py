@@ -88,6 +88,10 @@ class ArcadeGame(Game):
         self._steps_due = 0.0
 
     @property
+    def can_be_drawn(self) -> bool:
+        return False
+
+    @property
     def arcade_seat(self) -> ArcadeSeat:
         assert isinstance(self.player, ArcadeSeat)
         return self.player

@@ -9,6 +9,8 @@ from ram_envs.play.seat import Action, Deal, Seat
 from ram_envs.tasks.catch import Catch
 
 LEFT, STAY, RIGHT = 0, 1, 2
+BALLS_PER_LEVEL = 5
+FASTER = 1.2  # each level
 MAX_ROWS = 2  # per tick: on a slow computer the game is slower, and does not jump
 
 
@@ -19,6 +21,10 @@ class CatchGame(Game):
         player, deals, opponent: as in `Game`.
         speed: rows per second.
         turns: whether the ball waits for the player's move instead.
+        levels: whether balls fall faster from level to level.
+
+    Attributes:
+        level: from 1; five balls in a row are a level, and a miss takes the player back one.
     """
 
     noun, verb = "balls", "caught"
@@ -31,10 +37,13 @@ class CatchGame(Game):
         *,
         speed: float = 4.0,
         turns: bool = False,
+        levels: bool = False,
     ) -> None:
         super().__init__(player, deals, opponent)
         self.speed = speed
         self.turns = turns
+        self.levels = levels
+        self.level = 1
         self._held: dict[int, int] = {}  # keys that are down, the newest last, and their moves
         self._tapped: int | None = None  # the newest since the last row, even if it is up again
         self._rows_due = 0.0
@@ -81,10 +90,22 @@ class CatchGame(Game):
                 self._count(self.opponent, opponent_right)
         if right is not None:
             self._count(self.player, right)
+            self._change_level(right)
             self.phase = Phase.SHOWN
             self._shown_for = 0.0
         if self.player.over:
             self._end_episode()
+
+    def _change_level(self, right: bool) -> None:
+        """Go up after every fifth ball in a row, down after a miss; the speed follows."""
+        if not self.levels or self.is_practice:
+            return
+        streak, before = self.player.streak, self.level
+        if right and streak % BALLS_PER_LEVEL == 0:
+            self.level += 1
+        elif not right:
+            self.level = max(1, self.level - 1)
+        self.change_speed(FASTER ** (self.level - before))
 
     def _play(self, seconds: float) -> None:
         if self.turns and self.player.pilot is None:

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import difflib
 import importlib.util
 import os
 import sys
+from dataclasses import replace
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +24,7 @@ from ram_envs.play.session import (
     Options,
     Session,
     playable_ids,
+    replay,
     set_up,
 )
 
@@ -59,7 +63,14 @@ def main(args: list[str] | None = None) -> None:
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="replace")  # whatever the encoding, the game goes on
-    given = vars(make_parser().parse_args(args))
+    parser = make_parser()
+    known, unknown = parser.parse_known_args(args)
+    if unknown:
+        names = [name for action in parser._actions for name in action.option_strings]
+        close = difflib.get_close_matches(unknown[0], names, n=1)
+        hint = f" Did you mean {close[0]}?" if close else ""
+        parser.error(f"{unknown[0]} is not an option of ram play.{hint}")
+    given = vars(known)
     keywords = {key: given.pop(key) for key in KEYWORDS}
     keywords = {key: value for key, value in keywords.items() if value is not None}
     others = given.pop("env_kwargs")
@@ -76,7 +87,15 @@ def main(args: list[str] | None = None) -> None:
 def play(options: Options) -> None:
     """Set up the game that the options describe, play it, and print the result."""
     from ram_envs.play import gif, window
+    from ram_envs.play.menu import Menu
 
+    wish = None
+
+    if options.env_id is None:
+        menu = Menu()
+        with contextlib.suppress(KeyboardInterrupt):
+            window.run(menu, "ram play")
+        return None if menu.chosen is None else play(menu.chosen)
     session = set_up(options)
     game = session.game
     # After every episode: a crash loses no more than the one that is being played.
@@ -85,18 +104,51 @@ def play(options: Options) -> None:
         gif.save_gif(game, options.gif)
         print(f"Written to {options.gif}")
     else:
+        stage = window.Stage(game)
+        stage.challenger = find_challenger(session)
+        stage.save_gif = lambda: draw_played(session)
         with contextlib.suppress(KeyboardInterrupt):  # like closing the window
-            window.run(window.Stage(game), f"ram play {session.env_id}")
+            window.run(stage, f"ram play {session.env_id}")
+        wish = stage.wish
     print(game.summary())
     if game.phase is Phase.FINISHED and game.opponent is not None:
         print(game.verdict_words())
-    if not game.played:
-        return
-    session.save(options)
-    if options.record is not None:
-        print(f"Recorded in {options.record}")
-    if options.save is not None:
-        print(f"Results in {options.save}")
+    if game.played:
+        session.save(options)
+        if options.record is not None:
+            print(f"Recorded in {options.record}")
+        if options.save is not None:
+            print(f"Results in {options.save}")
+    if wish is not None:  # the files keep the first game
+        versus = find_challenger(session) if wish == "challenge" else options.versus
+        play(replace(options, seed=None, versus=versus, record=None, save=None, replay=None))
+    return None
+
+
+def find_challenger(session: Session) -> str | None:
+    """Return an agent of the package that plays as a person just did; None if there is none."""
+    game = session.game
+    if game.opponent is not None or game.player.pilot is not None:
+        return None
+    if any(importlib.util.find_spec(name) is None for name in ("torch", "safetensors")):
+        return None
+    from ram_agent.packed import describe_agents
+
+    wanted = getattr(game.player.env.batch.task, "num_glimpses", None)
+    for agent in describe_agents():
+        if agent.env_id == session.env_id and agent.num_glimpses == wanted:
+            return f"pretrained:{agent.name}"
+    return None
+
+
+def draw_played(session: Session) -> str:
+    """Write what was played as an animation into this folder; return a line about it."""
+    from ram_envs.play import gif
+
+    path = next(path for n in count(1) if not (path := Path(f"ram-play-{n}.gif")).exists())
+    game = session.game
+    gif.save_gif(replay(session.env_id, session.keywords, game.played, game.player.name), path)
+    return f"Written to {path}"
 
 
 def _try_to_save(session: Session, options: Options) -> None:
@@ -119,7 +171,9 @@ def make_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "env_id",
         metavar="ENV_ID",
-        help=f"one of {', '.join(playable_ids())}, or another that shows pictures: ALE/Pong-v5",
+        nargs="?",
+        help=f"one of {', '.join(playable_ids())}, or another that shows pictures: ALE/Pong-v5; a "
+        "menu without it",
     )
     parser.add_argument("--seed", type=int, help="the same seed gives the same episodes")
     parser.add_argument(
@@ -134,6 +188,9 @@ def make_parser() -> argparse.ArgumentParser:
         type=float,
         help="rows, glimpses or steps per second (4 in Catch, 1 in Search and the quiz, else the "
         "environment's own); + and - change it",
+    )
+    parser.add_argument(
+        "--levels", action="store_true", help="balls of Catch fall faster from level to level"
     )
     parser.add_argument("--turns", action="store_true", help="the ball waits for your move")
     player = parser.add_mutually_exclusive_group()
@@ -191,6 +248,11 @@ def check_options(options: Options) -> None:
     for name, value, is_valid, expected in ranges:
         if value is not None and not is_valid:
             raise ValueError(f"--{name} {value} is out of range. Give {expected}.")
+    if options.env_id is None:
+        given = [name for name, value in vars(options).items() if value]
+        if given:
+            names = ", ".join(f"--{name.replace('_', '-')}" for name in given)
+            raise ValueError(f"{names} is for a game: give ENV_ID too. `ram play` alone is a menu.")
     if options.gif is not None and options.agent is None and options.replay is None:
         raise ValueError(
             f"--gif {options.gif} draws a game that plays itself. Add --agent RUN or --replay FILE."

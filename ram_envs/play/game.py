@@ -41,6 +41,7 @@ class Game(ABC):
         peeked: number of counted verdicts with the fog lifted.
         gaze: the pixel edge of the next fixation.
         episodes: the finished episodes.
+        age, num_looks: seconds since it was made; the player's looks in finished episodes.
         on_episode_end: called after each episode, for example to save it.
     """
 
@@ -51,12 +52,12 @@ class Game(ABC):
         self.opponent = opponent
         self.phase = Phase.READY
         self.paused = self.help_shown = False
-        self.fog_lifted = self.brightened = False
-        self.peeked = 0
+        self.fog_lifted, self.brightened, self.peeked = False, False, 0
         self.gaze: Edge = (0, 0)
         self.episodes: list[RecordedEpisode] = []
         self.on_episode_end: Callable[[], None] = lambda: None
         self.speed = 1.0
+        self.age, self.num_looks = 0.0, 0
         self._deals: Iterator[Deal] = iter(deals)
         self._deal = next(self._deals)
         self._counted: set[Deal] = set()
@@ -151,8 +152,18 @@ class Game(ABC):
 
     # What happens by itself ---------------------------------------------------------------------
 
+    @property
+    def can_be_drawn(self) -> bool:
+        """Whether what was played can be drawn as an animation."""
+        return bool(self.played)
+
+    def stop(self) -> None:
+        """End the game before its last episode; the present one does not count."""
+        self.phase, self.paused, self.help_shown = Phase.FINISHED, False, False
+
     def tick(self, seconds: float) -> None:
         """Let time pass."""
+        self.age += seconds
         for key, (direction, held) in self._gaze_held.items():
             before, after = (max(0.0, t - GAZE_DELAY) for t in (held, held + seconds))
             for _ in range(int(after * GAZE_RATE) - int(before * GAZE_RATE)):
@@ -247,6 +258,7 @@ class Game(ABC):
     def _end_episode(self) -> None:
         self.episodes.append(RecordedEpisode(self._deal, list(self.player.actions)))
         self._counted.add(self._deal)
+        self.num_looks += len(self.player.trail)
         self.on_episode_end()
 
     def _next(self) -> None:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
 from ram_envs.play.game import Game, Phase
 from ram_envs.play.seat import Action, Deal, Edge, Seat, location_of
-from ram_envs.tasks.classification import ImageClassification
+from ram_envs.tasks.classification import Classification
 from ram_envs.tasks.pairs import PairClassification
 
 
@@ -57,9 +58,9 @@ class QuizGame(Game):
         self._glimpses_due = 0.0
 
     @property
-    def task(self) -> ImageClassification:
+    def task(self) -> Classification[Any]:
         task = self.player.env.batch.task
-        assert isinstance(task, ImageClassification)
+        assert isinstance(task, Classification)
         return task
 
     @property
@@ -201,7 +202,7 @@ class QuizGame(Game):
         self._shown_for = 0.0
 
 
-def label_codes(task: ImageClassification) -> dict[str, int]:
+def label_codes(task: Classification[Any]) -> dict[str, int]:
     """Return the digits to type for each label: the label's own, both of a pair, or the sum."""
     if not isinstance(task, PairClassification):
         return {str(label): label for label in range(len(task.choice_names))}

@@ -14,6 +14,14 @@ import pygame
 
 from ram_envs.play.arcade_game import ArcadeGame
 from ram_envs.play.catch_game import CatchGame
+from ram_envs.play.extras import (
+    draw_buttons,
+    draw_demo,
+    draw_level,
+    draw_looks,
+    draw_trail,
+    end_lines,
+)
 from ram_envs.play.game import Game, Phase
 from ram_envs.play.quiz_game import QuizGame
 from ram_envs.play.search_game import SearchGame
@@ -31,7 +39,8 @@ from ram_envs.rendering import (
     Color,
 )
 
-FOG: Color = (56, 63, 82)
+FOG: Color = (36, 41, 54)
+AFTERIMAGE = 0.4  # how much remains of what was seen before
 BALL_PATH: Color = (230, 159, 0)  # orange, and round; the gaze is sky blue, and square
 GAZE_PATH: Color = (86, 180, 233)
 TITLE, BODY, SMALL = 40, 26, 21  # heights of letters
@@ -115,8 +124,22 @@ def gaze_at(game: Game, window_size: tuple[int, int], pixel: tuple[int, int]) ->
     return int(np.floor(x + 0.5)), int(np.floor(y + 0.5))
 
 
-def draw_game(game: Game, surface: pygame.Surface, with_keys: bool = True) -> None:
-    """Draw the present state of a game, with or without a line about its keys."""
+def draw_game(
+    game: Game,
+    surface: pygame.Surface,
+    with_keys: bool = True,
+    challenger: str | None = None,
+    note: str = "",
+) -> None:
+    """Draw the present state of a game.
+
+    Args:
+        game: the game.
+        surface: of the window.
+        with_keys: whether keys are named and labels can be clicked.
+        challenger: an agent that can be challenged at the end.
+        note: a line below the result at the end.
+    """
     sheet = Sheet(surface)
     for number, seat in enumerate(game.seats):
         view = board_view(game, surface.get_size(), number)
@@ -129,16 +152,18 @@ def draw_game(game: Game, surface: pygame.Surface, with_keys: bool = True) -> No
         _draw_below(sheet, game)
     if with_keys:
         sheet.text(_hint(game), (24, 612), SMALL, FAINT_TEXT)
+        draw_buttons(sheet, game)
     if game.help_shown:
         _draw_help(sheet, game)
     elif game.phase is Phase.READY:
         _draw_card(
             sheet, _title(game), [*_introduction(game), "", "Press Space to start, H for help."]
         )
+        draw_demo(sheet, game)
     elif game.phase is Phase.FINISHED:
         lines = game.summary().splitlines()
         if with_keys:
-            lines += ["", "Press Esc to leave."]
+            lines = end_lines(game, challenger, note)
         _draw_card(sheet, game.verdict_words() or "The end", lines)
     elif game.paused:
         _draw_card(sheet, "Paused", ["Press P to continue."])
@@ -170,6 +195,7 @@ def _draw_board(sheet: Sheet, game: Game, seat: Seat, view: CanvasView) -> None:
         if shown:
             _draw_paths(sheet, seat, view)
         else:
+            draw_trail(sheet, seat, view, isinstance(game, QuizGame))
             _draw_retina(sheet, seat, view)
             if seat is game.player and seat.pilot is None:
                 _draw_cross(sheet, view.to_frame(*game.gaze))
@@ -188,7 +214,11 @@ def _picture(seat: Seat, lifted: bool, brightened: bool) -> pygame.Surface:
     else:
         grays, is_seen = seat.seen()
         grays = BRIGHTER[grays] if brightened else grays
-        pixels = np.where(is_seen[..., None], _in_color(grays), np.array(FOG, np.uint8))
+        ground = np.array(FOG, np.uint8)
+        if (memory := seat.remembered()) is not None:  # an afterimage, faded
+            faded = np.round(AFTERIMAGE * _in_color(memory[0]) + (1 - AFTERIMAGE) * ground)
+            ground = np.where(memory[1][..., None], faded.astype(np.uint8), ground)
+        pixels = np.where(is_seen[..., None], _in_color(grays), ground)
     surface: pygame.Surface = pygame.surfarray.make_surface(pixels.transpose(1, 0, 2))
     return surface
 
@@ -262,11 +292,16 @@ def _draw_side(sheet: Sheet, game: Game) -> None:
         y = 128 + 40 * row
         sheet.text(name, (SIDE, y), BODY, FAINT_TEXT)
         sheet.text(str(value), (SIDE + 110, y), BODY, TEXT)
+    gap = 36 if isinstance(game, QuizGame) else 0  # for the dots of the looks
+    gap = 32 if isinstance(game, CatchGame) and game.levels else gap
     for row, line in enumerate(_status(game)):
-        sheet.text(line, (SIDE, 270 + 32 * row), BODY, FAINT_TEXT)
+        sheet.text(line, (SIDE, 270 + 32 * row + gap * (row > 0)), BODY, FAINT_TEXT)
     if isinstance(game, QuizGame) and game.phase is Phase.PLAYING:
         for row, line in enumerate(game.legend):
-            sheet.text(line, (SIDE, 350 + 22 * row), SMALL, FAINT_TEXT)
+            sheet.text(line, (SIDE, 366 + 22 * row), SMALL, FAINT_TEXT)
+    if isinstance(game, QuizGame) and game.phase is Phase.PLAYING:
+        draw_looks(sheet, game, (SIDE, 304))
+    draw_level(sheet, game, (SIDE, 302))
     _draw_outcome(sheet, game, seat, (SIDE, 430))
 
 
@@ -409,6 +444,8 @@ def _status(game: Game) -> list[str]:
 
 
 def _hint(game: Game) -> str:
+    if game.phase in (Phase.READY, Phase.FINISHED):
+        return ""  # their cards name the keys
     if isinstance(game, ArcadeGame) and game.phase is Phase.SHOWN:
         return "Space: next game     R: this one again     H: help     Esc: stop"
     if game.phase is Phase.SHOWN and game.player.pilot is None:

@@ -113,6 +113,7 @@ class Seat:
         self.over = True
         self.score = self.count = self.streak = self.best = 0
         self._path_is_complete = False
+        self._memory: tuple[npt.NDArray[np.uint8], npt.NDArray[np.bool_]] | None = None
 
     @property
     def edge(self) -> Edge:
@@ -127,6 +128,7 @@ class Seat:
         self.observation, _ = self.env.reset(seed=deal.seed, options=options)
         self.actions, self.verdicts = [], []
         self.trail, self.ball_path = [], []
+        self._memory = None
         self.over = self._path_is_complete = False
         if self.pilot is not None:
             self.pilot.begin()
@@ -148,6 +150,21 @@ class Seat:
             return None
         self.verdicts.append(reward > 0)
         return self.verdicts[-1]
+
+    def remembered(self) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.bool_]] | None:
+        """Return what was seen in this episode, as `seen` does; None where the screen changes."""
+        return self._memory
+
+    def _remember(self) -> None:
+        """Keep the present glimpse, over what was seen before it."""
+        if self.env.batch.task.frames_change:
+            return
+        grays, is_seen = self.seen()
+        if self._memory is None:
+            self._memory = grays.copy(), is_seen.copy()
+        else:
+            self._memory[0][is_seen] = grays[is_seen]
+            self._memory[1][is_seen] = True
 
     def count_verdict(self, right: bool) -> None:
         """Add to score, streak and best."""
@@ -172,6 +189,7 @@ class Seat:
         is_catch = isinstance(self.env.batch.task, Catch)
         if is_catch or not self.over:
             self.trail.append(self.edge)
+            self._remember()
         if is_catch:
             state = self.env.batch.state
             self.ball_path.append((int(ball_columns(state.x)[0]), int(state.row[0])))

@@ -23,6 +23,7 @@ from ram_envs.play.game import PILOT_REST, SPEEDS, Game, Phase
 from ram_envs.play.quiz_game import QuizGame
 from ram_envs.play.recording import (
     FORMAT_VERSION,
+    RecordedEpisode,
     Recording,
     RecordingError,
     load_recording,
@@ -32,7 +33,7 @@ from ram_envs.play.search_game import SearchGame
 from ram_envs.play.seat import AgentPilot, Deal, Pilot, RecordedPilot, Seat
 from ram_envs.registration import check_registered
 from ram_envs.tasks.catch import Catch
-from ram_envs.tasks.classification import ImageClassification
+from ram_envs.tasks.classification import Classification
 from ram_envs.tasks.search import Search
 
 MATCH_EPISODES = 10  # of a quiz, and of a match against an agent
@@ -41,19 +42,20 @@ QUIZ_SPEED, CATCH_SPEED = 1.0, 4.0  # glimpses and rows per second
 ARCADE_SPEED = 10.0  # steps per second, where an environment names no frame rate
 MAX_SETTING = 2**11  # of a recording, so that a damaged one does not fill the memory
 MAX_CLASSES = 10  # each is typed as one digit
-PLAYABLE = (Catch, Search, ImageClassification)
+PLAYABLE = (Catch, Search, Classification)
 
 
 @dataclass(frozen=True)
 class Options:
     """What is asked for.
 
-    env_id     the environment
+    env_id     the environment; None for the menu
     keywords   its keywords, without those that were not given
     seed       seed of the first episode; None for a random one
     episodes   number of balls or canvases; None for the default
     speed      rows or glimpses per second; None for the default
     turns      whether the ball waits for the player's move
+    levels     whether balls of Catch fall faster from level to level
     agent      a run whose agent plays alone
     versus     a run whose agent plays the same episodes
     replay     a recording to be played again
@@ -62,12 +64,13 @@ class Options:
     save       file for the answers of a quiz
     """
 
-    env_id: str
+    env_id: str | None
     keywords: dict[str, Any] = field(default_factory=dict)
     seed: int | None = None
     episodes: int | None = None
     speed: float | None = None
     turns: bool = False
+    levels: bool = False
     agent: str | None = None
     versus: str | None = None
     replay: Path | None = None
@@ -106,6 +109,7 @@ def set_up(options: Options) -> Session:
         ValueError: for options that exclude each other, or settings that cannot be played.
         RecordingError: for a recording that cannot be played again.
     """
+    assert options.env_id is not None, "the menu chooses one"
     env_id = full_id(options.env_id)
     if env_id not in ram_envs.registration.ENVS and not shows_glimpses(env_id, options.keywords):
         return set_up_arcade(env_id, options)
@@ -116,7 +120,7 @@ def set_up(options: Options) -> Session:
         keywords = recording.keywords
     keywords = _with_test_split(env_id, keywords)
     env = make_env(env_id, keywords)
-    is_quiz = isinstance(env.batch.task, ImageClassification)
+    is_quiz = isinstance(env.batch.task, Classification)
     if is_quiz:  # the one that was found
         keywords["dataset"] = env.dataset_name  # type: ignore[attr-defined]
     if options.save is not None and not is_quiz:
@@ -124,8 +128,9 @@ def set_up(options: Options) -> Session:
             f"--save {options.save} writes the answers of a quiz, and {env_id} is a game. Use "
             "--record to keep a game."
         )
-    if options.turns and not isinstance(env.batch.task, Catch):
-        raise ValueError(f"--turns is for Catch, and {env_id} is not. Leave it out.")
+    for name in ("turns", "levels"):
+        if getattr(options, name) and not isinstance(env.batch.task, Catch):
+            raise ValueError(f"--{name} is for Catch, and {env_id} is not. Leave it out.")
     seed = _seed_or_random(options.seed)
     pilot: Pilot | None = None
     name, deals = "you", _deals(env, seed, _num_episodes(options, is_quiz))
@@ -147,7 +152,9 @@ def set_up(options: Options) -> Session:
         game = SearchGame(player, deals, opponent, speed=options.speed or QUIZ_SPEED)
     else:
         speed = options.speed or CATCH_SPEED
-        game = CatchGame(player, deals, opponent, speed=speed, turns=options.turns)
+        game = CatchGame(
+            player, deals, opponent, speed=speed, turns=options.turns, levels=options.levels
+        )
     return Session(env_id, keywords, seed, game)
 
 
@@ -158,7 +165,7 @@ def set_up_arcade(env_id: str, options: Options) -> Session:
         TypeError: if it shows no pictures.
         ValueError: if a person cannot choose its moves, or for options of our own games.
     """
-    for name in ("agent", "versus", "replay", "record", "gif", "save", "turns"):
+    for name in ("agent", "versus", "replay", "record", "gif", "save", "turns", "levels"):
         if getattr(options, name):
             raise ValueError(
                 f"--{name}: a person plays {env_id} alone. Leave it out; an agent plays in "
@@ -195,7 +202,7 @@ def make_env(env_id: str, keywords: dict[str, Any]) -> GlimpseEnv:
             f"{env_id} cannot be played by hand. Choose from {', '.join(playable_ids())}, or an "
             "environment of your own that is built on the same tasks."
         )
-    if isinstance(task, ImageClassification) and task.dataset.num_classes > MAX_CLASSES:
+    if isinstance(task, Classification) and task.dataset.num_classes > MAX_CLASSES:
         raise ValueError(
             f"{env_id} has {task.dataset.num_classes} classes, and a quiz has at most "
             f"{MAX_CLASSES}. Choose a data set with fewer classes."
@@ -274,21 +281,25 @@ def check_replay(recording: Recording, path: Path) -> None:
 
 def replayed_score(recording: Recording) -> int:
     """Return the score to which a recording comes when it is played again."""
-    env = make_env(recording.env_id, recording.keywords)
-    pilot = RecordedPilot([episode.actions for episode in recording.episodes])
-    player = Seat("recording", env, pilot)
-    deals = [episode.deal for episode in recording.episodes]
-    game: Game
-    if isinstance(env.batch.task, ImageClassification):
-        game = QuizGame(player, deals)
-    elif isinstance(env.batch.task, Search):
-        game = SearchGame(player, deals)
-    else:
-        game = CatchGame(player, deals)
+    game = replay(recording.env_id, recording.keywords, recording.episodes, "recording")
     game.proceed()
     while game.phase is not Phase.FINISHED:
         game.tick(PILOT_REST)  # at least a row, a glimpse, or the rest after an episode
-    return player.score
+    return game.player.score
+
+
+def replay(
+    env_id: str, keywords: dict[str, Any], episodes: list[RecordedEpisode], name: str
+) -> Game:
+    """Return a game that plays recorded episodes again, by a player of that name."""
+    env = make_env(env_id, keywords)
+    player = Seat(name, env, RecordedPilot([episode.actions for episode in episodes]))
+    deals = [episode.deal for episode in episodes]
+    if isinstance(env.batch.task, Classification):
+        return QuizGame(player, deals)
+    if isinstance(env.batch.task, Search):
+        return SearchGame(player, deals)
+    return CatchGame(player, deals, speed=CATCH_SPEED)
 
 
 def full_id(env_id: str) -> str:
@@ -296,7 +307,7 @@ def full_id(env_id: str) -> str:
     import_package(env_id)
     short = env_id.removeprefix("ram_envs:")
     found = f"{short}-v0" if f"{short}-v0" in ram_envs.registration.ENVS else short
-    check_registered(found)
+    check_registered(found.rpartition(":")[2])
     return found
 
 
@@ -330,7 +341,7 @@ def _num_episodes(options: Options, is_quiz: bool) -> int | None:
 def _deals(env: GlimpseEnv, seed: int, num_episodes: int | None) -> Iterable[Deal]:
     """Episode n has the seed `seed` + n; a quiz shows distinct images, drawn by the seed."""
     task = env.batch.task
-    if not isinstance(task, ImageClassification):
+    if not isinstance(task, Classification):
         return _numbered_deals(seed, num_episodes)
     indices = np.random.default_rng(seed).permutation(len(task.dataset))[:num_episodes]
     return [Deal(seed + n, int(index)) for n, index in enumerate(indices)]

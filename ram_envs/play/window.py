@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 
 import pygame
 
 from ram_envs.display import open_window
 from ram_envs.play.arcade_game import ArcadeGame
 from ram_envs.play.catch_game import LEFT, RIGHT, STAY, CatchGame
+from ram_envs.play.extras import label_at
 from ram_envs.play.game import Game, Phase
+from ram_envs.play.menu import Menu
 from ram_envs.play.quiz_game import QuizGame
 from ram_envs.play.screen import draw_game, gaze_at
 from ram_envs.play.search_game import SearchGame
@@ -63,12 +66,20 @@ class Stage:
     Attributes:
         closed: whether the player wants to leave.
         size: of the window, in which mouse positions are given.
+        challenger: an agent that can be challenged at the end; None if there is none.
+        wish: what the player wants next: "again" or "challenge"; None to leave.
+        save_gif: writes what was played as an animation, and returns a line about it.
+        note: that line.
     """
 
     def __init__(self, game: Game, size: tuple[int, int] = SHEET_SIZE) -> None:
         self.game = game
         self.size = size
         self.closed = False
+        self.challenger: str | None = None
+        self.wish: str | None = None
+        self.save_gif: Callable[[], str] = lambda: ""
+        self.note = ""
 
     def handle(self, event: pygame.event.Event) -> None:
         """Handle an event."""
@@ -94,12 +105,14 @@ class Stage:
     def draw(self, surface: pygame.Surface) -> None:
         """Draw the game on a window's surface, whose size mouse positions refer to."""
         self.size = surface.get_size()
-        draw_game(self.game, surface)
+        draw_game(self.game, surface, challenger=self.challenger, note=self.note)
 
     def _press(self, event: pygame.event.Event) -> None:
         game, key, letter = self.game, event.key, getattr(event, "unicode", "")
         if key == pygame.K_ESCAPE:
-            self.closed = True
+            self._escape()
+        elif game.phase is Phase.FINISHED:
+            self._press_at_end(key)
         elif key == pygame.K_h or letter == "?":
             game.toggle_help()
         elif game.help_shown:
@@ -128,6 +141,21 @@ class Stage:
             self._press_in_quiz(game, event)
         elif isinstance(game, SearchGame):
             self._press_in_search(game, event)
+
+    def _escape(self) -> None:
+        """Show the result of what was played; leave where it is shown already."""
+        if self.game.phase is Phase.FINISHED or not self.game.played:
+            self.closed = True
+        else:
+            self.game.stop()
+
+    def _press_at_end(self, key: int) -> None:
+        if key == pygame.K_r:
+            self.wish, self.closed = "again", True
+        elif key == pygame.K_v and self.challenger is not None:
+            self.wish, self.closed = "challenge", True
+        elif key == pygame.K_g and self.game.can_be_drawn:
+            self.note = self.save_gif()
 
     def _press_in_arcade(self, game: ArcadeGame, event: pygame.event.Event) -> None:
         if game.phase is Phase.PLAYING and event.key in ARCADE_DIRECTIONS:
@@ -188,6 +216,11 @@ class Stage:
             self.game.move_gaze_to(gaze_at(self.game, self.size, pixel))
 
     def _click(self, pixel: tuple[int, int]) -> None:
+        label = label_at(self.game, self.size, pixel)
+        if label is not None and isinstance(self.game, QuizGame):
+            self.game.typed = ""
+            self.game.type_digit(label)
+            return
         if isinstance(self.game, (QuizGame, SearchGame)) and self.game.time_runs:
             width, height = self.game.canvas_size
             x, y = edge = gaze_at(self.game, self.size, pixel)
@@ -195,7 +228,7 @@ class Stage:
                 self.game.look(edge)
 
 
-def run(stage: Stage, title: str) -> None:
+def run(stage: Stage | Menu, title: str) -> None:
     """Open a window and play until it is closed.
 
     Raises:
@@ -218,7 +251,7 @@ def run(stage: Stage, title: str) -> None:
         pygame.display.quit()
 
 
-def _handle_events_until(stage: Stage, next_frame: float) -> None:
+def _handle_events_until(stage: Stage | Menu, next_frame: float) -> None:
     """Handle events as they come, not once a frame, until the next one is due."""
     for event in pygame.event.get():
         stage.handle(event)

@@ -57,21 +57,29 @@ class _VectorWrapper(AnyVectorWrapper, RecordConstructorArgs):
     @check_arguments
     def __init__(self, env: VectorEnv) -> None:
         super().__init__(env)
-        inner: Any = env
-        while isinstance(inner, gym.vector.VectorWrapper) and not isinstance(inner, ThroughRetina):
-            inner = inner.env
-        if not isinstance(inner, (GlimpseVectorEnv, ThroughRetina)):
-            raise TypeError(
-                f"{env} is not a vector environment of ram_envs. Wrap what "
-                'gym.make_vec("RAM…-v0", num_envs=…) returns, or ThroughRetina(envs) around one '
-                "with pictures."
-            )
-        # The environment inside the wrappers of glimpses, which looks through the retina.
-        self.native: GlimpseVectorEnv | ThroughRetina = inner
+        self.native = find_seen(env)
 
     @property
     def autoreset_mode(self) -> AutoresetMode:
         return self.native.autoreset_mode
+
+
+def find_seen(env: VectorEnv) -> GlimpseVectorEnv | ThroughRetina:
+    """Return the vector environment inside the wrappers of glimpses that looks through the retina.
+
+    Raises:
+        TypeError: if there is none.
+    """
+    inner: Any = env
+    while isinstance(inner, gym.vector.VectorWrapper) and not isinstance(inner, ThroughRetina):
+        inner = inner.env
+    if not isinstance(inner, (GlimpseVectorEnv, ThroughRetina)):
+        raise TypeError(
+            f"{env} is not a vector environment of ram_envs. Wrap what "
+            'gym.make_vec("RAM…-v0", num_envs=…) returns, or ThroughRetina(envs) around one '
+            "with pictures."
+        )
+    return inner
 
 
 class _CodedAction(_VectorWrapper):

@@ -42,6 +42,9 @@ VectorEnv = gym.vector.VectorEnv[Any, Any, Any]
 Step = tuple[Any, Any, Any, Any, dict[str, Any]]
 
 
+MAX_ATARI_SEED = 2**31
+
+
 class ThroughRetina(AnyVectorWrapper, RecordConstructorArgs):
     """Any vector environment with pictures, seen through the retina.
 
@@ -123,8 +126,12 @@ class ThroughRetina(AnyVectorWrapper, RecordConstructorArgs):
         """Begin an episode in every sub-environment, or in those of options["reset_mask"]."""
         seed = seed.tolist() if isinstance(seed, np.ndarray) else seed
         mask = checked_reset_mask((options or {}).get("reset_mask"), self.num_envs)
-        observations, infos = self.env.reset(seed=_seed_for(self.env, seed), options=options)
         rows = np.flatnonzero(mask)
+        if seed is not None and type(self.env.unwrapped).__module__.startswith("ale_py"):
+            own_seed: Any = _atari_seeds(seed, rows)
+        else:
+            own_seed = seed
+        observations, infos = self.env.reset(seed=own_seed, options=options)
         self.batch.seed_rows(seed, rows, self._random)
         self.batch.begin(rows)
         self._begun |= mask
@@ -239,8 +246,9 @@ def find_autoreset_mode(env: Any) -> AutoresetMode:
         ) from None
 
 
-def _seed_for(env: VectorEnv, seed: Any) -> Any:
-    """Return seeds as an environment takes them: ale-py's takes no list."""
-    if isinstance(seed, (list, tuple)) and type(env.unwrapped).__module__.startswith("ale_py"):
-        return np.array(seed)
-    return seed
+def _atari_seeds(seed: int | Sequence[int | None], rows: npt.NDArray[np.intp]) -> Any:
+    """Return the seeds of `rows` as ale-py's environments take them: an array of C's integers."""
+    if isinstance(seed, int):
+        return (seed + rows) % MAX_ATARI_SEED
+    each = (seed[row] for row in rows)
+    return np.array([-1 if one is None else one % MAX_ATARI_SEED for one in each])

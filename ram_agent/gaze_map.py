@@ -1,0 +1,112 @@
+"""Where an agent looks in a world whose screen changes: a heat map over the mean picture."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import gymnasium as gym
+import numpy as np
+import numpy.typing as npt
+import torch
+from gymnasium.vector import AutoresetMode
+
+from ram_agent.agent import RAMAgent
+from ram_envs.arguments import check_arguments
+from ram_envs.retina import pixel_edges
+from ram_envs.wrappers.vector import find_seen
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+SPREAD = 1 / 60  # standard deviation of a fixation's spot, in widths of the picture
+
+
+@dataclass(frozen=True)
+class GazeMap:
+    """What N steps of an agent looked at.
+
+    canvas  (H, W) or (H, W, 3), the mean picture
+    counts  (H + 1, W + 1), how often the retina rested at each pixel edge
+    """
+
+    canvas: npt.NDArray[np.float64]
+    counts: npt.NDArray[np.int64]
+
+
+@torch.no_grad()
+@check_arguments
+def record_gaze_map(
+    agent: RAMAgent,
+    envs: gym.vector.VectorEnv[Any, Any, Any],
+    num_steps: int,
+    seed: int = 0,
+) -> GazeMap:
+    """Let an agent play, with mean locations and most probable choices, and count its fixations.
+
+    Args:
+        agent: the agent.
+        envs: a vector environment of glimpses, in any auto-reset mode.
+        num_steps: steps of each sub-environment.
+        seed: of the environments.
+
+    Raises:
+        TypeError, ValueError: if the agent does not fit the environments.
+    """
+    agent.check_fits(envs.single_observation_space, envs.single_action_space)
+    seen, mode = find_seen(envs), AutoresetMode(envs.metadata["autoreset_mode"])
+    height, width = seen.batch.image_shape[:2]
+    counts = np.zeros((height + 1, width + 1), np.int64)
+    total = np.zeros_like(seen.canvases[0], np.float64)
+    observation: Mapping[str, Any] = envs.reset(seed=seed)[0]
+    starts, ended, state = np.ones(envs.num_envs, np.bool_), np.zeros(envs.num_envs, np.bool_), None
+    for _ in range(num_steps):
+        x, y = pixel_edges(observation["location"], height, width).T
+        np.add.at(counts, (y, x), 1)
+        total += seen.canvases.mean(0)
+        action, state = agent.predict(observation, state, starts, deterministic=True)
+        had_ended = ended
+        observation, _, terminations, truncations, _ = envs.step(action)
+        ended = terminations | truncations
+        starts = had_ended if mode is AutoresetMode.NEXT_STEP else ended
+        if mode is AutoresetMode.DISABLED and ended.any():
+            observation, _ = envs.reset(options={"reset_mask": ended})
+    canvas = total / num_steps
+    if canvas.ndim == 3 and canvas.shape[-1] != 3:
+        canvas = canvas[..., -1]
+    return GazeMap(canvas, counts)
+
+
+def draw_gaze_map(gaze_map: GazeMap) -> Figure:
+    """Draw the mean picture, and over it where the gaze rested."""
+    import matplotlib.pyplot as plt
+
+    height, width = gaze_map.canvas.shape[:2]
+    picture = gaze_map.canvas / 255
+    figure, axes = plt.subplots(1, 2, figsize=(8, 4.4 * height / width), layout="constrained")
+    extent = (0, width, height, 0)
+    gray = picture if picture.ndim == 2 else picture.mean(-1)
+    axes[0].imshow(picture, cmap="gray", vmin=0, vmax=1, extent=extent)
+    axes[1].imshow(gray * 0.6, cmap="gray", vmin=0, vmax=1, extent=extent)
+    heat = blur(gaze_map.counts, SPREAD * max(height, width))
+    heat = heat / max(heat.max(), 1e-9)
+    borders = (-0.5, width + 0.5, height + 0.5, -0.5)
+    axes[1].imshow(heat, cmap="inferno", alpha=np.sqrt(heat), extent=borders)
+    axes[0].set_title("mean picture", fontsize=10)
+    axes[1].set_title(f"gaze, {gaze_map.counts.sum():,} fixations", fontsize=10)
+    for axis in axes:
+        axis.set(xlim=(0, width), ylim=(height, 0))
+        axis.axis("off")
+    return figure
+
+
+def blur(counts: npt.NDArray[Any], deviation: float) -> npt.NDArray[np.float64]:
+    """Return counts (h, w), each spread as a Gaussian."""
+    reach = max(1, round(3 * deviation))
+    kernel = np.exp(-0.5 * (np.arange(-reach, reach + 1) / deviation) ** 2)
+    kernel /= kernel.sum()
+    blurred = np.apply_along_axis(
+        np.convolve, 0, np.pad(counts.astype(float), reach), kernel, "valid"
+    )
+    return np.apply_along_axis(np.convolve, 1, blurred, kernel, "valid")

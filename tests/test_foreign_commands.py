@@ -1,0 +1,121 @@
+"""The commands in environments of other packages, with an agent that nobody has trained."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import picture_envs  # noqa: F401  registers Numbers-v0
+import pytest
+
+torch = pytest.importorskip("torch", reason="the extra agent is not installed")
+
+from PIL import Image  # noqa: E402
+from ram_commands import fail  # noqa: E402
+
+from ram_agent.agent import RAMAgent  # noqa: E402
+from ram_agent.cli import main  # noqa: E402
+from ram_agent.commands.train import default_folder  # noqa: E402
+from ram_agent.config import AgentConfig  # noqa: E402
+from ram_agent.gaze_map import blur, record_gaze_map  # noqa: E402
+from ram_agent.splits import find_splits, is_foreign, make_split  # noqa: E402
+from ram_envs.making import make_env, make_vector_env  # noqa: E402
+
+TOY: dict[str, Any] = {"glimpse_size": 4, "num_scales": 2}
+
+
+def make_agent(env_id: str = "Numbers-v0", **keywords: Any) -> RAMAgent:
+    torch.manual_seed(0)
+    env = make_env(env_id, **keywords)
+    config = AgentConfig(hidden_size=8, feature_size=8)
+    agent = RAMAgent(env.observation_space, env.action_space, config)
+    agent.info = {"env_id": env_id, "env_kwargs": keywords}
+    return agent
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    agent = make_agent(**TOY)
+    agent.save(tmp_path / "toy.safetensors", agent.info)
+    return tmp_path / "toy.safetensors"
+
+
+def test_watch(path: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    pytest.importorskip("pygame", reason="the extra play is not installed")
+    main(["watch", str(path), "--save", str(tmp_path / "toy.gif"), "--max-steps", "2"])
+    with Image.open(tmp_path / "toy.gif") as animation:
+        assert (animation.n_frames, animation.size) == (3, (768, 560))  # type: ignore[attr-defined]
+        assert animation.info["duration"] == 140  # 7 frames a second, in hundredths
+    main(["watch", str(path), "--save", str(tmp_path / "toy.png"), "--episodes", "2"])
+    assert (tmp_path / "toy.png").is_file()
+    assert "max_steps=0" in fail(capsys, "watch", str(path), "--max-steps", "0", "--save", "a.gif")
+
+
+def test_figures(path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("matplotlib", reason="the extra figures is not installed")
+    pytest.importorskip("pygame", reason="the extra play is not installed")
+    monkeypatch.setattr("ram_agent.commands.figures.NUM_FIXATIONS", 200)
+    main(["figures", str(path), "--out", str(tmp_path / "figures"), "--dpi", "20"])
+    names = {file.name for file in (tmp_path / "figures").iterdir()}
+    assert names == {"episodes.gif", "gaze_map.png", "report.html"}
+
+
+def test_a_gaze_map_counts_fixations() -> None:
+    agent = make_agent(**TOY, initial_location=(0, 0))
+    with torch.no_grad():
+        for parameter in agent.location_head.parameters():
+            parameter.zero_()
+    for mode in ("NextStep", "SameStep", "Disabled"):
+        keywords: dict[str, Any] = {**TOY, "initial_location": (0, 0)}
+        envs = make_vector_env("Numbers-v0", 3, autoreset_mode=mode, **keywords)
+        gaze_map = record_gaze_map(agent, envs, 10)
+        assert gaze_map.counts[5, 6] == gaze_map.counts.sum() == 30  # the center's pixel edge
+        assert gaze_map.canvas.shape == (9, 12, 3)
+        assert 110 < gaze_map.canvas.mean() < 145
+    blurred = blur(gaze_map.counts, 0.7)
+    assert blurred.shape == (10, 13)
+    assert blurred.sum() == pytest.approx(30)
+    assert blurred[5, 6] == blurred.max()
+
+
+def test_an_agent_makes_its_environment() -> None:
+    agent = make_agent("Numbers-v0", **TOY, max_shift=0.2)
+    observation, _ = agent.make_env().reset(seed=0)
+    assert observation["glimpse"].shape == (6, 4, 4)
+    assert agent.make_envs(2).reset(seed=0)[0]["glimpse"].shape == (2, 6, 4, 4)
+
+
+def test_splits_and_modes() -> None:
+    assert find_splits("Numbers-v0", TOY) == ()
+    assert is_foreign("Numbers-v0", TOY)
+    assert not is_foreign("RAMCatch-v0", {})
+    modes = {
+        "SameStep": TOY,
+        "NextStep": {**TOY, "source": "render"},
+        "Disabled": {**TOY, "render_mode": "rgb_array"},
+    }
+    for mode, keywords in modes.items():
+        envs = make_split("Numbers-v0", 2, "train", **keywords)
+        assert envs.metadata["autoreset_mode"].value == mode
+    assert "/" not in default_folder("ALE/Pong-v5").name
+
+
+@pytest.mark.parametrize(
+    ("args", "message"),
+    [
+        (["CartPole-v1"], "no glimpses"),
+        (["Numbers-v0", "--glimpse-size", "99"], "glimpse_size=99"),
+        (["Numbers-v0", "--glimpse-size", "4", "--env-kwargs", "shape"], "'shape'"),
+        (["Numbers-v0", "--glimpse-size", "4", "--num-scales", "2", "--env-kwargs",
+          "continuous=True"], "Discrete"),
+        (["Numbers-v0", "--glimpse-size", "4", "--env-kwargs", "speed=3"], "speed"),
+        (["ALE/Pung-v5"], "ale"),
+    ],
+)  # fmt: skip
+def test_what_cannot_be_trained(
+    args: list[str], message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert message in fail(capsys, "train", *args, "--out", "nothing").lower().replace(
+        "discrete", "Discrete"
+    )
+    assert not Path("nothing").exists()

@@ -1,0 +1,148 @@
+"""Environments of glimpses from any id, for the commands: one or many, in every auto-reset mode."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+import picture_envs  # noqa: F401  registers Numbers-v0
+import pytest
+from gymnasium.utils.env_checker import data_equivalence
+from gymnasium.vector import AutoresetMode
+
+from ram_envs.making import (
+    MAX_EPISODE_STEPS,
+    make_env,
+    make_vector_env,
+    parse_keywords,
+    shows_glimpses,
+)
+from ram_envs.pictures import NoPictureError
+
+TOY: dict[str, Any] = {"glimpse_size": 4, "num_scales": 2}
+CATCH: dict[str, Any] = {"size": 8, "glimpse_size": 3}
+
+
+@pytest.mark.parametrize(
+    ("env_id", "keywords", "channels"),
+    [
+        ("Numbers-v0", TOY, 6),
+        ("picture_envs:Numbers-v0", {**TOY, "shape": (4, 9, 12)}, 8),
+        ("Numbers-v0", {**TOY, "source": "render"}, 6),
+        ("Numbers-v0", {**TOY, "max_shift": 0.3}, 6),
+        ("RAMCatch-v0", CATCH, 3),
+        ("ram_envs:RAMCatch-v0", {**CATCH, "max_shift": 0.3}, 3),
+    ],
+)
+def test_one_and_many(env_id: str, keywords: dict[str, Any], channels: int) -> None:
+    env = make_env(env_id, **keywords)
+    assert env.observation_space["glimpse"].shape[0] == channels
+    first = env.reset(seed=4)[0]
+    assert env.observation_space.contains(first)
+    for mode in AutoresetMode:
+        if mode is AutoresetMode.SAME_STEP and "source" in keywords:
+            continue
+        envs = make_vector_env(env_id, 2, autoreset_mode=mode, **keywords)
+        assert envs.metadata["autoreset_mode"] is mode
+        many = envs.reset(seed=4)[0]
+        assert np.array_equal(many["glimpse"][0], first["glimpse"])
+        envs.step(envs.action_space.sample())
+
+
+def test_only_glimpses_are_left_as_they_are() -> None:
+    assert shows_glimpses("RAMCatch-v0", {})
+    assert shows_glimpses("RAMClassification-v0", {})  # is not made, so that it needs no images
+    assert not shows_glimpses("Numbers-v0", TOY)
+
+
+def test_there_is_a_time_limit() -> None:
+    assert make_env("Numbers-v0", **TOY).spec.max_episode_steps == MAX_EPISODE_STEPS
+    env = make_env("Numbers-v0", **TOY, max_episode_steps=1)
+    env.reset(seed=0)
+    assert env.step((np.zeros(2), 0))[3]
+
+
+def test_keywords_of_the_command_line() -> None:
+    given = ["continuous=False", "size=(3,4)", "rate=0.5", "name=plain text", "mode=None"]
+    assert parse_keywords(given) == {
+        "continuous": False,
+        "size": (3, 4),
+        "rate": 0.5,
+        "name": "plain text",
+        "mode": None,
+    }
+    for wrong in ("continuous", "=3", "a-b=3"):
+        with pytest.raises(ValueError, match=wrong):
+            parse_keywords([wrong])
+
+
+def test_what_cannot_be_made(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(NoPictureError, match="CartPole"):
+        make_env("CartPole-v1")
+    with pytest.raises(gym.error.NameNotFound):
+        make_env("Nombers-v0")
+    for package in ("ale_py", "minigrid"):
+        monkeypatch.setitem(sys.modules, package, None)  # as if it was not installed
+    for env_id, install in (("ALE/Pong-v5", "atari"), ("MiniGrid-Empty-5x5-v0", "minigrid")):
+        with pytest.raises(gym.error.DependencyNotInstalled, match=install):
+            make_env(env_id)
+
+
+# --- Atari ---------------------------------------------------------------------------------------
+
+
+def test_many_games_of_atari_are_as_one() -> None:
+    pytest.importorskip("ale_py", reason="the extra atari is not installed")
+    keywords: dict[str, Any] = {"num_scales": 2, "max_num_frames_per_episode": 40}
+    mode = AutoresetMode.SAME_STEP
+    many: Any = make_vector_env("ALE/Pong-v5", 2, autoreset_mode=mode, **keywords)
+    drawn: Any = make_vector_env(
+        "ALE/Pong-v5", 2, autoreset_mode=mode, render_mode="rgb_array", **keywords
+    )
+    assert many.single_observation_space["glimpse"].shape == (2, 12, 12)
+    assert drawn.metadata["render_fps"] == 15
+    for seed in (2**40, [5, 2**31 - 1], 3):  # ale-py's own seeds are C's integers
+        assert data_equivalence(many.reset(seed=seed)[0], drawn.reset(seed=seed)[0])
+    many.action_space.seed(1)
+    num_ended = 0
+    for _ in range(22):
+        actions = many.action_space.sample()
+        ours, theirs = many.step(actions), drawn.step(actions)
+        assert data_equivalence(ours[0], theirs[0])
+        assert ours[1].tolist() == theirs[1].tolist()
+        ended = ours[2] | ours[3]
+        assert ended.tolist() == (theirs[2] | theirs[3]).tolist()
+        num_ended += ended.sum()
+        for row in np.flatnonzero(ended):
+            assert data_equivalence(ours[4]["final_obs"][row], theirs[4]["final_obs"][row])
+    assert num_ended >= 4
+
+
+def test_one_game_of_atari() -> None:
+    pytest.importorskip("ale_py", reason="the extra atari is not installed")
+    env = make_env("ALE/Pong-v5", render_mode="rgb_array", max_episode_steps=3, stack_num=2)
+    assert env.unwrapped.get_action_meanings()[2:4] == ["RIGHT", "LEFT"]
+    env.reset(seed=0)
+    for step in range(3):
+        _, _, terminated, truncated, info = env.step((np.zeros(2), 0))
+        assert (terminated, truncated) == (False, step == 2)
+    assert info["lives"] == 0
+    assert env.unwrapped.render().shape == (84, 84, 3)
+    first = env.reset(seed=0)[0]
+    assert not np.array_equal(env.reset()[0]["glimpse"], first["glimpse"])
+    assert data_equivalence(env.reset(seed=0)[0], first)
+
+
+def test_a_game_whose_rom_is_missing(tmp_path: Path) -> None:
+    pytest.importorskip("ale_py", reason="the extra atari is not installed")
+    pytest.importorskip("torch", reason="the extra agent is not installed")
+    from ram_agent.splits import find_splits
+
+    with (
+        pytest.raises(ValueError, match="no_such_game"),
+        pytest.warns(UserWarning, match="no_such_game"),
+    ):
+        find_splits("ALE/Pong-v5", {"game": "no_such_game"})

@@ -1,0 +1,144 @@
+"""Draw the pictures of README and landing page, by the agents that come with the package.
+
+    python tools/draw_showcase.py
+
+    docs/images/hero.gif      an agent looks at cluttered digits through fog
+    docs/images/preview.png   the same, still, for previews of links
+    docs/images/retina.png    what three patches show of one canvas
+    docs/images/learning.png  a look is worth how much it raises the label's probability
+
+`make pictures` draws these and all others.
+"""
+
+from __future__ import annotations
+
+import argparse
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from draw_environments import with_one_palette
+from PIL import Image
+
+from ram_agent.agent import RAMAgent
+from ram_agent.looking import Look, look
+from ram_envs.atomic_files import write_whole
+from ram_envs.rendering import SCALE_COLORS
+
+IMAGES = Path(__file__).parent.parent / "docs" / "images"
+AGENT = "cluttered-mnist-8"
+CANVASES = (7, 25, 61)  # test canvases of which the first look shows little
+SIZE = (720, 420)
+MILLISECONDS, LAST_MILLISECONDS = 650, 1800
+
+
+def main() -> None:
+    """Draw all pictures."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--dataset", default="mnist", help="of the canvases")
+    options = parser.parse_args()
+    torch.set_num_threads(1)
+    agent = RAMAgent.pretrained(AGENT)
+    env: Any = agent.make_env(dataset=options.dataset)
+    looks = []
+    for index in CANVASES:
+        env.reset(seed=0, options={"index": index})
+        looks.append(look(agent, env.unwrapped.canvas.copy(), seed=index))
+    for path in (
+        draw_hero(looks),
+        draw_preview(looks[0]),
+        draw_retina(looks[0]),
+        draw_learning(looks[0]),
+    ):
+        print(f"Written to {path}")
+
+
+def draw_hero(looks: list[Look]) -> Path:
+    """Draw one look after another, through fog."""
+    frames: list[Image.Image] = []
+    durations: list[int] = []
+    for seen in looks:
+        pictures = [
+            Image.fromarray(frame).resize(SIZE, Image.Resampling.LANCZOS)
+            for frame in seen.frames(fog=True)
+        ]
+        frames += pictures
+        durations += [MILLISECONDS] * (len(pictures) - 1) + [LAST_MILLISECONDS]
+    first, *others = with_one_palette(frames)
+    path = IMAGES / "hero.gif"
+    write_whole(
+        path,
+        lambda file: first.save(
+            file, "GIF", save_all=True, append_images=others, duration=durations, loop=0
+        ),
+    )
+    return path
+
+
+def draw_preview(seen: Look) -> Path:
+    """Draw the last look on a ground of 1200 × 630 pixels, as previews of links want."""
+    picture = Image.fromarray(seen.frames(fog=True)[-1])
+    ground = Image.new("RGB", (1200, 630), (22, 24, 29))
+    ground.paste(picture, ((1200 - picture.width) // 2, (630 - picture.height) // 2))
+    path = IMAGES / "preview.png"
+    write_whole(path, partial(ground.save, format="PNG", optimize=True))
+    return path
+
+
+def draw_retina(seen: Look) -> Path:
+    """Draw a canvas with the squares of the retina, and what each of its patches shows."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    import matplotlib.pyplot as plt
+
+    num_scales, size = seen.glimpses.shape[1:3]
+    step = 1
+    height, width = seen.canvas.shape[:2]
+    x, y = np.floor((seen.locations[step] + 1) / 2 * (width, height) + 0.5).astype(int)
+    figure, axes = plt.subplots(1, num_scales + 1, figsize=(9, 2.6), layout="constrained")
+    axes[0].imshow(seen.canvas, cmap="gray", extent=(0, width, height, 0))
+    axes[0].set_title(f"canvas, {width} × {height}", fontsize=10)
+    for scale in range(num_scales):
+        color = np.divide(SCALE_COLORS[scale], 255)
+        side = size << scale
+        corner = (x - side // 2, y - side // 2)
+        axes[0].add_patch(plt.Rectangle(corner, side, side, fill=False, color=color, lw=2))  # type: ignore[attr-defined]
+        axis = axes[scale + 1]
+        axis.imshow(seen.glimpses[step, scale], cmap="gray", vmin=0, vmax=1)
+        axis.set_title(f"{side} × {side} pixels, {size} × {size} cells", fontsize=10)
+        for spine in axis.spines.values():
+            spine.set(color=color, linewidth=3)
+        axis.set(xticks=[], yticks=[])
+    axes[0].set(xlim=(0, width), ylim=(height, 0), xticks=[], yticks=[])
+    path = IMAGES / "retina.png"
+    write_whole(path, partial(figure.savefig, format="png", dpi=110))
+    return path
+
+
+def draw_learning(seen: Look) -> Path:
+    """Draw the true label's probability after each look, and what each look added to it."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    import matplotlib.pyplot as plt
+
+    probs = seen.probabilities[:, seen.label]
+    before = np.concatenate([[1 / len(seen.class_names)], probs[:-1]])
+    steps = np.arange(1, len(probs) + 1)
+    figure, axis = plt.subplots(figsize=(6, 3), layout="constrained")
+    axis.bar(
+        steps, probs - before, bottom=before, width=0.6, color="#56b4e9", label="gain of the look"
+    )
+    axis.plot(steps, probs, "o-", color="#e69f00", label="probability of the true label")
+    axis.set(xlabel="glimpse", ylim=(0, 1.05), xticks=steps)
+    axis.legend(frameon=False, loc="lower right")
+    path = IMAGES / "learning.png"
+    write_whole(path, partial(figure.savefig, format="png", dpi=110))
+    return path
+
+
+if __name__ == "__main__":
+    main()
