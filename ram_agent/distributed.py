@@ -159,9 +159,12 @@ def join_ranks(device: torch.device) -> Iterator[Ranks]:
     on_gpu = device.type == "cuda"
     if on_gpu:
         torch.cuda.set_device(device)
-    store = meet_ranks() if os.environ.get("TORCHELASTIC_USE_AGENT_STORE") == "True" else None
-    which = {"store": store, "rank": int(os.environ["RANK"]), "world_size": _num_ranks()}
-    dist.init_process_group("nccl" if on_gpu else "gloo", **(which if store is not None else {}))
+    backend = "nccl" if on_gpu else "gloo"
+    if os.environ.get("TORCHELASTIC_USE_AGENT_STORE") == "True":
+        store, rank = meet_ranks(), int(os.environ["RANK"])
+        dist.init_process_group(backend, store=store, rank=rank, world_size=_num_ranks())
+    else:
+        dist.init_process_group(backend)
     ranks = Ranks(
         dist.get_rank(),
         dist.get_world_size(),
@@ -181,7 +184,7 @@ def join_ranks(device: torch.device) -> Iterator[Ranks]:
         dist.destroy_process_group()
 
 
-def meet_ranks() -> dist.Store:
+def meet_ranks() -> Any:
     """Return a store that all ranks which are alive share, and that no earlier ones have used.
 
     torchrun keeps its store when it starts ranks again, so that they could find the addresses of
@@ -193,7 +196,9 @@ def meet_ranks() -> dist.Store:
     """
     rank, size = int(os.environ["RANK"]), _num_ranks()
     address, port = os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"])
-    store = dist.TCPStore(address, port, is_master=False, timeout=MEETING_TIMEOUT)
+    store = dist.TCPStore(  # type: ignore[attr-defined]
+        address, port, is_master=False, timeout=MEETING_TIMEOUT
+    )
     mine = secrets.token_hex(8)
     try:
         if rank == 0:
@@ -201,14 +206,14 @@ def meet_ranks() -> dist.Store:
             for other in range(1, size):
                 number = store.get(f"ram/{mine}/{other}").decode()
                 store.set(f"ram/{mine}/{other}/{number}", "")
-            return dist.PrefixStore(mine, store)
+            return dist.PrefixStore(mine, store)  # type: ignore[attr-defined]
         deadline = time.monotonic() + MEETING_TIMEOUT.total_seconds()
         while True:
             name = store.get("ram/name").decode()
             store.set(f"ram/{name}/{rank}", mine)
             try:
                 store.wait([f"ram/{name}/{rank}/{mine}"], timedelta(seconds=2))
-                return dist.PrefixStore(name, store)
+                return dist.PrefixStore(name, store)  # type: ignore[attr-defined]
             except RuntimeError:  # an old name, or the first rank waits for others
                 if time.monotonic() > deadline:
                     raise

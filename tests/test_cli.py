@@ -132,7 +132,7 @@ def test_help_shows_the_settings_of_the_preset(capsys: pytest.CaptureFixture[str
         main(["train", "--help", "--preset", "paper", "--tensorboard", "RAMCatch-v0"])
     said = capsys.readouterr().out
     assert "lstm" in said.partition("--core")[2].partition("default:")[2].split(")")[0]
-    assert "870000" in said
+    assert "20000000" in said
     assert "default: sgd" in " ".join(said.replace("│", " ").split())
 
 
