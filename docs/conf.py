@@ -159,8 +159,6 @@ def fill_in(app, docname: str, source: list[str]) -> None:
     if docname == "environments/index":
         listed = "```{toctree}\n:hidden:\n\n" + "\n".join(ENVS) + "\n```"
         source[0] = source[0].replace("{{ gallery }}", gallery()).replace("{{ list }}", listed)
-    if docname == "index" and (Path(app.srcdir) / "any_environment.md").exists():
-        source[0] = source[0].replace("own_agent\n", "own_agent\nany_environment\n")
     if docname == "play":
         os.environ["COLUMNS"] = "88"
         play_help = command.make_parser().format_help()

@@ -9,8 +9,10 @@ from __future__ import annotations
 import io
 import os
 import re
+import secrets
 import signal
 import sys
+import time
 import traceback
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -28,6 +30,8 @@ T = TypeVar("T")
 # A rank that ends closes its connections, which the others notice at once. The timeout is for a
 # machine that stops responding; no working rank takes so long between two updates.
 TIMEOUT = timedelta(seconds=60)
+# For ranks that torchrun has started, but which do not come, since their machine was lost.
+MEETING_TIMEOUT = timedelta(minutes=5)
 
 
 @dataclass
@@ -155,7 +159,12 @@ def join_ranks(device: torch.device) -> Iterator[Ranks]:
     on_gpu = device.type == "cuda"
     if on_gpu:
         torch.cuda.set_device(device)
-    dist.init_process_group("nccl" if on_gpu else "gloo")
+    backend = "nccl" if on_gpu else "gloo"
+    if os.environ.get("TORCHELASTIC_USE_AGENT_STORE") == "True":
+        store, rank = meet_ranks(), int(os.environ["RANK"])
+        dist.init_process_group(backend, store=store, rank=rank, world_size=_num_ranks())
+    else:
+        dist.init_process_group(backend)
     ranks = Ranks(
         dist.get_rank(),
         dist.get_world_size(),
@@ -173,6 +182,47 @@ def join_ranks(device: torch.device) -> Iterator[Ranks]:
         # anything refers to the group.
         ranks.group = None
         dist.destroy_process_group()
+
+
+def meet_ranks() -> Any:
+    """Return a store that all ranks which are alive share, and that no earlier ones have used.
+
+    torchrun keeps its store when it starts ranks again, so that they could find the addresses of
+    those that died. Here the first rank makes up a new name for the store's keys. The others know
+    that the name is not an old one when the first rank answers the number that they made up.
+
+    Raises:
+        ConnectionError: if a rank does not come in time.
+    """
+    rank, size = int(os.environ["RANK"]), _num_ranks()
+    address, port = os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"])
+    store = dist.TCPStore(  # type: ignore[attr-defined]
+        address, port, is_master=False, timeout=MEETING_TIMEOUT
+    )
+    mine = secrets.token_hex(8)
+    try:
+        if rank == 0:
+            store.set("ram/name", mine)
+            for other in range(1, size):
+                number = store.get(f"ram/{mine}/{other}").decode()
+                store.set(f"ram/{mine}/{other}/{number}", "")
+            return dist.PrefixStore(mine, store)  # type: ignore[attr-defined]
+        deadline = time.monotonic() + MEETING_TIMEOUT.total_seconds()
+        while True:
+            name = store.get("ram/name").decode()
+            store.set(f"ram/{name}/{rank}", mine)
+            try:
+                store.wait([f"ram/{name}/{rank}/{mine}"], timedelta(seconds=2))
+                return dist.PrefixStore(name, store)  # type: ignore[attr-defined]
+            except RuntimeError:  # an old name, or the first rank waits for others
+                if time.monotonic() > deadline:
+                    raise
+    except RuntimeError as error:
+        raise ConnectionError(
+            f"Rank {rank} of {size} stops: another did not come within "
+            f"{MEETING_TIMEOUT.total_seconds() / 60:.0f} minutes. See whether its machine runs and "
+            f"reaches {address}:{port}; continue from the last checkpoint with --resume."
+        ) from error
 
 
 def _num_ranks() -> int:

@@ -190,7 +190,7 @@ def look(
         "RAMClassification-v0",
         num_envs=1,
         dataset=ImageDataset(canvas[None], np.zeros(1, np.int64), class_names=names),
-        num_glimpses=num_glimpses or settings["num_glimpses"],
+        num_glimpses=settings["num_glimpses"] if num_glimpses is None else num_glimpses,
         glimpse_size=agent.glimpse_shape[-1],
         num_scales=num_scales,
         initial_location=settings["initial_location"],

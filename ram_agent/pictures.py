@@ -78,8 +78,11 @@ def save_picture(episodes: Sequence[Sequence[Frame]], path: Path, fps: float = F
         fps: frames per second of an animation; the last of an episode stays longer.
 
     Raises:
-        ValueError: if the path has another ending, or imageio-ffmpeg is missing for .mp4.
+        ValueError: if the path has another ending, fps is not positive, or imageio-ffmpeg is
+            missing for .mp4.
     """
+    if not 0 < fps < math.inf:
+        raise ValueError(f"fps={fps} is out of range. Give a positive number.")
     if path.suffix == ".gif":
         write_whole(path, lambda file: make_gif(episodes, file, fps))
     elif path.suffix == ".mp4":

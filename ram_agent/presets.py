@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 from ram_agent.config import AgentConfig, TrainConfig, replace_settings
-from ram_agent.settings import setting_names
+from ram_agent.settings import check_setting, setting_names
 
 
 class Preset(NamedTuple):
@@ -186,6 +186,7 @@ def preset(name: str, env_id: str | None = None, foreign: bool = False) -> Prese
         TypeError: if a name is not a str.
         ValueError: if there is no preset of that name.
     """
+    check_setting("foreign", foreign, bool)
     if not (isinstance(name, str) and isinstance(env_id, str | None)):
         raise TypeError(
             f"name={name!r} and env_id={env_id!r} must be str. Give one of {[*PRESETS]}."

@@ -29,6 +29,9 @@ from ram_envs.checks import checked_integer
 
 MIN_VALIDATIONS = 10  # of a run with at least as many updates
 
+# Keywords of the training environments alone: how their images are varied.
+TRAINING_KEYWORDS = ("distortion", "elastic", "mirror")
+
 
 def describe_run(
     env_id: str,

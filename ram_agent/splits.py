@@ -93,7 +93,7 @@ def find_splits(env_id: str, keywords: dict[str, Any]) -> tuple[str, ...]:
 
 def is_foreign(env_id: str, keywords: dict[str, Any]) -> bool:
     """Return whether an environment shows pictures, which are looked at through the retina."""
-    return not shows_glimpses(env_id, keywords)
+    return not _make(env_id, keywords, lambda name, **own: shows_glimpses(name, own))
 
 
 def count_evaluation_envs(env_id: str, keywords: dict[str, Any]) -> int:

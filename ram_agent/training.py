@@ -15,13 +15,14 @@ from ram_agent.config import AgentConfig, TrainConfig, replace_settings
 from ram_agent.distributed import checked_device
 from ram_agent.presets import preset as find_preset
 from ram_agent.run_folder import RunFolder
-from ram_agent.runs import describe_run, make_trainer
+from ram_agent.runs import TRAINING_KEYWORDS, describe_run, make_trainer
 from ram_agent.settings import setting_names
 from ram_agent.splits import is_foreign, keywords_in_training, resolve_env_id
+from ram_envs.arguments import check_arguments
+from ram_envs.checks import checked_integer
 
-TRAINING_KEYWORDS = ("distortion", "elastic")  # of the training environments alone
 
-
+@check_arguments
 def train(
     env_id: str,
     *,
@@ -73,7 +74,7 @@ def train(
     )
     callbacks = [callback] if callable(callback) else [*callback]
     num_threads = torch.get_num_threads()
-    torch.set_num_threads(threads)
+    torch.set_num_threads(checked_integer("threads", threads, 1))
     try:
         if out is not None:
             return _train_in(RunFolder(out), run, device, callbacks)

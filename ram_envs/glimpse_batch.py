@@ -135,7 +135,8 @@ class GlimpseBatch(Gaze, Generic[State]):
             self.locations[rows] = locations
             self.steps[rows] += 1
             self.running[rows] = ~ended
-        self._pass_gaze(rows)
+        if self._follows_gaze:
+            self._pass_gaze(rows)
         if self._trails is not None:
             for row, choice, reward in zip(rows, choices, outcome.rewards, strict=True):
                 running = bool(self.running[row])

@@ -99,10 +99,10 @@ class GlimpseEnv(gym.Env[Observation, Any]):
         if not batch.running.item(0):
             check_running(batch.running)
         locations, choices = checked_action(action, batch.num_choices)
-        outcome = batch.advance(batch.all_rows, locations, choices)
-        reward, *ends = (array.item(0) for array in outcome)
+        rewards, terminations, truncations = batch.advance(batch.all_rows, locations, choices)
         observation, info = self._observe()
-        return observation, float(reward), bool(ends[0]), bool(ends[1]), info
+        terminated, truncated = bool(terminations.item(0)), bool(truncations.item(0))
+        return observation, float(rewards.item(0)), terminated, truncated, info
 
     def render(self) -> npt.NDArray[np.uint8] | None:
         """Draw canvas, patches, path and glimpse: (height, width, 3) uint8, or a window."""

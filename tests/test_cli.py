@@ -132,7 +132,7 @@ def test_help_shows_the_settings_of_the_preset(capsys: pytest.CaptureFixture[str
         main(["train", "--help", "--preset", "paper", "--tensorboard", "RAMCatch-v0"])
     said = capsys.readouterr().out
     assert "lstm" in said.partition("--core")[2].partition("default:")[2].split(")")[0]
-    assert "870000" in said
+    assert "20000000" in said
     assert "default: sgd" in " ".join(said.replace("│", " ").split())
 
 
@@ -266,7 +266,8 @@ def test_an_interruption_is_one_line(
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows sends no SIGINT to a child")
 @pytest.mark.parametrize("times", [1, 3])
 def test_ctrl_c_in_a_command(times: int, tmp_path: Path) -> None:
-    code = (
+    code = (  # SIGINT as in a terminal; a shell ignores it in the background
+        "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)\n"
         "from ram_agent import cli; run = cli.run\n"
         "cli.run = lambda args: (print('ready', flush=True), run(args)); cli.main()"
     )
@@ -277,7 +278,10 @@ def test_ctrl_c_in_a_command(times: int, tmp_path: Path) -> None:
         for _ in range(times):
             command.send_signal(signal.SIGINT)
             time.sleep(0.2)
-        _, errors = command.communicate(timeout=60)
+        try:
+            _, errors = command.communicate(timeout=60)
+        finally:
+            command.kill()
     assert command.returncode == 130
     assert errors.startswith("ram: ")
     assert errors.count("\n") == 1

@@ -350,5 +350,6 @@ def test_training_and_validation_are_on_the_gpu(
     for envs in (seeing_all.train_envs, seeing_all.validation_envs):
         assert isinstance(envs, DeviceVectorEnv)
     assert all(one.device.type == "meta" for one in seeing_all.network.parameters())
-    run = {**run, "env_id": "RAMCatch-v0", "env_kwargs": {}}
+    in_steps = TrainConfig(steps=120, batch_size=20)
+    run |= {"env_id": "RAMCatch-v0", "env_kwargs": {}, "training": dataclasses.asdict(in_steps)}
     assert not isinstance(runs.make_trainer(run, None, "meta").shards[0].envs, DeviceVectorEnv)

@@ -95,7 +95,7 @@ def test_the_site(tmp_path: Path) -> None:
         "reference/ram_agent": "Play one episode in every sub-environment.",
         "index": "decides where to look next",
         "environments/index": "Name a digit that fills the image.",
-        "environments/RAMClutteredMNIST-v0": "Box(0, 1, (3, 12, 12))",
+        "environments/RAMClutteredMNIST-v0": "12 × 12, 3 scales",
     }.items():
         assert said in (site / f"{page}.html").read_text(encoding="utf-8"), page
     for page in site.rglob("*.html"):  # type: ignore[assignment]

@@ -24,7 +24,7 @@ pytest.importorskip("stable_baselines3", reason="the extra sb3 is not installed"
 
 
 import ram_envs
-from ram_agent import RAMAgent, Trainer, collect_rollout, evaluate
+from ram_agent import RAMAgent, Trainer, collect_rollout, evaluate, look, train
 from ram_agent.cli import COMMANDS, main
 from ram_agent.config import (
     AgentConfig,
@@ -47,6 +47,7 @@ from ram_envs.envs.catch import CatchEnv, CatchVectorEnv
 from ram_envs.envs.classification import ClassificationEnv, ClassificationVectorEnv
 from ram_envs.envs.moving import MovingEnv, MovingVectorEnv
 from ram_envs.envs.pairs import PairsEnv, PairsVectorEnv
+from ram_envs.envs.search import SearchEnv, SearchVectorEnv
 from ram_envs.registration import ENVS
 from ram_envs.sb3 import GlimpseFeatures, SB3VecEnv
 from ram_envs.tasks.catch import Catch
@@ -131,6 +132,10 @@ ENVIRONMENT: dict[str, Any] = {  # rows of all environments' keywords
     "size": POSITIVE,
     "paddle_width": [*POSITIVE, (100, ValueError)],
     "num_balls": POSITIVE,
+    "num_distractors": [*NOT_NEGATIVE, (1000, ValueError)],
+    "look_cost": NUMBER,
+    "mistake_cost": NUMBER,
+    "time_limit": POSITIVE,
     "initial_location": LOCATION,
     "max_episode_steps": wrong(ValueError, "x", 1.5, True, 0, -2),
     "render_mode": wrong(ValueError, "x", 1.5, True),
@@ -147,6 +152,8 @@ ENVIRONMENTS: dict[Any, dict[str, Any]] = {  # and what each needs besides
     MovingVectorEnv: {"dataset": "digits"},
     CatchEnv: {},
     CatchVectorEnv: {},
+    SearchEnv: {},
+    SearchVectorEnv: {},
     GlimpseEnv: {"task": make_catch(), "retina": Retina(2)},
     GlimpseVectorEnv: {"task": make_catch(), "retina": Retina(2)},
 }
@@ -379,6 +386,38 @@ CALLS: dict[str, tuple[Any, Callable[..., Any], dict[str, list[Wrong] | str]]] =
             "envs": ENV,
             "episodes": wrong(TypeError, "x", 3),
             "deterministic": NOT_BOOL,
+            "last_only": NOT_BOOL,
+        },
+    ),
+    "look": (
+        look,
+        lambda **changed: look(
+            **{
+                "agent": RAMAgent.pretrained("cluttered-mnist-8"),
+                "image": np.zeros((60, 60), np.uint8),
+                **changed,
+            }
+        ),
+        {
+            "agent": wrong(TypeError, "x", None),
+            "image": [("no.png", FileNotFoundError), *wrong(ValueError, 3, None, np.zeros(3))],
+            "num_glimpses": wrong(ValueError, "x", 1.5, True, 0, -1),
+            "invert": NOT_BOOL,
+            "seed": [*INTEGER, (-1, gym.error.Error)],
+        },
+    ),
+    "train": (
+        train,
+        lambda **changed: train(
+            **{"env_id": "RAMMNIST-v0", "dataset": "digits", "episodes": 1, **changed}
+        ),
+        {
+            "env_id": [*wrong(TypeError, None, 3), ("RAMMNST-v0", gym.error.NameNotFound)],
+            "callback": wrong(TypeError, "x", 3),
+            "preset": [*wrong(TypeError, None, 3), ("papr", ValueError)],
+            "out": wrong(TypeError, 3),
+            "device": [(3, TypeError), ("gpu", ValueError)],
+            "threads": POSITIVE,
         },
     ),
     "save_picture": (
@@ -389,6 +428,7 @@ CALLS: dict[str, tuple[Any, Callable[..., Any], dict[str, list[Wrong] | str]]] =
         {
             "episodes": wrong(TypeError, None, 3),
             "path": [*wrong(TypeError, "x.png", None), (Path("x.jpg"), ValueError)],
+            "fps": [*NUMBER, (0, ValueError)],
         },
     ),
     "preset": (
@@ -397,6 +437,7 @@ CALLS: dict[str, tuple[Any, Callable[..., Any], dict[str, list[Wrong] | str]]] =
         {
             "name": wrong(ValueError, "defualt", "Paper") + wrong(TypeError, None, 1),
             "env_id": wrong(TypeError, 1.5, NOTHING),
+            "foreign": NOT_BOOL,
         },
     ),
     "replace_settings": (
@@ -517,6 +558,7 @@ def test_every_public_callable_has_rows() -> None:
         "AgentOutput",
         "Evaluation",
         "ImageReport",
+        "Look",
         "Outcome",
         "Rollout",
         "Task",
@@ -567,6 +609,9 @@ OPTIONS: dict[str, tuple[list[str], dict[str, list[list[str]] | str]]] = {
             "--threads": [WORDS, BELOW],
             "--shards": [WORDS, BELOW, ["7"]],
             "--tensorboard": FLAG,
+            "--wandb": "any name of a project",
+            "--source": [["screen"]],
+            "--env-kwargs": [["speed"]],
             **{
                 f"--{name.replace('_', '-')}": (
                     FLAG
@@ -603,6 +648,10 @@ OPTIONS: dict[str, tuple[list[str], dict[str, list[list[str]] | str]]] = {
             "--start": [WORDS, ["-1"], ["99999"]],
             "--split": [["val"]],
             "--sampled": FLAG,
+            "--image": [["no.png"]],
+            "--invert": FLAG,
+            "--fps": [WORDS, BELOW, ["nan"]],
+            "--max-steps": [WORDS, BELOW],
         },
     ),
     "figures": (
@@ -613,6 +662,8 @@ OPTIONS: dict[str, tuple[list[str], dict[str, list[list[str]] | str]]] = {
             "--num-images": [WORDS, BELOW],
             "--env-id": [["RAMMnist"], ["RAMCatch-v0"]],
             "--dataset": [["mnits"], ["no/folder"]],
+            "--dpi": [WORDS, BELOW],
+            "--format": [["bmp"]],
         },
     ),
     "play": (
@@ -634,6 +685,14 @@ OPTIONS: dict[str, tuple[list[str], dict[str, list[list[str]] | str]]] = {
             "--num-balls": [WORDS, BELOW],
             "--glimpse-size": [WORDS, BELOW],
             "--num-scales": [WORDS, BELOW],
+            # Keywords of Search, and of environments of other packages:
+            "--num-distractors": [["4"]],
+            "--look-cost": [["0.1"]],
+            "--mistake-cost": [["0.1"]],
+            "--time-limit": [["9"]],
+            "--source": [["render"]],
+            "--env-kwargs": [["speed"]],
+            "--levels": FLAG,
             # Keywords of a quiz, which a game does not have:
             "--dataset": [["digits"]],
             "--split": [["test"]],
@@ -643,6 +702,7 @@ OPTIONS: dict[str, tuple[list[str], dict[str, list[list[str]] | str]]] = {
             "--clutter-size": [["8"]],
         },
     ),
+    "agents": ([], {}),
     "list": ([], {}),
     "check-images": (["a_file"], {"--save": [["a_file/sheet.png"]]}),
     "reproduce": (

@@ -30,7 +30,7 @@ from ram_agent.measure import name_env, show_trained
 from ram_agent.presets import SHARDS, preset
 from ram_agent.provenance import provenance
 from ram_agent.run_folder import RunFolder
-from ram_agent.runs import describe_run, make_trainer, own_env
+from ram_agent.runs import TRAINING_KEYWORDS, describe_run, make_trainer, own_env
 from ram_agent.splits import (
     GPU,
     check_run_images,
@@ -46,8 +46,6 @@ from ram_envs.atomic_files import write_json
 from ram_envs.device_env import DeviceVectorEnv, why_on_host
 from ram_envs.making import parse_keywords
 from ram_envs.registration import ENVS
-
-TRAINING_KEYWORDS = ("distortion", "elastic", "mirror")
 
 _ENV_DEFAULT = tyro.conf.arg(help_behavior_hint="(default: the environment's own)")
 

@@ -33,7 +33,7 @@ from ram_agent.paper.tables import GAZES, TABLES, Control, Ram, Table
 from ram_agent.presets import preset
 from ram_agent.provenance import provenance
 from ram_agent.run_folder import RunFolder, read_json
-from ram_agent.runs import describe_run, make_trainer
+from ram_agent.runs import TRAINING_KEYWORDS, describe_run, make_trainer
 from ram_agent.settings import check_setting
 from ram_agent.splits import GPU
 from ram_envs.atomic_files import check_writable, write_bytes, write_json
@@ -44,7 +44,6 @@ from ram_envs.registration import CLASSIFICATION
 # chance far behind.
 QUICK_EPISODES = {"mnist": 60_000, "translated": 80_000, "cluttered": 100_000, "catch": 80_000}
 QUICK_EPISODES_OTHERWISE = 60_000
-AUGMENTATION = ("distortion", "elastic", "mirror")  # keywords of the training environments
 
 
 @dataclass(frozen=True)
@@ -282,7 +281,7 @@ def _settings(
     """Return a table's settings of a training, and its keywords of the training environments."""
     if (episodes := command.run_episodes(name)) is not None:
         return {"episodes": episodes}, {}
-    augmentation = {name: training[name] for name in AUGMENTATION if name in training}
+    augmentation = {name: training[name] for name in TRAINING_KEYWORDS if name in training}
     return {name: training[name] for name in training.keys() - augmentation}, augmentation
 
 
