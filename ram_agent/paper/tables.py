@@ -297,7 +297,9 @@ TABLES: dict[str, Table] = {
         training=CONV_TRAINING,
         rows=(Ram(4, Others(since=Reported(5.0, "DRAM", digits=1)), is_headline=True),),
         controls=(Control("fc-256"), Control("fc-64"), Control("conv"), CNN),
-        note="DRAM (Ba et al. 2015), which names one digit after the other and has a context "
+        note="The error of our row still falls when its training ends: 21.0, 19.9 and 18.6 on "
+        "validation after 3.0, 3.3 and 3.9 million canvases. "
+        "DRAM (Ba et al. 2015), which names one digit after the other and has a context "
         "network, reports 7.0 without that network, and 9.0 for RAM. Its authors' texts do not "
         "fully say how digits and clutter are placed; ours do not overlap, among eight pieces.",
     ),
