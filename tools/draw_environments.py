@@ -39,6 +39,7 @@ PRETRAINED = {
     "RAMClutteredMNIST-v0": "pretrained:cluttered-mnist-8",
     "RAMClutteredMNIST100-v0": "pretrained:cluttered100-mnist-8",
     "RAMMovingMNIST-v0": "pretrained:cluttered-mnist-8",
+    "RAMPairsMNIST-v0": "pretrained:pairs-mnist-4",
     "RAMCatch-v0": "pretrained:catch",
 }
 IMAGES = Path(__file__).parent.parent / "docs" / "images"
