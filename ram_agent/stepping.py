@@ -49,7 +49,8 @@ def step_single(env: gym.Env[Any, Any], seconds: float) -> float:
     actions = [env.action_space.sample() for _ in range(16)]
 
     def step_once(step: int) -> None:
-        if env.step(actions[step % 16])[2]:
+        _, _, terminated, truncated, _ = env.step(actions[step % 16])
+        if terminated or truncated:
             env.reset()
 
     return calls_per_second(step_once, seconds)

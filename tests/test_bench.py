@@ -231,3 +231,8 @@ def test_peers_are_measured_in_processes_of_their_own(
     assert ("Not measured: ap_gym" in capsys.readouterr().out) == is_missing
     main(["bench", "--compare", str(path), str(path)])
     assert capsys.readouterr().out.count(" 1.00× env-steps/s") == len(expected)
+
+
+def test_a_single_environment_is_reset_after_a_time_limit() -> None:
+    env = gym.make("RAMSearch-v0", time_limit=2)  # truncates
+    assert step_single(env, seconds=0.01) > 0
