@@ -71,8 +71,9 @@ class RAMAgent(MakesItsEnv, nn.Module):
         observation_space: Dict with "glimpse", Box (K·C, G, G), and "location", Box (2,).
         action_space: Tuple(Box (2,), Discrete(n)).
         config: the shape of the networks.
-        glimpse_network: a module of your own in place of config.glimpse_network, as it is: from
-            glimpses (B, K·C, G, G), in [0, 1], and their locations (B, 2) to (B, hidden_size).
+        glimpse_network: a custom module, which replaces config.glimpse_network and keeps its
+            weights: from glimpses (B, K·C, G, G) in [0, 1] and their locations (B, 2) to features
+            (B, hidden_size).
 
     Raises:
         TypeError: if the spaces have another form, or config is not an AgentConfig.

@@ -25,6 +25,10 @@ from ram_agent.shard import GAME_SEEDS, ShardGradient
 Place = dict[str, Tensor]
 
 
+class ResumeWarning(UserWarning):
+    """A resumed training differs from an uninterrupted one."""
+
+
 @dataclass
 class SegmentShard:
     """An even share of the environments.
@@ -165,10 +169,14 @@ class SegmentShard:
         player.state = tuple(
             place[f"state_{number}"].to(device) for number in range(len(player.state))
         )
-        if not torch.equal(torch.as_tensor(player.observation["glimpse"]), place["glimpses"]):
+        glimpses = torch.as_tensor(player.observation["glimpse"])
+        differs = (glimpses != place["glimpses"]).flatten(1).any(1)
+        if differs.any():
             warnings.warn(
-                "These environments did something else than before, given the same seed and "
-                "actions. Training continues, but not as if it had never stopped.",
+                f"{int(differs.sum())} of {len(differs)} environments are not in the state in "
+                "which the run was stopped: they are not a function of their seed and actions. "
+                "Training continues, with other results than an uninterrupted run.",
+                ResumeWarning,
                 stacklevel=2,
             )
 

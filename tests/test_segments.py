@@ -26,7 +26,7 @@ from ram_agent.places import Places
 from ram_agent.player import Player, Step
 from ram_agent.run_folder import RunFolder
 from ram_agent.segment import Segment, collect_segment, unroll
-from ram_agent.segment_shard import SegmentShard
+from ram_agent.segment_shard import ResumeWarning, SegmentShard
 from ram_agent.trainer import Trainer, add_metrics
 from ram_envs.glimpse_env import GlimpseVectorEnv
 from ram_envs.retina import Retina
@@ -495,7 +495,7 @@ def test_environments_that_are_no_function_of_their_seed() -> None:
     task: Any = other.shards[0].envs.batch.task  # type: ignore[attr-defined]
     task.longest = 2  # another world
     other.load_state_dict(state)
-    with pytest.warns(UserWarning, match="not as if it had never stopped"):
+    with pytest.warns(ResumeWarning, match="7 of 8"):
         other.train_one_update()
 
 
