@@ -7,9 +7,11 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 import numpy.typing as npt
+from gymnasium import spaces
 
 from ram_envs.checks import all_true, checked_integer, checked_location, checked_seeds
 from ram_envs.kernels import kernel
+from ram_envs.retina import Retina
 from ram_envs.streams import Streams, UInt64Array, combine_keys, episode_keys, key_from_seed
 from ram_envs.task import Rows
 
@@ -107,6 +109,17 @@ class Gaze:
         """Return uniformly random locations (B, 2) that follow from the seeds, for random gaze."""
         streams = Streams(combine_keys(self._keys, self._episodes, 2, self.steps))
         return streams.uniform(2, -1, 1).astype(np.float32)
+
+
+def location_space() -> spaces.Box:
+    """Return a new space of locations: each space has its own random generator."""
+    return spaces.Box(-1, 1, (2,), np.float32)
+
+
+def observation_space(retina: Retina, image_shape: tuple[int, ...]) -> spaces.Dict:
+    """Return the space of one environment's observations: a glimpse and its location."""
+    shape = retina.glimpse_shape(image_shape)
+    return spaces.Dict(glimpse=spaces.Box(0, 1, shape, np.float32), location=location_space())
 
 
 def episode_streams(keys: UInt64Array, episodes: npt.ArrayLike) -> tuple[Streams, Streams]:

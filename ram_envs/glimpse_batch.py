@@ -11,7 +11,7 @@ from gymnasium import spaces
 from gymnasium.error import ResetNeeded
 
 from ram_envs.datasets.source import read_rows
-from ram_envs.gaze import Gaze, note_step
+from ram_envs.gaze import Gaze, location_space, note_step, observation_space
 from ram_envs.kernels import form_in_use
 from ram_envs.retina import Padded, Retina, check_pixels, look_at_rows, pixel_edges
 from ram_envs.task import Rows, State, Task
@@ -75,17 +75,12 @@ class GlimpseBatch(Gaze, Generic[State]):
     @property
     def observation_space(self) -> spaces.Dict:
         """The space of one environment's observations: a glimpse and its location."""
-        shape = self.retina.glimpse_shape(self.task.image_shape)
-        return spaces.Dict(
-            glimpse=spaces.Box(0, 1, shape, np.float32),
-            location=spaces.Box(-1, 1, (2,), np.float32),
-        )
+        return observation_space(self.retina, self.image_shape)
 
     @property
     def action_space(self) -> spaces.Tuple[Any]:
         """The space of one environment's actions: the next location, and a label or a move."""
-        num_choices = len(self.task.choice_names)
-        return spaces.Tuple((spaces.Box(-1, 1, (2,), np.float32), spaces.Discrete(num_choices)))
+        return spaces.Tuple((location_space(), spaces.Discrete(self.num_choices)))
 
     @property
     def canvases(self) -> npt.NDArray[np.uint8]:

@@ -16,8 +16,7 @@ import numpy.typing as npt
 from gymnasium import spaces
 from gymnasium.error import ResetNeeded
 
-from ram_envs.checks import all_true
-from ram_envs.gaze import Gaze
+from ram_envs.gaze import Gaze, observation_space
 from ram_envs.retina import Retina, pixel_edges
 from ram_envs.task import Rows
 
@@ -173,10 +172,7 @@ class PictureBatch(Gaze):
     @property
     def observation_space(self) -> spaces.Dict:
         """The space of one environment's observations: a glimpse and its location."""
-        return spaces.Dict(
-            glimpse=spaces.Box(0, 1, self.retina.glimpse_shape(self.image_shape), np.float32),
-            location=spaces.Box(-1, 1, (2,), np.float32),
-        )
+        return observation_space(self.retina, self.image_shape)
 
     @property
     def canvases(self) -> Pictures:
@@ -204,7 +200,7 @@ class PictureBatch(Gaze):
         """Look at new pictures; return new arrays: glimpse (B, K·C, G, G) and location (B, 2)."""
         self.pictures = pictures
         glimpses = self._look(pictures)
-        if not all_true(self._episodes):  # zeros where no episode has begun
+        if not self._all_begun:  # zeros where no episode has begun
             glimpses[self._episodes == 0] = 0
         if self._trails is not None:
             edges = pixel_edges(self.locations, *self.image_shape[:2])

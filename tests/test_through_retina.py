@@ -258,6 +258,15 @@ def test_check_env(names: tuple[tuple[str, dict[str, Any]], ...]) -> None:
     check_env(wrap(env, names, wrappers))
 
 
+def test_each_action_space_has_a_generator_of_its_own() -> None:
+    one, other = make().action_space, make().action_space
+    one.seed(0)
+    (x, y), _ = one.sample()
+    one.seed(0)
+    other.seed(1)
+    assert one.sample()[0].tolist() == [x, y]
+
+
 def test_the_spec_makes_it_again() -> None:
     env: Any = ThroughRetina(gym.make("Numbers-v0"), 4, 2, initial_location=(0.5, 0))
     assert env.spec is not None

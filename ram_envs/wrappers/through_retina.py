@@ -13,6 +13,7 @@ from gymnasium.utils import RecordConstructorArgs
 
 from ram_envs.arguments import check_arguments
 from ram_envs.checks import check_running, checked_choices, checked_locations, checked_pair
+from ram_envs.gaze import location_space
 from ram_envs.pictures import Layout, PictureBatch, checked_pictures, find_layout, layout_of
 from ram_envs.retina import Retina
 
@@ -21,8 +22,6 @@ if TYPE_CHECKING:
 
 Source = Literal["observation", "render"]
 Env = gym.Env[Any, Any]
-
-LOCATIONS = spaces.Box(-1, 1, (2,), np.float32)
 
 
 class ThroughRetina(gym.Wrapper[Any, Any, Any, Any], RecordConstructorArgs):
@@ -93,7 +92,7 @@ class ThroughRetina(gym.Wrapper[Any, Any, Any, Any], RecordConstructorArgs):
             keep_trails=env.render_mode is not None,
         )
         self.observation_space = self.batch.observation_space
-        self.action_space = spaces.Tuple((LOCATIONS, env.action_space))
+        self.action_space = spaces.Tuple((location_space(), env.action_space))
         self._seeded = False
 
     @property

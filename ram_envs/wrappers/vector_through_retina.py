@@ -20,10 +20,10 @@ from ram_envs.checks import (
     checked_pair,
     checked_reset_mask,
 )
+from ram_envs.gaze import location_space
 from ram_envs.pictures import Layout, PictureBatch, checked_pictures, layout_of
 from ram_envs.retina import Retina
 from ram_envs.wrappers.through_retina import (
-    LOCATIONS,
     Source,
     check_discrete,
     check_frames,
@@ -98,7 +98,7 @@ class ThroughRetina(AnyVectorWrapper, RecordConstructorArgs):
             keep_trails=env.render_mode is not None,
         )
         self.single_observation_space = self.batch.observation_space
-        self.single_action_space = spaces.Tuple((LOCATIONS, env.single_action_space))
+        self.single_action_space = spaces.Tuple((location_space(), env.single_action_space))
         self.observation_space = batch_space(self.single_observation_space, self.num_envs)
         self.action_space = batch_space(self.single_action_space, self.num_envs)
         # Of seeds that nobody gives. SyncVectorEnv has no generator of its own.
