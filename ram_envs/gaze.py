@@ -71,6 +71,17 @@ class Gaze:
         seeds = {int(row): one for row, one in given if one is not None}
         self.seed(np.array([*seeds], np.intp), [*seeds.values()])
 
+    def seed_single(self, seed: int | None, np_random: np.random.Generator) -> None:
+        """Seed the only row, as Gymnasium's single environments do.
+
+        Without a seed, the first episode gets a random one, and later ones continue.
+        """
+        if seed is None and not self._seeded:
+            seed = int(np_random.integers(2**63))
+        if seed is not None:
+            self.seed(self.all_rows, [seed])
+            self._seeded = True
+
     def seed(self, rows: Rows, seeds: Sequence[int]) -> None:
         """Let row rows[j] play the episodes 0, 1, … of seeds[j], beginning with its next."""
         self._keys[rows] = [key_from_seed(seed) for seed in seeds]

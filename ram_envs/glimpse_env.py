@@ -69,7 +69,6 @@ class GlimpseEnv(gym.Env[Observation, Any]):
         self.batch = GlimpseBatch(task, retina, 1, initial_location, render_mode is not None)
         self.observation_space: spaces.Dict = self.batch.observation_space
         self.action_space = self.batch.action_space
-        self._seeded = False
         self._window: Window | None = None
 
     @property
@@ -85,11 +84,7 @@ class GlimpseEnv(gym.Env[Observation, Any]):
         options = options or {}
         check_options(options, self.batch.option_names)
         super().reset(seed=seed)
-        if seed is None and not self._seeded:
-            seed = int(self.np_random.integers(2**63))
-        if seed is not None:
-            self.batch.seed(self.batch.all_rows, [seed])
-            self._seeded = True
+        self.batch.seed_single(seed, self.np_random)
         self.batch.begin(self.batch.all_rows, options)
         return self._observe()
 

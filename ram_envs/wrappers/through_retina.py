@@ -93,7 +93,6 @@ class ThroughRetina(gym.Wrapper[Any, Any, Any, Any], RecordConstructorArgs):
         )
         self.observation_space = self.batch.observation_space
         self.action_space = spaces.Tuple((location_space(), env.action_space))
-        self._seeded = False
 
     @property
     def canvas(self) -> npt.NDArray[np.uint8]:
@@ -106,11 +105,7 @@ class ThroughRetina(gym.Wrapper[Any, Any, Any, Any], RecordConstructorArgs):
     ) -> tuple[dict[str, Any], dict[str, Any]]:
         """Begin an episode; seed and options are the environment's, too."""
         observation, info = self.env.reset(seed=seed, options=options)
-        if seed is None and not self._seeded:
-            seed = int(self.np_random.integers(2**63))
-        if seed is not None:
-            self.batch.seed(self.batch.all_rows, [seed])
-            self._seeded = True
+        self.batch.seed_single(seed, self.np_random)
         self.batch.begin(self.batch.all_rows)
         return self._observe(observation), info
 
