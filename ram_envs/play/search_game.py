@@ -17,7 +17,7 @@ class SearchGame(Game):
         speed: steps per second of an agent or a recording.
 
     Attributes:
-        is_mistaken: whether the last step took something else than the target.
+        is_mistaken: whether the last step took something other than the target.
     """
 
     noun, verb = "targets", "found"
@@ -45,9 +45,7 @@ class SearchGame(Game):
     def worth(self) -> float:
         """What the target would be worth in the next step."""
         state = self.player.env.batch.state
-        spent = self.task.look_cost * (state.steps[0] + 1)
-        spent += self.task.mistake_cost * state.mistakes[0]
-        return max(0.0, 1 - float(spent))
+        return float(self.task.worth(state.steps[:1] + 1, state.mistakes[:1])[0])
 
     def look(self, edge: Edge) -> None:
         """Look at a pixel edge."""
@@ -58,8 +56,7 @@ class SearchGame(Game):
     def take(self) -> None:
         """Take what the last look showed; the eye stays where it is."""
         if self.time_runs and self.player.pilot is None:
-            shape = self.player.env.batch.task.image_shape
-            self._step((location_of(self.player.edge, shape), TAKE))
+            self._step((location_of(self.player.edge, self.task.image_shape), TAKE))
 
     def toggle_fog(self) -> None:
         """Lift or lower the fog; for a person only after the search."""

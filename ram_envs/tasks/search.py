@@ -55,7 +55,7 @@ class SearchState:
     places      (B, N, 2) int64, the top left (row, column) of each item; the target comes first
     gaze        (B, 2) int64, the pixel edge (x, y) that was looked at last
     steps       (B,) int64, steps taken
-    mistakes    (B,) int64, how often something else than the target was taken
+    mistakes    (B,) int64, how often something other than the target was taken
     found       (B,) bool, whether the target was taken
     over        (B,) bool, whether the episode has ended
     """
@@ -146,9 +146,16 @@ class Search:
         state.mistakes[rows] += takes & ~found
         state.found[rows] = found
         state.over[rows] = found | late
-        spent = self.look_cost * state.steps[rows] + self.mistake_cost * state.mistakes[rows]
-        rewards = np.where(found, np.maximum(1 - spent, 0), 0)
+        rewards = np.where(found, self.worth(state.steps[rows], state.mistakes[rows]), 0)
         return Outcome(rewards=rewards, terminations=found, truncations=late)
+
+    def worth(
+        self, steps: npt.NDArray[np.int64], mistakes: npt.NDArray[np.int64]
+    ) -> npt.NDArray[np.float64]:
+        """Return the reward for taking the target in step `steps` after `mistakes`."""
+        spent = self.look_cost * steps + self.mistake_cost * mistakes
+        worth: npt.NDArray[np.float64] = np.maximum(1 - spent, 0)
+        return worth
 
     def images(self, state: SearchState) -> tuple[ItemField, Rows]:
         return ItemField(state.places.copy(), self.image_shape), np.arange(len(state.places))
