@@ -57,7 +57,7 @@ class ArcadeSeat(Seat):
 
 
 class ArcadeGame(Game):
-    """In real time, where a move means to wait; else each key is a step.
+    """Runs in real time if one of the moves is to wait; otherwise each key press is a step.
 
     Args:
         player: the person.

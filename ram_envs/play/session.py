@@ -38,11 +38,10 @@ from ram_envs.tasks.search import Search
 
 MATCH_EPISODES = 10  # of a quiz, and of a match against an agent
 GIF_EPISODES = 3
-QUIZ_SPEED, CATCH_SPEED = 1.0, 4.0  # glimpses and rows per second
 ARCADE_SPEED = 10.0  # steps per second, where an environment names no frame rate
 MAX_SETTING = 2**11  # of a recording, so that a damaged one does not fill the memory
 MAX_CLASSES = 10  # each is typed as one digit
-PLAYABLE = (Catch, Search, Classification)
+GAMES: dict[type, type[Game]] = {Catch: CatchGame, Search: SearchGame, Classification: QuizGame}
 
 
 @dataclass(frozen=True)
@@ -145,17 +144,9 @@ def set_up(options: Options) -> Session:
         opponent_env = make_env(env_id, keywords)
         opponent = Seat("agent", opponent_env, load_pilot(options.versus, opponent_env))
     player = Seat(name, env, pilot)
-    game: Game
-    if is_quiz:
-        game = QuizGame(player, deals, opponent, speed=options.speed or QUIZ_SPEED)
-    elif isinstance(env.batch.task, Search):
-        game = SearchGame(player, deals, opponent, speed=options.speed or QUIZ_SPEED)
-    else:
-        speed = options.speed or CATCH_SPEED
-        game = CatchGame(
-            player, deals, opponent, speed=speed, turns=options.turns, levels=options.levels
-        )
-    return Session(env_id, keywords, seed, game)
+    chosen = {name: getattr(options, name) for name in ("speed", "turns", "levels")}
+    settings = {name: value for name, value in chosen.items() if value}
+    return Session(env_id, keywords, seed, make_game(player, deals, opponent, **settings))
 
 
 def set_up_arcade(env_id: str, options: Options) -> Session:
@@ -197,7 +188,7 @@ def make_env(env_id: str, keywords: dict[str, Any]) -> GlimpseEnv:
     """
     env = gym.make(env_id, disable_env_checker=True, **keywords).unwrapped
     task = env.batch.task if isinstance(env, GlimpseEnv) else None
-    if not isinstance(env, GlimpseEnv) or not isinstance(task, PLAYABLE):
+    if not isinstance(env, GlimpseEnv) or not isinstance(task, tuple(GAMES)):
         raise ValueError(
             f"{env_id} cannot be played by hand. Choose from {', '.join(playable_ids())}, or an "
             "environment of your own that is built on the same tasks."
@@ -295,11 +286,16 @@ def replay(
     env = make_env(env_id, keywords)
     player = Seat(name, env, RecordedPilot([episode.actions for episode in episodes]))
     deals = [episode.deal for episode in episodes]
-    if isinstance(env.batch.task, Classification):
-        return QuizGame(player, deals)
-    if isinstance(env.batch.task, Search):
-        return SearchGame(player, deals)
-    return CatchGame(player, deals, speed=CATCH_SPEED)
+    return make_game(player, deals)
+
+
+def make_game(
+    player: Seat, deals: Iterable[Deal], opponent: Seat | None = None, **settings: Any
+) -> Game:
+    """Return the game of the player's task; `settings` are keywords of the game."""
+    task = player.env.batch.task
+    game = next(game for kind, game in GAMES.items() if isinstance(task, kind))
+    return game(player, deals, opponent, **settings)
 
 
 def full_id(env_id: str) -> str:
