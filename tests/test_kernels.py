@@ -124,6 +124,20 @@ class TestCompiled:
         add_images.numpy(canvases[1], pieces[:, 1], corners[:, 1])
         assert_equal(*canvases)
 
+    def test_canvases_are_compiled_up_to_their_borders(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        for each in (cut_windows, add_clipped, add_images):
+            monkeypatch.setattr(each, "numpy", None)  # what leaves a canvas is left to numpy
+        images = np.arange(72, dtype=np.uint8).reshape(1, 9, 8)
+        pieces = cut_windows.run(images, np.array([[[0, 0, 0], [0, 5, 4]]]), 4)
+        assert pieces[0, :, -1, -1].tolist() == [27, 71]
+        places = np.array([[[0, 0], [8, 10], [3, 6]]])
+        canvases = add_clipped.run((12, 14), pieces, images, places)
+        assert canvases[0, [0, 11], [3, 13]].tolist() == [3, 142]
+        add_images.run(canvases, images, np.array([[0, 0]]))
+        assert canvases[0, 0, 3] == 6
+
     def test_motion(self) -> None:
         x, v = RNG.uniform(0, 5, (4, 3, 2)), RNG.uniform(-5, 5, (4, 3, 2))
         assert_forms_agree(drift, x, v, np.array([[5, 6], [7, 8], [5, 5]]))

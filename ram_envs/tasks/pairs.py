@@ -91,11 +91,13 @@ class PairCanvas(Canvas):
         shown = [images[rows[:, digit]] for digit in range(2)]
         if self.distortion is not None:
             shown = [self.distortion.draw(digits, streams) for digits in shown]
-        canvases: npt.NDArray[np.uint8] = zeros((len(rows), *self.shape), "uint8", images)
-        for piece in range(self.num_clutter):
-            add_images(canvases, pieces[:, piece], piece_places[:, piece])
-        for digit in range(2):
-            add_images(canvases, shown[digit], places[:, digit])
+        # Pieces and the first image, as on a canvas of one image; then the second.
+        first_places: npt.NDArray[np.int64] = zeros(
+            (len(rows), len(spaces) + 1, 2), "int64", places
+        )
+        first_places[:, :-1], first_places[:, -1] = piece_places, places[:, 0]
+        canvases = self.add_up(pieces, shown[0], first_places)
+        add_images.on(images)(canvases, shown[1], places[:, 1])
         return canvases
 
     def _draw_places(self, streams: Streams) -> npt.NDArray[np.int64]:
