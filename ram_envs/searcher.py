@@ -30,6 +30,7 @@ import numpy.typing as npt
 
 from ram_envs.retina import pixel_edges
 from ram_envs.tasks.search import ITEM_SIZE, LOOK, REACH, TAKE
+from ram_envs.views import spread_window
 
 Point = tuple[int, int]  # a pixel edge (x, y) of the canvas
 _BLOCK = 8  # pixels: the parts of the canvas that have been covered are remembered in such blocks
@@ -106,7 +107,8 @@ class Searcher:
         self, memory: Memory, glimpse: npt.NDArray[np.float32], gaze: Point
     ) -> tuple[int, Point]:
         """Return the choice, and the pixel edge to look at next."""
-        window = spread(glimpse)  # canvas pixel (x, y) is window[y − top, x − left]
+        # Canvas pixel (x, y) is window[y − top, x − left].
+        window = spread_window(glimpse, len(glimpse))[..., 0]
         left, top = gaze[0] - len(window) // 2, gaze[1] - len(window) // 2
         self._cover(memory, left, top, len(window))
         is_inside = [
@@ -160,22 +162,6 @@ class Searcher:
         best = int(np.argmax(new - distance / max(self.height, self.width)))
         row, column = divmod(best, new.shape[1])
         return min(column * _BLOCK, self.width), min(row * _BLOCK, self.height)
-
-
-def spread(glimpse: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
-    """Return what a glimpse (K, G, G) shows of the pixels (w, w) of its widest patch.
-
-    Where patches overlap, the sharper one counts.
-    """
-    num_scales, size = glimpse.shape[:2]
-    widest = size << (num_scales - 1)
-    window = np.empty((widest, widest), np.float32)
-    for scale in reversed(range(num_scales)):
-        cell, width = 1 << scale, size << scale
-        start = widest // 2 - width // 2
-        inner = slice(start, start + width)
-        window[inner, inner] = glimpse[scale].repeat(cell, axis=0).repeat(cell, axis=1)
-    return window
 
 
 def find_items(window: npt.NDArray[np.float32], known: Sequence[Point]) -> list[Point]:

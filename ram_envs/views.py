@@ -24,17 +24,33 @@ def spread_glimpse(
         Grays (H, W, C) uint8, finer scales over coarser ones, and (H, W) bool, where they are.
     """
     height, width = image_shape[:2]
-    channels, size = len(glimpse) // num_scales, glimpse.shape[-1]
-    border = size << (num_scales - 1)  # wider than any patch reaches beyond the image
-    grays = np.zeros((height + 2 * border, width + 2 * border, channels), np.uint8)
+    window = np.round(spread_window(glimpse, num_scales) * 255).astype(np.uint8)
+    widest = len(window)  # wider than any patch reaches beyond the image
+    grays = np.zeros((height + 2 * widest, width + 2 * widest, window.shape[-1]), np.uint8)
     is_seen = np.zeros(grays.shape[:2], np.bool_)
-    patches = glimpse.reshape(num_scales, channels, size, size)
-    for scale in reversed(range(num_scales)):
-        cells = np.round(patches[scale].transpose(1, 2, 0) * 255).astype(np.uint8)
-        patch = cells.repeat(1 << scale, axis=0).repeat(1 << scale, axis=1)
-        patch_width = len(patch)
-        x, y = (border + center - patch_width // 2 for center in edge)
-        grays[y : y + patch_width, x : x + patch_width] = patch
-        is_seen[y : y + patch_width, x : x + patch_width] = True
-    inside = slice(border, border + height), slice(border, border + width)
+    x, y = (center + widest - widest // 2 for center in edge)
+    grays[y : y + widest, x : x + widest] = window
+    is_seen[y : y + widest, x : x + widest] = True
+    inside = slice(widest, widest + height), slice(widest, widest + width)
     return grays[inside], is_seen[inside]
+
+
+def spread_window(glimpse: npt.NDArray[np.float32], num_scales: int) -> npt.NDArray[np.float32]:
+    """Return what a glimpse shows of the pixels of its widest patch, (w, w, C).
+
+    Where patches overlap, the sharper one counts.
+
+    Args:
+        glimpse: (K·C, G, G), scale-major.
+        num_scales: K.
+    """
+    channels, size = len(glimpse) // num_scales, glimpse.shape[-1]
+    patches = glimpse.reshape(num_scales, channels, size, size).transpose(0, 2, 3, 1)
+    widest = size << (num_scales - 1)
+    window = np.empty((widest, widest, channels), glimpse.dtype)
+    for scale in reversed(range(num_scales)):
+        cell, width = 1 << scale, size << scale
+        start = widest // 2 - width // 2
+        inner = slice(start, start + width)
+        window[inner, inner] = patches[scale].repeat(cell, axis=0).repeat(cell, axis=1)
+    return window
