@@ -9,6 +9,7 @@ ale-py is imported where it is used, so that importing this file does not need i
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import gymnasium as gym
@@ -17,9 +18,9 @@ import numpy.typing as npt
 from gymnasium.vector import AutoresetMode
 
 from ram_envs.checks import check_render_mode, check_running
-from ram_envs.wrappers.vector_through_retina import MAX_ATARI_SEED
 
 FRAMES_PER_SECOND = 60  # of the console
+MAX_ATARI_SEED = 2**31
 
 
 class AtariGame(gym.Env[npt.NDArray[np.uint8], Any]):
@@ -95,6 +96,14 @@ class AtariGame(gym.Env[npt.NDArray[np.uint8], Any]):
 
     def close(self) -> None:
         self._games.close()
+
+
+def atari_seeds(seed: int | Sequence[int | None], rows: npt.NDArray[np.intp]) -> Any:
+    """Return the seeds of `rows` as ale-py's environments take them: an array of C's integers."""
+    if isinstance(seed, int):
+        return (seed + rows) % MAX_ATARI_SEED
+    each = (seed[row] for row in rows)
+    return np.array([-1 if one is None else one % MAX_ATARI_SEED for one in each])
 
 
 def _make_one(env_id: str, keywords: dict[str, Any]) -> Any:

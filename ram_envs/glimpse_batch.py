@@ -56,7 +56,7 @@ class GlimpseBatch(Gaze, Generic[State]):
         self.retina = retina
         self.num_choices = len(task.choice_names)
         self.state = task.allocate(num_envs)
-        # The options of reset that the task knows; None if it does not say.
+        # The options of reset that the task has; None if it does not list them.
         self.option_names: tuple[str, ...] | None = getattr(task, "option_names", None)
         self._follows_gaze = hasattr(task, "look_at")
         self._images_checked = False

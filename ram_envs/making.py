@@ -184,7 +184,7 @@ def _make_world(
     """Make an environment that shows pictures, with a time limit."""
     if retina.get("source") == "render":
         render_mode = "rgb_array"
-    if gym.spec(env_id.rpartition(":")[2]).max_episode_steps is None:
+    if find_spec(env_id).max_episode_steps is None:
         keywords.setdefault("max_episode_steps", MAX_EPISODE_STEPS)
     return gym.make(env_id, disable_env_checker=True, **_rendering(render_mode), **keywords)
 
@@ -210,6 +210,6 @@ def _make_games(
     """Make many games of Atari, in ale-py's threads."""
     keywords = {**ATARI, **keywords}
     if max_episode_steps is not None:
-        skipped = {**gym.spec(env_id.rpartition(":")[2]).kwargs, **keywords}["frameskip"]
+        skipped = {**find_spec(env_id).kwargs, **keywords}["frameskip"]
         keywords["max_num_frames_per_episode"] = skipped * max_episode_steps
     return gym.make_vec(env_id, num_envs=num_envs, autoreset_mode=autoreset_mode, **keywords)

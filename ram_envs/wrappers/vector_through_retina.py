@@ -14,6 +14,7 @@ from gymnasium.vector import AutoresetMode
 from gymnasium.vector.utils import batch_space, iterate
 
 from ram_envs.arguments import check_arguments
+from ram_envs.atari import atari_seeds
 from ram_envs.checks import (
     check_running,
     checked_locations,
@@ -40,9 +41,6 @@ else:
 
 VectorEnv = gym.vector.VectorEnv[Any, Any, Any]
 Step = tuple[Any, Any, Any, Any, dict[str, Any]]
-
-
-MAX_ATARI_SEED = 2**31
 
 
 class ThroughRetina(AnyVectorWrapper, RecordConstructorArgs):
@@ -128,7 +126,7 @@ class ThroughRetina(AnyVectorWrapper, RecordConstructorArgs):
         mask = checked_reset_mask((options or {}).get("reset_mask"), self.num_envs)
         rows = np.flatnonzero(mask)
         if seed is not None and type(self.env.unwrapped).__module__.startswith("ale_py"):
-            own_seed: Any = _atari_seeds(seed, rows)
+            own_seed: Any = atari_seeds(seed, rows)
         else:
             own_seed = seed
         observations, infos = self.env.reset(seed=own_seed, options=options)
@@ -232,7 +230,7 @@ def find_autoreset_mode(env: Any) -> AutoresetMode:
     """Return a vector environment's auto-reset mode.
 
     Raises:
-        ValueError: if it does not say which one it has.
+        ValueError: if none is stated.
     """
     # The attribute first: ale-py's environments share one metadata, whatever their modes.
     mode = getattr(env.unwrapped, "autoreset_mode", None) or env.metadata.get("autoreset_mode")
@@ -244,11 +242,3 @@ def find_autoreset_mode(env: Any) -> AutoresetMode:
             "it to the member of gymnasium.vector.AutoresetMode that says what happens at the end "
             "of an episode."
         ) from None
-
-
-def _atari_seeds(seed: int | Sequence[int | None], rows: npt.NDArray[np.intp]) -> Any:
-    """Return the seeds of `rows` as ale-py's environments take them: an array of C's integers."""
-    if isinstance(seed, int):
-        return (seed + rows) % MAX_ATARI_SEED
-    each = (seed[row] for row in rows)
-    return np.array([-1 if one is None else one % MAX_ATARI_SEED for one in each])
