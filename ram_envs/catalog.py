@@ -75,9 +75,7 @@ def describe_env(env_id: str) -> EnvFacts:
     height, width = task.image_shape[:2]
     names = tuple(task.choice_names)
     is_labelled = env_id in CLASSIFICATION
-    num_steps: int | None = getattr(task, "num_glimpses", None)
-    if env_id == "RAMCatch-v0":
-        num_steps = height - 1
+    num_steps: int | None = getattr(task, "num_glimpses", getattr(task, "num_steps", None))
     needs_images = env_id == "RAMClassification-v0"
     return EnvFacts(
         env_id,
@@ -109,5 +107,5 @@ def _blank_images(env_id: str) -> dict[str, Any]:
     """Return keywords with which an environment can be made without its data set."""
     if env_id not in CLASSIFICATION:
         return {}
-    shape = (32, 32, 3) if "CIFAR" in env_id else (28, 28)
+    shape = (32, 32, 3) if gym.spec(env_id).kwargs.get("dataset") == "cifar10" else (28, 28)
     return {"dataset": ImageDataset(np.zeros((10, *shape), np.uint8), np.arange(10))}

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import gymnasium as gym
 import numpy as np
 import pytest
@@ -265,3 +267,12 @@ def test_the_last_frame_shows_where_the_ball_landed() -> None:
     assert scene.ball is not None
     assert scene.ball[1] == 3
     assert scene.verdict in ("caught", "missed by 1 column", "missed by 2 columns")
+
+
+@pytest.mark.parametrize(("num_balls", "steps"), [(1, 5), (3, 17)])
+def test_how_many_steps_an_episode_has(num_balls: int, steps: int) -> None:
+    env: Any = gym.make("RAMCatch-v0", size=6, glimpse_size=2, num_scales=1, num_balls=num_balls)
+    env.reset(seed=0)
+    ends = [env.step(((0, 0), 1))[2] for _ in range(steps)]
+    assert ends == [False] * (steps - 1) + [True]
+    assert env.unwrapped.batch.task.num_steps == steps

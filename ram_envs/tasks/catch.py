@@ -89,6 +89,11 @@ class Catch:
         self.num_balls = checked_integer("num_balls", num_balls, 1)
         self.image_shape: tuple[int, ...] = (self.size, self.size)
 
+    @property
+    def num_steps(self) -> int:
+        """The steps of an episode."""
+        return self.num_balls * self.size - 1  # the first ball is at row 0 already
+
     def allocate(self, num_envs: int) -> CatchState:
         int_zeros, float_zeros = np.zeros(num_envs, np.int64), np.zeros(num_envs)
         return CatchState(
