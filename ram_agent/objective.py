@@ -1,7 +1,8 @@
-"""The training objective: the loss of a rollout, with labels and without (paper, section 3.1).
+"""The training objective: the loss of a rollout with labels, or of a segment without.
 
-With labels it is the hybrid loss: cross-entropy of the labels, REINFORCE for the locations, squared
-error of the baseline. Without labels the choices are trained by REINFORCE, too.
+With labels it is the hybrid loss (paper, section 3.1): cross-entropy of the labels, REINFORCE for
+the locations, squared error of the baseline. Without labels choices and locations are trained by
+the clipped policy loss of PPO, whose first gradient is REINFORCE's.
 
 A location moves the next glimpse. The last one moves only an observation that nobody acts on, so it
 has no loss.
