@@ -19,7 +19,7 @@ from ram_agent.config import AgentConfig, TrainConfig
 from ram_agent.run_folder import RunFolder
 from ram_agent.runs import describe_run, make_trainer
 from ram_agent.splits import pick_episodes, resolve_env_id
-from ram_envs.datasets import DatasetUnavailableError, own_images
+from ram_envs.datasets import DatasetUnavailableError, own_images, picture_folder
 
 SIZES = ["--num-glimpses", "2", "--glimpse-size", "4", "--num-scales", "2"]
 BRIEF = [*SIZES, *TINY_AGENT, "--episodes", "64", "--batch-size", "16"]
@@ -85,8 +85,12 @@ def test_a_folder_is_listed_once_for_each_environment_of_a_run(
     trained: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     listed: list[Any] = []
-    scan = own_images.scan
-    monkeypatch.setattr(own_images, "scan", lambda path: listed.append(path) or scan(path))
+
+    def noting(path: Path) -> Any:
+        listed.append(path)
+        return picture_folder.scan(path)
+
+    monkeypatch.setattr(own_images, "scan", noting)
     keywords = {"dataset": str(trained / "photos")}
     run = describe_run("RAMClassification-v0", keywords, "default", AgentConfig(), TrainConfig())
     assert len(listed) == 5  # its channels, whether it can be trained in, three fingerprints
