@@ -449,6 +449,22 @@ def make_trainer(
     return Trainer(agent, train_envs, validation_envs, config, folder)
 
 
+def test_each_pass_has_minibatches_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    taken: list[list[int]] = []
+    rows = Segment.rows
+
+    def noting(self: Segment, index: torch.Tensor) -> Segment:
+        taken.append(index.tolist())
+        return rows(self, index)
+
+    monkeypatch.setattr(Segment, "rows", noting)
+    make_trainer(replace_settings(CONFIG, passes=2, minibatches=2)).train_one_update()
+    first, second = taken[0] + taken[1], taken[2] + taken[3]
+    assert len(taken) == 4
+    assert sorted(first) == sorted(second) == [*range(8)]
+    assert first != second
+
+
 def without_seconds(folder: RunFolder) -> list[dict[str, float]]:
     return [{**row, "seconds": 0} for row in folder.read_metrics()]
 
