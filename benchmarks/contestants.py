@@ -87,7 +87,8 @@ class RAM(Contestant):
 
     def __init__(self, env_id: str, budget: int, seed: int, dataset: str) -> None:
         super().__init__(env_id, budget, seed, dataset)
-        agent_config, config, _ = preset(self.preset, env_id)
+        supervised = self.changes.get("supervision") != "none"
+        agent_config, config, _ = preset(self.preset, env_id, supervised=supervised)
         config = replace_settings(config, seed=seed, **self.changes)
         train_envs = self.make_envs(config.batch_size, "train")
         self.episode_length = _episode_length(train_envs)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -10,9 +9,9 @@ import gymnasium as gym
 import numpy as np
 import numpy.typing as npt
 import torch
-from gymnasium.vector import AutoresetMode
 
 from ram_agent.agent import RAMAgent
+from ram_agent.player import Player, check_envs
 from ram_envs.arguments import check_arguments
 from ram_envs.retina import pixel_edges
 from ram_envs.wrappers.vector import find_seen
@@ -54,24 +53,17 @@ def record_gaze_map(
     Raises:
         TypeError, ValueError: if the agent does not fit the environments.
     """
-    agent.check_fits(envs.single_observation_space, envs.single_action_space)
-    seen, mode = find_seen(envs), AutoresetMode(envs.metadata["autoreset_mode"])
+    check_envs(agent, envs, any_mode=True)
+    seen, player = find_seen(envs), Player(agent, envs)
     height, width = seen.batch.image_shape[:2]
     counts = np.zeros((height + 1, width + 1), np.int64)
     total = np.zeros_like(seen.canvases[0], np.float64)
-    observation: Mapping[str, Any] = envs.reset(seed=seed)[0]
-    starts, ended, state = np.ones(envs.num_envs, np.bool_), np.zeros(envs.num_envs, np.bool_), None
+    player.begin(seed)
     for _ in range(num_steps):
-        x, y = pixel_edges(observation["location"], height, width).T
+        step = player.step(deterministic=True)
+        x, y = pixel_edges(step.observation["location"], height, width).T
         np.add.at(counts, (y, x), 1)
         total += seen.canvases.mean(0)
-        action, state = agent.predict(observation, state, starts, deterministic=True)
-        had_ended = ended
-        observation, _, terminations, truncations, _ = envs.step(action)
-        ended = terminations | truncations
-        starts = had_ended if mode is AutoresetMode.NEXT_STEP else ended
-        if mode is AutoresetMode.DISABLED and ended.any():
-            observation, _ = envs.reset(options={"reset_mask": ended})
     canvas = total / num_steps
     if canvas.ndim == 3 and canvas.shape[-1] != 3:
         canvas = canvas[..., -1]

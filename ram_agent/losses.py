@@ -1,4 +1,4 @@
-"""The hybrid loss (paper, section 3.1), as pure functions: tensors in, tensor out.
+"""The parts of the hybrid loss (paper, section 3.1) and of PPO's, as pure functions of tensors.
 
 Time comes first: (T, B). A location chosen at step t decides what is seen at step t + 1, so the
 last one decides nothing and has no loss.

@@ -1,7 +1,8 @@
-"""The training objective: the loss of a rollout, with labels and without (paper, section 3.1).
+"""The training objective: the loss of a rollout with labels, or of a segment without.
 
-With labels it is the hybrid loss: cross-entropy of the labels, REINFORCE for the locations, squared
-error of the baseline. Without labels the choices are trained by REINFORCE, too.
+With labels it is the hybrid loss (paper, section 3.1): cross-entropy of the labels, REINFORCE for
+the locations, squared error of the baseline. Without labels choices and locations are trained by
+the clipped policy loss of PPO, whose first gradient is REINFORCE's.
 
 A location moves the next glimpse. The last one moves only an observation that nobody acts on, so it
 has no loss.
@@ -95,15 +96,15 @@ def check_used(config: TrainConfig, supervised: bool) -> None:
             how, unused = f"{how} and location_reward='reward'", (*unused, "gain_discount")
     else:
         how, unused = "without labels, or with supervision='none'", LABELS_ALONE
-        if config.objective.supervision == "none":  # the presets of images set it
-            unused = tuple(name for name in unused if name != "episodes")
     for group in (config, config.objective, config.segments):
         for field in dataclasses.fields(group):
             value = getattr(group, field.name)
             if field.name in unused and value != field.default:
-                instead = {"episodes": "Give steps", "steps": "Give episodes"}
-                way_out = instead.get(field.name, f"Leave it at {field.default!r}")
-                raise ValueError(f"{field.name}={value!r} has no effect {how}. {way_out}.")
+                instead = {"episodes": ", and give steps", "steps": ", and give episodes"}
+                raise ValueError(
+                    f"{field.name}={value!r} has no effect {how}. Leave it at {field.default!r}"
+                    f"{instead.get(field.name, '')}."
+                )
 
 
 def hybrid_loss(

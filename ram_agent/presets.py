@@ -174,19 +174,24 @@ ENV_SETTINGS: dict[tuple[str, str], dict[str, Any]] = {
 }
 
 
-def preset(name: str, env_id: str | None = None, foreign: bool = False) -> Preset:
+def preset(
+    name: str, env_id: str | None = None, foreign: bool = False, supervised: bool = True
+) -> Preset:
     """Return the settings of a preset for an environment.
 
     Args:
         name: "default" or "paper".
         env_id: the environment.
         foreign: whether it is one of another package, which is looked at through the retina.
+        supervised: whether labels, if there are any, are supervised. With supervision="none" steps
+            are counted, so `episodes` keeps its default.
 
     Raises:
         TypeError: if a name is not a str.
         ValueError: if there is no preset of that name.
     """
     check_setting("foreign", foreign, bool)
+    check_setting("supervised", supervised, bool)
     if not (isinstance(name, str) and isinstance(env_id, str | None)):
         raise TypeError(
             f"name={name!r} and env_id={env_id!r} must be str. Give one of {[*PRESETS]}."
@@ -195,6 +200,8 @@ def preset(name: str, env_id: str | None = None, foreign: bool = False) -> Prese
         raise ValueError(f"preset={name!r} does not exist. Choose from {', '.join(PRESETS)}.")
     key = OTHER_PACKAGES if foreign else env_id or ""
     settings = {**PRESETS[name], **ENV_SETTINGS.get((name, key), {})}
+    if not supervised:
+        settings.pop("episodes", None)
     shards = settings.pop("shards", SHARDS)
     of_agent = {key: settings.pop(key) for key in setting_names(AgentConfig) & settings.keys()}
     return Preset(

@@ -121,9 +121,7 @@ def make_trainer(
 def own_env(facts: dict[str, Any], named: str | None = None) -> tuple[str, dict[str, Any]]:
     """Return the id and keywords of the environment of a run; the id may be `named` by the user.
 
-    Gymnasium imports the module of "module:id", and so runs it. Since a
-    file may come from an untrusted source, only a module that the user named, or one that is
-    already imported, is allowed.
+    A module that the user named is imported; for one that the facts name, see `read_env`.
 
     Raises:
         ValueError: if the facts name no environment, or one that is not registered.

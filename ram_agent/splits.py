@@ -16,12 +16,14 @@ from typing import Any
 import gymnasium as gym
 import numpy as np
 import torch
+from gymnasium.envs.registration import load_env_creator
 from gymnasium.vector import AutoresetMode
 
 from ram_agent.player import channels_of
-from ram_envs.datasets import SPLITS, DatasetUnavailableError, Split
+from ram_envs.datasets import DatasetUnavailableError, Split
 from ram_envs.datasets.source import is_lazy
 from ram_envs.device_env import place_envs
+from ram_envs.envs.classification import DatasetFacts
 from ram_envs.making import (
     find_spec,
     import_package,
@@ -91,6 +93,16 @@ def find_splits(env_id: str, keywords: dict[str, Any]) -> tuple[str, ...]:
     return splits
 
 
+def has_splits(env_id: str, keywords: dict[str, Any]) -> bool:
+    """Return whether an environment has images in splits; where its class says so, without it."""
+    creator: Any = find_spec(env_id).entry_point
+    if isinstance(creator, str):
+        creator = load_env_creator(creator)
+    if isinstance(creator, type) and issubclass(creator, DatasetFacts):
+        return True
+    return bool(find_splits(env_id, keywords))
+
+
 def is_foreign(env_id: str, keywords: dict[str, Any]) -> bool:
     """Return whether an environment shows pictures, which are looked at through the retina."""
     return not _make(env_id, keywords, lambda name, **own: shows_glimpses(name, own))
@@ -129,7 +141,7 @@ def make_split(env_id: str, num_envs: int, split: Split, **keywords: Any) -> Vec
     It does not reset itself. One of another package does, unless it is drawn: in the same step,
     which ale-py's many games can do, or in the next one where rendered frames are looked at.
     """
-    found = split if find_splits(env_id, keywords) else None
+    found = split if has_splits(env_id, keywords) else None
     return _make_vector(env_id, num_envs, found, keywords)
 
 
@@ -195,15 +207,14 @@ def describe_images(env_id: str, keywords: dict[str, Any]) -> dict[str, Any] | N
 
     None for a game. Images that are read by window, which may exceed memory, have no fingerprint.
     """
-    splits = find_splits(env_id, keywords)
-    if not splits:
+    if not has_splits(env_id, keywords):
         return None
-    names: dict[str, Split] = {split: split if split in SPLITS else "train" for split in splits}
-    datasets = {
-        name: _make_vector(env_id, 1, split, keywords).unwrapped.batch.task.dataset  # type: ignore[attr-defined]
-        for name, split in names.items()
-    }
-    facts: dict[str, Any] = {"class_names": list(next(iter(datasets.values())).class_names)}
+    first: Any = _make_vector(env_id, 1, "train", keywords).unwrapped
+    datasets = {first.splits[0]: first.batch.task.dataset}  # "train", or "all"
+    for split in first.splits[1:]:
+        envs: Any = _make_vector(env_id, 1, split, keywords).unwrapped
+        datasets[split] = envs.batch.task.dataset
+    facts: dict[str, Any] = {"class_names": list(first.batch.task.dataset.class_names)}
     for name, dataset in datasets.items():
         fingerprint = None if is_lazy(dataset.images) else dataset.fingerprint
         facts[name] = {"num_images": len(dataset), "fingerprint": fingerprint}

@@ -1,4 +1,4 @@
-"""The training loop: hybrid REINFORCE and supervised updates (paper, section 3.1)."""
+"""The training loop: updates from labels (paper, section 3.1), or from rewards alone."""
 
 from __future__ import annotations
 
@@ -44,9 +44,10 @@ class Trainer:
 
     Args:
         agent: the agent; its weights are changed in place.
-        train_envs: a vector environment with autoreset DISABLED and config.batch_size rows; or
-            several that share them evenly, each played in a thread of its own. With several ranks,
-            those of this rank.
+        train_envs: a vector environment with config.batch_size rows; or several that share them
+            evenly, each played in a thread of its own. With several ranks, those of this rank.
+            Environments of images have autoreset DISABLED; games learned without labels may reset
+            themselves.
         validation_envs: the same for the validation split, with any number of rows.
         config: the settings.
         folder: where to write checkpoints and metrics; None writes nothing.

@@ -61,7 +61,8 @@ def train(
     of_agent = _take(settings, setting_names(AgentConfig))
     of_training = _take(settings, setting_names(TrainConfig))
     training_keywords = _take(settings, frozenset(TRAINING_KEYWORDS))
-    chosen = find_preset(preset, env_id, is_foreign(env_id, settings))
+    supervised = of_training.get("supervision") != "none"
+    chosen = find_preset(preset, env_id, is_foreign(env_id, settings), supervised)
     run = describe_run(
         env_id,
         settings,

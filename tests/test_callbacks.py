@@ -80,6 +80,16 @@ def test_settings_that_train_refuses(settings: dict[str, Any], named: str) -> No
         ram_agent.train("RAMMNIST-v0", **{**SETTINGS, **settings})
 
 
+def test_without_supervision_labels_are_trained_for_steps() -> None:
+    """The preset's episodes are left out; those that a user gives are refused."""
+    settings = {**SETTINGS, "supervision": "none", "minibatches": 1}
+    episodes = settings.pop("episodes", 64)
+    with pytest.raises(ValueError, match=rf"episodes={episodes} .*steps"):
+        ram_agent.train("RAMMNIST-v0", episodes=episodes, **settings)
+    agent = ram_agent.train("RAMMNIST-v0", steps=64, segment_length=2, **settings)
+    assert "validation_error" in agent.info
+
+
 def test_a_game_is_trained_for_steps() -> None:
     with pytest.raises(ValueError, match=r"episodes=9 .*steps"):
         ram_agent.train("RAMCatch-v0", episodes=9)

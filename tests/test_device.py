@@ -274,7 +274,8 @@ def test_an_evaluation_is_that_of_the_vector_environment(how: dict[str, Any]) ->
 
 @pytest.mark.parametrize("supervision", ["every_step", "none"])
 def test_a_training_is_that_of_the_vector_environment(supervision: Any) -> None:
-    config = replace_settings(BRIEF, supervision=supervision)
+    episodes = TrainConfig().episodes if supervision == "none" else BRIEF.episodes
+    config = replace_settings(BRIEF, supervision=supervision, episodes=episodes)
     results = []
     for place in (lambda envs: envs, lambda envs: DeviceVectorEnv(envs, "cpu")):
         train_envs = [place(make_envs(num_envs=10)) for _ in range(2)]

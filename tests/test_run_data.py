@@ -15,9 +15,11 @@ from ram_commands import TINY_AGENT, fail, frame_count
 from ram_agent import splits
 from ram_agent.agent import RAMAgent
 from ram_agent.cli import main
+from ram_agent.config import AgentConfig, TrainConfig
 from ram_agent.run_folder import RunFolder
+from ram_agent.runs import describe_run, make_trainer
 from ram_agent.splits import pick_episodes, resolve_env_id
-from ram_envs.datasets import DatasetUnavailableError
+from ram_envs.datasets import DatasetUnavailableError, own_images, picture_folder
 
 SIZES = ["--num-glimpses", "2", "--glimpse-size", "4", "--num-scales", "2"]
 BRIEF = [*SIZES, *TINY_AGENT, "--episodes", "64", "--batch-size", "16"]
@@ -77,6 +79,23 @@ def test_the_run_knows_its_images(trained: Path) -> None:
     sizes = {name: config["images"][name]["num_images"] for name in COUNTS}
     assert sizes == {"train": 16, "validation": 6, "test": 4}
     assert len({config["images"][name]["fingerprint"] for name in COUNTS}) == 3
+
+
+def test_a_folder_is_listed_once_for_each_environment_of_a_run(
+    trained: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    listed: list[Any] = []
+
+    def noting(path: Path) -> Any:
+        listed.append(path)
+        return picture_folder.scan(path)
+
+    monkeypatch.setattr(own_images, "scan", noting)
+    keywords = {"dataset": str(trained / "photos")}
+    run = describe_run("RAMClassification-v0", keywords, "default", AgentConfig(), TrainConfig())
+    assert len(listed) == 5  # its channels, whether it can be trained in, three fingerprints
+    make_trainer(run, None)
+    assert len(listed) == 5 + 3  # two shards and the validation
 
 
 def test_a_run_is_measured_on_its_images_from_any_folder(

@@ -377,6 +377,30 @@ def test_the_first_gradient_is_that_of_the_policy(mode: AutoresetMode, core: Any
         torch.testing.assert_close(gradient, like, rtol=1e-4, atol=1e-6)
 
 
+@pytest.mark.parametrize(("ratio", "advantage", "loss"), [(2.0, 1.0, -1.3), (0.5, -1.0, 0.7)])
+def test_choices_and_locations_that_have_moved_too_far_are_clipped(
+    ratio: float, advantage: float, loss: float
+) -> None:
+    player = make_player()
+    segment = collect_segment(player, 4, CONFIG, noise())
+    segment = dataclasses.replace(
+        segment,
+        choice_log_probs=segment.choice_log_probs - math.log(ratio),
+        look_log_probs=segment.look_log_probs - math.log(ratio),
+        advantages=torch.full_like(segment.advantages, advantage),
+    )
+    config = replace_settings(CONFIG, clip_range=0.3, entropy_weight=0.0)
+    _, metrics = segment_loss(player.agent, segment, config, 0.0, 1.0)
+    for name in ("choice", "location"):
+        assert metrics[f"{name}_loss"].item() == pytest.approx(loss)
+        assert metrics[f"{name}s_clipped"].item() == 1
+        heads = [*player.agent.choice_head.parameters(), *player.agent.location_head.parameters()]
+        gradients = torch.autograd.grad(
+            metrics[f"{name}_loss"], heads, retain_graph=True, allow_unused=True
+        )
+        assert not any(gradient.any() for gradient in gradients if gradient is not None)
+
+
 def test_steps_that_only_begin_an_episode_teach_nothing() -> None:
     player = make_player(make_envs(mode=AutoresetMode.NEXT_STEP))
     segment = collect_segment(player, 9, CONFIG, noise())
@@ -423,6 +447,22 @@ def make_trainer(
         folder.create({"training": dataclasses.asdict(config)})
     validation_envs = make_envs(4, AutoresetMode.DISABLED, limit=8, longest=longest)
     return Trainer(agent, train_envs, validation_envs, config, folder)
+
+
+def test_each_pass_has_minibatches_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    taken: list[list[int]] = []
+    rows = Segment.rows
+
+    def noting(self: Segment, index: torch.Tensor) -> Segment:
+        taken.append(index.tolist())
+        return rows(self, index)
+
+    monkeypatch.setattr(Segment, "rows", noting)
+    make_trainer(replace_settings(CONFIG, passes=2, minibatches=2)).train_one_update()
+    first, second = taken[0] + taken[1], taken[2] + taken[3]
+    assert len(taken) == 4
+    assert sorted(first) == sorted(second) == [*range(8)]
+    assert first != second
 
 
 def without_seconds(folder: RunFolder) -> list[dict[str, float]]:

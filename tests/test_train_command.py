@@ -21,6 +21,7 @@ import ram_agent
 from ram_agent.agent import RAMAgent
 from ram_agent.cli import main
 from ram_agent.commands import train
+from ram_agent.objective import check_used
 from ram_agent.run_folder import RunFolder
 from ram_agent.runs import make_trainer
 from ram_agent.splits import make_split
@@ -295,6 +296,16 @@ def test_resume_refuses_other_settings(
     line = fail(capsys, "train", *others, "--resume", copied_run)
     assert named in line
     assert str(copied_run) in line
+
+
+def test_without_supervision_episodes_are_refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    line = fail(capsys, "train", *BRIEF, "--supervision", "none", "--out", tmp_path / "run")
+    assert "episodes=256" in line
+    assert "steps" in line
+    command = train.parse_train(["RAMMNIST-v0", "--supervision", "none"])
+    check_used(command.training, supervised=False)  # the preset's own episodes are left out
 
 
 def test_resume_takes_the_settings_that_the_run_has(copied_run: Path) -> None:

@@ -659,6 +659,7 @@ def test_labels_are_learned_from_the_reward_alone_if_so_configured() -> None:
         ({"location_reward": "reward", "gain_discount": 0.9}, "gain_discount=0.9"),
         ({"supervision": "none", "gain_discount": 0.9}, "gain_discount=0.9"),
         ({"steps": 10**6}, "steps=1000000"),
+        ({"supervision": "none", "episodes": 64}, "episodes=64"),
         ({"clip_range": 0.1}, r"clip_range=0\.1"),
         # These are read, or describe what happens.
         ({"gain_discount": 0.9}, None),
@@ -672,7 +673,8 @@ def test_settings_without_effect_on_supervised_labels(
 ) -> None:
     config = replace_settings(SHORT, **settings)
     if config.objective.supervision == "none":  # learned from segments
-        config = replace_settings(config, steps=120, minibatches=1)
+        episodes = settings.get("episodes", TrainConfig().episodes)
+        config = replace_settings(config, episodes=episodes, steps=120, minibatches=1)
     with nullcontext() if unused is None else pytest.raises(ValueError, match=unused):
         make_trainer(config).train_one_update()
 

@@ -224,7 +224,8 @@ def parse_train(args: list[str]) -> Train:
     )
     env_id = None if first.env_id is None else resolve_env_id(first.env_id)
     foreign = env_id is not None and is_foreign(env_id, first.environment.keywords)
-    settings = preset(first.run.preset, env_id, foreign)
+    supervised = first.training.objective.supervision != "none"
+    settings = preset(first.run.preset, env_id, foreign, supervised)
     default = Train(
         run=Run(shards=settings.shards), agent=settings.agent, training=settings.training
     )
