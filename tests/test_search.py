@@ -191,6 +191,18 @@ def test_windows_are_drawn_as_the_canvas_shows_them(size: Any) -> None:
     assert np.array_equal(retina.look_by_window(source, places, locations), expected)
 
 
+def test_the_last_canvas_is_kept_when_the_next_search_begins() -> None:
+    task = Search(60, num_distractors=1, time_limit=2)
+    envs = GlimpseVectorEnv(task, Retina(12, 1), 3, autoreset_mode="SameStep")
+    envs.reset(seed=0)
+    first = envs.canvases
+    for _ in range(2):
+        _, _, _, truncated, _ = envs.step((np.zeros((3, 2)), np.zeros(3, np.int64)))
+    assert truncated.all()
+    assert np.array_equal(envs.final_canvases, first)
+    assert not np.array_equal(envs.canvases, first)
+
+
 def test_a_canvas_is_not_stored() -> None:
     """Ten thousand canvases of 10,000 × 10,000 pixels, a terabyte, in one step."""
     envs = GlimpseVectorEnv(Search(10_000), Retina(12, 2), 10_000, autoreset_mode="SameStep")
