@@ -40,8 +40,9 @@ coverage: $(VENV)/.installed-dev ## list what the tests leave out: lines, branch
 	@$(PY) -m coverage report
 	@$(PY) tools/nightly/unraised.py
 
-test-examples: $(VENV)/.installed-examples ## train agents of other libraries, as examples/ does
-	@$(PY) -m pytest tests/test_examples.py tests/test_more_examples.py $(PYTEST_FLAGS)
+test-examples: $(VENV)/.installed-examples ## test with other packages: their agents, Atari, MiniGrid
+	@$(PY) -m pytest tests/test_examples.py tests/test_more_examples.py tests/test_making.py \
+		tests/test_foreign_envs.py $(PYTEST_FLAGS)
 
 test-rllib: $(RLLIB_VENV)/.installed-rllib ## the same for RLlib, and test the Gymnasium it takes
 	@$(PY) -m pytest tests/test_rllib_example.py @tests/environments.txt $(PYTEST_FLAGS)

@@ -109,6 +109,18 @@ def test_stop_early(limit: dict[str, float], updates: int) -> None:
     assert trained[-1] == updates
 
 
+def test_stop_early_by_the_return_of_a_game() -> None:
+    stopped: list[float] = []
+    stop_early = StopEarly(mean_return=0.5)
+    for value in (0.4, 0.5):
+        trainer: Any = types.SimpleNamespace(
+            seconds=9.0, stop=lambda value=value: stopped.append(value)
+        )
+        stop_early(trainer, {"validation_return": value})
+        stop_early(trainer, {"train_return": 1.0})
+    assert stopped == [0.5]
+
+
 def test_stop_early_needs_a_limit() -> None:
     with pytest.raises(ValueError, match="never"):
         StopEarly()

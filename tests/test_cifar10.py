@@ -173,7 +173,7 @@ def test_another_archive(
     ("changes", "problem"),
     [
         ({"data_batch_2.bin": None}, r"lacks data_batch_2\.bin"),
-        ({"test_batch.bin": bytes(3073)}, r"test_batch\.bin has 3,073 bytes instead of 6,146"),
+        ({"test_batch.bin": bytes(3073)}, r"test_batch\.bin.*3,073.*6,146"),
         ({"test_batch.bin": b"\x0a" + bytes(6145)}, "label 10"),
     ],
 )

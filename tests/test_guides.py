@@ -246,7 +246,6 @@ def torch_threads(set_to: int | None = None) -> int:
 
 
 TINY_AGENT = ("--hidden-size", "16", "--feature-size", "8")
-TINY_RUN = (*TINY_AGENT, "--episodes", "256", "--batch-size", "64", "--out", "runs/NAME")
 
 
 def shortened(text: str) -> str:

@@ -30,7 +30,12 @@ from test_golden import compare_plays, kept
 needs_numba = pytest.mark.skipif(
     importlib.util.find_spec("numba") is None, reason="the extra fast is not installed"
 )
-RNG = np.random.default_rng(0)
+
+
+@pytest.fixture
+def rng() -> np.random.Generator:
+    """For each test its own, so that its numbers do not depend on which tests ran before."""
+    return np.random.default_rng(0)
 
 
 @pytest.fixture
@@ -68,15 +73,15 @@ class TestCompiled:
     def test_native_is_sync(self, env_id: str) -> None:
         test_envs.test_native_is_sync_bit_for_bit(env_id, AutoresetMode.SAME_STEP)
 
-    def test_glimpses(self) -> None:
+    def test_glimpses(self, rng: np.random.Generator) -> None:
         for _ in range(150):
-            num_scales, size, channels = (int(RNG.integers(1, top)) for top in (8, 14, 4))
-            height, width = RNG.integers(size, size + 60, 2).tolist()
-            images = RNG.integers(0, 256, (3, height, width, channels), np.uint8)
+            num_scales, size, channels = (int(rng.integers(1, top)) for top in (8, 14, 4))
+            height, width = rng.integers(size, size + 60, 2).tolist()
+            images = rng.integers(0, 256, (3, height, width, channels), np.uint8)
             images = images[..., 0] if channels == 1 else images
-            images.flags.writeable = bool(RNG.random() < 0.5)
-            rows = RNG.integers(0, 3, 4)
-            locations = RNG.uniform(-1.1, 1.1, (4, 2)).astype(np.float32)
+            images.flags.writeable = bool(rng.random() < 0.5)
+            rows = rng.integers(0, 3, 4)
+            locations = rng.uniform(-1.1, 1.1, (4, 2)).astype(np.float32)
             retina = Retina(size, num_scales)
             assert_forms_agree(look_at_rows, retina, images, rows, locations)
             padded = retina.allocate(3, images.shape[1:])
@@ -94,31 +99,31 @@ class TestCompiled:
         found = look_at_rows.run(retina, images, rows, locations)
         assert np.array_equal(found[:, scale, 0, 0], sums.astype(np.float32) / np.float32(most))
 
-    def test_rows_and_locations_of_other_types(self) -> None:
-        images = RNG.integers(0, 256, (3, 9, 9), np.uint8)
-        locations: Any = RNG.uniform(-1, 1, (3, 2))
+    def test_rows_and_locations_of_other_types(self, rng: np.random.Generator) -> None:
+        images = rng.integers(0, 256, (3, 9, 9), np.uint8)
+        locations: Any = rng.uniform(-1, 1, (3, 2))
         args = (np.array([2, 0, 1], np.int32), locations)
         assert_forms_agree(look_at_rows, Retina(2, 2), images, *args)
         assert_forms_agree(look_at_rows, Retina(2, 2), images[:, ::-1], *args)
         with pytest.raises(IndexError, match="row 3"):
             look_at_rows.run(Retina(2), images, np.array([3, 0, 0]), locations)
 
-    def test_streams(self) -> None:
-        keys = RNG.integers(0, 2**64, 5, np.uint64)
+    def test_streams(self, rng: np.random.Generator) -> None:
+        keys = rng.integers(0, 2**64, 5, np.uint64)
         assert_forms_agree(draw_uniform, keys, 3, 4, -1.0, 1.0)
         assert_forms_agree(draw_integers, keys, 2, (1, 10, 50_000, 2**32))
         assert_forms_agree(episode_keys, keys, np.arange(5))
 
     @pytest.mark.parametrize("colors", [(), (3,)])
-    def test_canvases(self, colors: tuple[int, ...]) -> None:
-        images = RNG.integers(0, 256, (6, 9, 8, *colors), np.uint8)
-        places = RNG.integers(0, (6, 6, 5), (4, 3, 3))
+    def test_canvases(self, rng: np.random.Generator, colors: tuple[int, ...]) -> None:
+        images = rng.integers(0, 256, (6, 9, 8, *colors), np.uint8)
+        places = rng.integers(0, (6, 6, 5), (4, 3, 3))
         assert_forms_agree(cut_windows, images, places, 4)
         assert_forms_agree(cut_windows, images[:, ::-1], places, 4)
         pieces = cut_windows.numpy(images, places, 4)
-        corners = RNG.integers(0, (4, 7), (4, 4, 2))
+        corners = rng.integers(0, (4, 7), (4, 4, 2))
         assert_forms_agree(add_clipped, (12, 14, *colors), pieces, images[:4], corners)
-        canvases = RNG.integers(0, 256, (2, 4, 12, 14, *colors), np.uint8)
+        canvases = rng.integers(0, 256, (2, 4, 12, 14, *colors), np.uint8)
         canvases[1] = canvases[0]
         add_images(canvases[0], pieces[:, 1], corners[:, 1])
         add_images.numpy(canvases[1], pieces[:, 1], corners[:, 1])
@@ -138,23 +143,23 @@ class TestCompiled:
         add_images.run(canvases, images, np.array([[0, 0]]))
         assert canvases[0, 0, 3] == 6
 
-    def test_motion(self) -> None:
-        x, v = RNG.uniform(0, 5, (4, 3, 2)), RNG.uniform(-5, 5, (4, 3, 2))
+    def test_motion(self, rng: np.random.Generator) -> None:
+        x, v = rng.uniform(0, 5, (4, 3, 2)), rng.uniform(-5, 5, (4, 3, 2))
         assert_forms_agree(drift, x, v, np.array([[5, 6], [7, 8], [5, 5]]))
         assert_forms_agree(drift, x[:, 0, 0], v[:, 0, 0], 5)
 
-    def test_catch(self) -> None:
+    def test_catch(self, rng: np.random.Generator) -> None:
         game = Catch(size=7, paddle_width=3, max_speed=2.5, num_balls=3)
         states = [game.allocate(5) for _ in range(2)]
         for state in states:
-            rng = np.random.default_rng(1)
-            state.columns[:] = rng.integers(0, 7, (5, 3))
-            state.speeds[:] = rng.uniform(-2.5, 2.5, (5, 3))
+            beginning = np.random.default_rng(1)
+            state.columns[:] = beginning.integers(0, 7, (5, 3))
+            state.speeds[:] = beginning.uniform(-2.5, 2.5, (5, 3))
             state.x[:], state.v[:] = state.columns[:, 0], state.speeds[:, 0]
         for step in range(20):
-            rows = np.flatnonzero(RNG.random(5) < 0.9) if step < 10 else np.arange(5)
+            rows = np.flatnonzero(rng.random(5) < 0.9) if step < 10 else np.arange(5)
             rows = rows[~states[0].over[rows]]
-            choices = RNG.integers(0, 3, len(rows))
+            choices = rng.integers(0, 3, len(rows))
             outcomes = [
                 form(game, state, rows, choices)
                 for form, state in zip(

@@ -12,7 +12,7 @@ torch = pytest.importorskip("torch", reason="the extra agent is not installed")
 pytest.importorskip("tyro", reason="the extra agent is not installed")
 
 from ram_agent import RAMAgent, look  # noqa: E402
-from ram_agent.looking import place_on_canvas  # noqa: E402
+from ram_agent.looking import FOG, place_on_canvas  # noqa: E402
 from ram_envs.datasets import load_dataset  # noqa: E402
 from ram_envs.datasets.pixels import PictureWarning  # noqa: E402
 
@@ -92,9 +92,13 @@ def test_pictures_of_a_look(digit: np.ndarray, tmp_path: Path) -> None:
     pytest.importorskip("pygame", reason="the extra play is not installed")
     Image = pytest.importorskip("PIL.Image")
     seen = look(RAMAgent.pretrained(AGENT), digit, num_glimpses=2)
+    covered = []
     for fog in (False, True):
         frames = seen.frames(fog)
         assert [frame.shape for frame in frames] == [(560, 960, 3)] * 2
+        covered.append([int((frame == FOG).all(axis=-1).sum()) for frame in frames])
+    assert covered[0] == [0, 0]
+    assert covered[1][0] > 1.5 * covered[1][1] > 1_000  # the second glimpse lifts much of the fog
     assert '<img alt="' in seen._repr_html_()
     with Image.open(seen.save(tmp_path / "look.gif")) as gif:
         assert gif.n_frames == 2

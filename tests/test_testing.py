@@ -501,7 +501,7 @@ def test_truncations() -> None:
             late = np.full(len(rows), len(state.lit) == 1)
             return Outcome(outcome.rewards, outcome.terminations, outcome.truncations | late)
 
-    assert re.search(r"alone.* its truncation is True, not False", complaint(Unlike()))
+    assert re.search(r"truncation.*True.*False", complaint(Unlike()))
 
 
 def test_a_task_that_follows_the_gaze() -> None:
@@ -518,7 +518,7 @@ def test_a_task_that_follows_the_gaze() -> None:
         def look_at(self, state: LampState, rows: Any, locations: Any) -> None:
             state.place[:] = (state.place + len(rows)) % 3
 
-    assert "Write only to state[rows]" in complaint(Careless())
+    assert "state[rows]" in complaint(Careless())
 
     class Fragile(Followed):
         def look_at(self, state: LampState, rows: Any, locations: Any) -> None:

@@ -193,6 +193,8 @@ def test_the_twin_around_async(mode: AutoresetMode) -> None:
 
 @pytest.mark.parametrize("mode", [AutoresetMode.NEXT_STEP, AutoresetMode.DISABLED])
 def test_the_twin_of_rendered_frames(mode: AutoresetMode) -> None:
+    pytest.importorskip("pygame", reason="the extra play is not installed")
+
     def make_one() -> Any:
         return make((2,), "rgb_array", source="render")
 
@@ -254,6 +256,7 @@ def test_actions_of_a_reset_row_are_ignored() -> None:
 @pytest.mark.filterwarnings("ignore:.*is different from the unwrapped version")
 @pytest.mark.parametrize("names", [(), *WRAPPERS.values()], ids=["alone", *WRAPPERS])
 def test_check_env(names: tuple[tuple[str, dict[str, Any]], ...]) -> None:
+    pytest.importorskip("pygame", reason="the extra play is not installed")
     env = ThroughRetina(gym.make("Numbers-v0", render_mode="rgb_array"), 4, 2)
     check_env(wrap(env, names, wrappers))
 
