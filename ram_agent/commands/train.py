@@ -115,8 +115,8 @@ class Run:
     """Where and how to train."""
 
     preset: str = "default"
-    """Where all settings below come from that are not given: "default", what trains best, or
-    "paper", what the paper says. `ram train ENV_ID --preset paper --help` shows them."""
+    """Defaults of all settings below: "default" (best results) or "paper" (the paper's settings).
+    `ram train ENV_ID --preset paper --help` shows them."""
 
     out: Annotated[Path | None, tyro.conf.arg(help_behavior_hint="(default: runs/ENV_ID-DATE)")] = (
         None
