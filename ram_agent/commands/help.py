@@ -9,12 +9,13 @@ from typing import Any
 
 COMMON = {  # option: what it does, in a few words
     "dataset": "mnist, digits (embedded, no download), or a path of your own images",
-    "num_glimpses": "how often the agent looks",
+    "num_glimpses": "number of glimpses",
     "glimpse_size": "side of the retina's patches, in pixels",
     "num_scales": "number of patches, each twice as wide as the one before",
-    "episodes": "number of training images; games take --steps",
+    "episodes": "number of training episodes, with labels",
+    "steps": "number of training steps, in games",
     "seed": "of weights, images and noise",
-    "batch_size": "episodes of an update",
+    "batch_size": "episodes per update",
     "learning_rate": "the highest learning rate",
     "preset": "default (best results) or paper (the paper's settings)",
     "out": "the run's folder",
