@@ -141,7 +141,7 @@ def make_table(rows: list[Row]) -> str:
             f"{side:,} × {side:,}",
             f"{glimpses} glimpses of {scales} × {size} × {size}",
             f"{ram['inputs']:,}",
-            f"{100 * ram['inputs'] / side**2:,.3g} %",
+            f"{100 * ram['inputs'] / side**2:,.3g}%",
             *(_millions(of_side[name]["multiply_adds"]) for name in names),
         ]
         lines.append("| " + " | ".join(cells) + " |")

@@ -165,7 +165,7 @@ def make_beyond(files: list[dict[str, Any]]) -> str:
         "| measured on | learned gaze | random gaze | after each glimpse |",
         "|---|---|---|---|",
     ]
-    early = ["| answers once so sure | glimpses, mean | percent wrong |", "|---|---|---|"]
+    early = ["| answers at probability | mean glimpses | error (%) |", "|---|---|---|"]
     for file in files:
         results = file["results"]
         learned, at_random = results["learned gaze"], results["random gaze"]
@@ -180,7 +180,7 @@ def make_beyond(files: list[dict[str, Any]]) -> str:
             f"| {at_random['error']:.1f} | {after} |"
         )
         early += [
-            f"| {100 * answers['threshold']:g} % | {answers['mean_glimpses']:.2f} "
+            f"| {100 * answers['threshold']:g}% | {answers['mean_glimpses']:.2f} "
             f"| {answers['error']:.2f} |"
             for answers in learned.get("early_answers", ())
         ]

@@ -23,8 +23,8 @@ class AgentConfig(Checked):
     """Networks"""
 
     glimpse_network: Literal["linear", "conv"] = "linear"
-    """How a glimpse is seen: by one layer over all of its pixels (the paper), or with two
-    convolutions before it, which all scales share."""
+    """The glimpse network's layers for pixels: "linear" is one linear layer (the paper); "conv" has
+    two convolutional layers before it, shared by all scales."""
 
     conv_maps: int = 16
     """Maps of the first convolution; the second has twice as many."""
@@ -52,19 +52,19 @@ class AgentConfig(Checked):
     it sees; near 0 it stays in the middle until it is trained."""
 
     pixel_mean: float = 0.0
-    """What is subtracted from the pixels at the network's input: 0 where most are black, about half
-    for photos."""
+    """Subtracted from the pixels at the network's input: 0 if most are black, about 0.5 for
+    photos."""
 
     pixel_scale: float = 3.0
-    """Factor on the pixels after that; most of them are near 0."""
+    """Factor on the pixels after that, since most are near 0."""
 
     scale_factor: float = 1.0
     """Further factor on each scale of the glimpse, relative to the finer one before it. With 4 a
     coarse cell is the sum of its pixels instead of their mean, so a single pixel stays visible."""
 
     num_channels: int = 1
-    """Channels of the image: 1 if it is gray, 3 in color. A training sets what its environment
-    shows."""
+    """Channels of the image: 1 for gray, 3 for color. `ram train` sets it from the
+    environment."""
 
     baseline_shapes_state: bool = False
     """Whether the baseline's loss also trains the core. Recommended without labels: features that
@@ -77,7 +77,7 @@ class ObjectiveConfig(Checked):
 
     supervision: Literal["every_step", "last_step", "none"] = "every_step"
     """Which labels are trained by cross-entropy: the last only (the paper), or all (the last has
-    half the weight). With "none" labels are trained by REINFORCE, as the moves of a game are."""
+    half the weight). With "none", labels are learned from rewards, like the moves of a game."""
 
     location_reward: Literal["gain", "reward"] = "gain"
     """With labels, the reward of a location: "reward" is the environment's return from then on (the
@@ -172,24 +172,24 @@ class SegmentConfig(Checked):
     """Steps of each environment between two updates."""
 
     passes: int = 3
-    """How often each segment is learned from."""
+    """Number of passes over each segment."""
 
     minibatches: int = 4
     """Parts of a pass, each of whole environments, with an optimizer step for each."""
 
     clip_range: float = 0.2
-    """ε of PPO: how far a probability ratio may move from 1 before its gradient is cut off."""
+    """ε of PPO, the clip range of probability ratios."""
 
     discount: float = 0.99
-    """γ, the weight of a reward in the next step relative to one in this step."""
+    """γ, the discount factor."""
 
     return_lambda: float = 0.95
-    """λ of the returns that the baseline is trained on."""
+    """λ of the baseline's λ-returns."""
 
 
 @dataclass(frozen=True)
 class TrainConfig(Checked):
-    """Training. The defaults are what trained best."""
+    """Training. Presets change these defaults for each environment."""
 
     seed: int = 0
     """Seed of the initial weights, the order of the images, the environments and all noise."""
@@ -202,10 +202,10 @@ class TrainConfig(Checked):
     environments together."""
 
     epochs: float | None = None
-    """Passes over the training split, where there is one; if given, it replaces `episodes`."""
+    """Passes over the training split; if given, it replaces `episodes`."""
 
     batch_size: int = 256
-    """Episodes, or without labels environments, that are played side by side in each update."""
+    """Episodes per update, or without labels the number of environments."""
 
     validate_every: int = 150_000
     """Episodes between two validations, at least one epoch; without labels, steps."""
@@ -214,7 +214,7 @@ class TrainConfig(Checked):
     """Without labels or images, the number of episodes of a validation."""
 
     patience: int | None = 40
-    """Stop after so many validations without a new best; None for never."""
+    """Training stops after this number of validations without improvement; None: never."""
 
     objective: ObjectiveConfig = field(default_factory=ObjectiveConfig)
     segments: SegmentConfig = field(default_factory=SegmentConfig)

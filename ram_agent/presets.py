@@ -48,7 +48,7 @@ SHARDS = 2
 WIDE_LSTM: dict[str, Any] = {"core": "lstm", "hidden_size": 224, "feature_size": 256}
 # Larger batches cost less time for each canvas, which pays where many are needed.
 LARGE_BATCH = {"batch_size": 512, "learning_rate": 5e-3}
-# Shapes among clutter are learned from half as many canvases with convolutions, in less time.
+# Shapes among clutter are learned from fewer canvases with convolutions (docs/recipe.md).
 CLUTTERED = {
     **WIDE_LSTM,
     **LARGE_BATCH,

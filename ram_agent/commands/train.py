@@ -59,11 +59,11 @@ class Environment:
     class or of an .npz."""
 
     splits: Annotated[Literal["all"] | None, UNSET] = None
-    """all: train, validate and test on all images of a path without splits, which are divided
-    70/15/15 otherwise."""
+    """all: use all images of a path without splits for training, validation and test. By default
+    they are divided 70/15/15."""
 
     num_glimpses: Annotated[int | None, _ENV_DEFAULT] = None
-    """T, how often the agent looks."""
+    """T, the number of glimpses."""
 
     glimpse_size: Annotated[int | None, _ENV_DEFAULT] = None
     """G, the side of each scale of a glimpse, in pixels."""
@@ -75,8 +75,8 @@ class Environment:
     """Side of the canvas, in pixels."""
 
     max_shift: Annotated[float | None, UNSET] = None
-    """The gaze moves from the last location by at most this far, where 1 is half the canvas's side
-    (ram_envs.wrappers.RelativeGaze). By default each location is anywhere."""
+    """The maximum distance of a location from the last one, where 1 is half the canvas's side
+    (ram_envs.wrappers.RelativeGaze). Unlimited by default."""
 
     source: Annotated[Literal["observation", "render"] | None, UNSET] = None
     """What the retina looks at in an environment of another package: its observation, a picture, or
@@ -86,15 +86,15 @@ class Environment:
     """Other keywords of the environment, as NAME=VALUE: continuous=False, img_height=168."""
 
     distortion: float = 0.0
-    """How much training images are rotated, scaled, sheared and shifted at random. It helps long
-    trainings where canvases are not random; 1 is much for digits."""
+    """Strength of random rotation, scaling, shear and shift of training images. It helps long
+    trainings without clutter; 1 is strong for digits."""
 
     elastic: float = 0.0
-    """How much training images are deformed locally, too, as if on rubber. Such images are harder
-    to memorize, and take longer to learn."""
+    """Strength of random local deformations of training images, which are harder to memorize and
+    take longer to learn."""
 
     mirror: bool = False
-    """Whether half the training images are swapped left to right at random, as is usual for natural
+    """Whether training images are mirrored left to right at random, as is usual for natural
     images."""
 
     @property
@@ -115,8 +115,8 @@ class Run:
     """Where and how to train."""
 
     preset: str = "default"
-    """Where all settings below come from that are not given: "default", what trains best, or
-    "paper", what the paper says. `ram train ENV_ID --preset paper --help` shows them."""
+    """Defaults of all settings below: "default" (best results) or "paper" (the paper's settings).
+    `ram train ENV_ID --preset paper --help` shows them."""
 
     out: Annotated[Path | None, tyro.conf.arg(help_behavior_hint="(default: runs/ENV_ID-DATE)")] = (
         None

@@ -15,12 +15,14 @@
     sheet.py            lines, text and marks (pygame from here on)
     screen.py           what is drawn of a game
     window.py           keys, mouse and the loop
+    extras.py           the gaze's trail, the looks that are left, labels to click
+    menu.py             the menu of `ram play` without an id
     gif.py              a game as an animation, without a window
     session.py          set-up: environment, opponents, recordings, results
     command.py          the command line
 
-The games are the environments themselves: no rule is written twice. Time, keys and gaze come into
-them by method calls, so they are tested without a window.
+The games use the environments, so no rule is written twice. Time, keys and gaze are passed to
+methods, so games are tested without a window.
 """
 
 from ram_envs.play.command import main

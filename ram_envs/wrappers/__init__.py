@@ -11,9 +11,9 @@
 | `WholeCanvas` | as before | the whole canvas: a control |
 | `GlimpseStack` | as before | the last n glimpses, for agents without memory |
 
-`ThroughRetina` makes such an environment of any other that shows pictures, and takes the wrappers
-above. A choice is a label, or a move in a game. Each wrapper has a vector twin of the same name in
-`ram_envs.wrappers.vector`, which plays the same episodes, bit for bit.
+`ThroughRetina` adds the retina to any other environment with pictures; the wrappers above can be
+applied to the result. A choice is a label, or a move in a game. `ram_envs.wrappers.vector` has a
+vector version of each wrapper, with the same episodes bit for bit.
 """
 
 from __future__ import annotations
