@@ -309,13 +309,7 @@ def full_id(env_id: str) -> str:
 
 def playable_ids() -> list[str]:
     """Return the ids that people can play."""
-    registration = ram_envs.registration
-    return [
-        *registration.IMAGES,
-        *registration.PAIRS,
-        *registration.CATCH,
-        *registration.SEARCH,
-    ]
+    return [*ram_envs.registration.ENVS]
 
 
 def _with_test_split(env_id: str, keywords: dict[str, Any]) -> dict[str, Any]:
