@@ -61,18 +61,12 @@ def _describe(name: str) -> PackedAgent:
 
 
 def _result(info: dict[str, Any]) -> str:
-    """Return the measured result: of the test split if the file has it, else of validation."""
-    test = info.get("test")
-    if isinstance(test, dict) and "error" in test:
+    """Return the result on the test split, which `tools/pack_agent.py` stores."""
+    test = info["test"]
+    if "error" in test:
         return f"{test['error']:.2f}% wrong ({test['random_gaze_error']:.1f}% with random gaze)"
-    if isinstance(test, dict):
-        learned, random = test["return"], test["random_gaze_return"]
-        return f"{_score(info, learned)} ({_score(info, random)} with random gaze)"
-    if "validation_return" in info:
-        return f"{_score(info, info['validation_return'])} on validation"
-    if info["dataset"] is None:  # a file from before games had returns
-        return f"{_score(info, 1 - info['validation_error'] / 100)} on validation"
-    return f"{info['validation_error']:.2f}% wrong on validation"
+    learned, random = test["return"], test["random_gaze_return"]
+    return f"{_score(info, learned)} ({_score(info, random)} with random gaze)"
 
 
 def _score(info: dict[str, Any], mean_return: float) -> str:
