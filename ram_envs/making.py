@@ -36,6 +36,9 @@ PACKAGES = {  # of ids that begin so: the module that registers them, and how it
     "BabyAI-": ("minigrid", "pip install minigrid"),
 }
 
+# `gym.make_vec` takes these itself, so that the environment could not refuse them.
+KEYWORDS_OF_MAKE_VEC = ("vector_kwargs", "vectorization_mode", "wrappers")
+
 Keywords = Mapping[str, Any]
 VectorEnv = gym.vector.VectorEnv[Any, Any, Any]
 
@@ -79,7 +82,13 @@ def make_vector_env(
 
     Native, where the environment has a vector environment of glimpses or is a game of Atari; else
     a `SyncVectorEnv`.
+
+    Raises:
+        TypeError: for a keyword that `gym.make_vec` would take away from the environment.
     """
+    for name in KEYWORDS_OF_MAKE_VEC:
+        if name in keywords:
+            raise TypeError(f"{name} is no keyword of {env_id}. Leave it out.")
     if (max_shift := keywords.pop("max_shift", None)) is not None:
         keywords.update(autoreset_mode=autoreset_mode, render_mode=render_mode)
         return vector.RelativeGaze(make_vector_env(env_id, num_envs, **keywords), max_shift)

@@ -26,6 +26,14 @@ TOY: dict[str, Any] = {"glimpse_size": 4, "num_scales": 2}
 CATCH: dict[str, Any] = {"size": 8, "glimpse_size": 3}
 
 
+@pytest.mark.parametrize("name", ["vector_kwargs", "vectorization_mode", "wrappers"])
+@pytest.mark.parametrize("env_id", ["RAMCatch-v0", "Numbers-v0"])
+def test_no_keyword_is_swallowed_on_the_way(env_id: str, name: str) -> None:
+    keywords: dict[str, Any] = {name: None}
+    with pytest.raises(TypeError, match=name):
+        make_vector_env(env_id, 2, **keywords)
+
+
 @pytest.mark.parametrize(
     ("env_id", "keywords", "channels"),
     [
