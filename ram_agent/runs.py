@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -25,6 +27,7 @@ from ram_agent.splits import (
     with_found_dataset,
 )
 from ram_agent.trainer import Trainer
+from ram_agent.weights import find_weights, is_packaged, load_weights
 from ram_envs.checks import checked_integer
 
 MIN_VALIDATIONS = 10  # of a run with at least as many updates
@@ -42,6 +45,7 @@ def describe_run(
     *,
     shards: int = SHARDS,
     training_keywords: Mapping[str, Any] | None = None,
+    start_from: str | Path | None = None,
     device: torch.device | str = "cpu",
 ) -> dict[str, Any]:
     """Return config.json of a new run; dataset="auto" is replaced by the data set that was found.
@@ -52,10 +56,12 @@ def describe_run(
         agent, training: the settings.
         shards: number of even parts in which a batch is played, each in a thread of its own.
         training_keywords: further keywords of the training environments, such as distortion.
+        start_from: the agent with whose weights it begins; see `copy_weights`.
         device: where the networks will be.
 
     Raises:
         ValueError: if the environment cannot be made, or the batch cannot be divided.
+        FileNotFoundError: if there are no weights to begin with.
     """
     shards = checked_integer("shards", shards, 1)
     if training.batch_size % shards:
@@ -63,6 +69,9 @@ def describe_run(
             f"batch_size={training.batch_size} cannot be divided into shards={shards}. Change the "
             "one or the other."
         )
+    if start_from is not None:
+        found = os.path.abspath(find_weights(start_from))
+        start_from = str(start_from) if is_packaged(start_from) else found
     channels = count_channels(env_id, keywords)
     if channels is not None:
         agent = dataclasses.replace(agent, num_channels=channels)
@@ -74,6 +83,7 @@ def describe_run(
         "dataset": keywords.get("dataset"),  # None for a game
         "images": describe_images(env_id, keywords),
         "training_env_kwargs": training_keywords,
+        "start_from": start_from,
         "preset": preset,
         "shards": shards,
         "agent": dataclasses.asdict(agent),
@@ -109,6 +119,10 @@ def make_trainer(
         train_envs[0].single_action_space,
         config_from_json(AgentConfig, run["agent"]),
     ).to(device)
+    # A run that continues has its own weights, and other ranks begin with the first one's.
+    is_new = ranks.is_first and not (folder is not None and folder.has_begun)
+    if is_new and run.get("start_from") is not None:
+        copy_weights(agent, run["start_from"])
     trainer = Trainer(agent, train_envs, validation_envs, config, folder, ranks)
     if longest := trainer.num_updates // MIN_VALIDATIONS:
         trainer.validation_interval = min(trainer.validation_interval, longest)
@@ -116,6 +130,35 @@ def make_trainer(
             if isinstance(shard, SegmentShard):
                 shard.restart_every = trainer.validation_interval
     return trainer
+
+
+def copy_weights(agent: RAMAgent, path: str | Path) -> None:
+    """Replace an agent's weights by those of another one; labels of another number begin anew.
+
+    Args:
+        agent: is changed in place.
+        path: as for `RAMAgent.load`.
+
+    Raises:
+        FileNotFoundError, CheckpointError: if there are no weights, or they are damaged.
+        ValueError: if any other weights have other shapes.
+    """
+    own, (tensors, _) = agent.state_dict(), load_weights(path)
+    is_other = {
+        name: name not in tensors or tensors[name].shape != like.shape
+        for name, like in own.items()
+        if not name.startswith("choice_head")
+    }
+    if others := [name for name, other in is_other.items() if other]:
+        name = others[0]
+        found = f"has it as {tuple(tensors[name].shape)}" if name in tensors else "lacks it"
+        raise ValueError(
+            f"start_from={str(path)!r} is another network: {name} is {tuple(own[name].shape)} in "
+            f"the new agent, and that file {found}. Give the settings with which it was trained, "
+            "such as glimpse_size, num_scales, core and hidden_size."
+        )
+    fits = [name for name in own if name in tensors and tensors[name].shape == own[name].shape]
+    agent.load_state_dict({name: tensors[name] for name in fits}, strict=False)
 
 
 def own_env(facts: dict[str, Any], named: str | None = None) -> tuple[str, dict[str, Any]]:

@@ -29,6 +29,7 @@ def train(
     callback: Callback | Sequence[Callback] = (),
     preset: str = "default",
     out: str | Path | None = None,
+    start_from: str | Path | None = None,
     device: str = "cpu",
     threads: int = 1,
     **settings: Any,
@@ -45,6 +46,8 @@ def train(
             validation; see `ram_agent.callbacks`.
         preset: the settings that are not given: "default" or "paper".
         out: the run's folder, as `ram train --out` writes it; None keeps no files.
+        start_from: a trained agent with whose weights it begins, as for `RAMAgent.load`; only its
+            labels may be others, which begin anew.
         device: where the networks run.
         threads: PyTorch's threads on the CPU while it trains.
         settings: any setting of `AgentConfig` and `TrainConfig` or of their groups, such as
@@ -54,6 +57,7 @@ def train(
     Raises:
         ValueError: if a setting does not exist or is out of its range, or the environment cannot be
             made.
+        FileNotFoundError: if there are no weights to begin with.
         FileExistsError: if `out` contains a run or other files.
     """
     env_id = resolve_env_id(env_id)
@@ -71,6 +75,7 @@ def train(
         replace_settings(chosen.training, **of_training),
         shards=chosen.shards if shards is None else shards,
         training_keywords={**keywords_in_training(env_id), **training_keywords},
+        start_from=start_from,
         device=checked_device(device),
     )
     callbacks = [callback] if callable(callback) else [*callback]

@@ -24,6 +24,7 @@ from ram_envs.checks import suggest
 
 VERSION = "2"
 SCALE = ".scale"  # suffix of the factors that belong to a packed matrix
+PACKAGED = "pretrained:"  # begins the names of the package's agents
 RUN_WEIGHTS = ("best", "last")  # in a run folder, in order of preference
 
 BRIEF = reprlib.Repr()  # values of files in messages: short, without control characters
@@ -95,8 +96,8 @@ def find_weights(path: str | Path) -> Path:
     Raises:
         FileNotFoundError: if there are no weights.
     """
-    if str(path).startswith("pretrained:"):
-        name = str(path).removeprefix("pretrained:")
+    if is_packaged(path):
+        name = str(path).removeprefix(PACKAGED)
         if name not in pretrained_names():
             raise FileNotFoundError(
                 f"The pretrained weights {name!r} do not exist. {suggest(name, pretrained_names())}"
@@ -119,6 +120,11 @@ def find_weights(path: str | Path) -> Path:
             f"pretrained:NAME.{hint}"
         )
     return path
+
+
+def is_packaged(path: str | Path) -> bool:
+    """Return whether a name stands for an agent of the package."""
+    return str(path).startswith(PACKAGED)
 
 
 def write_tensors(

@@ -606,6 +606,7 @@ OPTIONS: dict[str, tuple[list[str], dict[str, list[list[str]] | str]]] = {
             "--preset": [["defualt"]],
             "--out": [["a_file"]],
             "--resume": [["no/run"], ["a_file"]],
+            "--start-from": [["no/run"], ["pretrained:mnits-2"]],
             "--device": [["warp"], ["cuda:99"]],
             "--threads": [WORDS, BELOW],
             "--shards": [WORDS, BELOW, ["7"]],

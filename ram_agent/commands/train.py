@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import datetime
 import os
+import reprlib
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -126,6 +127,11 @@ class Run:
     resume: Annotated[Path | None, UNSET] = None
     """Continue the run in this folder, with its own settings, as if it had not stopped. Only
     --dataset may be given too, where the images lie elsewhere, or have changed."""
+
+    start_from: Annotated[str | None, UNSET] = None
+    """Begin with the weights of a trained agent: a run's folder, a .safetensors file, or
+    pretrained:NAME. Its networks must have the same shape; only labels may be others, which begin
+    anew."""
 
     device: str = "cpu"
     """Where the networks run: cpu, cuda, … With cuda, environments of still images run there too;
@@ -282,6 +288,7 @@ def make_run(
                 **keywords_in_training(command.env_id),
                 **command.environment.training_keywords,
             },
+            start_from=command.run.start_from,
             device=device,
         )
         how = f"Give --shards {num_ranks}, or a multiple of it."
@@ -316,6 +323,11 @@ def read_run(
             f"{folder.config_path} lacks {', '.join(missing)}: it is damaged, or was written by "
             "another version of ram-gym. Restore it, or start a new run."
         )
+    if not isinstance(run.get("start_from"), str | None):
+        raise CheckpointError(
+            f"{folder.config_path} has start_from={reprlib.repr(run['start_from'])}, not the path "
+            "of an agent. Restore it."
+        )
     if named not in (None, run["env_id"]):
         raise ValueError(
             f"{named} is another environment than that of {folder.path}, {run['env_id']}. Leave "
@@ -340,7 +352,9 @@ def check_unchanged(args: list[str], run: dict[str, Any], folder: RunFolder) -> 
     in_training = run["training_env_kwargs"].items()
     own = Train(
         environment=Environment(**{k: v for k, v in in_training if k in TRAINING_KEYWORDS}),
-        run=Run(preset=str(run.get("preset")), shards=run["shards"]),
+        run=Run(
+            preset=str(run.get("preset")), shards=run["shards"], start_from=run.get("start_from")
+        ),
         agent=config_from_json(AgentConfig, run["agent"]),
         training=config_from_json(TrainConfig, run["training"]),
     )
@@ -366,6 +380,7 @@ def _flat(command: Train) -> dict[str, Any]:
         "preset": command.run.preset,
         "out": command.run.out,
         "shards": command.run.shards,
+        "start_from": command.run.start_from,
         **command.environment.training_keywords,
         **flatten_settings(dataclasses.asdict(command.agent)),
         **flatten_settings(dataclasses.asdict(command.training)),

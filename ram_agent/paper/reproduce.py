@@ -243,6 +243,7 @@ def _trained_ram(command: Reproduce, name: str, entry: Ram, seed: int) -> dict[s
         train_config,
         shards=1 if torch.device(command.device).type == GPU else shards,  # threads of a CPU
         training_keywords=augmentation,
+        start_from=None if command.run_episodes(name) else TABLES[name].start_from,
         device=command.device,
     )
 
@@ -358,6 +359,7 @@ def _flat_settings(run: dict[str, Any]) -> dict[str, Any]:
         "shards",
         "env_kwargs",
         "training_env_kwargs",
+        "start_from",
         "agent",
         "training",
     )

@@ -146,6 +146,7 @@ class Table:
     note         remarks on the other results
     training     settings of RAM that differ from the default preset; controls share the distortion
                  and the mirroring
+    start_from   the agent with whose weights each training of RAM begins, if any
     control_episodes
                  canvases that controls are shown, times their share; None: as many as RAM
     """
@@ -156,6 +157,7 @@ class Table:
     random_gaze: Others = Others()
     note: str = ""
     training: Mapping[str, Any] = field(default_factory=dict)
+    start_from: str | None = None
     control_episodes: int | None = None
 
     @property

@@ -1,0 +1,81 @@
+"""Trainings that begin with the weights of a trained agent."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+import torch
+from ram_commands import BRIEF, fail
+
+import ram_agent
+from ram_agent.agent import RAMAgent
+from ram_agent.cli import main
+from ram_agent.run_folder import RunFolder
+from ram_agent.runs import make_trainer
+
+
+def begins_as(run: Path, agent: RAMAgent) -> dict[str, bool]:
+    """Return of each tensor of a run's first agent whether it is that of another agent."""
+    first = make_trainer(RunFolder(run).read_config(), None).agent.state_dict()
+    return {
+        name: tensor.shape == first[name].shape and torch.equal(tensor, first[name])
+        for name, tensor in agent.state_dict().items()
+    }
+
+
+def test_a_training_begins_with_the_weights(run: Path, tmp_path: Path) -> None:
+    main(["train", *BRIEF, "--start-from", str(run), "--out", str(tmp_path / "run")])
+    assert RunFolder(tmp_path / "run").read_config()["start_from"] == str(run / "best.safetensors")
+    assert all(begins_as(tmp_path / "run", RAMAgent.load(run)).values())
+    assert not any(begins_as(run, RAMAgent.load(run)).values())
+
+
+def test_other_labels_begin_anew(tmp_path: Path) -> None:
+    source = ram_agent.train("RAMMNIST-v0", dataset="digits", num_glimpses=2, episodes=256)
+    source.save(tmp_path / "source")
+    ram_agent.train(
+        "RAMPairsMNIST-v0",
+        dataset="digits",
+        num_glimpses=2,
+        glimpse_size=8,
+        num_scales=1,
+        glimpse_network="linear",
+        episodes=512,
+        start_from=tmp_path / "source",
+        out=tmp_path / "run",
+    )
+    same = begins_as(tmp_path / "run", source)
+    assert {name for name, is_same in same.items() if not is_same} == {
+        "choice_head.weight",
+        "choice_head.bias",
+    }
+
+
+def test_other_networks_are_refused(
+    run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = ["--start-from", str(run), "--out", str(tmp_path / "run")]
+    line = fail(capsys, "train", *BRIEF, "--hidden-size", "17", *out)
+    assert "start_from" in line
+    assert "hidden_size" in line
+    assert "lacks it" in fail(capsys, "train", *BRIEF, "--core", "rectifier", *out)
+
+
+def test_a_run_that_continues_does_not_need_them(run: Path, tmp_path: Path) -> None:
+    source = shutil.copy(run / "best.safetensors", tmp_path / "source.safetensors")
+    folder = tmp_path / "run"
+    main(["train", *BRIEF, "--start-from", str(source), "--out", str(folder)])
+    after = RAMAgent.load(folder / "last.safetensors").state_dict()
+    (tmp_path / "source.safetensors").unlink()
+    main(["train", "--resume", str(folder)])
+    resumed = RAMAgent.load(folder / "last.safetensors").state_dict()
+    assert all(torch.equal(after[name], resumed[name]) for name in after)
+
+
+def test_a_damaged_start_is_named(copied_run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = RunFolder(copied_run)
+    text = folder.config_path.read_text()
+    folder.config_path.write_text(text.replace('"start_from": null', '"start_from": 3'))
+    assert "start_from=3" in fail(capsys, "train", "--resume", copied_run)
