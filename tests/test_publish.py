@@ -37,6 +37,7 @@ def test_the_summary(tmp_path: Path) -> None:
         "quick": False,
         "dataset": "mnist",
         "seconds": 3600.0,
+        "train_episodes": 1_000_000,
         "test_episodes": 10_000,
         "command": "ram reproduce",
         "commit": "abc",

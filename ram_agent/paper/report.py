@@ -165,20 +165,27 @@ def _group_paragraphs(
     machines = dict.fromkeys(row["machine"] for row in rows)
     paragraphs += [
         _table(
-            ("", "command", "commit", "training, all seeds", "time to the paper's error"),
+            (
+                *("", "command", "commit", "episodes", "env-steps"),
+                *("training, all seeds", "time to the paper's error"),
+            ),
             [
                 (
                     row["name"],
                     f"`{row['command']}`",
                     row["commit"],
+                    f"{row['train_episodes'] / 1e6:.2f} M",
+                    _env_steps(row),
                     f"{row['seconds'] / 60:.1f} min",
                     _minutes_to_pass(row),
                 )
                 for row in rows
             ],
         ),
-        "Time to the paper's error: mean time per seed until the validation error was below the "
-        f"test error of the paper's NIPS version. Trained on {' and '.join(machines)}.",
+        "Episodes and env-steps: of the training with each seed; a network on the whole canvas "
+        "takes no steps. Time to the paper's error: mean time per seed until the validation error "
+        "was below the test error of the paper's NIPS version. "
+        f"Trained on {' and '.join(machines)}.",
     ]
     return paragraphs
 
@@ -231,6 +238,11 @@ def _others(table: Table) -> dict[str, Others]:
         **{f"{headline}, {gaze}": others for gaze, others in gazes.items()},
         **{CONTROL_NAMES[row.network]: row.others for row in table.controls},
     }
+
+
+def _env_steps(row: Row) -> str:
+    steps = row["train_episodes"] * (row["num_glimpses"] or 0)
+    return f"{steps / 1e6:.1f} M" if steps else NONE
 
 
 def _minutes_to_pass(row: Row) -> str:
