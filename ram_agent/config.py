@@ -79,9 +79,10 @@ class ObjectiveConfig(Checked):
     """Which labels are trained by cross-entropy: the last only (the paper), or all (the last has
     half the weight). With "none", labels are learned from rewards, like the moves of a game."""
 
-    location_reward: Literal["gain", "reward"] = "gain"
+    location_reward: Literal["gain", "log_gain", "reward"] = "gain"
     """With labels, the reward of a location: "reward" is the environment's return from then on (the
-    paper); "gain" is how much the look raises the probability of the true label."""
+    paper); "gain" is how much the look raises the probability of the true label; "log_gain" how
+    much it raises its logarithm, which also rewards a look at the first of several objects."""
 
     gain_discount: float = 0.5
     """With labels, the weight of each later glimpse in the gain, relative to the one before."""

@@ -82,19 +82,19 @@ def masked_mean(values: Tensor, counts: Tensor) -> Tensor:
     return (values * counts).sum() / counts.sum().clamp(min=1)
 
 
-def label_gains(label_probs: Tensor, discount: float) -> Tensor:
-    """Return how much each look raised the true label's probability, (T, B); the last row is 0.
+def label_gains(label_values: Tensor, discount: float) -> Tensor:
+    """Return how much each look raised the value of the true label, (T, B); the last row is 0.
 
-    gain_t = Σ_{s>t} γ^{s−t−1} p_s / Σ_{s>t} γ^{s−t−1} − p_t, where p_t (T, B) is the probability
-    after the t-th glimpse.
+    gain_t = Σ_{s>t} γ^{s−t−1} v_s / Σ_{s>t} γ^{s−t−1} − v_t, where v_t (T, B) is the label's
+    probability after the t-th glimpse, or the logarithm of it.
     """
-    later = torch.zeros_like(label_probs)
+    later = torch.zeros_like(label_values)
     weight = 0.0
-    for t in range(len(label_probs) - 2, -1, -1):
-        later[t] = label_probs[t + 1] + discount * weight * later[t + 1]
+    for t in range(len(label_values) - 2, -1, -1):
+        later[t] = label_values[t + 1] + discount * weight * later[t + 1]
         weight = 1 + discount * weight
         later[t] /= weight
-    gains = later - label_probs
+    gains = later - label_values
     gains[-1] = 0
     return gains
 

@@ -37,6 +37,9 @@ from ram_agent.losses import (
 from ram_agent.rollout import Rollout
 from ram_agent.segment import Segment, unroll
 
+# Below it, "log_gain" does not count: an answer that was sure and wrong would outweigh all others.
+LEAST_LOG_PROB = -6.0
+
 Metrics = dict[str, Tensor]  # scalars
 
 # Settings that only one of the objectives reads.
@@ -196,9 +199,11 @@ def location_returns(rollout: Rollout, labels: Tensor, config: TrainConfig) -> T
     """Return the reward of each location, (T, B)."""
     if config.objective.location_reward == "reward":
         return returns_to_go(rollout.rewards)
-    probs = rollout.choice_logits.detach().softmax(-1)
-    index = labels.expand(len(probs), -1).unsqueeze(-1)
-    return label_gains(probs.gather(-1, index).squeeze(-1), config.objective.gain_discount)
+    labels = labels.expand(len(rollout.choice_logits), -1)
+    log_probs = choice_log_probs(rollout.choice_logits.detach(), labels)
+    is_log = config.objective.location_reward == "log_gain"
+    values = log_probs.clamp(min=LEAST_LOG_PROB) if is_log else log_probs.exp()
+    return label_gains(values, config.objective.gain_discount)
 
 
 def location_weight(config: TrainConfig, progress: float) -> float:

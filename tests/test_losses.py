@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
+from ram_agent.config import TrainConfig, replace_settings
 from ram_agent.losses import (
     baseline_loss,
     choice_log_probs,
@@ -19,6 +20,8 @@ from ram_agent.losses import (
     segment_advantages,
     supervision_weights,
 )
+from ram_agent.objective import location_returns
+from ram_agent.rollout import Rollout
 
 
 def close(tensor: torch.Tensor, expected: object) -> None:
@@ -175,6 +178,38 @@ def test_returns_to_go() -> None:
 )
 def test_label_gains(probs: list[float], discount: float, gains: list[float]) -> None:
     close(label_gains(torch.tensor(probs)[:, None], discount)[:, 0], gains)
+
+
+@pytest.mark.parametrize(
+    ("location_reward", "rewards"),
+    [
+        ("gain", [0.7, 0.0]),
+        ("log_gain", [2.0794415, 0.0]),  # log 8
+        ("reward", [1.0, 1.0]),
+    ],
+)
+def test_the_reward_of_a_location(location_reward: str, rewards: list[float]) -> None:
+    probs = torch.tensor([[[0.1, 0.9]], [[0.8, 0.2]]])  # (T, B, n)
+    zeros = torch.zeros(2, 1)
+    rollout = Rollout(
+        choice_logits=probs.log(),
+        location_means=torch.zeros(2, 1, 2),
+        location_log_probs=zeros,
+        baselines=zeros,
+        choices=torch.tensor([[1], [0]]),
+        rewards=torch.tensor([[0.0], [1.0]]),
+        labels=torch.tensor([0]),
+    )
+    config = replace_settings(TrainConfig(), location_reward=location_reward)
+    close(location_returns(rollout, torch.tensor([0]), config)[:, 0], rewards)
+
+
+def test_a_sure_and_wrong_answer_counts_no_more_than_a_limit() -> None:
+    logits = torch.tensor([[[-100.0, 0.0]], [[0.0, -100.0]]])
+    zeros = torch.zeros(2, 1)
+    rollout = Rollout(logits, torch.zeros(2, 1, 2), zeros, zeros, zeros.long(), zeros, None)
+    config = replace_settings(TrainConfig(), location_reward="log_gain")
+    close(location_returns(rollout, torch.tensor([0]), config)[:, 0], [6.0, 0.0])
 
 
 def test_label_gains_of_one_episode_do_not_depend_on_the_others() -> None:
