@@ -85,7 +85,7 @@ def manual_page(env_id: str) -> str:
         "Action": f"`Tuple(Box(-1, 1, (2,)), Discrete({len(facts.choices)}))`: the next location, "
         f"and {name_choices(facts)}",
         "Steps": str(facts.num_steps or "until it is over"),
-        "Chance": "–" if facts.chance is None else f"{100 * facts.chance:.2g}%",
+        "Chance": facts.chance_in_words,
         **result_rows(env_id),
     }
     if spec.reward_threshold is not None:

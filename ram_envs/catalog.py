@@ -31,7 +31,7 @@ SUMMARIES = {  # ids without one get the first line of their manual page
 }
 SCORES = {"RAMCatch-v0": "caught"}  # what a mean return of 1 means, in words
 # The mean return of random choices, and in games of random locations; of labels it is 1 / n.
-CHANCES = {"RAMCatch-v0": 0.084, "RAMSearch-v0": 0.05}
+CHANCES = {"RAMCatch-v0": 0.084, "RAMSearch-v0": -0.92}
 
 
 @dataclass(frozen=True)
@@ -66,6 +66,13 @@ class EnvFacts:
         """The retina in words."""
         plural = "s" * (self.num_scales > 1)
         return f"{self.glimpse_size} × {self.glimpse_size}, {self.num_scales} scale{plural}"
+
+    @property
+    def chance_in_words(self) -> str:
+        """The score of random choices: a percentage where it cannot be negative."""
+        if self.chance is None or self.needs_images:
+            return "–"
+        return f"{self.chance:.2g}" if self.chance < 0 else f"{100 * self.chance:.2g}%"
 
 
 def describe_env(env_id: str) -> EnvFacts:

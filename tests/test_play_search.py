@@ -69,7 +69,7 @@ def test_a_click_looks_and_space_takes() -> None:
     game: Any = stage.game
     look_at_item(stage, 2)
     press(stage, pygame.K_SPACE)  # a mistake
-    assert (game.is_mistaken, game.phase, round(game.worth, 9)) == (True, Phase.PLAYING, 0.92)
+    assert (game.is_mistaken, game.phase, round(game.worth, 9)) == (True, Phase.PLAYING, 0.96)
     look_at_item(stage, 0)
     assert not game.is_mistaken
     press(stage, pygame.K_SPACE)

@@ -55,14 +55,15 @@ def searched(**keywords: Any) -> tuple[Search, SearchState]:
 # --- the rules -------------------------------------------------------------------------------
 
 
-def test_the_target_is_worth_less_with_every_look_and_mistake() -> None:
+def test_every_look_and_every_mistake_costs() -> None:
     task, state = searched()
-    assert play(task, state, LOOK) == (0.0, False, False)
+    assert play(task, state, LOOK) == (-0.01, False, False)
     look_at(task, state, 60, 70)
-    assert play(task, state, TAKE) == (0.0, False, False)  # a distractor
+    assert play(task, state, TAKE) == (-0.02, False, False)  # a distractor
     look_at(task, state, 20, 30)
     assert task.verdict(state, 0) is None
-    assert play(task, state, TAKE) == (0.92, True, False)  # 1 − 3 · 0.01 − 0.05
+    assert play(task, state, TAKE) == (0.99, True, False)
+    assert task.worth(np.array([3]), np.array([1])).round(9).tolist() == [0.96]  # the sum
     found, over = task.infos(state)["found"]
     assert (found.tolist(), over.tolist()) == ([True], [True])
     assert "3" in str(task.verdict(state, 0))
@@ -82,8 +83,8 @@ def test_the_target_can_be_reached_from_eight_pixels(x: int, y: int, in_reach: b
 
 def test_a_search_is_cut_off_at_its_limit() -> None:
     task, state = searched(time_limit=2)
-    assert play(task, state, LOOK) == (0.0, False, False)
-    assert play(task, state, LOOK) == (0.0, False, True)
+    assert play(task, state, LOOK) == (-0.01, False, False)
+    assert play(task, state, LOOK) == (-0.01, False, True)
     found, over = task.infos(state)["found"]
     assert (found.tolist(), over.tolist()) == ([False], [True])
     assert task.verdict(state, 0)
@@ -93,14 +94,6 @@ def test_a_target_found_in_the_last_step_is_found() -> None:
     task, state = searched(time_limit=1)
     look_at(task, state, 20, 30)
     assert play(task, state, TAKE) == (0.99, True, False)
-
-
-def test_a_reward_is_never_negative() -> None:
-    task, state = searched(mistake_cost=0.6)
-    for _ in range(2):
-        assert play(task, state, TAKE) == (0.0, False, False)
-    look_at(task, state, 20, 30)
-    assert play(task, state, TAKE) == (0.0, True, False)
 
 
 def test_a_search_that_begins_again_has_forgotten_the_last_one() -> None:
@@ -263,7 +256,7 @@ def test_looking_at_random_places_finds_it_late() -> None:
         return (rng.uniform(-1, 1, (300, 2)).astype(np.float32), choices), None
 
     assert task.image_shape == (200, 200)
-    assert 0.2 < mean_return(envs, 300, act) < 0.35
+    assert -0.3 < mean_return(envs, 300, act) < -0.1
 
 
 def test_the_searcher_plays_one_environment_as_it_plays_many() -> None:

@@ -22,7 +22,7 @@ def main(args: list[str]) -> None:
             "any" if own else f"{height} × {width}",
             facts.retina,
             facts.num_steps or "varies",
-            "–" if own or facts.chance is None else f"{100 * facts.chance:.2g}%",
+            facts.chance_in_words,
         )
         print(row.format(*cells))
         print(f"    {facts.summary}")

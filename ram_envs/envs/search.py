@@ -38,10 +38,9 @@ class SearchEnv(GlimpseEnv):
 
     ## Rewards
 
-    For taking the target 1, less 0.01 for each step and 0.05 for each mistake so far, but not below
-    0; else 0. To take the target, its center must be at most 8 pixels from the last location,
-    across and down. Taking anything else, or nothing, is a mistake. The reward threshold is a mean
-    return of 0.85.
+    1 for taking the target. Each step costs 0.01, and each mistake another 0.01. To take the
+    target, its center must be at most 8 pixels from the last location, across and down. Taking
+    anything else, or nothing, is a mistake. The reward threshold is a mean return of 0.85.
 
     ## Starting state
 
@@ -60,8 +59,8 @@ class SearchEnv(GlimpseEnv):
 
     - `canvas_size=200`: a side or (height, width) of the canvas in pixels.
     - `num_distractors=4`: the number of items besides the target.
-    - `look_cost=0.01`: how much less the target is worth after each step.
-    - `mistake_cost=0.05`: how much less it is worth after each mistake.
+    - `look_cost=0.01`: what each step costs.
+    - `mistake_cost=0.01`: what each mistake costs besides.
     - `time_limit=100`: the steps after which an episode is truncated.
     - `glimpse_size=12`, `num_scales=4`: G and K of the retina.
     - `initial_location=None`: (x, y) of the first glimpse; None for uniformly random.
@@ -81,7 +80,7 @@ class SearchEnv(GlimpseEnv):
         canvas_size: int | Sequence[int] = 200,
         num_distractors: int = 4,
         look_cost: float = 0.01,
-        mistake_cost: float = 0.05,
+        mistake_cost: float = 0.01,
         time_limit: int = 100,
         glimpse_size: int = 12,
         num_scales: int = 4,
@@ -104,7 +103,7 @@ class SearchVectorEnv(GlimpseVectorEnv):
         canvas_size: int | Sequence[int] = 200,
         num_distractors: int = 4,
         look_cost: float = 0.01,
-        mistake_cost: float = 0.05,
+        mistake_cost: float = 0.01,
         time_limit: int = 100,
         glimpse_size: int = 12,
         num_scales: int = 4,

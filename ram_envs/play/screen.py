@@ -407,7 +407,7 @@ def _introduction(game: Game) -> list[str]:
             f"{game.task.num_items} striped squares lie in the fog. One has upright bars: find it.",
             "You see through a retina: sharp where you look, coarse around it.",
             "Click to look; press Space to take what you look at.",
-            "The target is worth less with every look, and much less with every mistake.",
+            "Every look costs 0.01, and so does every mistake.",
         ]
     return [
         "Catch the falling ball with your paddle on the bottom row.",

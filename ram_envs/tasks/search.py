@@ -12,8 +12,9 @@ row. So all items are equally bright. Coarse patches show where an item is, but 
                center is at most 8 pixels from the point that was looked at, across and down; else
                it is a mistake
             2. the retina moves
-    reward  for taking the target in step t, after m mistakes: 1 − look_cost · t − mistake_cost · m,
-            or 0 if that is less; 0 at every other step
+    reward  1 for taking the target; less look_cost in every step, and mistake_cost for a mistake.
+            So the return of a search of t steps and m mistakes is 1 − look_cost · t −
+            mistake_cost · m if the target is found, and 1 less if it is not
     end     terminated when the target is taken; truncated after `time_limit` steps
 
 The canvas is never stored: what a retina reads is drawn from the items' places as it is read, so a
@@ -74,8 +75,8 @@ class Search:
     Args:
         canvas_size: the side, or (height, width), of the canvas in pixels.
         num_distractors: the number of items besides the target.
-        look_cost: how much less the target is worth after each step.
-        mistake_cost: how much less it is worth after each mistake.
+        look_cost: what each step costs.
+        mistake_cost: what each mistake costs besides.
         time_limit: the steps after which an episode is truncated.
 
     Raises:
@@ -91,7 +92,7 @@ class Search:
         canvas_size: int | Sequence[int] = 200,
         num_distractors: int = 4,
         look_cost: float = 0.01,
-        mistake_cost: float = 0.05,
+        mistake_cost: float = 0.01,
         time_limit: int = 100,
     ) -> None:
         self.num_items = 1 + checked_integer("num_distractors", num_distractors, 0)
@@ -146,15 +147,14 @@ class Search:
         state.mistakes[rows] += takes & ~found
         state.found[rows] = found
         state.over[rows] = found | late
-        rewards = np.where(found, self.worth(state.steps[rows], state.mistakes[rows]), 0)
+        rewards = found - self.look_cost - self.mistake_cost * (takes & ~found)
         return Outcome(rewards=rewards, terminations=found, truncations=late)
 
     def worth(
         self, steps: npt.NDArray[np.int64], mistakes: npt.NDArray[np.int64]
     ) -> npt.NDArray[np.float64]:
-        """Return the reward for taking the target in step `steps` after `mistakes`."""
-        spent = self.look_cost * steps + self.mistake_cost * mistakes
-        worth: npt.NDArray[np.float64] = np.maximum(1 - spent, 0)
+        """Return the return of a search that takes the target in step `steps` after `mistakes`."""
+        worth: npt.NDArray[np.float64] = 1 - self.look_cost * steps - self.mistake_cost * mistakes
         return worth
 
     def images(self, state: SearchState) -> tuple[ItemField, Rows]:
