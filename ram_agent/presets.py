@@ -97,8 +97,9 @@ ENV_SETTINGS: dict[tuple[str, str], dict[str, Any]] = {
     },
     ("default", "RAMClutteredMNIST-v0"): CLUTTERED,
     ("default", "RAMClutteredMNIST100-v0"): CLUTTERED,
-    ("default", "RAMPairsMNIST-v0"): CLUTTERED,
-    ("default", "RAMAdditionMNIST-v0"): CLUTTERED,
+    # Until both digits are read, the true label's probability hardly rises.
+    ("default", "RAMPairsMNIST-v0"): {**CLUTTERED, "location_reward": "log_gain"},
+    ("default", "RAMAdditionMNIST-v0"): {**CLUTTERED, "location_reward": "log_gain"},
     ("default", OTHER_PACKAGES): GAME,
     ("paper", OTHER_PACKAGES): {"core": "lstm", "passes": 1, "minibatches": 1},
     ("default", "RAMSearch-v0"): {
