@@ -605,7 +605,7 @@ def test_agents_have_the_default_preset(done: Path) -> None:
         ("cluttered", 4, {"episodes": 4_000_000}),
         ("cluttered100", 4, {"episodes": 4_000_000}),
         ("pairs", 4, {"episodes": 4_000_000}),
-        ("addition", 4, {"episodes": 3_000_000, "batch_size": 128, "learning_rate": 3e-3}),
+        ("addition", 4, {"episodes": 4_000_000}),
         ("moving", 12, {"episodes": 4_000_000, "distortion": 1.0}),
         ("cifar10", 8, {"episodes": 2_000_000, "mirror": True}),
         ("mnist", 2, {"batch_size": 2048, "learning_rate": 0.01}),
@@ -631,6 +631,10 @@ def test_published_rows_are_trained_longer(
     training = preset("default", TABLES[name].env_id).training
     augmentation = {key: settings[key] for key in TRAINING_KEYWORDS if key in settings}
     assert config["training_env_kwargs"] == augmentation
+    assert config["start_from"] == {
+        "pairs": "pretrained:cluttered100-mnist-4",
+        "addition": "pretrained:pairs-mnist-4",
+    }.get(name)
     changes = {key: value for key, value in settings.items() if key not in augmentation}
     assert config["training"] == dataclasses.asdict(
         replace_settings(training, **{"episodes": 6_000_000, **changes})

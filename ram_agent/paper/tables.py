@@ -289,8 +289,8 @@ TABLES: dict[str, Table] = {
         ),
         random_gaze=Others(nips=recalled(28.4, digits=1)),
         note="Our rows of 6 and 8 glimpses are of a linear glimpse network after six million "
-        "canvases. Others report four pieces of clutter, an easier task than these eight: DRAM 2.68, and 1.71 with a "
-        "context network.",
+        "canvases. Others report four pieces of clutter, an easier task than these eight: DRAM "
+        "2.68, and 1.71 with a context network.",
     ),
     "pairs": Table(
         "RAMPairsMNIST-v0",
@@ -298,8 +298,8 @@ TABLES: dict[str, Table] = {
         start_from="pretrained:cluttered100-mnist-4",
         rows=(Ram(4, Others(since=Reported(5.0, "DRAM", digits=1)), is_headline=True),),
         controls=(Control("fc-256"), Control("fc-64"), Control("conv"), CNN),
-        note="The error of our row still falls when its training ends: 21.0, 19.9 and 18.6 on "
-        "validation after 3.0, 3.3 and 3.9 million canvases. "
+        note="RAM begins with the weights of the agent of one digit on such canvases, "
+        "`pretrained:cluttered100-mnist-4`, after its four million canvases. "
         "DRAM (Ba et al. 2015), which names one digit after the other and has a context "
         "network, reports 7.0 without that network, and 9.0 for RAM. Its authors' texts do not "
         "fully say how digits and clutter are placed; ours do not overlap, among eight pieces.",
@@ -318,8 +318,9 @@ TABLES: dict[str, Table] = {
             Control("conv"),
             Control("cnn", Others(since=Reported(3.2, "DRAM's CNN", digits=1)), share=CNN.share),
         ),
-        note="DRAM is of Ba et al. 2015, whose texts do not fully say how digits and clutter are "
-        "placed; ours do not overlap, among eight pieces.",
+        note="RAM begins with the weights of the agent of pairs. DRAM is of Ba et al. 2015, whose "
+        "texts do not fully say how digits and clutter are placed; ours do not overlap, among "
+        "eight pieces.",
     ),
     "moving": Table(
         "RAMMovingMNIST-v0",
