@@ -401,6 +401,9 @@ def test_every_command_is_one_that_there_is(
 
         env_id = make_parser().parse_args(command[2:]).env_id
         assert env_id in (None, "ALE/Pong-v5", *gym.registry)  # Pong: of the extra atari
+    elif command[0] in ("uvx", "pipx"):
+        assert command[-2:] == ["ram", "play"]
+        assert "ram-gym" in command[2] or "dist/ram_gym" in command[3]
     elif command[0] in ("pip", "jupyter"):
         assert command[1] in ("install", "notebook")
     elif command[0] == "seq":  # the sweep, which is run above
