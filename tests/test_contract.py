@@ -124,6 +124,10 @@ class Machine(RuleBasedStateMachine):
         self.rows = [Row(env_id) for _ in range(self.num_rows)]
         self.render_mode, self.closed = render_mode, False
 
+    def fix_noise(self) -> None:
+        """Let a play without a seed be the same whenever hypothesis repeats it."""
+        self.env.np_random = np.random.default_rng(0)
+
     def choose(self, share: float) -> int:
         return int(share * self.num_choices)
 
@@ -181,6 +185,7 @@ class SingleMachine(Machine):
             env_id, disable_env_checker=True, render_mode=render_mode, **self.row.keywords
         )
         self.env = made.unwrapped  # without Gymnasium's own check of the order
+        self.fix_noise()
 
     @rule(seed=seeds, index=indices)
     def reset(self, seed: int | None, index: int | None) -> None:
@@ -250,6 +255,7 @@ class VectorMachine(Machine):
             autoreset_mode=self.mode,
             **IDS[env_id][0],
         ).unwrapped
+        self.fix_noise()
 
     @rule(
         seed=seeds | st.lists(seeds, min_size=NUM_ENVS, max_size=NUM_ENVS),
