@@ -34,6 +34,7 @@ OWN_AGENT = (DOCS / "own_agent.md").read_text(encoding="utf-8")
 PLAY = (DOCS / "play.md").read_text(encoding="utf-8")
 OWN_TASK = (DOCS / "own_task.md").read_text(encoding="utf-8")
 OWN_IMAGES = (DOCS / "own_images.md").read_text(encoding="utf-8")
+LARGE_IMAGES = (DOCS / "large_images.md").read_text(encoding="utf-8")
 ANY_ENVIRONMENT = (DOCS / "any_environment.md").read_text(encoding="utf-8")
 CLUSTER = (DOCS / "cluster.md").read_text(encoding="utf-8")
 BLOCK = re.compile(r"^```python\n(.*?)^```$", re.DOTALL | re.MULTILINE)
@@ -147,11 +148,14 @@ def test_the_guide_to_images_of_ones_own(
         for gaze in ("learned", "random")
     )
     assert learned < 7 < random  # as the guide says, with some room
-    assert defined["info"]["label"].shape == (2,)  # from the workers
     for read in (defined["images"], defined["test_images"]):
         assert np.array_equal(read.images, images)
         assert np.array_equal(read.labels, labels)
     assert [len(defined[name]) for name in ("train", "validation")] == [50, 10]
+
+    large = run_blocks(LARGE_IMAGES, "__main__")  # which need the folder of the other guide
+    assert large["env"].unwrapped.canvas.shape == (2000, 3000)
+    assert large["info"]["label"].shape == (2,)  # from the workers
 
     (train,) = split_commands(OWN_IMAGES)
     train[train.index("30000")] = "256"
@@ -452,6 +456,7 @@ def test_every_guide_is_run() -> None:
         "own_agent.md",
         "own_task.md",
         "own_images.md",
+        "large_images.md",
         "index.md",
         "logging.md",
         "porting.md",

@@ -31,8 +31,8 @@ class Half:
     Three looks on a black screen with one bright column.
     """
 
-    image_shape = (16, 16)
-    choice_names = ("left", "right", "a name that is far too long for the column")
+    image_shape: tuple[int, ...] = (16, 16)
+    choice_names: tuple[str, ...] = ("left", "right", "a name that is far too long for the column")
     frames_change = False
 
     def allocate(self, num_envs: int) -> dict[str, np.ndarray]:
@@ -193,7 +193,7 @@ def test_the_command_plays_a_module_of_this_folder(
         assert title == "ram play own_game:Touch-v0"
         stages.append(stage)
         press(stage, pygame.K_SPACE)
-        top, left = stage.game.player.env.batch.state.corners[0]  # type: ignore[attr-defined]
+        top, left = stage.game.player.env.batch.state.corners[0]
         point(stage, left + 4, top + 4)
         press(stage, pygame.K_0, "0")  # look
         press(stage, pygame.K_1, "1")  # touch
