@@ -6,10 +6,8 @@ built on a classification environment is trained, validated and tested on differ
 
 from __future__ import annotations
 
-import importlib
 import os
 import reprlib
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +24,7 @@ from ram_envs.device_env import place_envs
 from ram_envs.envs.classification import DatasetFacts
 from ram_envs.making import (
     find_spec,
+    import_own_module,
     import_package,
     is_atari,
     make_env,
@@ -61,18 +60,11 @@ def resolve_env_id(env_id: str) -> str:
         name = f"{name}-v0"
     if module.partition(".")[0] == "ram_envs":
         module = ""
-    if module and module not in sys.modules:
-        if "" not in sys.path:
-            sys.path.insert(0, "")  # the current folder, as `python -m ram_agent` has it
-        try:
-            importlib.import_module(module)
-        except ModuleNotFoundError as error:
-            raise ValueError(
-                f"{env_id}: {error}. Run the command in the folder of {module}.py, or install it."
-            ) from error
+    own_id = f"{module}:{name}" if module else name
+    import_own_module(own_id)
     import_package(name)
     check_registered(name)
-    return f"{module}:{name}" if module else name
+    return own_id
 
 
 def find_splits(env_id: str, keywords: dict[str, Any]) -> tuple[str, ...]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import ast
 import importlib
+import sys
 from collections.abc import Iterable, Mapping
 from functools import partial
 from typing import Any
@@ -120,6 +121,25 @@ def find_spec(env_id: str) -> EnvSpec:
     """
     import_package(env_id)
     return gym.spec(env_id.rpartition(":")[2])
+
+
+def import_own_module(env_id: str) -> None:
+    """Import the module that MODULE:ID names, from the current folder too; for commands.
+
+    Raises:
+        ValueError: if the module was not found.
+    """
+    module = env_id.rpartition(":")[0]
+    if not module or module in sys.modules:
+        return
+    if "" not in sys.path:
+        sys.path.insert(0, "")  # the current folder, as `python -m` has it
+    try:
+        importlib.import_module(module)
+    except ModuleNotFoundError as error:
+        raise ValueError(
+            f"{env_id}: {error}. Run the command in the folder of {module}.py, or install it."
+        ) from error
 
 
 def import_package(env_id: str) -> None:

@@ -1,4 +1,7 @@
-"""Any environment with pictures, for a person: held keys are the move, the mouse is the gaze."""
+"""Any environment with pictures, and tasks of a user's own, for a person.
+
+Held keys are the move, the mouse is the gaze.
+"""
 
 from __future__ import annotations
 
@@ -10,9 +13,12 @@ import numpy as np
 
 from ram_envs.play.game import Game, Phase
 from ram_envs.play.seat import Action, Deal, Seat
+from ram_envs.task import Task
 
 MAX_STEPS = 2  # per tick: on a slow computer the game is slower, and does not jump
 PATH_LENGTH = 24  # fixations that are shown after a game
+NUM_NUMBER_KEYS = 10  # 0 to 9
+MAX_NAME, MAX_SENTENCE = 26, 80  # letters that fit beside the board and on the start card
 
 Directions = frozenset[str]  # of "up", "down", "left", "right", "fire"
 
@@ -27,6 +33,11 @@ _OTHER_NAMES: dict[str, Directions] = {
 class ArcadeSeat(Seat):
     """A person in an environment through the retina; episodes are scored by their return.
 
+    Args:
+        name: "you".
+        env: a `ThroughRetina`, or a `GlimpseEnv` of any task.
+        max_steps: of an episode, where a wrapper would end it; None if the task ends it alone.
+
     Attributes:
         total: the return of the present episode.
         totals: those of the finished ones.
@@ -34,13 +45,24 @@ class ArcadeSeat(Seat):
 
     numbered = False
 
-    def __init__(self, name: str, env: Any) -> None:
+    def __init__(self, name: str, env: Any, max_steps: int | None = None) -> None:
         super().__init__(name, env)
+        self.max_steps = max_steps
+        self.num_steps = 0
         self.total = 0.0
         self.totals: list[float] = []
 
+    @property
+    def task(self) -> Task[Any] | None:
+        """The task; None in an environment of another package."""
+        return getattr(self.env.batch, "task", None)
+
+    @property
+    def frames_change(self) -> bool:
+        return self.task is None or self.task.frames_change
+
     def begin(self, deal: Deal) -> None:
-        self.total = 0.0
+        self.total, self.num_steps = 0.0, 0
         super().begin(deal)
 
     def step(self, action: Action) -> None:
@@ -49,15 +71,21 @@ class ArcadeSeat(Seat):
             (np.array([x, y], np.float32), move)
         )
         self.total += float(reward)
-        self.over = terminated or truncated
+        self.num_steps += 1
+        self.over = terminated or truncated or self.num_steps == self.max_steps
         self._note_path()
 
     def _note_path(self) -> None:
         self.trail = [*self.trail[1 - PATH_LENGTH :], self.edge]
+        if not self.frames_change:
+            self._remember()
 
 
 class ArcadeGame(Game):
-    """Runs in real time if one of the moves is to wait; otherwise each key press is a step.
+    """A game of moves, scored by its return.
+
+    It runs in real time if the screen changes and one of the moves is to wait; otherwise each key
+    press is a step.
 
     Args:
         player: the person.
@@ -77,12 +105,13 @@ class ArcadeGame(Game):
         self.title = title
         self.speed = speed
         env: Any = player.env
-        names = env.batch.choice_names
+        named_by: Any = env.batch if player.task is None else player.task
+        names = named_by.choice_names
         num_moves = int(env.action_space[1].n)
         self.names: Sequence[str] = names or [str(number) for number in range(num_moves)]
         self._first = int(env.action_space[1].start)
         self._moves = find_moves(names or ())
-        self.turns = frozenset() not in self._moves
+        self.turns = frozenset() not in self._moves or not player.frames_change
         self._held: dict[int, str] = {}  # keys that are down, and their directions
         self._tapped: set[str] = set()  # directions since the last step, even if released again
         self._steps_due = 0.0
@@ -95,6 +124,34 @@ class ArcadeGame(Game):
     def arcade_seat(self) -> ArcadeSeat:
         assert isinstance(self.player, ArcadeSeat)
         return self.player
+
+    @property
+    def has_directions(self) -> bool:
+        """Whether arrow keys or Space are moves."""
+        return any(self._moves)
+
+    @property
+    def introduction(self) -> list[str]:
+        """What is played, in a few lines."""
+        keys = "The numbers choose a move; H lists them."
+        if self.has_directions:
+            keys = "Arrow keys or W, A, S, D move; Space fires; numbers choose a move."
+        lines = [
+            "You see through a retina: sharp where you look, coarse around it.",
+            "The mouse moves your gaze. You get a new glimpse with every step.",
+            f"{keys} Each key is a step." if self.turns else keys,
+        ]
+        about = (self.arcade_seat.task.__doc__ or "").strip() if self.arcade_seat.task else ""
+        return [shorten(about.splitlines()[0], MAX_SENTENCE), *lines] if about else lines
+
+    @property
+    def status(self) -> list[str]:
+        """The pace; where the game waits and there is room, the number of each move."""
+        if not self.turns:
+            return [f"{self.speed:.3g} steps per second"]
+        listed = self.names if len(self.names) <= NUM_NUMBER_KEYS else ()
+        moves = [f"{number}  {shorten(name, MAX_NAME)}" for number, name in enumerate(listed)]
+        return ["each key is a step", *moves]
 
     def hold(self, direction: str, key: int) -> None:
         """Press a key of a direction. Where the game waits for the player, this is a step."""
@@ -175,6 +232,11 @@ class ArcadeGame(Game):
 
     def _unanswered(self) -> int:
         return 0
+
+
+def shorten(words: str, length: int) -> str:
+    """Return words, cut to a number of letters."""
+    return words if len(words) <= length else f"{words[: length - 1]}…"
 
 
 def find_moves(names: Sequence[str]) -> dict[Directions, int]:

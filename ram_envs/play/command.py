@@ -163,8 +163,9 @@ def make_parser() -> argparse.ArgumentParser:
     """Return the parser of the command line."""
     parser = argparse.ArgumentParser(
         prog="ram play",
-        description="Play Catch, Search, the glimpse quiz, or any environment with pictures, such "
-        "as ALE/Pong-v5, and see only what the retina sees. Press H in the window for the keys.",
+        description="Play Catch, Search, the glimpse quiz, a task of your own, or any environment "
+        "with pictures, such as ALE/Pong-v5, and see only what the retina sees. Press H in the "
+        "window for the keys.",
         epilog="examples: ram play RAMCatch-v0 --speed 3   |   ram play RAMCatch-v0 --versus "
         "runs/catch   |   ram play RAMClutteredMNIST-v0 --save me.json",
     )
@@ -172,8 +173,8 @@ def make_parser() -> argparse.ArgumentParser:
         "env_id",
         metavar="ENV_ID",
         nargs="?",
-        help=f"one of {', '.join(playable_ids())}, or another that shows pictures: ALE/Pong-v5; a "
-        "menu without it",
+        help=f"one of {', '.join(playable_ids())}, or another that shows pictures: ALE/Pong-v5; "
+        "MODULE:ID for a task of your own; a menu without it",
     )
     parser.add_argument("--seed", type=int, help="the same seed gives the same episodes")
     parser.add_argument(

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pygame
 
-from ram_envs.play.arcade_game import ArcadeGame
+from ram_envs.play.arcade_game import ArcadeGame, shorten
 from ram_envs.play.catch_game import CatchGame
 from ram_envs.play.extras import (
     draw_buttons,
@@ -364,7 +364,9 @@ def _draw_help(sheet: Sheet, game: Game) -> None:
         keys = QUIZ_KEYS if isinstance(game, QuizGame) else SEARCH_KEYS
     elif isinstance(game, ArcadeGame):
         numbers = f"0 … {min(9, len(game.names) - 1)}"
-        keys = ((numbers, _shortened(", ".join(game.names))), *ARCADE_KEYS)
+        unused = ("+, −" if game.turns else "", "" if game.has_directions else ARCADE_KEYS[0][0])
+        used = [row for row in ARCADE_KEYS if row[0] not in unused]
+        keys = ((numbers, shorten(", ".join(game.names), 62)), *used)
     for row, (key, meaning) in enumerate(keys):
         sheet.text(key, (96, 148 + 36 * row), SMALL, PATH)
         sheet.text(meaning, (340, 148 + 36 * row), SMALL, TEXT)
@@ -380,10 +382,6 @@ def _draw_card(sheet: Sheet, title: str, lines: Sequence[str]) -> None:
         sheet.text(line, (166, top + 100 + 34 * row), SMALL, TEXT)
 
 
-def _shortened(words: str, length: int = 62) -> str:
-    return words if len(words) <= length else f"{words[: length - 1]}…"
-
-
 def _title(game: Game) -> str:
     if isinstance(game, SearchGame):
         return "Search"
@@ -393,14 +391,7 @@ def _title(game: Game) -> str:
 
 
 def _introduction(game: Game) -> list[str]:
-    if isinstance(game, ArcadeGame):
-        keys = "Arrow keys or W, A, S, D move; Space fires; numbers choose a move."
-        return [
-            "You see through a retina: sharp where you look, coarse around it.",
-            "The mouse moves your gaze. You get a new glimpse with every step.",
-            keys if not game.turns else f"{keys} Each key is a step.",
-        ]
-    if isinstance(game, QuizGame):
+    if isinstance(game, (ArcadeGame, QuizGame)):
         return game.introduction
     if isinstance(game, SearchGame):
         return [
@@ -421,7 +412,7 @@ def _status(game: Game) -> list[str]:
     """Return a few lines about the present state."""
     lines = []
     if isinstance(game, ArcadeGame):
-        lines.append("each key is a step" if game.turns else f"{game.speed:.3g} steps per second")
+        lines += game.status
     elif isinstance(game, CatchGame):
         by_turns = game.turns and game.player.pilot is None
         lines.append("turn by turn" if by_turns else f"{game.speed:.3g} rows per second")
@@ -448,6 +439,8 @@ def _hint(game: Game) -> str:
         return ""  # their cards name the keys
     if isinstance(game, ArcadeGame) and game.phase is Phase.SHOWN:
         return "Space: next game     R: this one again     H: help     Esc: stop"
+    if isinstance(game, ArcadeGame) and game.turns:
+        return "Mouse: look     a key: a step     F: fog     H: help     Esc: stop"
     if game.phase is Phase.SHOWN and game.player.pilot is None:
         if isinstance(game, QuizGame):
             return "Space: next canvas     F: your last glimpse     H: help     Esc: stop"

@@ -15,7 +15,7 @@ import numpy as np
 import ram_envs
 from ram_envs.atomic_files import write_json
 from ram_envs.glimpse_env import GlimpseEnv
-from ram_envs.making import import_package, shows_glimpses
+from ram_envs.making import find_spec, import_own_module, import_package, shows_glimpses
 from ram_envs.making import make_env as make_glimpse_env
 from ram_envs.play.arcade_game import ArcadeGame, ArcadeSeat
 from ram_envs.play.catch_game import CatchGame
@@ -111,7 +111,8 @@ def set_up(options: Options) -> Session:
     assert options.env_id is not None, "the menu chooses one"
     env_id = full_id(options.env_id)
     if env_id not in ram_envs.registration.ENVS and not shows_glimpses(env_id, options.keywords):
-        return set_up_arcade(env_id, options)
+        check_alone(env_id, options)
+        return set_up_arcade(env_id, options, make_glimpse_env(env_id, **options.keywords))
     keywords, recording = options.keywords, None
     if options.replay is not None:
         recording = load_recording(options.replay, env_id)
@@ -119,6 +120,9 @@ def set_up(options: Options) -> Session:
         keywords = recording.keywords
     keywords = _with_test_split(env_id, keywords)
     env = make_env(env_id, keywords)
+    if not isinstance(env.batch.task, tuple(GAMES)):
+        check_alone(env_id, options)
+        return set_up_arcade(env_id, options, env)
     is_quiz = isinstance(env.batch.task, Classification)
     if is_quiz:  # the one that was found
         keywords["dataset"] = env.dataset_name  # type: ignore[attr-defined]
@@ -149,20 +153,27 @@ def set_up(options: Options) -> Session:
     return Session(env_id, keywords, seed, make_game(player, deals, opponent, **settings))
 
 
-def set_up_arcade(env_id: str, options: Options) -> Session:
-    """Return a session in an environment of another package, seen through the retina.
-
-    Raises:
-        TypeError: if it shows no pictures.
-        ValueError: if a person cannot choose its moves, or for options of our own games.
-    """
+def check_alone(env_id: str, options: Options) -> None:
+    """Raise ValueError for options of our own games, which other environments do not have."""
     for name in ("agent", "versus", "replay", "record", "gif", "save", "turns", "levels"):
         if getattr(options, name):
             raise ValueError(
                 f"--{name}: a person plays {env_id} alone. Leave it out; an agent plays in "
                 "`ram watch RUN --save FILE`."
             )
-    env = make_glimpse_env(env_id, **options.keywords)
+
+
+def set_up_arcade(env_id: str, options: Options, env: Any) -> Session:
+    """Return a session in an environment of another package, or in a task of a user's own.
+
+    Args:
+        env_id: its id.
+        options: what is asked for.
+        env: a `ThroughRetina`, or a `GlimpseEnv`.
+
+    Raises:
+        ValueError: if a person cannot choose its moves.
+    """
     moves = env.action_space[1]
     if not isinstance(moves, gym.spaces.Discrete):
         raise ValueError(
@@ -171,8 +182,10 @@ def set_up_arcade(env_id: str, options: Options) -> Session:
         )
     seed = _seed_or_random(options.seed)
     speed = options.speed or float(env.metadata.get("render_fps", ARCADE_SPEED))
+    # A GlimpseEnv comes without Gymnasium's time limit.
+    limit = find_spec(env_id).max_episode_steps if isinstance(env, GlimpseEnv) else None
     game = ArcadeGame(
-        ArcadeSeat("you", env),
+        ArcadeSeat("you", env, limit),
         _numbered_deals(seed, options.episodes),
         title=env_id.rpartition("/")[2].rpartition(":")[2].rpartition("-v")[0] or env_id,
         speed=min(max(speed, SPEEDS[0]), SPEEDS[1]),
@@ -187,12 +200,12 @@ def make_env(env_id: str, keywords: dict[str, Any]) -> GlimpseEnv:
         ValueError: if it cannot be played.
     """
     env = gym.make(env_id, disable_env_checker=True, **keywords).unwrapped
-    task = env.batch.task if isinstance(env, GlimpseEnv) else None
-    if not isinstance(env, GlimpseEnv) or not isinstance(task, tuple(GAMES)):
+    if not isinstance(env, GlimpseEnv):
         raise ValueError(
-            f"{env_id} cannot be played by hand. Choose from {', '.join(playable_ids())}, or an "
-            "environment of your own that is built on the same tasks."
+            f"{env_id} cannot be played by hand. Choose from {', '.join(playable_ids())}, or make "
+            "your own a GlimpseEnv of a task and a retina."
         )
+    task = env.batch.task
     if isinstance(task, Classification) and task.dataset.num_classes > MAX_CLASSES:
         raise ValueError(
             f"{env_id} has {task.dataset.num_classes} classes, and a quiz has at most "
@@ -300,6 +313,7 @@ def make_game(
 
 def full_id(env_id: str) -> str:
     """Return a registered id: "RAMCatch" and "ram_envs:RAMCatch-v0" are "RAMCatch-v0"."""
+    import_own_module(env_id)
     import_package(env_id)
     short = env_id.removeprefix("ram_envs:")
     found = f"{short}-v0" if f"{short}-v0" in ram_envs.registration.ENVS else short
@@ -308,14 +322,14 @@ def full_id(env_id: str) -> str:
 
 
 def playable_ids() -> list[str]:
-    """Return the ids that people can play."""
+    """Return the ids of the package that people can play."""
     return [*ram_envs.registration.ENVS]
 
 
 def _with_test_split(env_id: str, keywords: dict[str, Any]) -> dict[str, Any]:
     """A quiz shows the test split unless a split is given."""
     quizzes = (*ram_envs.registration.IMAGES, *ram_envs.registration.PAIRS)
-    if gym.spec(env_id).entry_point in [gym.spec(own_id).entry_point for own_id in quizzes]:
+    if find_spec(env_id).entry_point in [gym.spec(own_id).entry_point for own_id in quizzes]:
         return {"split": "test", **keywords}
     return dict(keywords)
 

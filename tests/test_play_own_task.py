@@ -1,0 +1,228 @@
+"""Tasks of a user's own by hand: `ram play MODULE:ID`, keys choose and the mouse looks."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+import pytest
+
+pygame = pytest.importorskip("pygame", reason="the extra play is not installed")
+
+from ram_envs import GlimpseEnv, Outcome, Retina, check_task  # noqa: E402
+from ram_envs.play import main, window  # noqa: E402
+from ram_envs.play.arcade_game import ArcadeGame  # noqa: E402
+from ram_envs.play.game import Phase  # noqa: E402
+from ram_envs.play.screen import FOG, board_view  # noqa: E402
+from ram_envs.play.session import Options, set_up  # noqa: E402
+from ram_envs.play.sheet import SHEET_SIZE  # noqa: E402
+from ram_envs.play.window import Stage  # noqa: E402
+from ram_envs.rendering import to_rgb_array  # noqa: E402
+
+EXAMPLES = Path(__file__).parent.parent / "examples"
+
+
+class Half:
+    """In which half is the light?
+
+    Three looks on a black screen with one bright column.
+    """
+
+    image_shape: tuple[int, ...] = (16, 16)
+    choice_names: tuple[str, ...] = ("left", "right", "a name that is far too long for the column")
+    frames_change = False
+
+    def allocate(self, num_envs: int) -> dict[str, np.ndarray]:
+        return {
+            "screens": np.zeros((num_envs, *self.image_shape), np.uint8),
+            "columns": np.zeros(num_envs, np.int64),
+            "steps": np.zeros(num_envs, np.int64),
+        }
+
+    def begin(self, state: Any, rows: Any, streams: Any, options: Any) -> None:
+        state["columns"][rows] = streams.integers(16)[:, 0]
+        state["screens"][rows] = 0
+        state["screens"][rows, :, state["columns"][rows]] = 200
+        state["steps"][rows] = 0
+
+    def advance(self, state: Any, rows: Any, choices: Any) -> Outcome:
+        state["steps"][rows] += 1
+        over = state["steps"][rows] == 3
+        right = choices == state["columns"][rows] // 8
+        return Outcome((over & right).astype(np.float64), over)
+
+    def images(self, state: Any) -> tuple[np.ndarray, np.ndarray]:
+        return state["screens"], np.arange(len(state["steps"]))
+
+    def infos(self, state: Any) -> dict[str, Any]:
+        return {}
+
+
+class Ticking(Half):
+    """The same on a screen that changes."""
+
+    frames_change = True
+    choice_names = ("left", "right", "stay")
+
+
+def make_half(task: Any = Half, **keywords: Any) -> GlimpseEnv:
+    return GlimpseEnv(task(), Retina(glimpse_size=4, num_scales=1), **keywords)
+
+
+@pytest.fixture(autouse=True)
+def ids(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(gym.envs.registration, "registry", dict(gym.registry))
+    gym.register("Half-v0", make_half)
+    gym.register("ShortHalf-v0", make_half, max_episode_steps=2)
+    gym.register("Ticking-v0", make_half, kwargs={"task": Ticking})
+
+
+def begin(env_id: str, **options: Any) -> tuple[Stage, ArcadeGame]:
+    """Return a stage on which the first episode has begun."""
+    game = set_up(Options(f"{__name__}:{env_id}", seed=0, **options)).game
+    assert isinstance(game, ArcadeGame)
+    stage = Stage(game)
+    picture(stage)
+    press(stage, pygame.K_SPACE)
+    return stage, game
+
+
+def press(stage: Stage, key: int, letter: str = "") -> None:
+    stage.handle(pygame.event.Event(pygame.KEYDOWN, key=key, unicode=letter, mod=0))
+    stage.handle(pygame.event.Event(pygame.KEYUP, key=key))
+
+
+def point(stage: Stage, x: int, y: int) -> tuple[int, int]:
+    pixel = board_view(stage.game, SHEET_SIZE).to_frame(x, y)
+    stage.handle(pygame.event.Event(pygame.MOUSEMOTION, pos=pixel))
+    return pixel
+
+
+def picture(stage: Stage) -> np.ndarray:
+    surface = pygame.Surface(SHEET_SIZE, depth=32)
+    stage.draw(surface)
+    return to_rgb_array(surface)
+
+
+def column_of(game: ArcadeGame) -> int:
+    state: Any = game.player.env.batch.state
+    return int(state["columns"][0])
+
+
+def test_the_tasks_keep_the_rules() -> None:
+    check_task(Half())
+
+
+def test_keys_choose_and_the_mouse_looks_to_the_end_of_a_task() -> None:
+    stage, game = begin("Half-v0", episodes=2)
+    assert (game.title, game.turns) == ("Half", True)
+    stage.tick(5.0)  # no step without a key
+    point(stage, 3, 12)
+    press(stage, pygame.K_2, "2")
+    assert game.player.edge == (3, 12)
+    press(stage, pygame.K_3, "3")  # there are three choices, from 0
+    assert game.arcade_seat.num_steps == 1
+    point(stage, 12, 4)
+    press(stage, pygame.K_LEFT)
+    answer = column_of(game) // 8
+    press(stage, pygame.K_0 + answer, str(answer))
+    assert (game.phase, game.arcade_seat.totals) == (Phase.SHOWN, [1])
+
+    press(stage, pygame.K_SPACE)
+    answer = 1 - column_of(game) // 8  # wrong
+    for _ in range(3):
+        press(stage, pygame.K_0 + answer, str(answer))
+    assert game.arcade_seat.totals == [1, 0]
+    press(stage, pygame.K_SPACE)
+    assert game.phase is Phase.FINISHED
+    assert game.summary() == "You played 2 games: mean score 0.5, best 1."
+    picture(stage)
+
+
+def test_what_was_seen_of_a_still_screen_remains() -> None:
+    stage, game = begin("Half-v0")
+    x = min(max(column_of(game), 2), 14)
+    pixel = point(stage, x, 4)
+    press(stage, pygame.K_2, "2")
+    pixel = board_view(game, SHEET_SIZE).to_frame(column_of(game) + 0.5, 3.5)
+    bright = picture(stage)[pixel[1], pixel[0]].astype(int)
+    point(stage, (x + 8) % 16, 12)
+    press(stage, pygame.K_2, "2")
+    faded = picture(stage)[pixel[1], pixel[0]].astype(int)
+    assert bright.tolist() == [200, 200, 200]
+    assert (faded < bright).all()
+    assert (faded > np.array(FOG)).all()
+
+
+def test_words_about_a_task() -> None:
+    _, game = begin("Half-v0")
+    assert game.introduction[0] == "In which half is the light?"
+    assert game.status == [
+        "each key is a step", "0  left", "1  right", "2  a name that is far too lo…",
+    ]  # fmt: skip
+
+
+def test_a_screen_that_changes_runs_in_real_time() -> None:
+    stage, game = begin("Ticking-v0")
+    assert not game.turns
+    stage.tick(0.25)
+    stage.tick(0.25)  # render_fps is 2
+    assert game.arcade_seat.num_steps == 1
+
+
+def test_a_time_limit_of_gymnasium_ends_an_episode() -> None:
+    stage, game = begin("ShortHalf-v0")
+    for _ in range(2):
+        press(stage, pygame.K_0, "0")
+    assert game.phase is Phase.SHOWN
+
+
+def test_the_command_plays_a_module_of_this_folder(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(EXAMPLES)
+    monkeypatch.setattr(sys, "path", [path for path in sys.path if path])
+    monkeypatch.setitem(sys.modules, "own_game", None)  # and forget it afterwards
+    del sys.modules["own_game"]
+    stages: list[Stage] = []
+
+    def play(stage: Stage, title: str) -> None:
+        assert title == "ram play own_game:Touch-v0"
+        stages.append(stage)
+        press(stage, pygame.K_SPACE)
+        top, left = stage.game.player.env.batch.state.corners[0]
+        point(stage, left + 4, top + 4)
+        press(stage, pygame.K_0, "0")  # look
+        press(stage, pygame.K_1, "1")  # touch
+        press(stage, pygame.K_SPACE)
+
+    monkeypatch.setattr(window, "run", play)
+    main(["own_game:Touch-v0", "--episodes", "1"])
+    assert stages[0].game.phase is Phase.FINISHED
+    assert "mean score 0.9333, best 0.9333" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("args", "message"),
+    [
+        (["no_such_module:Own-v0"], "Run the command in the folder of no_such_module.py"),
+        ([f"{__name__}:Half-v0", "--agent", "pretrained:catch"], "--agent: a person plays"),
+        ([f"{__name__}:Half-v0", "--record", "half.json"], "--record: a person plays"),
+        ([f"{__name__}:Half-v0", "--num-clutter", "3"], "num_clutter"),
+    ],
+)
+def test_what_cannot_be_played(
+    args: list[str],
+    message: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SystemExit) as left:
+        main(args)
+    assert left.value.code == 1
+    assert message in capsys.readouterr().err
