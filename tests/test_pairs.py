@@ -194,6 +194,19 @@ def test_both_digits_are_distorted() -> None:
 # --- what is refused -------------------------------------------------------------------------
 
 
+def test_both_digits_are_mirrored_half_of_the_time() -> None:
+    image = np.array([[[1, 2]] * 3], np.uint8)  # its left column is 1
+    canvas = PairCanvas((6, 4), (3, 2), mirror=True)
+    streams = Streams(combine_keys(0, np.arange(1000)))
+    drawn = canvas.draw(image, np.zeros((1000, 2), np.int64), streams)
+    ones = np.array([np.argwhere(one == 1)[:, 1].mean() for one in drawn])
+    twos = np.array([np.argwhere(one == 2)[:, 1].mean() for one in drawn])
+    # Both as they are, both mirrored, or one of each: then the columns' means agree.
+    assert np.isin(ones - twos, [-1.0, 0.0, 1.0]).all()
+    assert 430 < np.count_nonzero(ones == twos) < 570
+    assert 190 < np.count_nonzero(ones > twos) < 310
+
+
 def test_digits_too_large_for_the_canvas() -> None:
     with pytest.raises(ValueError, match=r"canvas_size=\(55, 55\).*\(28, 28\).*56"):
         gym.make("RAMPairsMNIST-v0", dataset="digits", canvas_size=55)

@@ -607,7 +607,7 @@ def test_agents_have_the_default_preset(done: Path) -> None:
         ("pairs", 4, {"episodes": 4_000_000}),
         ("addition", 4, {"episodes": 4_000_000}),
         ("moving", 12, {"episodes": 4_000_000, "distortion": 1.0}),
-        ("cifar10", 8, {"episodes": 2_000_000, "mirror": True}),
+        ("cifar10", 8, {"episodes": 1_500_000, "mirror": True}),
         ("mnist", 2, {"batch_size": 2048, "learning_rate": 0.01}),
         ("mnist", 3, DISTORTED),
         ("mnist", 6, {**DISTORTED, "elastic": 1.0, "episodes": 12_000_000}),
@@ -649,7 +649,7 @@ def test_controls_are_distorted_and_mirrored_as_ram_is(
     for name, episodes, augmentation in (
         ("translated", 1_500_000, {"distortion": 1.0}),
         ("cluttered", 1_500_000, {}),
-        ("cifar10", 2_000_000, {"mirror": True}),
+        ("cifar10", 1_500_000, {"mirror": True}),
     ):
         with pytest.raises(SystemExit, match="130"):
             main(["reproduce", name, *arguments])

@@ -192,7 +192,7 @@ DISTORTED_TRAINING = {**SMALL_BATCH_TRAINING, "distortion": 1.0}
 # Elastic digits reduce overfitting further and take longer; used for six and seven glimpses.
 ELASTIC_TRAINING = {**DISTORTED_TRAINING, "elastic": 1.0, "episodes": 12_000_000}
 # Natural images are few, and more varied than digits.
-MIRRORED_TRAINING = {"episodes": 2_000_000, "mirror": True}
+MIRRORED_TRAINING = {"episodes": 1_500_000, "mirror": True}
 GAZES = ("random gaze", "center gaze")  # that replace the gaze of the headline's agents
 CONTROL_NAMES = {
     "fc-256": "FC 2 × 256, whole canvas",

@@ -37,6 +37,7 @@ from ram_envs.streams import Streams
 from ram_envs.task import Rows
 from ram_envs.tasks.canvas import Canvas, add_images
 from ram_envs.tasks.classification import CanvasState, ImageClassification
+from ram_envs.tasks.distortion import mirror
 
 Answer = Literal["pair", "sum"]
 ANSWERS: tuple[Answer, ...] = ("pair", "sum")
@@ -79,7 +80,7 @@ class PairCanvas(Canvas):
             images: (N, h, w[, C]), all images of the split; clutter is cut from any of them.
             rows: (B, 2), the images on each canvas.
             streams: B streams. A canvas takes 5 · num_clutter + 1 draws from its own, and more
-                where images are distorted.
+                where images are mirrored or distorted.
 
         Returns:
             Canvases (B, H, W[, C]).
@@ -89,6 +90,8 @@ class PairCanvas(Canvas):
         piece_places = streams.integers(*(spaces + 1).flat).reshape(len(rows), *spaces.shape)
         places = self._draw_places(streams)
         shown = [images[rows[:, digit]] for digit in range(2)]
+        if self.mirror:
+            shown = [mirror(digits, streams) for digits in shown]
         if self.distortion is not None:
             shown = [self.distortion.draw(digits, streams) for digits in shown]
         # Pieces and the first image, as on a canvas of one image; then the second.
