@@ -60,7 +60,7 @@ def test_an_agent_that_starts_at_the_center_does_so_with_other_images_too() -> N
 
 
 def test_all_load_by_name_and_are_small() -> None:
-    names = ["catch"]
+    names = ["addition-mnist-4", "catch"]
     names += [f"cluttered-mnist-{number}" for number in (4, 6, 8)]
     names += [f"cluttered100-mnist-{number}" for number in (4, 6, 8)]
     names += ["mnist-2", "mnist-2-middle", "mnist-3", "mnist-3-middle"]

@@ -576,9 +576,8 @@ steps. Time to the paper's error: mean time per seed until the validation error 
 error of the paper's NIPS version. Trained on 2 × A.
 
 The paper's values are quoted from other texts; those marked with * are from memory, and no text \
-confirms them. The row of 4 glimpses is of a linear glimpse network after six million canvases. \
-DRAM has a context network, which sees the whole canvas coarsely. tfRAM has an LSTM core and 10 \
-samples per image in about 290 epochs; with 6 glimpses it reports 3.33.
+confirms them. DRAM has a context network, which sees the whole canvas coarsely. tfRAM has an LSTM \
+core and 10 samples per image in about 290 epochs; with 6 glimpses it reports 3.33.
 """
     )
 

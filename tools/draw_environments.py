@@ -40,6 +40,7 @@ PRETRAINED = {
     "RAMClutteredMNIST100-v0": "pretrained:cluttered100-mnist-8",
     "RAMMovingMNIST-v0": "pretrained:cluttered-mnist-8",
     "RAMPairsMNIST-v0": "pretrained:pairs-mnist-4",
+    "RAMAdditionMNIST-v0": "pretrained:addition-mnist-4",
     "RAMCatch-v0": "pretrained:catch",
 }
 IMAGES = Path(__file__).parent.parent / "docs" / "images"

@@ -266,8 +266,7 @@ TABLES: dict[str, Table] = {
             CNN,
         ),
         random_gaze=Others(nips=Reported(14.4, digits=1)),
-        note="The row of 4 glimpses is of a linear glimpse network after six million "
-        "canvases. DRAM has a context network, which sees the whole canvas coarsely. tfRAM has an "
+        note="DRAM has a context network, which sees the whole canvas coarsely. tfRAM has an "
         "LSTM core and 10 samples per image in about 290 epochs; with 6 glimpses it reports 3.33.",
     ),
     "cluttered100": Table(
