@@ -20,6 +20,7 @@ from side_by_side import put_table
 from ram_agent.packed import describe_agents
 from ram_agent.paper.report import Row, make_markdown, read_rows
 from ram_agent.paper.tables import CONTROL_NAMES, NONE, TABLES
+from ram_envs.atomic_files import read_json
 from ram_envs.catalog import SCORES
 
 ROOT = Path(__file__).parent.parent
@@ -41,6 +42,9 @@ class Settings:
     beyond_page: Path = ROOT / "docs" / "beyond.md"
     """Page that gets the results beyond the paper, between its two marks."""
 
+    search_page: Path = ROOT / "docs" / "environments" / "RAMSearch-v0.md"
+    """Page that gets what RAM learns in the search, between its two marks."""
+
     agents_page: Path = ROOT / "ram_agent" / "pretrained" / "README.md"
     """Page that gets the trained agents, between its two marks."""
 
@@ -50,6 +54,8 @@ def main(settings: Settings) -> None:
     put_table(settings.readme, make_headlines(tables))
     put_table(settings.page, make_summary(tables) + "\n" + make_page(tables))
     put_table(settings.agents_page, make_agents(settings.results / "pretrained"))
+    learned = read_json(settings.results / "games" / "RAMSearch-v0-seed-0.json")
+    put_table(settings.search_page, make_learned(learned), "<!-- learned -->")
     put_table(settings.beyond_page, make_beyond(read_beyond(settings.results / "beyond")))
 
 
@@ -185,6 +191,14 @@ def make_beyond(files: list[dict[str, Any]]) -> str:
             for answers in learned.get("early_answers", ())
         ]
     return "\n".join([*lines, "", *early]) + "\n"
+
+
+def make_learned(file: dict[str, Any]) -> str:
+    """Return a Markdown table of an evaluation.json of a game: the mean return with each gaze."""
+    lines = ["| gaze | mean return |", "|---|---|"]
+    for gaze, result in file["results"].items():
+        lines.append(f"| {gaze} | {result['mean_return']:.3f} ± {result['standard_error']:.3f} |")
+    return "\n".join(lines) + "\n"
 
 
 def make_page(tables: dict[str, list[Row]]) -> str:

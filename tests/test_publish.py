@@ -11,7 +11,7 @@ pytest.importorskip("torch", reason="the extra agent is not installed")
 import publish
 
 from ram_agent.packed import PRETRAINED
-from ram_envs.atomic_files import write_json
+from ram_envs.atomic_files import read_json, write_json
 
 ROOT = Path(__file__).parent.parent
 
@@ -27,6 +27,9 @@ def test_readme_and_page_show_the_results() -> None:
     assert publish.make_agents(ROOT / "results" / "pretrained") in agents
     beyond = publish.read_beyond(ROOT / "results" / "beyond")
     assert len(beyond) == 4
+    search = ROOT / "results" / "games" / "RAMSearch-v0-seed-0.json"
+    page = (ROOT / "docs" / "environments" / "RAMSearch-v0.md").read_text(encoding="utf-8")
+    assert publish.make_learned(read_json(search)) in page
     page = (ROOT / "docs" / "beyond.md").read_text(encoding="utf-8")
     assert publish.make_beyond(beyond) in page
 
