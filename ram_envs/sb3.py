@@ -176,21 +176,44 @@ class GlimpseFeatures(BaseFeaturesExtractor):
         observation_space: Dict(glimpse=…, location=…), or a stack of these.
         size: the number of features of each of the two.
         pixel_scale: factor on the pixels, most of which are near 0.
+        scale_factor: further factor on each scale of a gray glimpse, relative to the finer one;
+            with 4 a coarse cell is the sum of its pixels, so that the ball of Catch stays visible.
+        num_scales: K, which scale_factor needs.
+
+    Raises:
+        ValueError: if the glimpses are not of K scales.
     """
+
+    scales: torch.Tensor
 
     @check_arguments
     def __init__(
-        self, observation_space: spaces.Dict, size: int = 128, pixel_scale: float = 3.0
+        self,
+        observation_space: spaces.Dict,
+        size: int = 128,
+        pixel_scale: float = 3.0,
+        scale_factor: float = 1.0,
+        num_scales: int = 1,
     ) -> None:
         size = checked_integer("size", size, 1)
         super().__init__(observation_space, features_dim=2 * size)
-        self.pixel_scale = checked_number("pixel_scale", pixel_scale, 0, 1e6)
+        num_scales = checked_integer("num_scales", num_scales, 1)
+        channels = (observation_space["glimpse"].shape or (1,))[0]
+        if channels % num_scales:
+            raise ValueError(
+                f"num_scales={num_scales} does not divide the {channels} channels of a glimpse. "
+                "Give that of the environment."
+            )
+        pixel_scale = checked_number("pixel_scale", pixel_scale, 0, 1e6)
+        scale_factor = checked_number("scale_factor", scale_factor, 0, 1e6)
+        factors = pixel_scale * scale_factor ** (torch.arange(channels) % num_scales)
+        self.register_buffer("scales", factors.view(-1, 1, 1), persistent=False)
         self.what = torch.nn.Linear(math.prod(observation_space["glimpse"].shape or ()), size)
         self.where = torch.nn.Linear(math.prod(observation_space["location"].shape or ()), size)
 
     def forward(self, observations: dict[str, torch.Tensor]) -> torch.Tensor:
         """Map observations of B environments to features (B, 2 · size)."""
-        what = self.what(self.pixel_scale * observations["glimpse"].flatten(1))
+        what = self.what((self.scales * observations["glimpse"]).flatten(1))
         where = self.where(observations["location"])
         return torch.relu(torch.cat([what, where], dim=1))
 

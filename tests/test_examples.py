@@ -54,6 +54,20 @@ def test_agents_of_stable_baselines3(agent: str, env_id: str) -> None:
     assert all(0 <= mean_return <= 1 for mean_return in mean_returns)
 
 
+@pytest.mark.parametrize("gaze", ["fixed", "learned"])
+def test_catch_of_stable_baselines3(gaze: str, tmp_path: Path) -> None:
+    pytest.importorskip("stable_baselines3", reason="the extra sb3 is not installed")
+    brief = ["--num-envs", "8", "--total-steps", "368", "--eval-episodes", "8"]
+    save = ["--gaze", gaze, "--save", str(tmp_path / "catch.json")]
+    num_threads = torch.get_num_threads()
+    with mock.patch("sys.argv", ["sb3_catch.py", *brief, *save]):
+        runpy.run_path(str(EXAMPLES / "sb3_catch.py"), run_name="__main__")
+    torch.set_num_threads(num_threads)
+    result = json.loads((tmp_path / "catch.json").read_text())
+    assert (result["games"], result["gaze"], result["env_steps"]) == (8, gaze, 368)
+    assert 0 <= result["caught_percent"] <= 100
+
+
 def test_a_task_of_the_sweep_goes_on_until_it_is_done(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

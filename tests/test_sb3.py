@@ -209,6 +209,10 @@ def test_features_are_what_and_where_side_by_side() -> None:
     # 10 · 0.1 + 2 · 10 · 0.2 + 0.5 and 0.5 − 0.25 + 0.25; 0.5, and −1 − 1 + 0.25 cut off at 0
     expected = torch.tensor([[5.5, 0.5], [0.5, 0.0]])
     torch.testing.assert_close(features(seen), expected)
+    features = GlimpseFeatures(space, size=1, pixel_scale=10.0, scale_factor=4.0, num_scales=2)
+    assert features.scales.flatten().tolist() == [10.0, 40.0]
+    with pytest.raises(ValueError, match="num_scales=3"):
+        GlimpseFeatures(space, num_scales=3)
 
 
 def test_without_stable_baselines3_it_is_named() -> None:

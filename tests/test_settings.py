@@ -248,6 +248,8 @@ CALLS: dict[str, tuple[Any, Callable[..., Any], dict[str, list[Wrong] | str]]] =
             "observation_space": wrong(TypeError, None, gym.spaces.Discrete(3)),
             "size": POSITIVE,
             "pixel_scale": NUMBER,
+            "scale_factor": NUMBER,
+            "num_scales": POSITIVE,
         },
     ),
     "DeviceVectorEnv": (
