@@ -170,7 +170,7 @@ class RAMAgent(MakesItsEnv, nn.Module):
         Raises:
             FileNotFoundError: if there is none of that name; the message lists all names.
         """
-        return cls.load(f"pretrained:{name}")
+        return cls.load(f"pretrained:{name.removeprefix('pretrained:')}")
 
     @check_arguments
     def save(
@@ -290,7 +290,8 @@ class RAMAgent(MakesItsEnv, nn.Module):
 
         Raises:
             TypeError: if the observation is not such a dict, or the glimpse contains integers.
-            ValueError: if a shape does not fit the agent, or the state not the observation.
+            ValueError: if a shape does not fit the agent, the state does not fit the observation,
+                or pixels or locations are NaN or out of range.
         """
         glimpse, location = _read_observation(observation, self.glimpse_shape)
         if single := glimpse.ndim == 3:
@@ -375,6 +376,13 @@ def _read_observation(
             f"expects {glimpse_shape} and (2,), or batches of them. Use an environment like the "
             "one it was trained in."
         )
+    if not (glimpse.size == 0 or (glimpse.min() >= 0 and glimpse.max() <= 1)):
+        raise ValueError(
+            f"The glimpse has values from {glimpse.min():g} to {glimpse.max():g}. Pass floats from "
+            "0 to 1: divide 8-bit pixels by 255."
+        )
+    if np.isnan(location).any():
+        raise ValueError(f"location={location!r} contains NaN. Pass numbers from -1 to 1.")
     return glimpse.astype(np.float32), location.astype(np.float32)
 
 

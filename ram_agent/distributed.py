@@ -139,10 +139,11 @@ def checked_device(name: str) -> torch.device:
     try:
         return torch.empty(0, device=name).device
     except (RuntimeError, AssertionError) as error:  # an unknown name, or a torch without it
-        reason = str(error).splitlines()[0]
+        reason, wanted = str(error).splitlines()[0].rstrip("."), "a device that it supports"
+        if "at start of device string" in reason:  # followed by all names of PyTorch's devices
+            reason, wanted = "PyTorch has no device of this name", "cuda for a GPU"
         raise ValueError(
-            f"device={name!r} cannot be used: {reason.rstrip('.')}. Give cpu, or a device that "
-            "this PyTorch supports."
+            f"device={name!r} cannot be used: {reason}. Give cpu, or {wanted}."
         ) from None
 
 

@@ -83,16 +83,13 @@ def save_picture(episodes: Sequence[Sequence[Frame]], path: Path, fps: float = F
     """
     if not 0 < fps < math.inf:
         raise ValueError(f"fps={fps} is out of range. Give a positive number.")
+    check_ending(path)
     if path.suffix == ".gif":
         write_whole(path, lambda file: make_gif(episodes, file, fps))
     elif path.suffix == ".mp4":
         _save_mp4(episodes, path, fps)
-    elif path.suffix == ".png":
-        _save_sheet([frames[-1] for frames in episodes], path)
     else:
-        raise ValueError(
-            f"{path} ends in {path.suffix!r}. Choose a name that ends in {', '.join(ENDINGS)}."
-        )
+        _save_sheet([frames[-1] for frames in episodes], path)
 
 
 def make_gif(episodes: Sequence[Sequence[Frame]], file: IO[bytes], fps: float = FPS) -> None:
@@ -106,7 +103,6 @@ def make_gif(episodes: Sequence[Sequence[Frame]], file: IO[bytes], fps: float = 
 
 
 def _save_mp4(episodes: Sequence[Sequence[Frame]], path: Path, fps: float) -> None:
-    check_mp4(path)
     import imageio_ffmpeg
 
     rest = max(1, round(LAST_FRAME_MILLISECONDS / 1000 * fps))
@@ -122,8 +118,14 @@ def _save_mp4(episodes: Sequence[Sequence[Frame]], path: Path, fps: float) -> No
         write_bytes(path, made.read_bytes())
 
 
-def check_mp4(path: Path) -> None:
-    """Raise ValueError if the path is that of an .mp4, and imageio-ffmpeg is missing."""
+def check_ending(path: Path) -> None:
+    """Raise ValueError if no picture can be written there.
+
+    The ending is unknown, or it is .mp4 and imageio-ffmpeg is missing.
+    """
+    if path.suffix not in ENDINGS:
+        found = f"ends in {path.suffix!r}" if path.suffix else "has no ending"
+        raise ValueError(f"{path} {found}. Choose a name that ends in {', '.join(ENDINGS)}.")
     if path.suffix == ".mp4" and importlib.util.find_spec("imageio_ffmpeg") is None:
         raise ValueError(
             f'{path} needs imageio-ffmpeg. Run: pip install "ram-gym[video]", or write a .gif.'

@@ -106,7 +106,7 @@ class RunFolder:
         for number in itertools.count(2):
             try:
                 self._check_is_free()
-                self.path.mkdir(parents=True, exist_ok=True)
+                self._make()
                 self.lock()
                 self._check_is_free()  # another process may have made it meanwhile
                 break
@@ -117,6 +117,16 @@ class RunFolder:
                 self.path = wanted.with_name(f"{wanted.name}-{number}")
         self.state_path.unlink(missing_ok=True)
         write_json(self.config_path, config)
+
+    def _make(self) -> None:
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+        except FileExistsError:
+            raise
+        except OSError as error:  # no permission, a file in the way, a name that is too long
+            raise OSError(
+                f"{self.path} cannot be made: {error.strerror}. Choose another --out."
+            ) from error
 
     @property
     def is_free(self) -> bool:

@@ -277,8 +277,12 @@ def _make(env_id: str, keywords: dict[str, Any], make: Any, **options: Any) -> A
     except (OSError, ValueError, MemoryError, gym.error.Error):
         raise
     except NoPictureError as error:
-        raise ValueError(f"{env_id} shows no glimpses, and {error}") from error
+        hint = " On the command line: --source render." if "source=" in str(error) else ""
+        raise ValueError(f"{env_id} shows no glimpses, and {error}{hint}") from error
     except Exception as error:
+        reason: BaseException = error
+        if "raised from the environment creator" in str(error) and error.__cause__ is not None:
+            reason = error.__cause__  # without the keywords, which Gymnasium repeats
         raise ValueError(
-            f"{env_id} cannot be made with {keywords}: {type(error).__name__}: {error}"
+            f"{env_id} cannot be made with {keywords}: {type(error).__name__}: {reason}"
         ) from error

@@ -108,13 +108,23 @@ def find_weights(path: str | Path) -> Path:
         for name in RUN_WEIGHTS:
             if (path / f"{name}{ENDING}").is_file():
                 return path / f"{name}{ENDING}"
+        wanted = "Give a folder that `ram train` wrote, a .safetensors file, or pretrained:NAME."
+        if (path / "config.json").is_file():
+            wanted = (
+                "A run writes them at its first validation; continue it: ram train --resume "
+                f"{shlex.quote(str(path))}"
+            )
         raise FileNotFoundError(
-            f"{path} contains no best.safetensors or last.safetensors. A run writes them at its "
-            f"first validation; continue it: ram train --resume {shlex.quote(str(path))}"
+            f"{path} contains no best.safetensors or last.safetensors. {wanted}"
         )
     hint = f" Did you mean pretrained:{path}?" if str(path) in pretrained_names() else ""
-    path = _with_ending(path)
+    given, path = path, _with_ending(path)
     if not path.is_file():
+        if given.is_file():
+            raise FileNotFoundError(
+                f"{given} is not a weights file, and {path} does not exist. Give a run folder, a "
+                ".safetensors file, or pretrained:NAME."
+            )
         raise FileNotFoundError(
             f"{path} does not exist. Give a run folder, a .safetensors file, or "
             f"pretrained:NAME.{hint}"

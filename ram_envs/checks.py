@@ -23,6 +23,8 @@ Arguments = ParamSpec("Arguments")
 _FLOAT32, _INT64 = np.dtype(np.float32), np.dtype(np.int64)
 _CHOICE_TYPES = (np.int64, int)
 
+VECTOR_KEYWORDS = ("num_envs", "autoreset_mode", "vectorization_mode", "vector_kwargs")
+
 
 def suggest_keywords(init: Callable[Arguments, None]) -> Callable[Arguments, None]:
     """Decorate an `__init__`: an unknown keyword raises TypeError with the closest known one."""
@@ -33,7 +35,10 @@ def suggest_keywords(init: Callable[Arguments, None]) -> Callable[Arguments, Non
         for keyword in keywords:
             if keyword not in known:
                 name = type(args[0]).__name__
-                raise TypeError(f"{name} has no keyword {keyword!r}. {suggest(keyword, known)}")
+                hint = "Give it to gym.make_vec. " if keyword in VECTOR_KEYWORDS else ""
+                raise TypeError(
+                    f"{name} has no keyword {keyword!r}. {hint}{suggest(keyword, known)}"
+                )
         init(*args, **keywords)
 
     return checked

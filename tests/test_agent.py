@@ -280,6 +280,10 @@ def test_episode_start_forgets_in_its_rows(core: str) -> None:
         ({"glimpse": np.zeros((4, 4)), "location": np.zeros(2)}, ValueError, r"\(4, 4\)"),
         ({"glimpse": np.zeros((5, 3, 4, 4)), "location": np.zeros(2)}, ValueError, r"\(2,\)"),
         ({"glimpse": np.zeros((3, 4, 4)), "location": np.zeros((1, 2))}, ValueError, r"\(1, 2\)"),
+        ({"glimpse": np.full((3, 4, 4), 255.0), "location": np.zeros(2)}, ValueError, "255"),
+        ({"glimpse": np.full((3, 4, 4), -1.0), "location": np.zeros(2)}, ValueError, "-1"),
+        ({"glimpse": np.full((3, 4, 4), np.nan), "location": np.zeros(2)}, ValueError, "nan"),
+        ({"glimpse": np.zeros((3, 4, 4)), "location": np.full(2, np.nan)}, ValueError, "NaN"),
     ],
 )
 def test_predict_refuses_other_observations(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 import types
 from pathlib import Path
@@ -73,10 +74,12 @@ def test_train_keeps_no_files_unless_asked(tmp_path: Path, monkeypatch: pytest.M
         ({"episodes": -1}, "episodes=-1"),
         ({"preset": "papr"}, "papr"),
         ({"shards": 3}, "shards=3"),
+        ({"episode": 100}, "Did you mean 'episodes'?"),
+        ({"num_glimpse": 3}, "Did you mean 'num_glimpses'?"),
     ],
 )
 def test_settings_that_train_refuses(settings: dict[str, Any], named: str) -> None:
-    with pytest.raises(ValueError, match=named):
+    with pytest.raises(ValueError, match=re.escape(named)):
         ram_agent.train("RAMMNIST-v0", **{**SETTINGS, **settings})
 
 

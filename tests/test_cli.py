@@ -188,8 +188,9 @@ def test_a_misspelled_command(given: str, meant: str, capsys: pytest.CaptureFixt
         (["train", "RAMMNIST-v0", "--dataset", "mnits"], "'mnits'"),
         (["train", *TINY[:3], "--num-glimpses", "0"], "num_glimpses=0"),
         (["train", *BRIEF, "--device", "abacus"], "'abacus'"),
+        (["train", *BRIEF, "--device", "gpu"], "cuda"),
         (["train", *BRIEF, "--threads", "0"], "threads=0"),
-        (["train", "CartPole-v1"], "no glimpses"),
+        (["train", "CartPole-v1"], "--source render"),
         (["train", "--resume", "nowhere"], "nowhere"),
         (["evaluate", "nowhere"], "nowhere"),
         (["evaluate", "pretrained:catch", "--split", "train"], "split='train'"),
@@ -199,6 +200,12 @@ def test_a_misspelled_command(given: str, meant: str, capsys: pytest.CaptureFixt
         (["watch", "pretrained:mnist-6", "--invert", "--save"], "--image"),
         (["watch", "pretrained:catch", "--image", "a.png", "--start", "3", "--save"], "--start"),
         (["watch", "pretrained:catch", "--fps", "0", "--save"], "fps=0"),
+        (["watch", "pretrained:catch", "--save", "catch.jpg"], "'.jpg'"),
+        (["watch", "pretrained:catch", "--save", "catch"], "no ending"),
+        (["watch", "pretrained:cach"], "Did you mean 'catch'?"),
+        (["evaluate", "pretrained:catch", "RAMMNIST-v0"], "--env-id"),
+        (["evaluate", "pretrained:mnist-6", "--env-id", "RAMCatch-v0"], "trained in RAMMNIST-v0"),
+        (["figures", "pretrained:catch", "RAMMNIST-v0"], "'RAMMNIST-v0'"),
         (["figures", "pretrained:catch", "--dpi", "3"], "dpi=3"),
     ],
 )
@@ -325,7 +332,8 @@ def test_no_window_without_a_display(
     monkeypatch.delenv("SDL_VIDEODRIVER")
     monkeypatch.setattr(pygame.display, "init", lambda: None)
     monkeypatch.setattr(pygame.display, "get_driver", lambda: "offscreen")
-    assert "--save" in fail(capsys, "watch", "there is no such run")  # at once
+    assert "--save" in fail(capsys, "watch", "pretrained:catch")
+    assert "'catch'?" in fail(capsys, "watch", "pretrained:cach")  # the mistake that comes first
 
 
 OWN_MODULE = """

@@ -87,6 +87,11 @@ def test_keywords_of_the_command_line() -> None:
             parse_keywords([wrong])
 
 
+def test_a_keyword_of_make_vec_in_make() -> None:
+    with pytest.raises(TypeError, match=r"'num_envs'.*gym\.make_vec"):
+        gym.make("RAMCatch-v0", num_envs=4)
+
+
 def test_what_cannot_be_made(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(NoPictureError, match="CartPole"):
         make_env("CartPole-v1")

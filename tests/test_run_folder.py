@@ -107,6 +107,14 @@ def test_a_folder_with_anything_else_is_not_taken(tmp_path: Path, write: Any) ->
     assert {path.name: path.read_bytes() for path in begun.path.iterdir()} == before
 
 
+def test_a_folder_that_cannot_be_made(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("mine")
+    path = tmp_path / "file" / "run"
+    with pytest.raises(OSError, match=re.escape(f"{path} cannot be made")) as caught:
+        RunFolder(path).create({"seed": 3})
+    assert "--out" in str(caught.value)
+
+
 def test_a_folder_that_another_run_has_just_made_is_not_taken(tmp_path: Path) -> None:
     first = RunFolder(tmp_path / "run")
     first.create(RUN)

@@ -246,6 +246,23 @@ def test_missing_weights_are_named(tmp_path: Path) -> None:
         RAMAgent.load(tmp_path / "a")
     with pytest.raises(FileNotFoundError, match="pretrained:mnist-6"):
         RAMAgent.load("mnist-6")
+    other = tmp_path / "agent.pt"
+    other.write_bytes(b"mine")
+    with pytest.raises(FileNotFoundError, match=re.escape(f"{other} is not a weights file")):
+        RAMAgent.load(other)
+
+
+def test_a_folder_without_weights(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError, match=re.escape(str(tmp_path))) as caught:
+        RAMAgent.load(tmp_path)
+    assert "--resume" not in str(caught.value)
+    (tmp_path / "config.json").write_text("{}")
+    with pytest.raises(FileNotFoundError, match="--resume"):
+        RAMAgent.load(tmp_path)
+
+
+def test_a_pretrained_name_may_have_its_prefix() -> None:
+    assert RAMAgent.pretrained("pretrained:catch").num_choices == 3
 
 
 @pytest.mark.parametrize("name", ["mnist-9", "../pretrained/catch"])

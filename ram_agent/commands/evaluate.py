@@ -9,7 +9,7 @@ from typing import Annotated
 import torch
 
 from ram_agent.commands.parsing import UNSET, parse
-from ram_agent.commands.trained import Trained
+from ram_agent.commands.trained import Trained, check_one_run
 from ram_agent.measure import evaluate_all, print_results, title_results
 from ram_agent.provenance import provenance
 from ram_agent.splits import name_split
@@ -55,6 +55,7 @@ class Evaluate(Trained):
 
 def main(args: list[str]) -> None:
     """Measure an agent, print its results, and write them where --save says."""
+    check_one_run(args)
     command = parse(Evaluate, "evaluate", args)
     torch.set_num_threads(1)
     if command.save is not None:

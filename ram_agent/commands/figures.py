@@ -12,7 +12,7 @@ import torch
 
 from ram_agent.agent import RAMAgent
 from ram_agent.commands.parsing import UNSET, parse
-from ram_agent.commands.trained import Trained
+from ram_agent.commands.trained import Trained, check_one_run
 from ram_agent.evaluation import evaluate
 from ram_agent.gaze_report import write_report
 from ram_agent.measure import NUM_SHOWN, save_watched
@@ -63,6 +63,7 @@ class Figures(Trained):
 
 def main(args: list[str]) -> None:
     """Draw every figure into the folder that --out names."""
+    check_one_run(args)
     command = parse(Figures, "figures", args)
     if not 10 <= command.dpi <= 2400:
         raise ValueError(f"dpi={command.dpi} is out of range. Give a number from 10 to 2400.")

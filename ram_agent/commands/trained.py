@@ -15,6 +15,28 @@ from ram_agent.splits import check_run_images, find_splits, is_available, with_f
 from ram_envs.datasets import Split
 
 
+def check_one_run(args: list[str]) -> None:
+    """Raise ValueError if another argument follows RUN, such as an environment's id."""
+    if len(args) > 1 and not any(arg.startswith("-") for arg in args[:2]):
+        raise ValueError(
+            f"{args[1]!r} is one argument too many. Give one RUN; another environment is given as "
+            "--env-id ENV_ID, and other images as --dataset NAME."
+        )
+
+
+def check_takes(env_id: str, keywords: dict[str, Any], trained_in: str) -> None:
+    """Raise ValueError if an environment lacks a keyword of the one an agent was trained in."""
+    try:
+        find_splits(env_id, keywords)
+    except ValueError as error:
+        if not isinstance(error.__cause__, TypeError):
+            raise
+        raise ValueError(
+            f"env_id={env_id!r} does not take the keywords {keywords} with which the agent was "
+            f"trained in {trained_in}. Give an environment of the same kind."
+        ) from error
+
+
 class Loaded(NamedTuple):
     """An agent, and the environment in which it is measured or shown."""
 
@@ -56,6 +78,8 @@ class Trained:
         env_id, own_keywords = own_env(agent.info, self.env_id)
         given = {name: value for name, value in changes.items() if value is not None}
         keywords = {**own_keywords, **given}
+        if env_id != agent.info["env_id"]:
+            check_takes(env_id, keywords, agent.info["env_id"])
         if self.dataset is not None:
             keywords = with_found_dataset(env_id, {**keywords, "dataset": self.dataset})
         elif only_look and not is_available(env_id, keywords):

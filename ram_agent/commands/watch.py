@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 from ram_agent.commands.parsing import UNSET, parse
-from ram_agent.commands.trained import Trained
+from ram_agent.commands.trained import Trained, check_one_run
 from ram_agent.measure import NUM_SHOWN, limit_steps, save_watched
 from ram_agent.splits import is_foreign, make_split
 
@@ -59,14 +59,17 @@ class Watch(Trained):
 
 def main(args: list[str]) -> None:
     """Show an agent's episodes in a window, or write them where --save says."""
-    from ram_agent.pictures import check_mp4, play_frames
+    from ram_agent.pictures import check_ending, play_frames
+    from ram_agent.weights import find_weights
     from ram_envs.display import Window
     from ram_envs.rendering import FRAME_SIZE
 
+    check_one_run(args)
     command = parse(Watch, "watch", with_file_name(args))
     check(command)
+    find_weights(command.run)  # before the window: a wrong name is the likelier mistake
     if command.save is not None:
-        check_mp4(command.save)
+        check_ending(command.save)
     window = None
     if command.save is None:
         window = Window(title=f"ram watch {command.run}", render_fps=60)
