@@ -69,8 +69,14 @@ def test_default_presets_among_clutter() -> None:
         "RAMTranslatedMNIST-v0": {"episodes": 3_000_000, "weight_decay": 0.1},
         "RAMClutteredMNIST-v0": {"episodes": 4_000_000, "weight_decay": 0.05},
         "RAMClutteredMNIST100-v0": {"episodes": 4_000_000, "weight_decay": 0.05},
-        "RAMPairsMNIST-v0": {"episodes": 4_000_000, "weight_decay": 0.05},
-        "RAMAdditionMNIST-v0": {"episodes": 4_000_000, "weight_decay": 0.05},
+        **{
+            env_id: {
+                "episodes": 4_000_000,
+                "weight_decay": 0.05,
+                "location_reward": "log_gain",
+            }
+            for env_id in ("RAMPairsMNIST-v0", "RAMAdditionMNIST-v0")
+        },
         "RAMMovingMNIST-v0": {"episodes": 4_000_000, "weight_decay": 0.05},
     }.items():
         agent, training, shards = preset("default", env_id)

@@ -317,6 +317,9 @@ def test_best_weights_of_a_run_are_preferred(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match=r"best\.safetensors"):
         RAMAgent.load(tmp_path)
     (tmp_path / "my run").mkdir()
+    with pytest.raises(FileNotFoundError, match="pretrained:NAME"):  # it is no run
+        RAMAgent.load(tmp_path / "my run")
+    (tmp_path / "my run" / "config.json").write_text("{}")
     with pytest.raises(FileNotFoundError, match=r"'.*my run'$"):
         RAMAgent.load(tmp_path / "my run")
     folder.save_agent("last", make_agent(), update=9)

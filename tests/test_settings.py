@@ -418,6 +418,7 @@ CALLS: dict[str, tuple[Any, Callable[..., Any], dict[str, list[Wrong] | str]]] =
             "callback": wrong(TypeError, "x", 3),
             "preset": [*wrong(TypeError, None, 3), ("papr", ValueError)],
             "out": wrong(TypeError, 3),
+            "start_from": [(3, TypeError), ("no/run", FileNotFoundError)],
             "device": [(3, TypeError), ("gpu", ValueError)],
             "threads": POSITIVE,
         },
