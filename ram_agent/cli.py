@@ -10,7 +10,11 @@ import io
 import os
 import signal
 import sys
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 PROGRAM = "ram"
 COMMANDS = {  # name: (module, whose `main` takes the arguments; what it does)
@@ -35,7 +39,8 @@ def main(args: list[str] | None = None) -> None:
         if isinstance(stream, io.TextIOWrapper):  # a terminal or pipe of any encoding
             stream.reconfigure(errors="replace")
     try:
-        run(sys.argv[1:] if args is None else args)
+        with short_warnings():
+            run(sys.argv[1:] if args is None else args)
         sys.stdout.flush()
     except KeyboardInterrupt as interrupt:  # a command may have said how to continue
         signal.signal(signal.SIGINT, signal.SIG_IGN)  # another one must not spoil the exit
@@ -72,6 +77,25 @@ def run(args: list[str]) -> None:
         if package not in AGENT_PACKAGES:
             raise
         fail(f'`ram {name}` needs {package}. Run: pip install "ram-gym[agent]"')
+
+
+@contextmanager
+def short_warnings() -> Iterator[None]:
+    """Print warnings of this project without the place in its source code."""
+    before = warnings.formatwarning
+
+    def format_warning(
+        message: Warning | str, category: type[Warning], *place: Any, **line: Any
+    ) -> str:
+        if category.__module__.partition(".")[0] in ("ram_envs", "ram_agent"):
+            return f"{PROGRAM}: {message}\n"
+        return before(message, category, *place, **line)
+
+    warnings.formatwarning = format_warning
+    try:
+        yield
+    finally:
+        warnings.formatwarning = before
 
 
 def is_expected(error: Exception) -> bool:

@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+import warnings
 from pathlib import Path
 
 import gymnasium as gym
@@ -19,6 +20,7 @@ import ram_agent
 import ram_envs
 from ram_agent.cli import COMMANDS, main
 from ram_agent.packed import pretrained_names
+from ram_envs.datasets.loading import DatasetFallbackWarning
 from ram_envs.registration import ENVS
 
 
@@ -334,6 +336,25 @@ def test_no_window_without_a_display(
     monkeypatch.setattr(pygame.display, "get_driver", lambda: "offscreen")
     assert "--save" in fail(capsys, "watch", "pretrained:catch")
     assert "'catch'?" in fail(capsys, "watch", "pretrained:cach")  # the mistake that comes first
+
+
+def test_a_warning_has_no_place_in_the_source_code(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def warn(args: list[str]) -> None:
+        lines = [
+            warnings.formatwarning("Digits instead.", DatasetFallbackWarning, "there.py", 3),
+            warnings.formatwarning("Old.", DeprecationWarning, "there.py", 3),
+        ]
+        print(*lines, sep="")
+
+    monkeypatch.setattr("ram_agent.commands.list.main", warn)
+    before = warnings.formatwarning
+    main(["list"])
+    first, second, *_ = capsys.readouterr().out.splitlines()
+    assert first == "ram: Digits instead."
+    assert "there.py:3" in second
+    assert warnings.formatwarning is before
 
 
 OWN_MODULE = """
