@@ -65,20 +65,16 @@ def test_default_presets_among_clutter() -> None:
     changes: dict[str, Any] = {"core": "lstm", "hidden_size": 224, "feature_size": 256}
     changes |= {"glimpse_network": "conv"}
     changes |= {"batch_size": 512, "learning_rate": 5e-3, "location_std_end": 0.03}
-    for env_id, others in {
+    two_digits = {"episodes": 4_000_000, "weight_decay": 0.05, "location_reward": "log_gain"}
+    expected: dict[str, dict[str, Any]] = {
         "RAMTranslatedMNIST-v0": {"episodes": 3_000_000, "weight_decay": 0.1},
         "RAMClutteredMNIST-v0": {"episodes": 4_000_000, "weight_decay": 0.05},
         "RAMClutteredMNIST100-v0": {"episodes": 4_000_000, "weight_decay": 0.05},
-        **{
-            env_id: {
-                "episodes": 4_000_000,
-                "weight_decay": 0.05,
-                "location_reward": "log_gain",
-            }
-            for env_id in ("RAMPairsMNIST-v0", "RAMAdditionMNIST-v0")
-        },
+        "RAMPairsMNIST-v0": two_digits,
+        "RAMAdditionMNIST-v0": two_digits,
         "RAMMovingMNIST-v0": {"episodes": 4_000_000, "weight_decay": 0.05},
-    }.items():
+    }
+    for env_id, others in expected.items():
         agent, training, shards = preset("default", env_id)
         settings = {**flat(AgentConfig()), **flat(TrainConfig())} | changes | others
         assert ({**flat(agent), **flat(training)}, shards) == (settings, 2)
