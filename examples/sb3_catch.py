@@ -1,12 +1,12 @@
-"""PPO of Stable-Baselines3 learns Catch, with its gaze at rest.
+"""PPO of Stable-Baselines3 learns Catch with a fixed gaze.
 
     python examples/sb3_catch.py
 
 Needs pip install "ram-gym[agent,sb3]"; three million steps take about three minutes on one core.
-Three things make it learn: the gaze rests on the center, from where the coarsest patch covers the
-screen; coarse cells are sums, so that the ball stays visible; and advantages are not discounted,
-since only the last of a game's 23 steps is rewarded. With a gaze of its own to learn as well
-(`--gaze learned`) it has hardly begun after as many steps: RAM's `ram train RAMCatch-v0` has both.
+Three settings make it learn: the gaze is fixed to the center, where the coarsest patch covers the
+screen; coarse cells are sums, so that the ball stays visible; and returns are not discounted, since
+only the last of a game's 23 steps is rewarded. With `--gaze learned` PPO also chooses locations,
+and learns much more slowly (docs/contest.md).
 """
 
 from __future__ import annotations

@@ -37,7 +37,7 @@ from ram_agent.losses import (
 from ram_agent.rollout import Rollout
 from ram_agent.segment import Segment, unroll
 
-# Below it, "log_gain" does not count: an answer that was sure and wrong would outweigh all others.
+# The lower bound of log-probabilities for "log_gain": confident errors would dominate otherwise.
 LEAST_LOG_PROB = -6.0
 
 Metrics = dict[str, Tensor]  # scalars

@@ -27,7 +27,7 @@ from ram_agent.splits import (
     with_found_dataset,
 )
 from ram_agent.trainer import Trainer
-from ram_agent.weights import find_weights, is_packaged, load_weights
+from ram_agent.weights import check_tensors, find_weights, is_packaged, load_weights
 from ram_envs.checks import checked_integer
 
 MIN_VALIDATIONS = 10  # of a run with at least as many updates
@@ -56,12 +56,12 @@ def describe_run(
         agent, training: the settings.
         shards: number of even parts in which a batch is played, each in a thread of its own.
         training_keywords: further keywords of the training environments, such as distortion.
-        start_from: the agent with whose weights it begins; see `copy_weights`.
+        start_from: the agent whose weights initialize the networks; see `copy_weights`.
         device: where the networks will be.
 
     Raises:
         ValueError: if the environment cannot be made, or the batch cannot be divided.
-        FileNotFoundError: if there are no weights to begin with.
+        FileNotFoundError: if `start_from` has no weights.
     """
     shards = checked_integer("shards", shards, 1)
     if training.batch_size % shards:
@@ -133,7 +133,7 @@ def make_trainer(
 
 
 def copy_weights(agent: RAMAgent, path: str | Path) -> None:
-    """Replace an agent's weights by those of another one; labels of another number begin anew.
+    """Copy the weights of another agent, but not its choice head if the classes differ in number.
 
     Args:
         agent: is changed in place.
@@ -141,24 +141,20 @@ def copy_weights(agent: RAMAgent, path: str | Path) -> None:
 
     Raises:
         FileNotFoundError, CheckpointError: if there are no weights, or they are damaged.
-        ValueError: if any other weights have other shapes.
+        ValueError: if any other weights have other names or shapes.
     """
     own, (tensors, _) = agent.state_dict(), load_weights(path)
-    is_other = {
-        name: name not in tensors or tensors[name].shape != like.shape
-        for name, like in own.items()
-        if not name.startswith("choice_head")
-    }
-    if others := [name for name, other in is_other.items() if other]:
-        name = others[0]
-        found = f"has it as {tuple(tensors[name].shape)}" if name in tensors else "lacks it"
+    for name in ("choice_head.weight", "choice_head.bias"):
+        if name in tensors and tensors[name].shape != own[name].shape:
+            tensors[name] = own[name]
+    try:
+        check_tensors(tensors, own)
+    except ValueError as error:
         raise ValueError(
-            f"start_from={str(path)!r} is another network: {name} is {tuple(own[name].shape)} in "
-            f"the new agent, and that file {found}. Give the settings with which it was trained, "
-            "such as glimpse_size, num_scales, core and hidden_size."
-        )
-    fits = [name for name in own if name in tensors and tensors[name].shape == own[name].shape]
-    agent.load_state_dict({name: tensors[name] for name in fits}, strict=False)
+            f"start_from={str(path)!r} does not fit the new agent: {error} Give the settings with "
+            "which it was trained, such as glimpse_size, num_scales, core and hidden_size."
+        ) from None
+    agent.load_state_dict(tensors)
 
 
 def own_env(facts: dict[str, Any], named: str | None = None) -> tuple[str, dict[str, Any]]:

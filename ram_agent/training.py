@@ -49,8 +49,8 @@ def train(
             validation; see `ram_agent.callbacks`.
         preset: the settings that are not given: "default" or "paper".
         out: the run's folder, as `ram train --out` writes it; None keeps no files.
-        start_from: a trained agent with whose weights it begins, as for `RAMAgent.load`; only its
-            labels may be others, which begin anew.
+        start_from: a trained agent whose weights initialize the networks, as for `RAMAgent.load`;
+            the choice head is copied only if the number of classes is the same.
         device: where the networks run.
         threads: PyTorch's threads on the CPU while it trains.
         settings: any setting of `AgentConfig` and `TrainConfig` or of their groups, such as
@@ -60,7 +60,7 @@ def train(
     Raises:
         ValueError: if a setting does not exist or is out of its range, or the environment cannot be
             made.
-        FileNotFoundError: if there are no weights to begin with.
+        FileNotFoundError: if `start_from` has no weights.
         FileExistsError: if `out` contains a run or other files.
     """
     env_id = resolve_env_id(env_id)

@@ -37,7 +37,7 @@ PACKAGES = {  # of ids that begin so: the module that registers them, and how it
     "BabyAI-": ("minigrid", "pip install minigrid"),
 }
 
-# `gym.make_vec` takes these itself, so that the environment could not refuse them.
+# Arguments of `gym.make_vec`, which it does not pass on: the environment cannot reject them.
 KEYWORDS_OF_MAKE_VEC = ("vector_kwargs", "vectorization_mode", "wrappers")
 
 Keywords = Mapping[str, Any]
@@ -85,11 +85,11 @@ def make_vector_env(
     a `SyncVectorEnv`.
 
     Raises:
-        TypeError: for a keyword that `gym.make_vec` would take away from the environment.
+        TypeError: for an argument of `gym.make_vec`, which is no setting of the environment.
     """
     for name in KEYWORDS_OF_MAKE_VEC:
         if name in keywords:
-            raise TypeError(f"{name} is no keyword of {env_id}. Leave it out.")
+            raise TypeError(f"{env_id} has no keyword {name!r}. Leave it out.")
     if (max_shift := keywords.pop("max_shift", None)) is not None:
         keywords.update(autoreset_mode=autoreset_mode, render_mode=render_mode)
         return vector.RelativeGaze(make_vector_env(env_id, num_envs, **keywords), max_shift)

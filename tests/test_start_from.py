@@ -60,7 +60,7 @@ def test_other_networks_are_refused(
     line = fail(capsys, "train", *BRIEF, "--hidden-size", "17", *out)
     assert "start_from" in line
     assert "hidden_size" in line
-    assert "lacks it" in fail(capsys, "train", *BRIEF, "--core", "rectifier", *out)
+    assert "core." in fail(capsys, "train", *BRIEF, "--core", "rectifier", *out)
 
 
 def test_a_run_that_continues_does_not_need_them(run: Path, tmp_path: Path) -> None:

@@ -129,9 +129,9 @@ class Run:
     --dataset may be given too, where the images lie elsewhere, or have changed."""
 
     start_from: Annotated[str | None, UNSET] = None
-    """Begin with the weights of a trained agent: a run's folder, a .safetensors file, or
-    pretrained:NAME. Its networks must have the same shape; only labels may be others, which begin
-    anew."""
+    """Initialize the networks with the weights of a trained agent: a run's folder, a .safetensors
+    file, or pretrained:NAME. The networks must have the same shape; if the number of classes
+    differs, the layer that predicts them keeps its random initialization."""
 
     device: str = "cpu"
     """Where the networks run: cpu, cuda, … With cuda, environments of still images run there too;

@@ -59,8 +59,8 @@ class SearchEnv(GlimpseEnv):
 
     - `canvas_size=200`: a side or (height, width) of the canvas in pixels.
     - `num_distractors=4`: the number of items besides the target.
-    - `look_cost=0.01`: what each step costs.
-    - `mistake_cost=0.01`: what each mistake costs besides.
+    - `look_cost=0.01`: the cost of each step.
+    - `mistake_cost=0.01`: the additional cost of each mistake.
     - `time_limit=100`: the steps after which an episode is truncated.
     - `glimpse_size=12`, `num_scales=4`: G and K of the retina.
     - `initial_location=None`: (x, y) of the first glimpse; None for uniformly random.

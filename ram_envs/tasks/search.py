@@ -12,9 +12,9 @@ row. So all items are equally bright. Coarse patches show where an item is, but 
                center is at most 8 pixels from the point that was looked at, across and down; else
                it is a mistake
             2. the retina moves
-    reward  1 for taking the target; less look_cost in every step, and mistake_cost for a mistake.
-            So the return of a search of t steps and m mistakes is 1 − look_cost · t −
-            mistake_cost · m if the target is found, and 1 less if it is not
+    reward  1 for taking the target, minus look_cost in every step and mistake_cost for each
+            mistake. The return of a search with t steps and m mistakes is
+            1 − look_cost · t − mistake_cost · m if the target is found, and 1 less otherwise
     end     terminated when the target is taken; truncated after `time_limit` steps
 
 The canvas is never stored: what a retina reads is drawn from the items' places as it is read, so a
@@ -75,8 +75,8 @@ class Search:
     Args:
         canvas_size: the side, or (height, width), of the canvas in pixels.
         num_distractors: the number of items besides the target.
-        look_cost: what each step costs.
-        mistake_cost: what each mistake costs besides.
+        look_cost: the cost of each step.
+        mistake_cost: the additional cost of each mistake.
         time_limit: the steps after which an episode is truncated.
 
     Raises:
