@@ -43,9 +43,10 @@ class SearchGame(Game):
 
     @property
     def worth(self) -> float:
-        """What the target would be worth in the next step."""
-        state = self.player.env.batch.state
-        return float(self.task.worth(state.steps[:1] + 1, state.mistakes[:1])[0])
+        """The return if the target is taken in the next step."""
+        state, task = self.player.env.batch.state, self.task
+        looks, mistakes = int(state.steps[0]) + 1, int(state.mistakes[0])
+        return 1 - task.look_cost * looks - task.mistake_cost * mistakes
 
     def look(self, edge: Edge) -> None:
         """Look at a pixel edge."""

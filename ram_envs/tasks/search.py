@@ -150,13 +150,6 @@ class Search:
         rewards = found - self.look_cost - self.mistake_cost * (takes & ~found)
         return Outcome(rewards=rewards, terminations=found, truncations=late)
 
-    def worth(
-        self, steps: npt.NDArray[np.int64], mistakes: npt.NDArray[np.int64]
-    ) -> npt.NDArray[np.float64]:
-        """Return the return of a search that takes the target in step `steps` after `mistakes`."""
-        worth: npt.NDArray[np.float64] = 1 - self.look_cost * steps - self.mistake_cost * mistakes
-        return worth
-
     def images(self, state: SearchState) -> tuple[ItemField, Rows]:
         return ItemField(state.places.copy(), self.image_shape), np.arange(len(state.places))
 
