@@ -7,13 +7,12 @@ when it is set: its type, and its range in the table of `settings.py`.
 from __future__ import annotations
 
 import dataclasses
-import difflib
 import reprlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, TypeVar
 
-from ram_agent.settings import Checked, is_group, setting_names, type_hints
+from ram_agent.settings import Checked, describe_unknown, is_group, setting_names, type_hints
 
 Settings = TypeVar("Settings", bound=Checked)
 
@@ -234,7 +233,7 @@ def replace_settings(config: Settings, **changes: Any) -> Settings:
         raise TypeError(f"config={config!r} has no settings. Give an AgentConfig or TrainConfig.")
     unknown = changes.keys() - setting_names(type(config))
     if unknown:
-        _refuse_unknown(min(unknown), type(config))
+        raise ValueError(describe_unknown(min(unknown), type(config)))
     values: dict[str, Any] = {}
     for name, kind in type_hints(type(config)).items():
         if is_group(kind):
@@ -266,19 +265,13 @@ def config_from_json(config_type: type[Settings], values: Any) -> Settings:
     kinds = type_hints(config_type)
     for name in values:
         if name not in kinds:
-            _refuse_unknown(name, config_type)
+            raise ValueError(
+                f"{describe_unknown(name, config_type)} A file with it comes from another version "
+                "of ram-gym, which can read it."
+            )
     return config_type(
         **{
             name: config_from_json(kinds[name], value) if is_group(kinds[name]) else value
             for name, value in values.items()
         }
-    )
-
-
-def _refuse_unknown(name: Any, config_type: type[Checked]) -> None:
-    close = difflib.get_close_matches(str(name), setting_names(config_type), n=1)
-    hint = f" Did you mean {close[0]!r}?" if close else ""
-    raise ValueError(
-        f"{config_type.__name__} has no setting {reprlib.repr(name)}.{hint} A file with it comes "
-        "from another version of ram-gym, which can read it."
     )

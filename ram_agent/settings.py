@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import difflib
 import math
 import numbers
 import reprlib
+from collections.abc import Iterable
 from typing import Any, Literal, NamedTuple, Self, get_args, get_origin, get_type_hints
 
 
@@ -19,7 +21,7 @@ class Checked:
     """
 
     def __new__(cls, *args: Any, **settings: Any) -> Self:
-        """Name the group of a setting that is given outside of it."""
+        """Name the group of a setting that is given outside of it, and one that does not exist."""
         for name, kind in type_hints(cls).items():
             if is_group(kind) and (
                 inside := min(setting_names(kind) & settings.keys(), default="")
@@ -28,6 +30,8 @@ class Checked:
                     f"{inside} is a setting of the group {name}. Give {cls.__name__}({name}="
                     f"{kind.__name__}({inside}=…)), or replace_settings(config, {inside}=…)."
                 )
+        if unknown := min(settings.keys() - type_hints(cls).keys(), default=None):
+            raise TypeError(describe_unknown(unknown, cls))
         return super().__new__(cls)
 
     def __post_init__(self) -> None:
@@ -77,6 +81,33 @@ RANGES: dict[str, Range] = {
     "clip_range": POSITIVE,
     "average_decay": BELOW_ONE,
 }
+
+
+OTHER_NAMES = {  # of settings, elsewhere: the name here
+    "lr": "learning_rate",
+    "bs": "batch_size",
+    "gamma": "discount",
+    "ent_coef": "entropy_weight",
+    "vf_coef": "baseline_weight",
+    "clip_coef": "clip_range",
+    "n_steps": "segment_length",
+    "num_steps": "segment_length",
+    "total_timesteps": "steps",
+}
+
+
+def closest(name: str, names: Iterable[str], cutoff: float = 0.6) -> str | None:
+    """Return the setting that was probably meant, by its other names or by its spelling."""
+    if (other := OTHER_NAMES.get(name)) in (names := list(names)):
+        return other
+    return next(iter(difflib.get_close_matches(name, names, n=1, cutoff=cutoff)), None)
+
+
+def describe_unknown(name: object, config_type: type[Checked]) -> str:
+    """Return the message for a setting that does not exist."""
+    meant = closest(str(name), setting_names(config_type))
+    hint = "" if meant is None else f" Did you mean {meant!r}?"
+    return f"{config_type.__name__} has no setting {reprlib.repr(name)}.{hint}"
 
 
 def check_setting(name: str, value: Any, kind: Any) -> None:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Sequence
+from typing import Any
 
 import gymnasium as gym
 
@@ -62,6 +64,21 @@ def make_shards(
     return [
         Shard(envs, number, num_shards, sizes[0]) for number, envs in enumerate(train_envs, first)
     ]
+
+
+def warn_of_training_images(train_envs: VectorEnv, validation_envs: VectorEnv) -> None:
+    """Warn if an agent is validated on its training images, and there are others."""
+    own, others = (_dataset(envs.unwrapped) for envs in (train_envs, validation_envs))
+    if own is not None and own is others and len(validation_envs.unwrapped.splits) > 1:
+        warnings.warn(
+            "validation_envs show the images of train_envs, so validation measures how well the "
+            "agent remembers them. Make validation_envs with split='validation'.",
+            stacklevel=4,  # the caller of Trainer, past the decorator
+        )
+
+
+def _dataset(envs: Any) -> Any:
+    return getattr(getattr(getattr(envs, "batch", envs), "task", None), "dataset", None)
 
 
 def gives_labels(envs: VectorEnv) -> bool:

@@ -31,7 +31,7 @@ from ram_envs.making import (
     make_vector_env,
     shows_glimpses,
 )
-from ram_envs.pictures import NoPictureError
+from ram_envs.pictures import IN_COMMANDS, NoPictureError
 from ram_envs.registration import ENVS, check_registered
 from ram_envs.tasks.classification import ImageClassification
 from ram_envs.wrappers import find_seen
@@ -277,8 +277,7 @@ def _make(env_id: str, keywords: dict[str, Any], make: Any, **options: Any) -> A
     except (OSError, ValueError, MemoryError, gym.error.Error):
         raise
     except NoPictureError as error:
-        hint = " On the command line: --source render." if "source=" in str(error) else ""
-        raise ValueError(f"{env_id} shows no glimpses, and {error}{hint}") from error
+        raise ValueError(f"{env_id} shows no glimpses, and {error} {IN_COMMANDS}") from error
     except Exception as error:
         reason: BaseException = error
         if "raised from the environment creator" in str(error) and error.__cause__ is not None:

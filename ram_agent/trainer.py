@@ -23,7 +23,7 @@ from ram_agent.progress import show_progress
 from ram_agent.run_folder import RunFolder
 from ram_agent.segment_shard import SegmentShard
 from ram_agent.shard import VALIDATION_SEED, Shard, ShardGradient, average_shards
-from ram_agent.shards import count_played, count_updates, make_shards
+from ram_agent.shards import count_played, count_updates, make_shards, warn_of_training_images
 from ram_agent.signals import calling_on_stop
 from ram_agent.training_state import TrainingState, collect_state, restore_state
 from ram_agent.weights import CheckpointError
@@ -48,7 +48,8 @@ class Trainer:
             evenly, each played in a thread of its own. With several ranks, those of this rank.
             Environments of images have autoreset DISABLED; games learned without labels may reset
             themselves.
-        validation_envs: the same for the validation split, with any number of rows.
+        validation_envs: one for the validation split, with any number of rows. Warns if it shows
+            the training images and there are others.
         config: the settings.
         folder: where to write checkpoints and metrics; None writes nothing.
         ranks: the processes that train this agent together, each with a trainer of its own, of
@@ -73,6 +74,7 @@ class Trainer:
         check_envs(agent, validation_envs, any_mode=True)
         self.shards = make_shards(agent, train_envs, config, self.ranks)
         self._places = Places(self.shards, self.ranks)
+        warn_of_training_images(self.shards[0].envs, validation_envs)
         self.in_segments = isinstance(self.shards[0], SegmentShard)
         self.agent = agent
         self.validation_envs = validation_envs

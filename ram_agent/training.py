@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -17,7 +16,7 @@ from ram_agent.distributed import checked_device
 from ram_agent.presets import preset as find_preset
 from ram_agent.run_folder import RunFolder
 from ram_agent.runs import TRAINING_KEYWORDS, describe_run, make_trainer
-from ram_agent.settings import setting_names
+from ram_agent.settings import closest, setting_names
 from ram_agent.splits import is_foreign, keywords_in_training, resolve_env_id
 from ram_envs.arguments import check_arguments
 from ram_envs.checks import checked_integer
@@ -115,10 +114,10 @@ def _suggest_setting(error: ValueError, keywords: dict[str, Any]) -> None:
         return
     names = sorted({*setting_names(AgentConfig), *setting_names(TrainConfig), *ARGUMENTS})
     for keyword in keywords:
-        close = difflib.get_close_matches(keyword, names, n=1, cutoff=0.8)
-        if close and repr(keyword) in str(error.__cause__):
+        meant = closest(keyword, names, cutoff=0.8)
+        if meant is not None and repr(keyword) in str(error.__cause__):
             raise ValueError(
-                f"train() has no setting {keyword!r}. Did you mean {close[0]!r}?"
+                f"train() has no setting {keyword!r}. Did you mean {meant!r}?"
             ) from error
 
 

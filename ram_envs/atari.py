@@ -33,6 +33,7 @@ class AtariGame(gym.Env[npt.NDArray[np.uint8], Any]):
 
     Raises:
         ValueError: for another render mode.
+        FileNotFoundError: if the file of the game, its ROM, is missing.
     """
 
     metadata = {"render_modes": ["rgb_array"], "render_fps": FRAMES_PER_SECOND // 4}
@@ -40,7 +41,7 @@ class AtariGame(gym.Env[npt.NDArray[np.uint8], Any]):
     def __init__(self, env_id: str, render_mode: str | None = None, **keywords: Any) -> None:
         check_render_mode(render_mode, self.metadata["render_modes"])
         self.render_mode = render_mode
-        self._games = _make_one(env_id, keywords)
+        self._games = make_games(env_id, 1, AutoresetMode.SAME_STEP, num_threads=1, **keywords)
         skipped = int(self._games.spec.kwargs["frameskip"])
         self.metadata = {**self.metadata, "render_fps": max(1, FRAMES_PER_SECOND // skipped)}
         self.observation_space = self._games.single_observation_space
@@ -106,9 +107,19 @@ def atari_seeds(seed: int | Sequence[int | None], rows: npt.NDArray[np.intp]) ->
     return np.array([-1 if one is None else one % MAX_ATARI_SEED for one in each])
 
 
-def _make_one(env_id: str, keywords: dict[str, Any]) -> Any:
-    mode = AutoresetMode.SAME_STEP
-    return gym.make_vec(env_id, num_envs=1, num_threads=1, autoreset_mode=mode, **keywords)
+def make_games(env_id: str, num_envs: int, mode: AutoresetMode, **keywords: Any) -> Any:
+    """Make ale-py's vector environment of a game.
+
+    Raises:
+        FileNotFoundError: if the file of the game, its ROM, is missing.
+    """
+    try:
+        return gym.make_vec(env_id, num_envs=num_envs, autoreset_mode=mode, **keywords)
+    except FileNotFoundError as error:
+        raise FileNotFoundError(
+            f"{env_id} needs the ROM {error.filename}, which does not exist. ale-py brings every "
+            "ROM: unset ALE_ROMS_DIR, or install ale-py again."
+        ) from error
 
 
 def _first(infos: dict[str, Any]) -> dict[str, Any]:

@@ -19,7 +19,7 @@ from gymnasium import spaces
 from gymnasium.envs.registration import EnvSpec, load_env_creator
 from gymnasium.vector import AutoresetMode, SyncVectorEnv
 
-from ram_envs.atari import AtariGame
+from ram_envs.atari import AtariGame, make_games
 from ram_envs.checks import checked_autoreset_mode
 from ram_envs.glimpse_env import GlimpseEnv
 from ram_envs.wrappers import RelativeGaze, ThroughRetina, vector
@@ -241,4 +241,5 @@ def _make_games(
     if max_episode_steps is not None:
         skipped = {**find_spec(env_id).kwargs, **keywords}["frameskip"]
         keywords["max_num_frames_per_episode"] = skipped * max_episode_steps
-    return gym.make_vec(env_id, num_envs=num_envs, autoreset_mode=autoreset_mode, **keywords)
+    games: VectorEnv = make_games(env_id, num_envs, autoreset_mode, **keywords)
+    return games

@@ -30,6 +30,7 @@ NO_PICTURE = (
     "A picture is uint8 of shape (H, W), (H, W, C) or (C, H, W), or a stack of these. Add a "
     'wrapper that makes the observation one, or render the environment: source="render".'
 )
+IN_COMMANDS = "On the command line: --source render."
 
 
 class NoPictureError(TypeError):

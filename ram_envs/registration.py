@@ -72,9 +72,16 @@ def check_registered(env_id: str) -> None:
             raise
         from ram_envs.checks import suggest  # here, so that `import ram_envs` imports little
 
+        atari = "Atari's games have names like 'ALE/Pong-v5'. " if is_old_atari(env_id) else ""
         raise gym.error.NameNotFound(
-            f"The environment {env_id!r} does not exist. {suggest(env_id, ENVS)}"
+            f"The environment {env_id!r} does not exist. {atari}{suggest(env_id, ENVS)}"
         ) from error
+
+
+def is_old_atari(env_id: str) -> bool:
+    """Return whether an id is like those that Atari's games once had: PongNoFrameskip-v4."""
+    name, _, version = env_id.rpartition("-")
+    return version in ("v0", "v4") and name.endswith(("NoFrameskip", "Deterministic"))
 
 
 def register_envs() -> None:

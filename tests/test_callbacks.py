@@ -75,6 +75,7 @@ def test_train_keeps_no_files_unless_asked(tmp_path: Path, monkeypatch: pytest.M
         ({"preset": "papr"}, "papr"),
         ({"shards": 3}, "shards=3"),
         ({"episode": 100}, "Did you mean 'episodes'?"),
+        ({"lr": 1e-3}, "Did you mean 'learning_rate'?"),
         ({"num_glimpse": 3}, "Did you mean 'num_glimpses'?"),
     ],
 )

@@ -229,6 +229,8 @@ def test_a_failure_names_the_value_and_leaves_no_files(
         (["RAMMNIST-v0", "--episodes", "-5"], "episodes=-5"),
         ([*BRIEF, "--seed", "-1"], "seed=-1"),
         (["RAMMNIST-v0", "--learning-rat", "1"], "--learning-rat"),
+        (["RAMMNIST-v0", "--lr", "1e-3"], "--learning-rate"),
+        (["RAMMNIST-v0", "--total_timesteps=9"], "--steps"),
         (["RAMMNIST-v0", "--seed", "one"], "--seed"),
     ],
 )

@@ -131,13 +131,21 @@ def test_configs_survive_json(name: str) -> None:
     ("config_type", "values", "name"),
     [
         (AgentConfig, {"hiden_size": 3}, "hidden_size"),  # what it may have meant
-        (TrainConfig, {"lr": 3}, "lr"),
-        (TrainConfig, {"optimizer": {"momentum": 0.9}}, "momentum"),
+        (AgentConfig, {"seed": 3}, "seed"),
+        (TrainConfig, {"lr": 3}, "learning_rate"),
+        (TrainConfig, {"epoch": 3}, "epochs"),
+        (OptimizerConfig, {"momentum": 0.9}, "momentum"),
     ],
 )
 def test_unknown_setting(config_type: Any, values: dict[str, Any], name: str) -> None:
     with pytest.raises(ValueError, match=name):
         config_from_json(config_type, values)
+    with pytest.raises(ValueError, match=name):
+        replace_settings(config_type(), **values)
+    with pytest.raises(TypeError, match=name):  # as Python has it
+        config_type(**values)
+    with pytest.raises(ValueError, match="momentum"):
+        config_from_json(TrainConfig, {"optimizer": {"momentum": 0.9}})
     with pytest.raises(ValueError, match="momentun"):
         replace_settings(TrainConfig(), momentun=0.9)
 

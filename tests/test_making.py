@@ -107,6 +107,14 @@ def test_what_cannot_be_made(monkeypatch: pytest.MonkeyPatch) -> None:
 # --- Atari ---------------------------------------------------------------------------------------
 
 
+def test_a_missing_rom_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("ale_py", reason="the extra atari is not installed")
+    monkeypatch.setenv("ALE_ROMS_DIR", str(tmp_path))
+    for make in (lambda: make_env("ALE/Pong-v5"), lambda: make_vector_env("ALE/Pong-v5", 2)):
+        with pytest.raises(FileNotFoundError, match=r"pong\.bin.*ALE_ROMS_DIR"):
+            make()
+
+
 def test_many_games_of_atari_are_as_one() -> None:
     pytest.importorskip("ale_py", reason="the extra atari is not installed")
     keywords: dict[str, Any] = {"num_scales": 2, "max_num_frames_per_episode": 40}

@@ -473,6 +473,20 @@ def test_environments_of_different_splits() -> None:
         Trainer(trainer.agent, envs, make_envs(24), SHORT)
 
 
+def test_validation_on_training_images_is_warned_of() -> None:
+    train_envs, validation_envs = (
+        make_envs(10, dataset=(PATTERNS, three_patterns(), PATTERNS), split=split)  # type: ignore[arg-type]
+        for split in ("train", "validation")
+    )
+    agent = RAMAgent(train_envs.single_observation_space, train_envs.single_action_space, SMALL)
+    Trainer(agent, train_envs, validation_envs, SHORT)
+    with pytest.warns(UserWarning, match="split='validation'") as warned:
+        Trainer(agent, train_envs, train_envs, SHORT)
+    assert warned[0].filename == __file__
+    same = make_envs(10)  # one data set for every split
+    Trainer(agent, same, same, SHORT)
+
+
 def test_one_vector_environment_is_one_shard() -> None:
     trainer = Trainer(make_trainer().agent, make_envs(10), make_envs(24), SHORT)
     assert [(shard.number, shard.envs.num_envs) for shard in trainer.shards] == [(0, 10)]

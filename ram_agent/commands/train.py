@@ -6,6 +6,7 @@ import dataclasses
 import datetime
 import os
 import reprlib
+import sys
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -32,6 +33,7 @@ from ram_agent.presets import SHARDS, preset
 from ram_agent.provenance import provenance
 from ram_agent.run_folder import RunFolder
 from ram_agent.runs import TRAINING_KEYWORDS, describe_run, make_trainer, own_env
+from ram_agent.settings import OTHER_NAMES
 from ram_agent.splits import (
     GPU,
     check_run_images,
@@ -225,6 +227,11 @@ def is_restarted(out: Path | None) -> bool:
 
 def parse_train(args: list[str]) -> Train:
     """Parse twice: the first time for what decides on the defaults of the other settings."""
+    for name in (arg.partition("=")[0] for arg in args):
+        if meant := OTHER_NAMES.get(name.removeprefix("--").replace("-", "_")):
+            option = f"--{meant.replace('_', '-')}"
+            print(f"{name} is not an option of ram train. Did you mean {option}?", file=sys.stderr)
+            sys.exit(2)  # as for other options that are not understood
     first = parse(
         Train, "train", [arg for arg in args if arg not in ("-h", "--help")], allow_none=True
     )

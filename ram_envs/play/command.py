@@ -17,6 +17,7 @@ import gymnasium as gym
 
 from ram_envs.atomic_files import check_writable
 from ram_envs.making import parse_keywords
+from ram_envs.pictures import IN_COMMANDS, NoPictureError
 from ram_envs.play.game import SPEEDS, Phase
 from ram_envs.play.session import (
     GIF_EPISODES,
@@ -80,7 +81,8 @@ def main(args: list[str] | None = None) -> None:
         check_options(options)
         play(options)
     except ERRORS_IN_ONE_LINE as error:
-        print(f"ram play: {error or type(error).__name__}", file=sys.stderr)
+        hint = f" {IN_COMMANDS}" if isinstance(error, NoPictureError) else ""
+        print(f"ram play: {error or type(error).__name__}{hint}", file=sys.stderr)
         sys.exit(1)
 
 
