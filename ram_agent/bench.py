@@ -11,7 +11,7 @@ import json
 import math
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 import torch
 from tqdm import tqdm
@@ -26,7 +26,7 @@ from ram_agent.bench_probes import (
     measure_memory,
     retina_probes,
 )
-from ram_agent.commands.parsing import parse
+from ram_agent.commands.parsing import UNSET, parse
 from ram_agent.distributed import checked_device
 from ram_agent.provenance import provenance
 from ram_agent.stepping import Measurement, Probe
@@ -60,7 +60,7 @@ class Bench:
     train: tuple[str, ...] = ("RAMMNIST-v0", "RAMClutteredMNIST-v0", "RAMCatch-v0")
     """Environments in which RAM is trained with the default preset. `--train` alone: none."""
 
-    batch_size: int | None = None
+    batch_size: Annotated[int | None, UNSET] = None
     """Training episodes per update. Default: the preset's."""
 
     device: str = "cpu"
@@ -75,10 +75,10 @@ class Bench:
     repeats: int = 5
     """Number of times each measurement is taken; the best one counts."""
 
-    save: Path | None = None
+    save: Annotated[Path | None, UNSET] = None
     """Write the measurements to this JSON file."""
 
-    compare: tuple[Path, Path] | None = None
+    compare: Annotated[tuple[Path, Path] | None, UNSET] = None
     """Measure nothing; print the ratios of two files written by --save."""
 
     def __post_init__(self) -> None:

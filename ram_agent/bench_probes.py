@@ -193,8 +193,9 @@ class Training:
         self.envs = shards[0]
         space, action_space = self.envs.single_observation_space, self.envs.single_action_space
         self.agent = RAMAgent(space, action_space, agent_config).to(device or "cpu")
-        validation = {"split": "validation"} if "dataset" in keywords else {}
-        validation_envs = gym.make_vec(env_id, num_envs=1, **keywords, **validation)
+        if "dataset" in keywords:
+            keywords = keywords | {"split": "validation"}
+        validation_envs = gym.make_vec(env_id, num_envs=1, **keywords)
         self.trainer = Trainer(self.agent, shards, validation_envs, config)
         self.optimizer_seconds = 0.0
         self.trainer.optimizer.register_step_pre_hook(self._start_optimizer_clock)

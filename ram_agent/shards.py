@@ -68,8 +68,10 @@ def make_shards(
 
 def warn_of_training_images(train_envs: VectorEnv, validation_envs: VectorEnv) -> None:
     """Warn if an agent is validated on its training images, and there are others."""
-    own, others = (_dataset(envs.unwrapped) for envs in (train_envs, validation_envs))
-    if own is not None and own is others and len(validation_envs.unwrapped.splits) > 1:
+    train, validation = train_envs.unwrapped, validation_envs.unwrapped
+    dataset = _find_dataset(train)
+    splits: tuple[str, ...] = getattr(validation, "splits", ())
+    if dataset is not None and dataset is _find_dataset(validation) and len(splits) > 1:
         warnings.warn(
             "validation_envs show the images of train_envs, so validation measures how well the "
             "agent remembers them. Make validation_envs with split='validation'.",
@@ -77,7 +79,7 @@ def warn_of_training_images(train_envs: VectorEnv, validation_envs: VectorEnv) -
         )
 
 
-def _dataset(envs: Any) -> Any:
+def _find_dataset(envs: Any) -> Any:
     return getattr(getattr(getattr(envs, "batch", envs), "task", None), "dataset", None)
 
 

@@ -17,6 +17,6 @@ def main(args: list[str]) -> None:
     for agent in describe_agents():
         print(row.format(agent.name, agent.env_id, agent.num_glimpses or "–", agent.result))
     print(
-        "\nram watch pretrained:AGENT shows one, ram evaluate pretrained:AGENT measures it, and "
-        'in\nPython it is RAMAgent.pretrained("AGENT").'
+        "\nTo watch one: ram watch pretrained:AGENT. To measure it: ram evaluate pretrained:AGENT."
+        '\nIn Python: RAMAgent.pretrained("AGENT").'
     )

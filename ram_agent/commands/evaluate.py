@@ -32,19 +32,20 @@ class Evaluate(Trained):
     """
 
     num_glimpses: Annotated[int | None, UNSET] = None
-    """Another number of glimpses than the agent's own."""
+    """The number of glimpses (default: the agent's own)."""
 
     canvas_size: Annotated[int | None, UNSET] = None
-    """Another side of the canvas, in pixels, than the agent's own."""
+    """The side of the canvas, in pixels (default: the agent's own)."""
 
     num_clutter: Annotated[int | None, UNSET] = None
-    """Another number of pieces of clutter than the agent's own."""
+    """The number of pieces of clutter (default: the agent's own)."""
 
-    stop_when_sure: tuple[float, ...] = ()
-    """Probabilities: the agent answers as soon as its label is so probable; counts its glimpses."""
+    stop_when_sure: Annotated[tuple[float, ...], UNSET] = ()
+    """Probabilities at which to answer early: measure the error and the number of glimpses if the
+    agent answers as soon as its label is this probable."""
 
     num_episodes: Annotated[int | None, UNSET] = None
-    """Only the first so many images, or so many games; the whole split, or 10,000, if not given."""
+    """How many images, the first of the split, or games (default: the whole split, or 10,000)."""
 
     seed: int = 0
     """Seed of the first locations and of sampled actions."""

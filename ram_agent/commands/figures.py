@@ -49,10 +49,10 @@ class Figures(Trained):
     """
 
     out: Annotated[Path | None, UNSET] = None
-    """The folder of the pictures; figures/NAME of the agent if not given."""
+    """The folder of the pictures (default: figures/NAME, with the agent's name)."""
 
     num_images: int = 2_000
-    """How many images, the first of the split; all, if there are fewer."""
+    """How many images, the first of the split."""
 
     dpi: int = DPI
     """Pixels per inch."""

@@ -14,7 +14,7 @@ COMMON = {  # option: what it does, in a few words
     "num_scales": "number of patches, each twice as wide as the one before",
     "episodes": "number of training episodes, with labels",
     "steps": "number of training steps, in games",
-    "seed": "of weights, images and noise",
+    "seed": "seed of weights, images and noise",
     "batch_size": "episodes per update",
     "learning_rate": "the highest learning rate",
     "preset": "default (best results) or paper (the paper's settings)",

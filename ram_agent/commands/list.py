@@ -29,6 +29,6 @@ def main(args: list[str]) -> None:
         if facts.env_id in agents:
             print(f"    ram watch pretrained:{agents[facts.env_id]}")
     print(
-        "\nram play ENV_ID plays one, ram train ENV_ID trains an agent, ram agents lists trained "
-        "ones.\nChance: the score of random choices."
+        "\nChance: the score of random choices.\nTo play one: ram play ENV_ID. To train an agent: "
+        "ram train ENV_ID. Trained agents: ram agents."
     )

@@ -54,13 +54,13 @@ class Trained:
     """A run's folder, the path of a weights file (.safetensors), or pretrained:NAME."""
 
     env_id: Annotated[str | None, UNSET] = None
-    """Another environment than the agent's own, whose glimpses have the same shape."""
+    """An environment other than the agent's own, whose glimpses have the same shape."""
 
     dataset: Annotated[str | None, UNSET] = None
-    """Another data set than the agent's own: mnist, digits, or the path of your images."""
+    """A data set other than the agent's own: mnist, digits, or the path of your images."""
 
     split: Annotated[Split | None, UNSET] = None
-    """Which images; test if not given. A game has no splits."""
+    """Which images to use (default: test). A game has no splits."""
 
     def load(self, only_look: bool = False, **changes: Any) -> Loaded:
         """Load the agent, and find its environment and images.

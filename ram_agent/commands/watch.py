@@ -31,24 +31,24 @@ class Watch(Trained):
     """
 
     save: Annotated[Path | None, UNSET] = None
-    """Instead of a window: an animation (.gif, or .mp4 with "ram-gym[video]"), or the last frames
-    side by side (.png); RUN.gif if no name follows."""
+    """Write a file instead of opening a window: an animation (.gif, or .mp4 with
+    "ram-gym[video]"), or the last frames side by side (.png). Without a name: RUN.gif."""
 
     image: Annotated[Path | None, UNSET] = None
-    """Show the agent this picture, and how probable each label is after each glimpse."""
+    """Show the agent this picture, with the probability of each label after each glimpse."""
 
     invert: bool = False
-    """Exchange black and white in that picture: MNIST's digits are bright on black."""
+    """Invert that picture: MNIST's digits are white on black."""
 
     fps: Annotated[float | None, UNSET] = None
-    """Frames per second; the environment's own if not given."""
+    """Frames per second (default: the environment's own)."""
 
     episodes: Annotated[int | None, UNSET] = None
-    """How many episodes; 6 if not given, or as many as there are images; 1 in an environment of
-    another package."""
+    """How many episodes (default: 6, or fewer if there are fewer images; 1 in an environment of
+    another package)."""
 
     max_steps: Annotated[int | None, UNSET] = None
-    """Only so many steps of each episode; 300 in an environment of another package."""
+    """The most steps of an episode (default: 300 in an environment of another package)."""
 
     start: int = 0
     """The first episode: the index of an image, or the seed of a game."""

@@ -11,13 +11,13 @@ import shlex
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import torch
 import tyro
 
 from ram_agent.callbacks import LogMetrics, is_validation, print_validation, train_with
-from ram_agent.commands.parsing import parse
+from ram_agent.commands.parsing import UNSET, parse
 from ram_agent.config import flatten_settings, replace_settings
 from ram_agent.distributed import checked_device
 from ram_agent.measure import show_trained
@@ -60,37 +60,37 @@ class Reproduce:
     by other commands are kept.
     """
 
-    table: tyro.conf.Positional[str]
+    table: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="TABLE")]
     """mnist, translated, cluttered, cluttered100, pairs, addition, moving, cifar10, catch, or
     all."""
 
-    num_glimpses: tuple[int, ...] = ()
+    num_glimpses: Annotated[tuple[int, ...], UNSET] = ()
     """Train only the rows of RAM with these numbers of glimpses."""
 
-    controls: tuple[str, ...] = ()
+    controls: Annotated[tuple[str, ...], UNSET] = ()
     """Train only these networks on the whole canvas: fc-256, fc-64, conv, cnn."""
 
-    seeds: tuple[int, ...] = ()
+    seeds: Annotated[tuple[int, ...], UNSET] = ()
     """Seeds of the trainings of each row. Default: 0 1 2 for the row in bold, 0 for the others."""
 
-    dataset: str | None = None
+    dataset: Annotated[str | None, UNSET] = None
     """Images of the environments: auto, mnist, digits, cifar10, or the path of a folder or an .npz.
     Default: the environment's own, or digits with --quick."""
 
-    episodes: int | None = None
+    episodes: Annotated[int | None, UNSET] = None
     """Training episodes per run of RAM, and canvases per control. Default: those of the table."""
 
     quick: bool = False
-    """Train the row in bold alone, for about a minute on the embedded digits: a first look at what
-    is learned, beside random and center gaze. Its numbers are not the paper's."""
+    """Train only the row in bold, for about a minute on the embedded digits, to see that it learns:
+    beside random and center gaze. The results cannot be compared with the paper's."""
 
     device: str = "cpu"
     """cpu or cuda. With cuda, the environments run on the GPU too."""
 
-    runs: Path | None = None
+    runs: Annotated[Path | None, UNSET] = None
     """Folder of the runs. Default: runs/reproduce, with a suffix for --quick and --episodes."""
 
-    out: Path | None = None
+    out: Annotated[Path | None, UNSET] = None
     """Folder of TABLE.json and TABLE.md. Default: results, or the folder of the runs for --quick
     and --episodes, which do not overwrite published results."""
 

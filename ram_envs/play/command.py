@@ -46,6 +46,25 @@ QUIZ_KEYWORDS = {
 }
 RETINA_KEYWORDS = {"glimpse_size": int, "num_scales": int, "source": str}
 KEYWORDS = {**CATCH_KEYWORDS, **QUIZ_KEYWORDS, **SEARCH_KEYWORDS, **RETINA_KEYWORDS}
+HELP = {
+    "size": "side of the screen of Catch, in pixels",
+    "paddle_width": "width of the paddle, in pixels",
+    "max_speed": "highest speed of the balls, or of the moving digit, in pixels per step",
+    "num_balls": "balls in an episode of Catch",
+    "dataset": "mnist, digits (embedded), cifar10, or the path of your images",
+    "split": "train, validation or test",
+    "num_glimpses": "looks per canvas of the quiz",
+    "canvas_size": "side of the canvas, in pixels",
+    "num_clutter": "pieces of clutter",
+    "clutter_size": "side of a piece, in pixels",
+    "num_distractors": "items of Search beside the target",
+    "look_cost": "what a look costs in Search",
+    "mistake_cost": "what a wrong item costs in Search",
+    "time_limit": "the most looks of a search",
+    "glimpse_size": "side of the retina's patches, in pixels",
+    "num_scales": "number of patches, each twice as wide as the one before",
+    "source": "observation or render: what other environments show to the retina",
+}
 
 # What wrong settings, files and machines raise, here and inside Gymnasium and numpy.
 ERRORS_IN_ONE_LINE = (
@@ -176,21 +195,22 @@ def make_parser() -> argparse.ArgumentParser:
         metavar="ENV_ID",
         nargs="?",
         help=f"one of {', '.join(playable_ids())}, or another that shows pictures: ALE/Pong-v5; "
-        "MODULE:ID for a task of your own; a menu without it",
+        "MODULE:ID for a task of your own; without ENV_ID a menu opens",
     )
-    parser.add_argument("--seed", type=int, help="the same seed gives the same episodes")
+    parser.add_argument("--seed", type=int, metavar="N", help="seed of the episodes")
     parser.add_argument(
         "--episodes",
         type=int,
         metavar="N",
-        help=f"number of balls, canvases or searches; {MATCH_EPISODES} if not given "
-        f"({GIF_EPISODES} with --gif), unlimited in Catch and Search without an opponent",
+        help=f"number of balls, canvases or searches (default: {MATCH_EPISODES}, {GIF_EPISODES} "
+        "with --gif, unlimited in Catch and Search without an opponent)",
     )
     parser.add_argument(
         "--speed",
         type=float,
-        help="rows, glimpses or steps per second (4 in Catch, 1 in Search and the quiz, else the "
-        "environment's own); + and - change it",
+        metavar="X",
+        help="rows, glimpses or steps per second (default: 4 in Catch, 1 in Search and the quiz, "
+        "elsewhere the environment's own); + and - change it",
     )
     parser.add_argument(
         "--levels", action="store_true", help="balls of Catch fall faster from level to level"
@@ -203,15 +223,20 @@ def make_parser() -> argparse.ArgumentParser:
     player.add_argument(
         "--versus", metavar="RUN", help="play against an agent, on the same episodes"
     )
-    player.add_argument("--replay", type=Path, metavar="FILE", help="play a recorded game again")
+    player.add_argument("--replay", type=Path, metavar="FILE", help="replay a recorded game")
     parser.add_argument("--record", type=Path, metavar="FILE", help="write seed and actions (JSON)")
-    parser.add_argument("--gif", type=Path, metavar="FILE", help="an animation, without a window")
+    parser.add_argument(
+        "--gif", type=Path, metavar="FILE", help="write an animation instead of opening a window"
+    )
     parser.add_argument(
         "--save", type=Path, metavar="FILE", help="write your answers, and the agent's (JSON)"
     )
     settings = parser.add_argument_group("settings of the environment")
     for keyword, kind in KEYWORDS.items():
-        settings.add_argument(f"--{keyword.replace('_', '-')}", type=kind, metavar=kind.__name__)
+        name = {int: "N", float: "X", str: "NAME"}[kind]
+        settings.add_argument(
+            f"--{keyword.replace('_', '-')}", type=kind, metavar=name, help=HELP[keyword]
+        )
     settings.add_argument(
         "--env-kwargs",
         nargs="+",
