@@ -7,6 +7,7 @@ set -euo pipefail
 
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 python=${PYTHON:-python3}
+eval "pytest_flags=(${PYTEST_FLAGS:-})"  # as in the Makefile, with quotes: "-k 'cli or docs'"
 scratch=$(mktemp -d)
 trap 'rm -rf "$scratch"' EXIT
 cd "$root"
@@ -50,6 +51,6 @@ wheel=$(echo dist/*.whl)
 cp -r tests tools benchmarks examples docs results README.md CHANGELOG.md CONTRIBUTING.md \
     CITATION.cff Makefile pyproject.toml constraints.txt "$scratch"
 cd "$scratch"  # where the packages' source is not
-full/bin/python -m pytest -q -m "not slow" ${PYTEST_FLAGS:-}
+full/bin/python -m pytest -q -m "not slow" "${pytest_flags[@]}"
 full/bin/ram watch pretrained:catch --save catch.gif --episodes 1
 echo "release: $version is ready in dist/"
