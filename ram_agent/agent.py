@@ -341,12 +341,12 @@ def _check_network_given(path: Path, saved: str | None, given: nn.Module | None)
     """Raise ValueError unless a module is given where the saved agent has one of the user's own."""
     if saved is None and given is not None:
         raise ValueError(
-            f"glimpse_network: the agent in {path} has none of your own. Leave it out."
+            f"The agent in {path} has no glimpse network of your own. Leave glimpse_network out."
         )
     if saved is not None and given is None:
         raise ValueError(
-            f"The agent in {path} was made with a glimpse network of its own, {saved}. Pass one of "
-            f"the same sizes: RAMAgent.load(path, glimpse_network={saved}(…))."
+            f"The agent in {path} was made with a custom glimpse network, {saved}. Pass one of the "
+            f"same sizes: RAMAgent.load(path, glimpse_network={saved}(…))."
         )
 
 

@@ -119,9 +119,9 @@ class Ranks:
             # The first sentence, without the C++ file in front of it.
             reason = re.sub(r"^\[.*?\] ", "", str(error).splitlines()[0]).split(". ")[0]
             raise ConnectionError(
-                f"Rank {self.rank} of {self.size} stops, since another was lost: {reason}. Its own "
-                "message, or torchrun's, gives the cause; continue from the last checkpoint with "
-                "--resume."
+                f"Rank {self.rank} of {self.size} stops because another was lost: {reason}. Its "
+                "own message, or torchrun's, gives the cause. Continue from the last checkpoint "
+                "with --resume."
             ) from error
 
 
@@ -220,9 +220,9 @@ def meet_ranks() -> Any:
                     raise
     except RuntimeError as error:
         raise ConnectionError(
-            f"Rank {rank} of {size} stops: another did not come within "
-            f"{MEETING_TIMEOUT.total_seconds() / 60:.0f} minutes. See whether its machine runs and "
-            f"reaches {address}:{port}; continue from the last checkpoint with --resume."
+            f"Rank {rank} of {size} stops: another rank did not join within "
+            f"{MEETING_TIMEOUT.total_seconds() / 60:.0f} minutes. Check that its machine runs and "
+            f"reaches {address}:{port}. Continue from the last checkpoint with --resume."
         ) from error
 
 

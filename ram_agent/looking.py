@@ -169,7 +169,7 @@ def look(
         FileNotFoundError: if there is no such file.
 
     Warns:
-        PictureWarning: if the picture is dark on bright, and the agent was trained on the opposite.
+        PictureWarning: if the picture is dark on light, and the agent was trained on the opposite.
     """
     settings = canvas_settings(agent)
     num_scales = int(settings["num_scales"])
@@ -178,7 +178,7 @@ def look(
     pixels = 255 - pixels if invert else pixels
     if not invert and settings["dataset"] in BRIGHT_ON_DARK and np.median(_border(pixels)) > 127:
         warnings.warn(
-            "The picture is dark on bright, and this agent was trained on bright digits on black. "
+            "The picture is dark on light, but this agent was trained on white digits on black. "
             "Pass invert=True (on the command line, --invert).",
             PictureWarning,
             stacklevel=4,  # past the decorators of this function
@@ -223,7 +223,7 @@ def canvas_settings(agent: RAMAgent) -> dict[str, Any]:
     settings = {**defaults, **spec.kwargs, **keywords}
     if "dataset" not in settings:
         raise ValueError(
-            f"The agent plays {env_id}, which shows no pictures of yours. Give an agent of images, "
+            f"The agent plays {env_id}, which cannot show your picture. Give an agent of images, "
             'such as RAMAgent.pretrained("cluttered-mnist-8").'
         )
     return {"initial_location": None, "canvas_size": None, **settings}

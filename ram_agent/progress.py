@@ -26,7 +26,7 @@ def show_progress(
     """Show how much of a training is done, and its running error or return.
 
     Args:
-        num_updates: number of updates in all.
+        num_updates: total number of updates.
         done: how many are done at the beginning.
         batch: what an update plays: {"episodes": N} or {"steps": N}.
         visible: whether to show anything.

@@ -66,8 +66,8 @@ def describe_run(
     shards = checked_integer("shards", shards, 1)
     if training.batch_size % shards:
         raise ValueError(
-            f"batch_size={training.batch_size} cannot be divided into shards={shards}. Change the "
-            "one or the other."
+            f"batch_size={training.batch_size} cannot be divided into shards={shards}. Change "
+            "one of them."
         )
     if start_from is not None:
         found = os.path.abspath(find_weights(start_from))

@@ -78,8 +78,8 @@ def find_splits(env_id: str, keywords: dict[str, Any]) -> tuple[str, ...]:
     choices = env.action_space[1]
     if not isinstance(choices, gym.spaces.Discrete):
         raise ValueError(
-            f"{env_id} has the actions {choices}, and RAM chooses among a number of them: "
-            "Discrete. Some environments have such actions, too: --env-kwargs continuous=False."
+            f"{env_id} has the action space {choices}, but RAM needs Discrete actions. Some "
+            "environments also have these: --env-kwargs continuous=False."
         )
     splits: tuple[str, ...] = getattr(env.unwrapped, "splits", ())
     return splits

@@ -17,15 +17,35 @@ if TYPE_CHECKING:
     from ram_envs.retina import Retina
     from ram_envs.task import Outcome, Task
     from ram_envs.testing import check_task
+    from ram_envs.wrappers import (
+        DictAction,
+        FixedGaze,
+        FlatBoxAction,
+        GlimpseStack,
+        GridAction,
+        RandomGaze,
+        RelativeGaze,
+        ThroughRetina,
+        WholeCanvas,
+    )
 
 __version__ = "0.1.0"
 __all__ = [
+    "DictAction",
+    "FixedGaze",
+    "FlatBoxAction",
     "GlimpseEnv",
+    "GlimpseStack",
     "GlimpseVectorEnv",
+    "GridAction",
     "ImageDataset",
     "Outcome",
+    "RandomGaze",
+    "RelativeGaze",
     "Retina",
     "Task",
+    "ThroughRetina",
+    "WholeCanvas",
     "__version__",
     "check_task",
 ]
@@ -40,10 +60,28 @@ _MODULES = {
     "Retina": "retina",
     "Task": "task",
     "check_task": "testing",
+    **dict.fromkeys(
+        (
+            "DictAction",
+            "FixedGaze",
+            "FlatBoxAction",
+            "GlimpseStack",
+            "GridAction",
+            "RandomGaze",
+            "RelativeGaze",
+            "ThroughRetina",
+            "WholeCanvas",
+        ),
+        "wrappers",
+    ),
+    "SB3VecEnv": "sb3",  # needs the extra sb3, so it is not in __all__
 }
+_SUBMODULES = ("datasets", "making", "sb3", "testing", "wrappers")
 
 
 def __getattr__(name: str) -> Any:
+    if name in _SUBMODULES:
+        return importlib.import_module(f"ram_envs.{name}")
     if name not in _MODULES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     value = getattr(importlib.import_module(f"ram_envs.{_MODULES[name]}"), name)
@@ -52,7 +90,7 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+    return sorted({*globals(), *_MODULES, *_SUBMODULES})
 
 
 register_envs()

@@ -85,7 +85,7 @@ def make_vector_env(
     a `SyncVectorEnv`.
 
     Raises:
-        TypeError: for an argument of `gym.make_vec`, which is no setting of the environment.
+        TypeError: for an argument of `gym.make_vec`, which is not a keyword of the environment.
     """
     for name in KEYWORDS_OF_MAKE_VEC:
         if name in keywords:

@@ -123,8 +123,8 @@ def checked_pictures(pictures: Any, shape: tuple[int, ...], whose: object) -> Pi
         raise TypeError(f"{whose} shows a picture of {kind}, not of uint8. {NO_PICTURE}")
     if pictures.shape != shape:
         raise ValueError(
-            f"{whose} shows a picture of shape {pictures.shape}, and said before that it is "
-            f"{shape}. The size of the picture must not change."
+            f"{whose} shows a picture of shape {pictures.shape} instead of {shape}. The size of "
+            "the picture must not change."
         )
     return pictures
 

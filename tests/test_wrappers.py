@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import pickle
+import subprocess
+import sys
 from typing import Any
 
 import gymnasium as gym
@@ -50,6 +52,19 @@ def make_vec(env_id: str, num_envs: int, mode: AutoresetMode, *names: str) -> An
 
 def test_every_wrapper_has_its_twin() -> None:
     assert set(wrappers.__all__) == set(vector.__all__) == {*ARGUMENTS, "ThroughRetina"}
+
+
+def test_importing_the_package_is_enough() -> None:
+    program = (
+        "import sys, ram_envs\n"
+        "assert 'ram_envs.wrappers' not in sys.modules\n"
+        "assert ram_envs.GridAction is ram_envs.wrappers.GridAction\n"
+        "assert ram_envs.wrappers.vector.GridAction is not ram_envs.GridAction\n"
+        "assert {'SB3VecEnv', 'datasets', *ram_envs.__all__} <= {*dir(ram_envs)}\n"
+        "assert not hasattr(ram_envs, 'GridActions')\n"
+        "assert not hasattr(ram_envs.wrappers, 'vectors')"
+    )
+    subprocess.run([sys.executable, "-c", program], check=True)
 
 
 # --- each wrapper passes Gymnasium's checks --------------------------------------------------

@@ -337,8 +337,8 @@ def read_run(
         )
     if named not in (None, run["env_id"]):
         raise ValueError(
-            f"{named} is another environment than that of {folder.path}, {run['env_id']}. Leave "
-            "it out, or start a new run."
+            f"The run in {folder.path} is of {run['env_id']}, not of {named}. Leave ENV_ID out, or "
+            "start a new run."
         )
     env_id, keywords = own_env(run, named)
     config_from_json(TrainConfig, run["training"])

@@ -116,7 +116,7 @@ def _find_path(dataset: str | Path) -> str:
     """Return the absolute path of a folder or file that a user names."""
     path = os.path.abspath(Path(dataset).expanduser())
     if dataset == "":
-        raise ValueError("dataset='' is empty. Give a name or a path; '.' is the present folder.")
+        raise ValueError("dataset='' is empty. Give a name or a path; '.' is the current folder.")
     if isinstance(dataset, Path) or path.endswith(".npz") or os.path.exists(path):
         return path
     raise ValueError(

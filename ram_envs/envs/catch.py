@@ -20,8 +20,7 @@ class CatchEnv(GlimpseEnv):
     The game of "Recurrent Models of Visual Attention" (Mnih et al. 2014, section 4.2). A one-pixel
     ball falls on a screen of 24 × 24 binary pixels and bounces off the side walls; a two-pixel
     paddle moves on the bottom row. The agent sees the screen only through a retina of three
-    scales, so it knows the ball's exact place only where it looks. `ram_envs.tasks.catch` states
-    the exact rules.
+    scales, so it sees sharply only where it looks. `ram_envs.tasks.catch` contains the exact rules.
 
     ## Action space
 
@@ -32,7 +31,7 @@ class CatchEnv(GlimpseEnv):
     ## Observation space
 
     `Dict(glimpse=Box(0, 1, (K, G, G), float32), location=Box(-1, 1, (2,), float32))`: what the
-    retina returned of the new frame, the sharp inner patch first; and where it looked.
+    retina returned of the new frame, the sharp inner patch first, and where it looked.
 
     ## Rewards
 
@@ -40,13 +39,13 @@ class CatchEnv(GlimpseEnv):
 
     ## Starting state
 
-    Ball at a random column of the top row, with a random speed; paddle at a random place; the
-    first glimpse at a uniformly random location, or at `initial_location`.
+    The ball starts in a random column of the top row with a random speed, the paddle at a random
+    position. The first glimpse is at a uniformly random location, or at `initial_location`.
 
     ## Episode end
 
-    Terminated when the last ball has landed: after 23 steps with one ball, 24 · n − 1 with n;
-    never truncated by default.
+    Terminated when the last ball has landed: after 23 steps with one ball, 24 · n − 1 with n balls.
+    Never truncated by default.
 
     ## Info
 
@@ -56,8 +55,8 @@ class CatchEnv(GlimpseEnv):
 
     - `size=24`: side of the screen in pixels.
     - `paddle_width=2`: in pixels.
-    - `max_speed=1.0`: a ball's speed is uniform in [−max_speed, max_speed] columns a row.
-    - `num_balls=1`: balls in an episode.
+    - `max_speed=1.0`: a ball's speed is uniform in [−max_speed, max_speed] columns per row.
+    - `num_balls=1`: the number of balls in an episode.
     - `glimpse_size=6`, `num_scales=3`: G and K of the retina.
     - `initial_location=None`: (x, y) of the first glimpse; None for uniformly random.
     - `render_mode=None`: "rgb_array" or "human" (needs pygame: `pip install "ram-gym[play]"`).

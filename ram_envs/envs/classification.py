@@ -90,7 +90,7 @@ class ClassificationEnv(DatasetFacts, GlimpseEnv):
     ## Observation space
 
     `Dict(glimpse=Box(0, 1, (K·C, G, G), float32), location=Box(-1, 1, (2,), float32))`: what the
-    retina returned, K scales of C channels, the sharp inner patch first; and where it looked.
+    retina returned, K scales of C channels, the sharp inner patch first, and where it looked.
 
     ## Rewards
 
@@ -105,8 +105,8 @@ class ClassificationEnv(DatasetFacts, GlimpseEnv):
 
     ## Episode end
 
-    Terminated at the T-th step; never truncated by default. The glimpse of `reset` counts: the T-th
-    label rests on T glimpses, and the T-th location moves only the terminal observation.
+    Terminated at the T-th step; never truncated by default. The glimpse of `reset` counts, so the
+    T-th label is based on T glimpses, and the T-th location affects only the terminal observation.
 
     ## Info
 
@@ -117,8 +117,8 @@ class ClassificationEnv(DatasetFacts, GlimpseEnv):
 
     - `dataset="auto"`: "mnist", "digits" (embedded), "auto" (MNIST if available, else the digits
       with a warning), "cifar10", the path of a folder or an .npz
-      (`ram_envs.datasets.own_images`), an `ImageDataset` (serves every split whole), or three of
-      them (train, validation, test). `RAMCIFAR10-v0` has "cifar10".
+      (`ram_envs.datasets.own_images`), an `ImageDataset` (used whole for every split), or three
+      of them (train, validation, test). `RAMCIFAR10-v0` has "cifar10".
     - `split="train"`, "validation" or "test".
     - `splits=None`: "all" serves every split all images of a path without splits, which are divided
       70/15/15 by default.

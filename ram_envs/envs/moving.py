@@ -25,10 +25,10 @@ class MovingEnv(DatasetFacts, GlimpseEnv):
     ## Description
 
     The cluttered task of "Recurrent Models of Visual Attention" (Mnih et al. 2014, section 4.1),
-    set in motion; it is ours, not the paper's. A digit and four pieces cut from other digits drift
-    over a screen of 60 × 60 pixels and bounce off its walls. Every glimpse is of the next frame, so
+    set in motion, which the paper does not do. A digit and four pieces cut from other digits drift
+    over a screen of 60 × 60 pixels and bounce off its walls. Every glimpse shows the next frame, so
     the digit has moved on by the time the agent looks again. After T glimpses it must decide.
-    `ram_envs.tasks.moving` states the exact rules.
+    `ram_envs.tasks.moving` contains the exact rules.
 
     ## Action space
 
@@ -39,7 +39,7 @@ class MovingEnv(DatasetFacts, GlimpseEnv):
     ## Observation space
 
     `Dict(glimpse=Box(0, 1, (K·C, G, G), float32), location=Box(-1, 1, (2,), float32))`: what the
-    retina returned of the new frame, K scales of C channels, the sharp inner patch first; and where
+    retina returned of the new frame, K scales of C channels, the sharp inner patch first, and where
     it looked.
 
     ## Rewards
@@ -55,8 +55,8 @@ class MovingEnv(DatasetFacts, GlimpseEnv):
 
     ## Episode end
 
-    Terminated at the T-th step; never truncated by default. The glimpse of `reset` counts: the T-th
-    label rests on T glimpses of T frames.
+    Terminated at the T-th step; never truncated by default. The glimpse of `reset` counts, so the
+    T-th label is based on T glimpses of T frames.
 
     ## Info
 
@@ -65,11 +65,11 @@ class MovingEnv(DatasetFacts, GlimpseEnv):
 
     ## Arguments
 
-    - `dataset="auto"`: "mnist", "digits" (embedded), "auto" (MNIST if it can be had, else the
-      digits with a warning), an `ImageDataset` (serves every split whole), or three of them
-      (train, validation, test).
+    - `dataset="auto"`: "mnist", "digits" (embedded), "auto" (MNIST if available, else the
+      digits with a warning), an `ImageDataset` (used whole for every split), or three of
+      them (train, validation, test).
     - `split="train"`, "validation" or "test".
-    - `splits=None`: "all" serves every split all images of a path without splits.
+    - `splits=None`: "all" uses all images of a path without splits for every split.
     - `num_glimpses=8`: T, the number of steps.
     - `glimpse_size=12`, `num_scales=3`: G and K of the retina.
     - `canvas_size=60`: a side or (height, width) of the screen in pixels.

@@ -33,14 +33,14 @@ class PairsEnv(DatasetFacts, GlimpseEnv):
     | `RAMPairsMNIST-v0` | both digits, in either order: "3 and 7" | 55 |
     | `RAMAdditionMNIST-v0` | their sum: "10" | 19 |
 
-    Both ids show the same canvases, and differ in the label alone. The label is one choice. The
+    Both ids show the same canvases and differ only in the label, which is a single choice. The
     authors' network names one digit after the other.
 
-    The texts do not fully say how the authors' canvases were made: the number, size and places of
+    The papers do not fully specify the authors' canvases: the number, size and places of
     the pieces, whether digits may overlap or be cut by the border, and whether the second digit is
-    drawn with replacement. So compare errors with theirs with caution. Here both digits lie wholly
-    inside and do not overlap, among eight pieces of 8 × 8. `ram_envs.tasks.pairs` states the exact
-    rules.
+    drawn with replacement. Compare errors with theirs with caution. Here both digits lie wholly
+    inside and do not overlap, among eight pieces of 8 × 8. `ram_envs.tasks.pairs` contains the
+    exact rules.
 
     ## Action space
 
@@ -52,7 +52,7 @@ class PairsEnv(DatasetFacts, GlimpseEnv):
     ## Observation space
 
     `Dict(glimpse=Box(0, 1, (K·C, G, G), float32), location=Box(-1, 1, (2,), float32))`: what the
-    retina returned, K scales of C channels, the sharp inner patch first; and where it looked.
+    retina returned, K scales of C channels, the sharp inner patch first, and where it looked.
 
     ## Rewards
 
@@ -62,15 +62,15 @@ class PairsEnv(DatasetFacts, GlimpseEnv):
 
     The first digit is a uniformly random image of the split, or that of
     `reset(options={"index": i})`. The second digit is drawn from the split with replacement. Places
-    are uniform among all without overlap. The first glimpse is at a uniformly random location, or
-    at `initial_location`. Training canvases are redrawn for each episode, also with an index.
+    are uniform among all that do not overlap. The first glimpse is at a uniformly random location,
+    or at `initial_location`. Training canvases are redrawn for each episode, also with an index.
     Validation and test canvases, the second digit included, are a fixed function of the index,
     whatever the seed: as many canvases as the split has images.
 
     ## Episode end
 
-    Terminated at the T-th step; never truncated by default. The glimpse of `reset` counts: the T-th
-    label rests on T glimpses, and the T-th location moves only the terminal observation.
+    Terminated at the T-th step; never truncated by default. The glimpse of `reset` counts, so the
+    T-th label is based on T glimpses, and the T-th location affects only the terminal observation.
 
     ## Info
 
@@ -81,10 +81,10 @@ class PairsEnv(DatasetFacts, GlimpseEnv):
 
     - `answer="pair"`: or "sum", which needs classes that are the numbers from 0.
     - `dataset="auto"`: "mnist", "digits" (embedded), "auto" (MNIST if available, else the digits
-      with a warning), the path of a folder or an .npz, an `ImageDataset` (serves every split
-      whole), or three of them (train, validation, test).
+      with a warning), the path of a folder or an .npz, an `ImageDataset` (used whole for
+      every split), or three of them (train, validation, test).
     - `split="train"`, "validation" or "test".
-    - `splits=None`: "all" serves every split all images of a path without splits.
+    - `splits=None`: "all" uses all images of a path without splits for every split.
     - `num_glimpses=4`: T, the number of steps.
     - `glimpse_size=12`, `num_scales=4`: G and K of the retina.
     - `canvas_size=100`: a side or (height, width) in pixels; two images must fit side by side.

@@ -17,24 +17,24 @@ class SearchEnv(GlimpseEnv):
 
     ## Description
 
-    A visual search; it is ours, not the paper's. Five small items lie on a black canvas of
+    A visual search task, which is not from the paper. Five small items lie on a black canvas of
     200 × 200 pixels. All are equally bright, so the coarse patches of the retina show where an item
-    is, but only the sharp inner patch shows whether its bars stand upright. So the agent must look
-    at one item after another, remember which it has seen, and take the target when it sees it; and
-    where no item is in sight, it must look elsewhere. A larger canvas makes the search longer, but
-    no step slower. `ram_envs.tasks.search` states the exact rules, and
+    is, but only the sharp inner patch shows whether its bars are upright. The agent must look at
+    one item after another, remember which ones it has seen, and take the target when it sees it. If
+    no item is in sight, it must look elsewhere. A larger canvas makes the search longer but does
+    not slow down the steps. `ram_envs.tasks.search` contains the exact rules, and
     `ram_envs.searcher.Searcher` is a scripted player.
 
     ## Action space
 
     `Tuple(Box(-1, 1, (2,), float32), Discrete(2))`: the next location (x, y), where (−1, −1) is
-    the canvas's top-left corner and (0, 0) its center, and a choice: 0 looks on, 1 takes what the
-    last glimpse shows in its middle. Locations outside the box are clipped.
+    the canvas's top-left corner and (0, 0) its center, and a choice: 0 keeps looking, 1 takes
+    what the last glimpse shows in its middle. Locations outside the box are clipped.
 
     ## Observation space
 
     `Dict(glimpse=Box(0, 1, (K, G, G), float32), location=Box(-1, 1, (2,), float32))`: what the
-    retina returned, the sharp inner patch first; and where it looked.
+    retina returned, the sharp inner patch first, and where it looked.
 
     ## Rewards
 
@@ -44,12 +44,12 @@ class SearchEnv(GlimpseEnv):
 
     ## Starting state
 
-    Items at random places; the first glimpse at a uniformly random location, or at
+    The items are at random places. The first glimpse is at a uniformly random location, or at
     `initial_location`.
 
     ## Episode end
 
-    Terminated when the target is taken; truncated after 100 steps.
+    Terminated when the target is taken, truncated after 100 steps.
 
     ## Info
 

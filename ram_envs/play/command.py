@@ -280,7 +280,7 @@ def check_options(options: Options) -> None:
         given = [name for name, value in vars(options).items() if value]
         if given:
             names = ", ".join(f"--{name.replace('_', '-')}" for name in given)
-            raise ValueError(f"{names} is for a game: give ENV_ID too. `ram play` alone is a menu.")
+            raise ValueError(f"{names} is for a game: give ENV_ID, too. `ram play` opens a menu.")
     if options.gif is not None and options.agent is None and options.replay is None:
         raise ValueError(
             f"--gif {options.gif} draws a game that plays itself. Add --agent RUN or --replay FILE."
@@ -292,7 +292,9 @@ def check_options(options: Options) -> None:
             names = ", ".join(f"--{name.replace('_', '-')}" for name in fixed)
             raise ValueError(f"{names}: a recording has its own. Leave it out.")
     if options.turns and (options.agent is not None or options.replay is not None):
-        raise ValueError("--turns waits for your moves, and you do not play here. Leave it out.")
+        raise ValueError(
+            "--turns waits for your moves, but you are not playing here. Leave it out."
+        )
     files = [path for path in (options.replay, options.record, options.save, options.gif) if path]
     if len({path.resolve() for path in files}) < len(files):
         raise ValueError(f"{' '.join(map(str, files))}: a file is named twice. Give another name.")
@@ -301,4 +303,4 @@ def check_options(options: Options) -> None:
             check_writable(path)
     for path in (options.record, options.save):
         if path is not None and path.exists():
-            raise FileExistsError(f"{path} exists, and is not overwritten. Choose another name.")
+            raise FileExistsError(f"{path} exists and is not overwritten. Choose another name.")

@@ -24,7 +24,7 @@ class Entry:
 
 
 ENTRIES = (
-    Entry("Catch", "Move your eye and your paddle at once.", Options("RAMCatch-v0")),
+    Entry("Catch", "Move your gaze and your paddle at the same time.", Options("RAMCatch-v0")),
     Entry(
         "Catch, faster and faster",
         "Five balls in a row are a level; a miss takes you back one.",
@@ -42,7 +42,7 @@ ENTRIES = (
     ),
     Entry(
         "Glimpse quiz against the agent",
-        "The same canvases, as many looks.",
+        "The same canvases, the same number of looks.",
         Options("RAMClutteredMNIST-v0", versus="pretrained:cluttered-mnist-6"),
     ),
     Entry(
@@ -106,7 +106,7 @@ class Menu:
             sheet.text(str(place + 1), (54, y), BODY, PATH)
             sheet.text(entry.name, (90, y), BODY, TEXT)
             sheet.text(entry.sentence, (430, y), SMALL, FAINT_TEXT)
-        words = "Up, Down and Enter, a number, or the mouse.     Esc: leave"
+        words = "Choose with Up, Down and Enter, a number, or the mouse.     Esc: leave"
         sheet.text(words, (48, 600), SMALL, FAINT_TEXT)
 
     def _press(self, event: pygame.event.Event) -> None:

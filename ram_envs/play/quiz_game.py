@@ -97,7 +97,7 @@ class QuizGame(Game):
         legend = [self.legend[start : start + 5] for start in range(0, len(self.legend), 5)]
         return [
             f"{what} hidden in the fog, perhaps among clutter.",
-            f"You have {self.task.num_glimpses} glimpses; the first is at a random place.",
+            f"You have {self.task.num_glimpses} glimpses; the first is at a random location.",
             f"Click to look. After the last glimpse, type {self.question}.",
             *("    ".join(line) for line in legend),
         ]

@@ -177,8 +177,8 @@ def set_up_arcade(env_id: str, options: Options, env: Any) -> Session:
     moves = env.action_space[1]
     if not isinstance(moves, gym.spaces.Discrete):
         raise ValueError(
-            f"{env_id} has the moves {moves}, and keys choose among a number of them: Discrete. "
-            "Some environments have such moves, too: --env-kwargs continuous=False."
+            f"{env_id} has the action space {moves}, but keys need Discrete moves. Some "
+            "environments also have these: --env-kwargs continuous=False."
         )
     seed = _seed_or_random(options.seed)
     speed = options.speed or float(env.metadata.get("render_fps", ARCADE_SPEED))
@@ -278,8 +278,8 @@ def check_replay(recording: Recording, path: Path) -> None:
         raise RecordingError(f"{path} cannot be played again: {str(error)[:500]}") from None
     if score != recording.score:
         raise RecordingError(
-            f"{path} names a score of {recording.score} and comes to {score}: it is damaged, or of "
-            "another version. Record it again."
+            f"{path} states a score of {recording.score}, but its replay scores {score}: it is "
+            "damaged or from another version. Record the game again."
         )
 
 

@@ -18,6 +18,7 @@ vector version of each wrapper, with the same episodes bit for bit.
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -58,6 +59,15 @@ __all__ = [
 ]
 
 Env = gym.Env[Any, Any]
+
+
+def __getattr__(name: str) -> Any:
+    """Import the vector versions when they are used, since `import ram_envs` suffices."""
+    if name != "vector":
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return importlib.import_module(f"{__name__}.vector")
+
+
 _THE_ROW = np.ones(1, np.bool_)
 
 

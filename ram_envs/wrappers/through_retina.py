@@ -51,7 +51,7 @@ class ThroughRetina(gym.Wrapper[Any, Any, Any, Any], RecordConstructorArgs):
         initial_location: (x, y) of each episode's first glimpse; uniformly random if None.
 
     Raises:
-        TypeError: if the observation is no picture; by `step`, for an action that is not a pair.
+        TypeError: if the observation is not a picture; by `step`, for an action that is not a pair.
         ValueError: if the retina does not suit the picture, or the render mode is another one; by
             `step`, for a location that is NaN, or a choice out of range.
         ResetNeeded: by `step`, before the first reset or after the end of an episode.
@@ -181,7 +181,7 @@ def frame_layout(frame: Any, env: Any) -> Layout:
     checked_pictures(frame, np.shape(frame), env)
     if layout is None:
         raise ValueError(
-            f"{env} renders frames of shape {np.shape(frame)}, which is no picture (H, W, 3)."
+            f"{env} renders frames of shape {np.shape(frame)}, which is not a picture (H, W, 3)."
         )
     return layout
 
