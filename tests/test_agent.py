@@ -344,10 +344,13 @@ def test_weights_do_not_depend_on_the_default_dtype(
 def test_training_does_not_depend_on_the_default_dtype(double_by_default: None) -> None:
     def train() -> list[Any]:
         keywords: dict[str, Any] = {"dataset": "digits", "num_glimpses": 2, "num_envs": 10}
-        envs = gym.make_vec("RAMMNIST-v0", autoreset_mode=AutoresetMode.DISABLED, **keywords)
+        keywords["autoreset_mode"] = AutoresetMode.DISABLED
+        envs = gym.make_vec("RAMMNIST-v0", **keywords)
+        validation_envs = gym.make_vec("RAMMNIST-v0", split="validation", **keywords)
         torch.manual_seed(0)
         agent = RAMAgent(envs.single_observation_space, envs.single_action_space)
-        trainer = Trainer(agent, [envs], envs, TrainConfig(episodes=20, batch_size=10))
+        config = TrainConfig(episodes=20, batch_size=10)
+        trainer = Trainer(agent, [envs], validation_envs, config)
         metrics = [trainer.train_one_update() for _ in range(2)]
         errors = [
             evaluate(trainer.averaged_agent, envs, num_episodes=10, gaze=gaze).error

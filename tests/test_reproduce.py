@@ -549,7 +549,7 @@ def test_markdown_shows_our_results_beside_those_of_others() -> None:
 ## `RAMClutteredMNIST-v0`, mnist
 
 Test error (%) on 10,000 images: one pass, mean locations; ± is the standard deviation over the \
-seeds. Random and center gaze: the agents of the row in bold with other locations.
+seeds. Random and center gaze are the agents of the row in bold with other locations.
 
 |  | ours | seeds | random gaze | the paper, arXiv v1 | NIPS | best since |
 | --- | --- | --- | --- | --- | --- | --- |
@@ -571,11 +571,11 @@ Accuracy (%) after each glimpse.
 | FC 2 × 64, whole canvas | `ram reproduce cluttered --controls fc-64` | abc | 4.60 M | – | \
 0.1 min | – |
 
-Episodes and env-steps: of the training with each seed; a network on the whole canvas takes no \
-steps. Time to the paper's error: mean time per seed until the validation error was below the test \
-error of the paper's NIPS version. Trained on 2 × A.
+Episodes and env-steps are per seed; a network on the whole canvas takes no steps. Time to the \
+paper's error is the mean time per seed until the validation error fell below the test error of \
+the paper's NIPS version. Trained on 2 × A.
 
-The paper's values are quoted from other texts; those marked with * are from memory, and no text \
+The paper's values are quoted from other texts. Those marked with * are from memory; no text \
 confirms them. DRAM has a context network, which sees the whole canvas coarsely. tfRAM has an LSTM \
 core and 10 samples per image in about 290 epochs; with 6 glimpses it reports 3.33.
 """

@@ -130,8 +130,8 @@ def make_markdown(table: Table, rows: Sequence[Row]) -> str:
         for paragraph in _group_paragraphs(table, group, quick, dataset)
     ]
     paragraphs.append(
-        "The paper's values are quoted from other texts; those marked with * are from memory, and "
-        f"no text confirms them. {table.note}".strip()
+        "The paper's values are quoted from other texts. Those marked with * are from memory; no "
+        f"text confirms them. {table.note}".strip()
     )
     return "\n\n".join(paragraphs) + "\n"
 
@@ -154,7 +154,7 @@ def _group_paragraphs(
         measure = f"Test error (%) on {number} images"
     paragraphs += [
         f"{measure}: one pass, mean locations; ± is the standard deviation over the seeds. Random "
-        "and center gaze: the agents of the row in bold with other locations.",
+        "and center gaze are the agents of the row in bold with other locations.",
         _table(
             ("", "ours", "seeds", "random gaze", "the paper, arXiv v1", "NIPS", "best since"),
             [_cells(table, row) for row in rows],
@@ -182,9 +182,9 @@ def _group_paragraphs(
                 for row in rows
             ],
         ),
-        "Episodes and env-steps: of the training with each seed; a network on the whole canvas "
-        "takes no steps. Time to the paper's error: mean time per seed until the validation error "
-        "was below the test error of the paper's NIPS version. "
+        "Episodes and env-steps are per seed; a network on the whole canvas takes no steps. Time "
+        "to the paper's error is the mean time per seed until the validation error fell below the "
+        "test error of the paper's NIPS version. "
         f"Trained on {' and '.join(machines)}.",
     ]
     return paragraphs

@@ -232,7 +232,7 @@ TABLES: dict[str, Table] = {
             CNN,
         ),
         note="The 0.67 may be a mean over several passes; its source does not say. The paper's "
-        "first glimpse is at a random location, unlike that of our rows that begin in the middle.",
+        "first glimpse is at a random location, unlike in our rows that begin in the middle.",
     ),
     "translated": Table(
         "RAMTranslatedMNIST-v0",
@@ -266,8 +266,8 @@ TABLES: dict[str, Table] = {
             CNN,
         ),
         random_gaze=Others(nips=Reported(14.4, digits=1)),
-        note="DRAM has a context network, which sees the whole canvas coarsely. tfRAM has an "
-        "LSTM core and 10 samples per image in about 290 epochs; with 6 glimpses it reports 3.33.",
+        note="DRAM has a context network, which sees the whole canvas coarsely. tfRAM has an LSTM "
+        "core and 10 samples per image in about 290 epochs; with 6 glimpses it reports 3.33.",
     ),
     "cluttered100": Table(
         "RAMClutteredMNIST100-v0",
@@ -287,9 +287,9 @@ TABLES: dict[str, Table] = {
             CNN,
         ),
         random_gaze=Others(nips=recalled(28.4, digits=1)),
-        note="Our rows of 6 and 8 glimpses are of a linear glimpse network after six million "
-        "canvases. Others report four pieces of clutter, an easier task than these eight: DRAM "
-        "2.68, and 1.71 with a context network.",
+        note="Our rows with 6 and 8 glimpses have a linear glimpse network, after six million "
+        "canvases. Others report results with four pieces of clutter, an easier task than these "
+        "eight: DRAM 2.68, and 1.71 with a context network.",
     ),
     "pairs": Table(
         "RAMPairsMNIST-v0",
@@ -297,11 +297,11 @@ TABLES: dict[str, Table] = {
         start_from="pretrained:cluttered100-mnist-4",
         rows=(Ram(4, Others(since=Reported(5.0, "DRAM", digits=1)), is_headline=True),),
         controls=(Control("fc-256"), Control("fc-64"), Control("conv"), CNN),
-        note="RAM begins with the weights of the agent of one digit on such canvases, "
-        "`pretrained:cluttered100-mnist-4`, after its four million canvases. "
-        "DRAM (Ba et al. 2015), which names one digit after the other and has a context "
-        "network, reports 7.0 without that network, and 9.0 for RAM. Its authors' texts do not "
-        "fully say how digits and clutter are placed; ours do not overlap, among eight pieces.",
+        note="RAM starts from the weights of `pretrained:cluttered100-mnist-4`, trained to find "
+        "one digit on four million such canvases. DRAM (Ba et al. 2015) names one digit after the "
+        "other and has a context network; its authors report 7.0 without that network, and 9.0 "
+        "for RAM. They do not fully specify how digits and clutter are placed; here the digits do "
+        "not overlap and lie among eight pieces.",
     ),
     "addition": Table(
         "RAMAdditionMNIST-v0",
@@ -317,16 +317,17 @@ TABLES: dict[str, Table] = {
             Control("conv"),
             Control("cnn", Others(since=Reported(3.2, "DRAM's CNN", digits=1)), share=CNN.share),
         ),
-        note="RAM begins with the weights of the agent of pairs. DRAM is of Ba et al. 2015, whose "
-        "texts do not fully say how digits and clutter are placed; ours do not overlap, among "
-        "eight pieces.",
+        note="RAM starts from the weights of the agent of pairs. DRAM is from Ba et al. 2015, who "
+        "do not fully specify how digits and clutter are placed; here the digits do not overlap "
+        "and lie among eight pieces.",
     ),
     "moving": Table(
         "RAMMovingMNIST-v0",
         training={**CONV_TRAINING, "distortion": 1.0},
         rows=(Ram(4), Ram(8, is_headline=True), Ram(12)),
         controls=(Control("fc-256"), Control("fc-64"), Control("conv"), CNN),
-        note="The environment is ours. The networks on the whole canvas see the first frame only.",
+        note="This environment is not from the paper. The networks on the whole canvas see only "
+        "the first frame.",
     ),
     "cifar10": Table(
         "RAMCIFAR10-v0",
@@ -343,10 +344,10 @@ TABLES: dict[str, Table] = {
         ),
         controls=(Control("fc-256"), Control("fc-64"), Control("conv"), Control("cnn")),
         random_gaze=Others(since=Reported(33.2, "APPLE", digits=1)),
-        note="Our row is of a copy of the images that was encoded again as JPEG. Glimpses of 5 × 5 "
-        "pixels and moves of at most 0.2 are the settings of ap_gym, with which APPLE-SAC was "
-        "trained for 2.5 million steps. There, random gaze makes random moves, and center gaze "
-        "none. The paper has no natural images.",
+        note="Our row was measured on a copy of the images that was encoded again as JPEG. "
+        "Glimpses of 5 × 5 pixels and moves of at most 0.2 are the settings of ap_gym, with which "
+        "APPLE-SAC was trained for 2.5 million steps. There, random gaze makes random moves and "
+        "center gaze does not move. The paper has no natural images.",
     ),
     "catch": Table(
         "RAMCatch-v0",
@@ -361,7 +362,8 @@ TABLES: dict[str, Table] = {
                 is_headline=True,
             ),
         ),
-        note="The 89 are after 361 million frames, the paper's 85 after 20 million. Foreseeing "
-        "every bounce catches 100, following the ball's present column 52, chance 8.",
+        note="The 89 is after 361 million frames, the paper's 85 after 20 million. A player that "
+        "foresees every bounce catches 100, one that follows the ball's current column 52, and "
+        "random moves 8.",
     ),
 }
