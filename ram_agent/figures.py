@@ -419,8 +419,11 @@ def draw_errors(errors: Mapping[str, tuple[float, ...]]) -> Figure:
     axis.set_title("Error after each glimpse")
     lowest, highest = axis.get_ylim()
     ticks = [tick for tick in (0.5, 1, 2, 5, 10, 20, 50, 100) if lowest < tick < highest]
-    axis.set_yticks(ticks, [f"{tick:g}" for tick in ticks])
-    axis.minorticks_off()
+    if len(ticks) > 1:
+        axis.set_yticks(ticks, [f"{tick:g}" for tick in ticks])
+        axis.minorticks_off()
+    else:  # all errors are alike
+        axis.set_yscale("linear")
     axis.grid(alpha=0.3)
     axis.legend(frameon=False)
     return figure

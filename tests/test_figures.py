@@ -18,6 +18,7 @@ from ram_agent.agent import RAMAgent  # noqa: E402
 from ram_agent.cli import main  # noqa: E402
 from ram_agent.figures import (  # noqa: E402
     compose_views,
+    draw_errors,
     draw_heat_maps,
     find_images,
     record_gaze,
@@ -135,3 +136,17 @@ def test_the_command_draws_an_agent_of_the_package(
     for name in ("gaze_and_ball", "caught_by_speed", "poster"):
         assert Path("figures", "catch", f"{name}.svg").read_bytes().startswith(b"<?xml")
     assert "data:image/svg+xml;base64," in Path("figures/catch/report.html").read_text("utf-8")
+
+
+@pytest.mark.parametrize("errors", [(90.0, 50.0, 3.0), (89.0, 88.0, 90.5), (0.0, 0.0, 0.0)])
+def test_the_errors_have_an_axis_with_numbers(errors: tuple[float, ...]) -> None:
+    figure = draw_errors({"learned gaze": errors})
+    (axis,) = figure.axes
+    figure.canvas.draw()
+    low, high = sorted(axis.get_ylim())
+    shown = [
+        label.get_text()
+        for place, label in zip(axis.get_yticks(), axis.get_yticklabels(), strict=True)
+        if low <= place <= high
+    ]
+    assert len(list(filter(None, shown))) >= 2
