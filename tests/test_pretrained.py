@@ -72,7 +72,7 @@ def test_all_load_by_name_and_are_small() -> None:
         facts = RAMAgent.pretrained(name).info
         assert re.fullmatch(r"ram (reproduce|train) [\w -]+", facts["command"])  # and no folder
         assert (PRETRAINED / f"{name}.safetensors").stat().st_size < 3_000_000
-    assert sum(path.stat().st_size for path in PRETRAINED.iterdir()) < 13_000_000
+    assert sum(path.stat().st_size for path in PRETRAINED.iterdir()) < 15_000_000
 
 
 @pytest.mark.parametrize("name", pretrained_names())
