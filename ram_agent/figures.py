@@ -415,15 +415,15 @@ def draw_errors(errors: Mapping[str, tuple[float, ...]]) -> Figure:
     for name, values in errors.items():
         steps = range(1, len(values) + 1)
         axis.plot(steps, values, "o-", label=f"{name}: {values[-1]:.2f}% at the end")
-    axis.set(xlabel="glimpses", ylabel="error (%)", yscale="log", xticks=list(steps))
+    axis.set(xlabel="glimpses", ylabel="error (%)", xticks=list(steps))
     axis.set_title("Error after each glimpse")
-    lowest, highest = axis.get_ylim()
+    all_errors = [error for values in errors.values() for error in values if error > 0]
+    lowest, highest = 0.8 * min(all_errors, default=1), 1.2 * max(all_errors, default=1)
     ticks = [tick for tick in (0.5, 1, 2, 5, 10, 20, 50, 100) if lowest < tick < highest]
-    if len(ticks) > 1:
+    if len(ticks) > 1:  # otherwise the errors are alike, and a linear axis shows more
+        axis.set(yscale="log", ylim=(lowest, highest))
         axis.set_yticks(ticks, [f"{tick:g}" for tick in ticks])
         axis.minorticks_off()
-    else:  # all errors are alike
-        axis.set_yscale("linear")
     axis.grid(alpha=0.3)
     axis.legend(frameon=False)
     return figure

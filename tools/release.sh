@@ -50,7 +50,9 @@ wheel=$(echo dist/*.whl)
 "$scratch/full/bin/python" -m pip install -qq "${wheel}[dev]"
 cp -r tests tools benchmarks examples docs results README.md CHANGELOG.md CONTRIBUTING.md \
     CITATION.cff Makefile pyproject.toml constraints.txt "$scratch"
-cd "$scratch"  # where the packages' source is not
+cd "$scratch"
+# Links in the docs, and tests that read the source, find the files that the wheel has installed.
+ln -s full/lib/python3*/site-packages/{ram_envs,ram_agent} .
 full/bin/python -m pytest -q -m "not slow" "${pytest_flags[@]}"
 full/bin/ram watch pretrained:catch --save catch.gif --episodes 1
 echo "release: $version is ready in dist/"
