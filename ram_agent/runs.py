@@ -14,6 +14,7 @@ from ram_agent.agent import RAMAgent
 from ram_agent.config import AgentConfig, TrainConfig, config_from_json
 from ram_agent.distributed import Ranks
 from ram_agent.facts import read_env, read_keywords
+from ram_agent.packed import packed_name
 from ram_agent.presets import SHARDS
 from ram_agent.provenance import provenance
 from ram_agent.run_folder import RunFolder
@@ -27,7 +28,7 @@ from ram_agent.splits import (
     with_found_dataset,
 )
 from ram_agent.trainer import Trainer
-from ram_agent.weights import check_tensors, find_weights, is_packaged, load_weights
+from ram_agent.weights import check_tensors, find_weights, load_weights
 from ram_envs.checks import checked_integer
 
 MIN_VALIDATIONS = 10  # of a run with at least as many updates
@@ -71,7 +72,7 @@ def describe_run(
         )
     if start_from is not None:
         found = os.path.abspath(find_weights(start_from))
-        start_from = str(start_from) if is_packaged(start_from) else found
+        start_from = found if packed_name(start_from) is None else str(start_from)
     channels = count_channels(env_id, keywords)
     if channels is not None:
         agent = dataclasses.replace(agent, num_channels=channels)

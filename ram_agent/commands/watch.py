@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 from ram_agent.commands.parsing import UNSET, parse
-from ram_agent.commands.trained import Trained, check_one_run
+from ram_agent.commands.trained import Trained, check_one_run, name_run
 from ram_agent.measure import NUM_SHOWN, limit_steps, save_watched
 from ram_agent.splits import is_foreign, make_split
 
@@ -104,8 +104,7 @@ def with_file_name(args: list[str]) -> list[str]:
     if place < len(args) and not args[place].startswith("-"):
         return args
     run = next((arg for arg in args if not arg.startswith("-")), "watch")
-    name = Path(run.removeprefix("pretrained:")).stem
-    return [*args[:place], f"{name}.gif", *args[place:]]
+    return [*args[:place], f"{name_run(run)}.gif", *args[place:]]
 
 
 def check(command: Watch) -> None:
