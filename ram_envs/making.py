@@ -20,7 +20,7 @@ from gymnasium.envs.registration import EnvSpec, load_env_creator
 from gymnasium.vector import AutoresetMode, SyncVectorEnv
 
 from ram_envs.atari import AtariGame
-from ram_envs.checks import checked_autoreset_mode
+from ram_envs.checks import VECTOR_KEYWORDS, checked_autoreset_mode
 from ram_envs.glimpse_env import GlimpseEnv
 from ram_envs.wrappers import RelativeGaze, ThroughRetina, vector
 
@@ -36,9 +36,6 @@ PACKAGES = {  # of ids that begin so: the module that registers them, and how it
     "MiniGrid-": ("minigrid", "pip install minigrid"),
     "BabyAI-": ("minigrid", "pip install minigrid"),
 }
-
-# Arguments of `gym.make_vec`, which it does not pass on: the environment cannot reject them.
-KEYWORDS_OF_MAKE_VEC = ("vector_kwargs", "vectorization_mode", "wrappers")
 
 Keywords = Mapping[str, Any]
 VectorEnv = gym.vector.VectorEnv[Any, Any, Any]
@@ -87,8 +84,8 @@ def make_vector_env(
     Raises:
         TypeError: for an argument of `gym.make_vec`, which is no setting of the environment.
     """
-    for name in KEYWORDS_OF_MAKE_VEC:
-        if name in keywords:
+    for name in VECTOR_KEYWORDS:
+        if name in keywords:  # `gym.make_vec` would not pass it on, so no environment rejects it
             raise TypeError(f"{env_id} has no keyword {name!r}. Leave it out.")
     if (max_shift := keywords.pop("max_shift", None)) is not None:
         keywords.update(autoreset_mode=autoreset_mode, render_mode=render_mode)
