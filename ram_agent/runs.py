@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import difflib
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -15,14 +16,16 @@ from ram_agent.config import AgentConfig, TrainConfig, config_from_json
 from ram_agent.distributed import Ranks
 from ram_agent.facts import read_env, read_keywords
 from ram_agent.packed import packed_name
-from ram_agent.presets import SHARDS
+from ram_agent.presets import SHARDS, Preset, preset
 from ram_agent.provenance import provenance
 from ram_agent.run_folder import RunFolder
 from ram_agent.segment_shard import SegmentShard
+from ram_agent.settings import setting_names
 from ram_agent.splits import (
     count_channels,
     count_evaluation_envs,
     describe_images,
+    is_foreign,
     place_split,
     resolve_env_id,
     with_found_dataset,
@@ -30,11 +33,49 @@ from ram_agent.splits import (
 from ram_agent.trainer import Trainer
 from ram_agent.weights import check_tensors, find_weights, load_weights
 from ram_envs.checks import checked_integer
+from ram_envs.making import find_keywords
 
 MIN_VALIDATIONS = 10  # of a run with at least as many updates
 
 # Keywords of the training environments alone: how their images are varied.
 TRAINING_KEYWORDS = ("distortion", "elastic", "mirror")
+# What else a training is given: options of the command, and arguments of `train`.
+ARGUMENTS = ("callback", "preset", "out", "start_from", "device", "threads", "shards")
+
+
+def choose_preset(
+    name: str, env_id: str | None, keywords: Mapping[str, Any], supervision: str | None = None
+) -> Preset:
+    """Return the settings of a preset for an environment, of which nothing is made yet.
+
+    Args:
+        name: the name of the preset.
+        env_id: the environment, if one was named.
+        keywords: its keywords.
+        supervision: the setting, if it was given.
+
+    Raises:
+        ValueError: if there is no such preset; or for a keyword that the environment does not have,
+            and whose name is like a setting's.
+    """
+    foreign = False
+    if env_id is not None:
+        _check_names(env_id, keywords)
+        foreign = is_foreign(env_id, dict(keywords))
+    return preset(name, env_id, foreign, supervised=supervision != "none")
+
+
+def _check_names(env_id: str, keywords: Mapping[str, Any]) -> None:
+    """Raise ValueError for a keyword that is a misspelled setting; others are the environment's."""
+    if (known := find_keywords(env_id)) is None:
+        return
+    names = sorted({*setting_names(AgentConfig), *setting_names(TrainConfig), *ARGUMENTS})
+    for keyword in keywords.keys() - known:
+        if close := difflib.get_close_matches(keyword, names, n=1, cutoff=0.8):
+            raise ValueError(
+                f"Neither {env_id} nor its training has a setting {keyword!r}. Did you mean "
+                f"{close[0]!r}?"
+            )
 
 
 def describe_run(

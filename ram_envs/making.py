@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import ast
 import importlib
+import inspect
 import sys
 from collections.abc import Iterable, Mapping
 from functools import partial
@@ -159,15 +160,28 @@ def is_atari(spec: EnvSpec) -> bool:
     return str(spec.vector_entry_point).startswith("ale_py.")
 
 
+def find_creator(env_id: str) -> Any:
+    """Return the class or function that makes an environment; of an Atari game, many of them."""
+    spec = find_spec(env_id)
+    creator: Any = spec.vector_entry_point if is_atari(spec) else spec.entry_point
+    return load_env_creator(creator) if isinstance(creator, str) else creator
+
+
+def find_keywords(env_id: str) -> frozenset[str] | None:
+    """Return the keywords with which an environment is made; None if it may take any."""
+    of_creator = inspect.signature(find_creator(env_id)).parameters
+    if any(one.kind is one.VAR_KEYWORD for one in of_creator.values()):
+        return None
+    of_make = inspect.signature(gym.make).parameters
+    return frozenset((*of_creator, *of_make, *RETINA_KEYWORDS, "max_shift"))
+
+
 def shows_glimpses(env_id: str, keywords: Keywords) -> bool:
     """Return whether the observations of an id are glimpses, without a retina before it."""
-    spec = find_spec(env_id)
-    creator: Any = spec.entry_point
-    if isinstance(creator, str):
-        creator = load_env_creator(creator)
+    creator = find_creator(env_id)
     if isinstance(creator, type) and issubclass(creator, GlimpseEnv):
         return True
-    if is_atari(spec):
+    if is_atari(find_spec(env_id)):
         return False
     own = {name: value for name, value in _divide(keywords)[1].items() if name != "max_shift"}
     env = gym.make(env_id, disable_env_checker=True, **own)
