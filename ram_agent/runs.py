@@ -19,7 +19,6 @@ from ram_agent.packed import packed_name
 from ram_agent.presets import SHARDS, Preset, preset
 from ram_agent.provenance import provenance
 from ram_agent.run_folder import RunFolder
-from ram_agent.segment_shard import SegmentShard
 from ram_agent.settings import setting_names
 from ram_agent.splits import (
     count_channels,
@@ -165,13 +164,7 @@ def make_trainer(
     is_new = ranks.is_first and not (folder is not None and folder.has_begun)
     if is_new and run.get("start_from") is not None:
         copy_weights(agent, run["start_from"])
-    trainer = Trainer(agent, train_envs, validation_envs, config, folder, ranks)
-    if longest := trainer.num_updates // MIN_VALIDATIONS:
-        trainer.validation_interval = min(trainer.validation_interval, longest)
-        for shard in trainer.shards:
-            if isinstance(shard, SegmentShard):
-                shard.restart_every = trainer.validation_interval
-    return trainer
+    return Trainer(agent, train_envs, validation_envs, config, folder, ranks, MIN_VALIDATIONS)
 
 
 def copy_weights(agent: RAMAgent, path: str | Path) -> None:
