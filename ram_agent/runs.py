@@ -36,6 +36,13 @@ from ram_envs.making import find_keywords
 
 MIN_VALIDATIONS = 10  # of a run with at least as many updates
 
+# Settings of an agent without which its weights would mean something else. The others shape its
+# training alone.
+MEANINGS = (
+    *("glimpse_network", "core", "hidden_size", "feature_size", "num_channels"),
+    *("location_mean", "pixel_mean", "pixel_scale", "scale_factor"),
+)
+
 # Keywords of the training environments alone: how their images are varied.
 TRAINING_KEYWORDS = ("distortion", "elastic", "mirror")
 # What else a training is given: options of the command, and arguments of `train`.
@@ -97,11 +104,13 @@ def describe_run(
         agent, training: the settings.
         shards: number of even parts in which a batch is played, each in a thread of its own.
         training_keywords: further keywords of the training environments, such as distortion.
-        start_from: the agent whose weights initialize the networks; see `copy_weights`.
+        start_from: the agent whose weights initialize the networks; see `copy_weights`. The
+            settings on which the weights' meaning depends must be its own.
         device: where the networks will be.
 
     Raises:
-        ValueError: if the environment cannot be made, or the batch cannot be divided.
+        ValueError: if the environment cannot be made, the batch cannot be divided, or `start_from`
+            was trained with other settings.
         FileNotFoundError: if `start_from` has no weights.
     """
     shards = checked_integer("shards", shards, 1)
@@ -116,6 +125,8 @@ def describe_run(
     channels = count_channels(env_id, keywords)
     if channels is not None:
         agent = dataclasses.replace(agent, num_channels=channels)
+    if start_from is not None:
+        _check_start(start_from, agent)
     training_keywords = {name: value for name, value in (training_keywords or {}).items() if value}
     keywords = with_found_dataset(env_id, keywords, training_keywords)
     return {
@@ -131,6 +142,21 @@ def describe_run(
         "training": dataclasses.asdict(training),
         **provenance(device),
     }
+
+
+def _check_start(path: str, agent: AgentConfig) -> None:
+    """Raise ValueError if weights were trained with settings that give them another meaning."""
+    before = config_from_json(AgentConfig, load_weights(path)[1].get("agent"))
+    differing = [name for name in MEANINGS if getattr(before, name) != getattr(agent, name)]
+    if differing:
+        theirs, ours = (
+            ", ".join(f"{name}={getattr(config, name)!r}" for name in differing)
+            for config in (before, agent)
+        )
+        raise ValueError(
+            f"start_from={path!r} was trained with {theirs}; the new agent has {ours}. Give the "
+            "settings with which it was trained."
+        )
 
 
 def make_trainer(
@@ -187,7 +213,7 @@ def copy_weights(agent: RAMAgent, path: str | Path) -> None:
     except ValueError as error:
         raise ValueError(
             f"start_from={str(path)!r} does not fit the new agent: {error} Give the settings with "
-            "which it was trained, such as glimpse_size, num_scales, core and hidden_size."
+            "which it was trained, such as glimpse_size and num_scales."
         ) from None
     agent.load_state_dict(tensors)
 

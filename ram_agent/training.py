@@ -46,7 +46,8 @@ def train(
         preset: the settings that are not given: "default" or "paper".
         out: the run's folder, as `ram train --out` writes it; None keeps no files.
         start_from: a trained agent whose weights initialize the networks, as for `RAMAgent.load`;
-            the choice head is copied only if the number of classes is the same.
+            the choice head is copied only if the number of classes is the same. Its networks and
+            its scaling of pixels must be those of the new agent.
         device: where the networks run.
         threads: PyTorch's threads on the CPU while it trains.
         settings: any setting of `AgentConfig` and `TrainConfig` or of their groups, such as
