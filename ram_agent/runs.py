@@ -36,8 +36,7 @@ from ram_envs.making import find_keywords
 
 MIN_VALIDATIONS = 10  # of a run with at least as many updates
 
-# Settings of an agent without which its weights would mean something else. The others shape its
-# training alone.
+# Settings on which the meaning of an agent's weights depends; others concern its training alone.
 MEANINGS = (
     *("glimpse_network", "core", "hidden_size", "feature_size", "num_channels"),
     *("location_mean", "pixel_mean", "pixel_scale", "scale_factor"),
@@ -52,7 +51,7 @@ ARGUMENTS = ("callback", "preset", "out", "start_from", "device", "threads", "sh
 def choose_preset(
     name: str, env_id: str | None, keywords: Mapping[str, Any], supervision: str | None = None
 ) -> Preset:
-    """Return the settings of a preset for an environment, of which nothing is made yet.
+    """Return the settings of a preset for an environment, whose keywords are checked first.
 
     Args:
         name: the name of the preset.
@@ -76,7 +75,7 @@ def _check_names(env_id: str, keywords: Mapping[str, Any]) -> None:
     if (known := find_keywords(env_id)) is None:
         return
     names = sorted({*setting_names(AgentConfig), *setting_names(TrainConfig), *ARGUMENTS})
-    for keyword in keywords.keys() - known:
+    for keyword in sorted(keywords.keys() - known):
         if close := difflib.get_close_matches(keyword, names, n=1, cutoff=0.8):
             raise ValueError(
                 f"Neither {env_id} nor its training has a setting {keyword!r}. Did you mean "
