@@ -38,6 +38,9 @@ PACKAGES = {  # of ids that begin so: the module that registers them, and how it
     "BabyAI-": ("minigrid", "pip install minigrid"),
 }
 
+# Whether those are glimpses that a class or function makes with keywords: some take seconds.
+_SHOW_GLIMPSES: dict[tuple[Any, str], bool] = {}
+
 Keywords = Mapping[str, Any]
 VectorEnv = gym.vector.VectorEnv[Any, Any, Any]
 
@@ -177,17 +180,23 @@ def find_keywords(env_id: str) -> frozenset[str] | None:
 
 
 def shows_glimpses(env_id: str, keywords: Keywords) -> bool:
-    """Return whether the observations of an id are glimpses, without a retina before it."""
-    creator = find_creator(env_id)
+    """Return whether the observations of an id are glimpses, without a retina before it.
+
+    Where its class does not tell, one environment is made, the first time that it is asked for.
+    """
+    spec, creator = find_spec(env_id), find_creator(env_id)
     if isinstance(creator, type) and issubclass(creator, GlimpseEnv):
         return True
-    if is_atari(find_spec(env_id)):
+    if is_atari(spec):
         return False
     own = {name: value for name, value in _divide(keywords)[1].items() if name != "max_shift"}
-    env = gym.make(env_id, disable_env_checker=True, **own)
-    space = env.observation_space
-    env.close()
-    return isinstance(space, spaces.Dict) and "glimpse" in space.spaces
+    key = creator, repr({**spec.kwargs, **own})
+    if key not in _SHOW_GLIMPSES:
+        env = gym.make(env_id, disable_env_checker=True, **own)
+        space = env.observation_space
+        env.close()
+        _SHOW_GLIMPSES[key] = isinstance(space, spaces.Dict) and "glimpse" in space.spaces
+    return _SHOW_GLIMPSES[key]
 
 
 def parse_keywords(given: Iterable[str]) -> dict[str, Any]:
