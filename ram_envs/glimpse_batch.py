@@ -8,14 +8,13 @@ from typing import TYPE_CHECKING, Any, Generic
 import numpy as np
 import numpy.typing as npt
 from gymnasium import spaces
-from gymnasium.error import ResetNeeded
 
 from ram_envs.datasets.source import read_rows
 from ram_envs.gaze import Gaze, location_space, note_step, observation_space
 from ram_envs.kernels import form_in_use
 from ram_envs.retina import Padded, Retina, check_pixels, look_at_rows, pixel_edges
 from ram_envs.task import Rows, State, Task
-from ram_envs.trail import Trail
+from ram_envs.trail import Trail, find_trail
 
 if TYPE_CHECKING:
     from ram_envs.rendering import Scene
@@ -145,7 +144,7 @@ class GlimpseBatch(Gaze, Generic[State]):
             for row, trail in enumerate(self._trails):
                 # No label rests on the glimpse after the last step, so pictures leave it out. The
                 # last frame of a game shows how it ended.
-                is_shown = self.running[row] or self._shows_end or not trail.num_looks
+                is_shown = self._shows_end or not trail.over
                 if is_shown and self.steps[row] == trail.num_looks:
                     trail.look(edges[row], glimpses[row], None if frames is None else frames[row])
         return {"glimpse": glimpses, "location": self.locations.copy()}
@@ -200,11 +199,7 @@ class GlimpseBatch(Gaze, Generic[State]):
         """Return the scene to draw for one row."""
         from ram_envs.rendering import Scene
 
-        if self._trails is None or not self._trails[row].edges:
-            raise ResetNeeded(
-                "No episode has begun, so there is nothing to render. Call reset() first."
-            )
-        trail = self._trails[row]
+        trail = find_trail(self._trails, row)
         names = self.task.choice_names
         label = self.infos().get("label")
         task: Any = self.task  # which may have methods for pictures

@@ -13,12 +13,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 from gymnasium import spaces
-from gymnasium.error import ResetNeeded
 
 from ram_envs.gaze import Gaze, observation_space
 from ram_envs.retina import Retina, pixel_edges
 from ram_envs.task import Rows
-from ram_envs.trail import Trail
+from ram_envs.trail import Trail, find_trail
 
 if TYPE_CHECKING:
     from ram_envs.rendering import Scene
@@ -230,12 +229,8 @@ class PictureBatch(Gaze):
         """Return the scene to draw for one row; of stacked frames, the newest."""
         from ram_envs.rendering import Scene
 
-        trail = None if self._trails is None else self._trails[row]
-        if trail is None or trail.frame is None:
-            raise ResetNeeded(
-                "No episode has begun, so there is nothing to render. Call reset() first."
-            )
-        scales = self.retina.num_scales
+        trail, scales = find_trail(self._trails, row), self.retina.num_scales
+        assert trail.frame is not None
         planes = self.layout.planes(trail.frame[None])[0]
         newest = slice(_newest_channel(planes.shape[0], self.layout), None)
         cells = trail.glimpse.reshape(scales, len(planes), *trail.glimpse.shape[1:])[:, newest]

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from gymnasium.error import ResetNeeded
 
 
 class Trail:
@@ -46,3 +48,16 @@ class Trail:
         self.num_looks += 1
         self.glimpse = glimpse.copy()
         self.frame = None if frame is None else frame.copy()
+
+
+def find_trail(trails: Sequence[Trail] | None, row: int) -> Trail:
+    """Return the trail of one of several episodes.
+
+    Raises:
+        ResetNeeded: if nothing has been seen in it.
+    """
+    if trails is None or not trails[row].num_looks:
+        raise ResetNeeded(
+            "No episode has begun, so there is nothing to render. Call reset() first."
+        )
+    return trails[row]
