@@ -49,8 +49,8 @@ def evaluate_all(
     stop_when_sure: Sequence[float] = (),
 ) -> dict[str, dict[str, Any]]:
     """Evaluate the learned gaze, mean and sampled, and the controls; early answers of the mean."""
-    if num_episodes is None and is_foreign(env_id, keywords):
-        num_episodes = FOREIGN_EPISODES
+    if num_episodes is None:
+        num_episodes = usual_episodes(env_id, keywords)
     envs = make_split(env_id, count_evaluation_envs(env_id, keywords), split, **keywords)
     return {
         name: _as_json(
@@ -66,6 +66,11 @@ def evaluate_all(
         )
         for name, (gaze, deterministic) in GAZES.items()
     }
+
+
+def usual_episodes(env_id: str, keywords: dict[str, Any]) -> int | None:
+    """Return the episodes of an evaluation; None: as many as `evaluate` plays by itself."""
+    return FOREIGN_EPISODES if is_foreign(env_id, keywords) else None
 
 
 def name_env(env_id: str, keywords: dict[str, Any]) -> str:

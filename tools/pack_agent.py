@@ -15,10 +15,11 @@ from typing import get_args
 
 from ram_agent.agent import RAMAgent
 from ram_agent.evaluation import evaluate
+from ram_agent.measure import usual_episodes
 from ram_agent.packed import PRETRAINED
 from ram_agent.player import Gaze
 from ram_agent.runs import own_env
-from ram_agent.splits import EVALUATION_ENVS, make_split
+from ram_agent.splits import count_evaluation_envs, make_split
 
 GAZES = get_args(Gaze)[:2]  # learned and random
 
@@ -35,19 +36,24 @@ def main(args: list[str] | None = None) -> None:
     path = agent.save(options.out / options.name, info, packed=True)
     packed = RAMAgent.load(path)
     env_id, keywords = own_env(info)
-    agent.save(path, {**info, "test": measure(packed)}, packed=True)  # for `ram agents`
-    envs = make_split(env_id, EVALUATION_ENVS, "validation", **keywords)
-    before, after = (evaluate(one, envs, num_episodes=None) for one in (agent, packed))
+    num_episodes = usual_episodes(env_id, keywords)
+    num_envs = count_evaluation_envs(env_id, keywords)
+    test = measure(packed, num_envs, num_episodes)
+    agent.save(path, {**info, "test": test}, packed=True)  # for `ram agents`
+    envs = make_split(env_id, num_envs, "validation", **keywords)
+    before, after = (evaluate(one, envs, num_episodes=num_episodes) for one in (agent, packed))
     if before.errors:
         print(f"{options.name}: error {before.error:.2f}%, packed {after.error:.2f}%")
     else:
         print(f"{options.name}: mean return {before.mean_return:.4f}, {after.mean_return:.4f}")
 
 
-def measure(agent: RAMAgent) -> dict[str, float]:
+def measure(agent: RAMAgent, num_envs: int, num_episodes: int | None) -> dict[str, float]:
     """Return the test error in percent, or the mean return, with learned and with random gaze."""
-    envs = agent.make_envs(EVALUATION_ENVS)
-    learned, random = (evaluate(agent, envs, gaze=gaze) for gaze in GAZES)
+    envs = agent.make_envs(num_envs)
+    learned, random = (
+        evaluate(agent, envs, num_episodes=num_episodes, gaze=gaze) for gaze in GAZES
+    )
     name = learned.measure
     return {name: round(learned.value, 4), f"random_gaze_{name}": round(random.value, 4)}
 
