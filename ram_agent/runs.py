@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -15,7 +14,6 @@ from ram_agent.agent import RAMAgent
 from ram_agent.config import AgentConfig, TrainConfig, config_from_json
 from ram_agent.distributed import Ranks
 from ram_agent.facts import read_env, read_keywords
-from ram_agent.packed import packed_name
 from ram_agent.presets import SHARDS, Preset, preset
 from ram_agent.provenance import provenance
 from ram_agent.run_folder import RunFolder
@@ -29,18 +27,12 @@ from ram_agent.splits import (
     resolve_env_id,
     with_found_dataset,
 )
+from ram_agent.start_from import check_start, copy_weights, resolve_start
 from ram_agent.trainer import Trainer
-from ram_agent.weights import check_tensors, find_weights, load_weights
 from ram_envs.checks import checked_integer
 from ram_envs.making import find_keywords
 
 MIN_VALIDATIONS = 10  # of a run with at least as many updates
-
-# Settings on which the meaning of an agent's weights depends; others concern its training alone.
-MEANINGS = (
-    *("glimpse_network", "core", "hidden_size", "feature_size", "num_channels"),
-    *("location_mean", "pixel_mean", "pixel_scale", "scale_factor"),
-)
 
 # Keywords of the training environments alone: how their images are varied.
 TRAINING_KEYWORDS = ("distortion", "elastic", "mirror")
@@ -119,13 +111,12 @@ def describe_run(
             "one or the other."
         )
     if start_from is not None:
-        found = os.path.abspath(find_weights(start_from))
-        start_from = found if packed_name(start_from) is None else str(start_from)
+        start_from = resolve_start(start_from)
     channels = count_channels(env_id, keywords)
     if channels is not None:
         agent = dataclasses.replace(agent, num_channels=channels)
     if start_from is not None:
-        _check_start(start_from, agent)
+        check_start(start_from, agent)
     training_keywords = {name: value for name, value in (training_keywords or {}).items() if value}
     keywords = with_found_dataset(env_id, keywords, training_keywords)
     return {
@@ -141,21 +132,6 @@ def describe_run(
         "training": dataclasses.asdict(training),
         **provenance(device),
     }
-
-
-def _check_start(path: str, agent: AgentConfig) -> None:
-    """Raise ValueError if weights were trained with settings that give them another meaning."""
-    before = config_from_json(AgentConfig, load_weights(path)[1].get("agent"))
-    differing = [name for name in MEANINGS if getattr(before, name) != getattr(agent, name)]
-    if differing:
-        theirs, ours = (
-            ", ".join(f"{name}={getattr(config, name)!r}" for name in differing)
-            for config in (before, agent)
-        )
-        raise ValueError(
-            f"start_from={path!r} was trained with {theirs}; the new agent has {ours}. Give the "
-            "settings with which it was trained."
-        )
 
 
 def make_trainer(
@@ -190,31 +166,6 @@ def make_trainer(
     if is_new and run.get("start_from") is not None:
         copy_weights(agent, run["start_from"])
     return Trainer(agent, train_envs, validation_envs, config, folder, ranks, MIN_VALIDATIONS)
-
-
-def copy_weights(agent: RAMAgent, path: str | Path) -> None:
-    """Copy the weights of another agent, but not its choice head if the classes differ in number.
-
-    Args:
-        agent: is changed in place.
-        path: as for `RAMAgent.load`.
-
-    Raises:
-        FileNotFoundError, CheckpointError: if there are no weights, or they are damaged.
-        ValueError: if any other weights have other names or shapes.
-    """
-    own, (tensors, _) = agent.state_dict(), load_weights(path)
-    for name in ("choice_head.weight", "choice_head.bias"):
-        if name in tensors and tensors[name].shape != own[name].shape:
-            tensors[name] = own[name]
-    try:
-        check_tensors(tensors, own)
-    except ValueError as error:
-        raise ValueError(
-            f"start_from={str(path)!r} does not fit the new agent: {error} Give the settings with "
-            "which it was trained, such as glimpse_size and num_scales."
-        ) from None
-    agent.load_state_dict(tensors)
 
 
 def own_env(facts: dict[str, Any], named: str | None = None) -> tuple[str, dict[str, Any]]:
