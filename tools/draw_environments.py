@@ -38,7 +38,7 @@ PRETRAINED = {
     "RAMTranslatedMNIST-v0": "pretrained:translated-mnist-8",
     "RAMClutteredMNIST-v0": "pretrained:cluttered-mnist-8",
     "RAMClutteredMNIST100-v0": "pretrained:cluttered100-mnist-8",
-    "RAMMovingMNIST-v0": "pretrained:cluttered-mnist-8",
+    "RAMMovingMNIST-v0": "pretrained:moving-mnist-8",
     "RAMPairsMNIST-v0": "pretrained:pairs-mnist-4",
     "RAMAdditionMNIST-v0": "pretrained:addition-mnist-4",
     "RAMCatch-v0": "pretrained:catch",
