@@ -186,8 +186,10 @@ SMALL_BATCH_TRAINING = {
 }
 # The preset of canvases with clutter, whose convolutions need fewer of them.
 CONV_TRAINING = {"episodes": 4_000_000}
-# Without clutter, RAM overfits to digits that are not distorted. Two glimpses of RAMMNIST-v0 from
-# random first locations are an exception: there, distortion raised the validation error.
+# Without clutter, or if digits move out of it, RAM overfits to digits that are not distorted.
+DISTORTED_CONV_TRAINING = {**CONV_TRAINING, "distortion": 1.0}
+# The same for RAMMNIST-v0. Two glimpses from random first locations are an exception: there,
+# distortion raised the validation error.
 DISTORTED_TRAINING = {**SMALL_BATCH_TRAINING, "distortion": 1.0}
 # Elastic digits reduce overfitting further and take longer; used for six and seven glimpses.
 ELASTIC_TRAINING = {**DISTORTED_TRAINING, "elastic": 1.0, "episodes": 12_000_000}
@@ -236,7 +238,8 @@ TABLES: dict[str, Table] = {
     ),
     "translated": Table(
         "RAMTranslatedMNIST-v0",
-        training=DISTORTED_TRAINING,
+        training=DISTORTED_CONV_TRAINING,
+        control_episodes=6_000_000,
         rows=(
             Ram(4, Others(2.29, 1.54, Reported(1.54, "tfRAM"))),
             Ram(6, Others(1.86, 1.22, Reported(1.08, "tfRAM"))),
@@ -248,7 +251,8 @@ TABLES: dict[str, Table] = {
             Control("conv", Others(recalled(2.31), 1.62)),
             CNN,
         ),
-        note="With 8 glimpses, tfRAM reports 0.94.",
+        note="Our rows of 4 and 6 glimpses are of a linear glimpse network after six million "
+        "canvases. With 8 glimpses, tfRAM reports 0.94.",
     ),
     "cluttered": Table(
         "RAMClutteredMNIST-v0",
@@ -323,7 +327,7 @@ TABLES: dict[str, Table] = {
     ),
     "moving": Table(
         "RAMMovingMNIST-v0",
-        training={**CONV_TRAINING, "distortion": 1.0},
+        training=DISTORTED_CONV_TRAINING,
         rows=(Ram(4), Ram(8, is_headline=True), Ram(12)),
         controls=(Control("fc-256"), Control("fc-64"), Control("conv"), CNN),
         note="The environment is ours. The networks on the whole canvas see the first frame only.",
