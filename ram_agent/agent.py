@@ -27,6 +27,7 @@ from ram_agent.networks import (
     initialize_he,
     initialize_heads,
 )
+from ram_agent.packed import PREFIX, packed_name
 from ram_agent.weights import (
     DAMAGE,
     CheckpointError,
@@ -170,7 +171,7 @@ class RAMAgent(MakesItsEnv, nn.Module):
         Raises:
             FileNotFoundError: if there is none of that name; the message lists all names.
         """
-        return cls.load(f"pretrained:{name.removeprefix('pretrained:')}")
+        return cls.load(PREFIX + (packed_name(name) or name))
 
     @check_arguments
     def save(

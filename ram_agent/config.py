@@ -245,7 +245,7 @@ def replace_settings(config: Settings, **changes: Any) -> Settings:
 
 
 def flatten_settings(values: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the settings of a config in JSON, without its groups."""
+    """Return the settings that `dataclasses.asdict` made of a config, without its groups."""
     flat: dict[str, Any] = {}
     for name, value in values.items():
         flat |= flatten_settings(value) if isinstance(value, Mapping) else {name: value}

@@ -129,16 +129,7 @@ def evaluate(
     num_images: int | None = getattr(envs.unwrapped, "num_images", None)
     if num_episodes is None:
         num_episodes = num_images or 10_000
-    if not 1 <= num_episodes <= (num_images or math.inf):
-        raise ValueError(
-            f"num_episodes={num_episodes!r} is not valid. Give an integer from 1"
-            + (f" to {num_images}, the images of this split." if num_images else ".")
-        )
-    for threshold in stop_when_sure:
-        if not is_a(threshold, float) or not 0 <= threshold <= 1:
-            raise ValueError(
-                f"stop_when_sure contains {threshold!r}. Give probabilities from 0 to 1."
-            )
+    _check_counts(num_episodes, num_images, stop_when_sure)
     generator = noise_source(envs, seed)
     ranks = ranks or Ranks()
     returns, wrong, confidences = [], [], []
@@ -162,21 +153,37 @@ def evaluate(
                 "not have. Leave it out."
             )
         returns.append(finish_games(player, deterministic, generator)[counted].cpu())
-    returns, wrong, confidences = (
-        ranks.gather(results) for results in (returns, wrong, confidences)
-    )
-    errors = 100 * torch.cat(wrong, dim=1).double().mean(1) if wrong else torch.zeros(0)
+    returns, wrong, confidences = map(ranks.gather, (returns, wrong, confidences))
     all_returns = torch.cat(returns).double()
+    all_wrong, all_confidences = (
+        torch.cat(results, dim=1) if results else torch.zeros(0, num_episodes)
+        for results in (wrong, confidences)
+    )
     return Evaluation(
         episodes=num_episodes,
         mean_return=float(all_returns.mean()),
         return_spread=float(all_returns.std(correction=0)),
-        errors=tuple(errors.tolist()),
+        errors=tuple((100 * all_wrong.double().mean(1)).tolist()),
         early_answers=tuple(
-            answer_early(torch.cat(confidences, dim=1), torch.cat(wrong, dim=1), threshold)
-            for threshold in stop_when_sure
+            answer_early(all_confidences, all_wrong, threshold) for threshold in stop_when_sure
         ),
     )
+
+
+def _check_counts(
+    num_episodes: int, num_images: int | None, stop_when_sure: Sequence[float]
+) -> None:
+    """Raise ValueError for a number of episodes, or a threshold, that is out of range."""
+    if not 1 <= num_episodes <= (num_images or math.inf):
+        raise ValueError(
+            f"num_episodes={num_episodes!r} is not valid. Give an integer from 1"
+            + (f" to {num_images}, the images of this split." if num_images else ".")
+        )
+    for threshold in stop_when_sure:
+        if not is_a(threshold, float) or not 0 <= threshold <= 1:
+            raise ValueError(
+                f"stop_when_sure contains {threshold!r}. Give probabilities from 0 to 1."
+            )
 
 
 def answer_early(confidences: Tensor, wrong: Tensor, threshold: float) -> EarlyAnswers:

@@ -242,21 +242,8 @@ def write_figures(
 
 def draw_paths(record: GazeRecord, rows: npt.NDArray[np.integer], title: str) -> Figure:
     """Draw canvases with numbered fixations and the last label, in red where it is wrong."""
-    import matplotlib.pyplot as plt
-
-    columns = min(4, len(rows))
-    num_rows = math.ceil(len(rows) / columns)
-    figure, axes = plt.subplots(
-        num_rows,
-        columns,
-        figsize=(2.6 * columns, 2.9 * num_rows),
-        squeeze=False,
-        layout="constrained",
-    )
-    figure.suptitle(title)
-    for axis in axes.flat:
-        axis.axis("off")
-    for axis, row in zip(axes.flat, rows, strict=False):
+    figure, axes = _make_grid(title, len(rows), 2.9)
+    for axis, row in zip(axes, rows, strict=False):
         _draw_path(axis, record, int(row))
         probs, wrong = record.probs[-1, row], record.is_wrong[row]
         text = f"{record.names[probs.argmax()]} ({100 * probs.max():.0f}%)"
@@ -264,6 +251,20 @@ def draw_paths(record: GazeRecord, rows: npt.NDArray[np.integer], title: str) ->
             text += f", truth {record.names[record.labels[row]]}"
         axis.set_title(text, fontsize=10, color="C3" if wrong else "black")
     return figure
+
+
+def _make_grid(title: str, count: int, height: float) -> tuple[Figure, list[Axes]]:
+    """Return a figure and its axes, without frames: at least `count`, up to four in a row."""
+    import matplotlib.pyplot as plt
+
+    columns = min(4, count)
+    rows = math.ceil(count / columns)
+    size = (2.6 * columns, height * rows)
+    figure, axes = plt.subplots(rows, columns, figsize=size, squeeze=False, layout="constrained")
+    figure.suptitle(title)
+    for axis in axes.flat:
+        axis.axis("off")
+    return figure, list(axes.flat)
 
 
 def _draw_path(axis: Axes, record: GazeRecord, row: int) -> None:
@@ -380,22 +381,10 @@ def draw_heat_maps(record: GazeRecord) -> Figure:
     nearest = (to_each**2).sum(-1).argmin(-1)
     offsets = np.take_along_axis(to_each, nearest[..., None, None], axis=2)[:, :, 0]
     reach = max(record.canvases.shape[1:3]) / 2
-    columns = min(4, len(offsets))
-    num_rows = math.ceil(len(offsets) / columns)
-    figure, axes = plt.subplots(
-        num_rows,
-        columns,
-        figsize=(2.6 * columns, 2.8 * num_rows),
-        squeeze=False,
-        layout="constrained",
-    )
     which = "the image's" if centers.shape[1] == 1 else "the nearest image's"
-    figure.suptitle(f"Where each fixation lies, relative to {which} center (outlined)")
-    for axis in axes.flat:
-        axis.axis("off")
-    for step, (axis, (x, y)) in enumerate(
-        zip(axes.flat, offsets.transpose(0, 2, 1), strict=False), 1
-    ):
+    title = f"Where each fixation lies, relative to {which} center (outlined)"
+    figure, axes = _make_grid(title, len(offsets), 2.8)
+    for step, (axis, (x, y)) in enumerate(zip(axes, offsets.transpose(0, 2, 1), strict=False), 1):
         bins = np.arange(-reach, reach + 1)
         counts, _, _ = np.histogram2d(y, x, bins=(bins, bins))
         axis.imshow(counts, cmap="inferno", extent=(-reach, reach, reach, -reach))

@@ -15,7 +15,6 @@ import gymnasium as gym
 import numpy as np
 import numpy.typing as npt
 import torch
-from gymnasium.envs.registration import load_env_creator
 from gymnasium.error import DependencyNotInstalled
 
 from ram_agent.agent import RAMAgent
@@ -26,6 +25,7 @@ from ram_agent.rollout import collect_rollout
 from ram_envs.arguments import check_arguments
 from ram_envs.datasets import ImageDataset
 from ram_envs.datasets.pixels import PictureWarning, to_pixels
+from ram_envs.making import find_creator, find_spec
 from ram_envs.retina import pixel_edges
 from ram_envs.views import spread_glimpse
 
@@ -216,11 +216,9 @@ def canvas_settings(agent: RAMAgent) -> dict[str, Any]:
         ValueError: if it is unknown, or shows no images.
     """
     env_id, keywords = read_env(agent.info)
-    spec = gym.spec(env_id)
-    entry_point: Any = spec.entry_point
-    parameters = inspect.signature(load_env_creator(entry_point)).parameters
+    parameters = inspect.signature(find_creator(env_id)).parameters
     defaults = {name: one.default for name, one in parameters.items()}
-    settings = {**defaults, **spec.kwargs, **keywords}
+    settings = {**defaults, **find_spec(env_id).kwargs, **keywords}
     if "dataset" not in settings:
         raise ValueError(
             f"The agent plays {env_id}, which cannot show your picture. Give an agent of images, "

@@ -12,7 +12,7 @@ from tqdm import tqdm
 
 from ram_agent.agent import RAMAgent
 from ram_agent.evaluation import Evaluation, evaluate
-from ram_agent.player import Gaze
+from ram_agent.player import Gaze, VectorEnv
 from ram_agent.run_folder import RunFolder
 from ram_agent.runs import own_env
 from ram_agent.splits import (
@@ -153,19 +153,17 @@ def save_watched(
     """Draw episodes of an agent into a .gif, .mp4 or .png; `fps` is the environment's if None."""
     from ram_agent.pictures import play_frames, save_picture
 
-    keywords = limit_steps(env_id, keywords)
-    envs = make_split(env_id, 1, split, render_mode="rgb_array", **keywords)
+    envs = make_drawn(env_id, keywords, split)
     last_only = path.suffix == ".png"
     frames = play_frames(agent, envs, episodes, deterministic, last_only=last_only)
     shown = list(tqdm(frames, "drawing", len(episodes), disable=None, leave=False))
     save_picture(shown, path, fps or envs.metadata["render_fps"])
 
 
-def limit_steps(env_id: str, keywords: dict[str, Any]) -> dict[str, Any]:
-    """Return keywords for drawing: in an environment of another package, with a time limit."""
-    if is_foreign(env_id, keywords):
-        return {"max_episode_steps": FOREIGN_STEPS, **keywords}
-    return keywords
+def make_drawn(env_id: str, keywords: dict[str, Any], split: Split) -> VectorEnv:
+    """Make one environment that is drawn; that of another package has a time limit."""
+    limit = {"max_episode_steps": FOREIGN_STEPS} if is_foreign(env_id, keywords) else {}
+    return make_split(env_id, 1, split, render_mode="rgb_array", **{**limit, **keywords})
 
 
 def _as_json(result: Evaluation) -> dict[str, Any]:

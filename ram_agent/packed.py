@@ -15,6 +15,7 @@ from ram_envs.catalog import SCORES
 
 ENDING = ".safetensors"
 PRETRAINED = Path(__file__).parent / "pretrained"
+PREFIX = "pretrained:"  # begins the names of the package's agents
 
 
 @dataclass(frozen=True)
@@ -36,6 +37,11 @@ class PackedAgent:
 def pretrained_names() -> list[str]:
     """Return the names of the weights that come with the package."""
     return sorted(path.stem for path in PRETRAINED.glob(f"*{ENDING}"))
+
+
+def packed_name(run: str | Path) -> str | None:
+    """Return NAME of "pretrained:NAME"; None for a path."""
+    return str(run).removeprefix(PREFIX) if str(run).startswith(PREFIX) else None
 
 
 def describe_agents() -> list[PackedAgent]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -14,26 +13,65 @@ from ram_agent.agent import RAMAgent
 from ram_agent.config import AgentConfig, TrainConfig, config_from_json
 from ram_agent.distributed import Ranks
 from ram_agent.facts import read_env, read_keywords
-from ram_agent.presets import SHARDS
+from ram_agent.presets import SHARDS, Preset, preset
 from ram_agent.provenance import provenance
 from ram_agent.run_folder import RunFolder
-from ram_agent.segment_shard import SegmentShard
+from ram_agent.settings import closest, setting_names
 from ram_agent.splits import (
     count_channels,
     count_evaluation_envs,
     describe_images,
+    is_foreign,
     place_split,
     resolve_env_id,
     with_found_dataset,
 )
+from ram_agent.start_from import check_start, copy_weights, resolve_start
 from ram_agent.trainer import Trainer
-from ram_agent.weights import check_tensors, find_weights, is_packaged, load_weights
 from ram_envs.checks import checked_integer
+from ram_envs.making import find_keywords
 
 MIN_VALIDATIONS = 10  # of a run with at least as many updates
 
 # Keywords of the training environments alone: how their images are varied.
 TRAINING_KEYWORDS = ("distortion", "elastic", "mirror")
+# What else a training is given: options of the command, and arguments of `train`.
+ARGUMENTS = ("callback", "preset", "out", "start_from", "device", "threads", "shards")
+
+
+def choose_preset(
+    name: str, env_id: str | None, keywords: Mapping[str, Any], supervision: str | None = None
+) -> Preset:
+    """Return the settings of a preset for an environment, whose keywords are checked first.
+
+    Args:
+        name: the name of the preset.
+        env_id: the environment, if one was named.
+        keywords: its keywords.
+        supervision: the setting, if it was given.
+
+    Raises:
+        ValueError: if there is no such preset; or for a keyword that the environment does not have,
+            and whose name is like a setting's.
+    """
+    foreign = False
+    if env_id is not None:
+        _check_names(env_id, keywords)
+        foreign = is_foreign(env_id, dict(keywords))
+    return preset(name, env_id, foreign, supervised=supervision != "none")
+
+
+def _check_names(env_id: str, keywords: Mapping[str, Any]) -> None:
+    """Raise ValueError for a keyword that is a misspelled setting; others are the environment's."""
+    if (known := find_keywords(env_id)) is None:
+        return
+    names = sorted({*setting_names(AgentConfig), *setting_names(TrainConfig), *ARGUMENTS})
+    for keyword in sorted(keywords.keys() - known):
+        if meant := closest(keyword, names, cutoff=0.8):
+            raise ValueError(
+                f"Neither {env_id} nor its training has a setting {keyword!r}. Did you mean "
+                f"{meant!r}?"
+            )
 
 
 def describe_run(
@@ -56,11 +94,13 @@ def describe_run(
         agent, training: the settings.
         shards: number of even parts in which a batch is played, each in a thread of its own.
         training_keywords: further keywords of the training environments, such as distortion.
-        start_from: the agent whose weights initialize the networks; see `copy_weights`.
+        start_from: the agent whose weights initialize the networks; see `copy_weights`. The
+            settings on which the weights' meaning depends must be its own.
         device: where the networks will be.
 
     Raises:
-        ValueError: if the environment cannot be made, or the batch cannot be divided.
+        ValueError: if the environment cannot be made, the batch cannot be divided, or `start_from`
+            was trained with other settings.
         FileNotFoundError: if `start_from` has no weights.
     """
     shards = checked_integer("shards", shards, 1)
@@ -70,11 +110,12 @@ def describe_run(
             "one of them."
         )
     if start_from is not None:
-        found = os.path.abspath(find_weights(start_from))
-        start_from = str(start_from) if is_packaged(start_from) else found
+        start_from = resolve_start(start_from)
     channels = count_channels(env_id, keywords)
     if channels is not None:
         agent = dataclasses.replace(agent, num_channels=channels)
+    if start_from is not None:
+        check_start(start_from, agent)
     training_keywords = {name: value for name, value in (training_keywords or {}).items() if value}
     keywords = with_found_dataset(env_id, keywords, training_keywords)
     return {
@@ -123,38 +164,7 @@ def make_trainer(
     is_new = ranks.is_first and not (folder is not None and folder.has_begun)
     if is_new and run.get("start_from") is not None:
         copy_weights(agent, run["start_from"])
-    trainer = Trainer(agent, train_envs, validation_envs, config, folder, ranks)
-    if longest := trainer.num_updates // MIN_VALIDATIONS:
-        trainer.validation_interval = min(trainer.validation_interval, longest)
-        for shard in trainer.shards:
-            if isinstance(shard, SegmentShard):
-                shard.restart_every = trainer.validation_interval
-    return trainer
-
-
-def copy_weights(agent: RAMAgent, path: str | Path) -> None:
-    """Copy the weights of another agent, but not its choice head if the classes differ in number.
-
-    Args:
-        agent: is changed in place.
-        path: as for `RAMAgent.load`.
-
-    Raises:
-        FileNotFoundError, CheckpointError: if there are no weights, or they are damaged.
-        ValueError: if any other weights have other names or shapes.
-    """
-    own, (tensors, _) = agent.state_dict(), load_weights(path)
-    for name in ("choice_head.weight", "choice_head.bias"):
-        if name in tensors and tensors[name].shape != own[name].shape:
-            tensors[name] = own[name]
-    try:
-        check_tensors(tensors, own)
-    except ValueError as error:
-        raise ValueError(
-            f"start_from={str(path)!r} does not fit the new agent: {error} Give the settings with "
-            "which it was trained, such as glimpse_size, num_scales, core and hidden_size."
-        ) from None
-    agent.load_state_dict(tensors)
+    return Trainer(agent, train_envs, validation_envs, config, folder, ranks, MIN_VALIDATIONS)
 
 
 def own_env(facts: dict[str, Any], named: str | None = None) -> tuple[str, dict[str, Any]]:

@@ -20,7 +20,7 @@ from ram_agent.config import TrainConfig
 from ram_agent.objective import segment_loss
 from ram_agent.player import Player, VectorEnv, noise_source
 from ram_agent.segment import Segment, collect_segment
-from ram_agent.shard import GAME_SEEDS, ShardGradient
+from ram_agent.shard import GAME_SEEDS, ShardGradient, differentiate, draw_seeds
 
 Place = dict[str, Tensor]
 
@@ -81,12 +81,12 @@ class SegmentShard:
         order = np.random.default_rng((noise_seed, number)).permutation(self.envs.num_envs)
         rows = np.array_split(order, config.segments.minibatches)[minibatch]
         segment = self._segment.rows(torch.from_numpy(rows).to(agent.device))
-        loss, metrics = segment_loss(agent, segment, config, progress, advantage_square)
-        gradients = torch.autograd.grad(loss, list(agent.parameters()))
-        values = torch.stack([metric.detach().double() for metric in metrics.values()]).tolist()
+        gradient = differentiate(
+            agent, *segment_loss(agent, segment, config, progress, advantage_square)
+        )
         episodes, returns = self._finished.tolist()
-        finished = {"finished_episodes": episodes, "finished_return": returns}
-        return ShardGradient(gradients, dict(zip(metrics, values, strict=True)) | finished)
+        gradient.metrics.update(finished_episodes=episodes, finished_return=returns)
+        return gradient
 
     @property
     def place(self) -> Place:
@@ -126,11 +126,9 @@ class SegmentShard:
 
     def _seeds(self, config: TrainConfig, update: int) -> tuple[int, int]:
         """Return the seed of the environments, should they begin now, and that of the noise."""
-        env_seed, *noise_seeds = np.random.SeedSequence((config.seed, update)).generate_state(
-            1 + self.num_shards
-        )
-        first = GAME_SEEDS[int(env_seed) % (len(GAME_SEEDS) - config.batch_size)]
-        return first + self.number * self.envs.num_envs, int(noise_seeds[self.number])
+        env_seed, noise_seed = draw_seeds(config.seed, update, self.number, self.num_shards)
+        first = GAME_SEEDS[env_seed % (len(GAME_SEEDS) - config.batch_size)]
+        return first + self.number * self.envs.num_envs, noise_seed
 
     def _play(
         self, agent: RAMAgent, config: TrainConfig, update: int, generator: torch.Generator

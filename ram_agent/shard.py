@@ -74,9 +74,7 @@ class Shard:
             step: 0, the only step of an update.
         """
         num_envs = self.envs.num_envs
-        env_seed, *noise_seeds = np.random.SeedSequence((config.seed, update)).generate_state(
-            1 + self.num_shards
-        )
+        env_seed, noise_seed = draw_seeds(config.seed, update, self.number, self.num_shards)
         offset = self.number * num_envs
         first_seed, options = FIRST_TRAINING_SEED, None
         if self.num_images is not None:
@@ -86,15 +84,25 @@ class Shard:
         rollout = collect_rollout(
             agent,
             self.envs,
-            seed=first_seed + int(env_seed) + offset,
+            seed=first_seed + env_seed + offset,
             options=options,
-            generator=noise_source(self.envs, int(noise_seeds[self.number])),
+            generator=noise_source(self.envs, noise_seed),
         )
-        loss, metrics = training_loss(rollout, config, progress, advantage_square)
-        gradients = torch.autograd.grad(loss, list(agent.parameters()))
-        # All metrics at once, and last: reading a number waits for a GPU.
-        values = torch.stack([metric.detach().double() for metric in metrics.values()]).tolist()
-        return ShardGradient(gradients, dict(zip(metrics, values, strict=True)))
+        return differentiate(agent, *training_loss(rollout, config, progress, advantage_square))
+
+
+def draw_seeds(seed: int, update: int, number: int, num_shards: int) -> tuple[int, int]:
+    """Return the seed of all environments in an update, and that of the noise of one shard."""
+    env_seed, *noise_seeds = np.random.SeedSequence((seed, update)).generate_state(1 + num_shards)
+    return int(env_seed), int(noise_seeds[number])
+
+
+def differentiate(agent: RAMAgent, loss: Tensor, metrics: dict[str, Tensor]) -> ShardGradient:
+    """Return the gradients of a loss, and the metrics as numbers."""
+    gradients = torch.autograd.grad(loss, list(agent.parameters()))
+    # All metrics at once, and last: reading a number waits for a GPU.
+    values = torch.stack([metric.detach().double() for metric in metrics.values()]).tolist()
+    return ShardGradient(gradients, dict(zip(metrics, values, strict=True)))
 
 
 def average_shards(shards: Sequence[ShardGradient]) -> ShardGradient:

@@ -23,10 +23,12 @@ def make_shards(
     train_envs: VectorEnv | Sequence[VectorEnv],
     config: TrainConfig,
     ranks: Ranks,
+    min_validations: int = 0,
 ) -> list[Shard] | list[SegmentShard]:
     """Return the shards of this rank, one for each of its vector environments.
 
-    They learn from whole episodes where labels are supervised, and from segments elsewhere.
+    They learn from whole episodes where labels are supervised, and from segments elsewhere, which
+    restart at each validation.
 
     Raises:
         TypeError, ValueError: if the agent cannot play the environments, they do not share the
@@ -52,8 +54,9 @@ def make_shards(
                 f"minibatches={config.segments.minibatches} is more than the {num_envs[0]} "
                 "environments of a shard. Give fewer minibatches or shards, or a larger batch_size."
             )
+        restart_every = count_segments(config, min_validations)[1]
         return [
-            SegmentShard(envs, number, num_shards, restart_interval(config))
+            SegmentShard(envs, number, num_shards, restart_every)
             for number, envs in enumerate(train_envs, first)
         ]
     for envs in train_envs:
@@ -90,7 +93,9 @@ def gives_labels(envs: VectorEnv) -> bool:
     return "label" in envs.reset(seed=0)[1]
 
 
-def count_updates(config: TrainConfig, shard: Shard | SegmentShard) -> tuple[int, int]:
+def count_updates(
+    config: TrainConfig, shard: Shard | SegmentShard, min_validations: int = 0
+) -> tuple[int, int]:
     """Return the number of updates of a training, and that between two validations.
 
     Raises:
@@ -103,22 +108,33 @@ def count_updates(config: TrainConfig, shard: Shard | SegmentShard) -> tuple[int
             "not have. Set episodes, or steps without labels."
         )
     if isinstance(shard, SegmentShard):
-        size = config.batch_size * config.segments.segment_length
-        return max(1, math.ceil(config.steps / size)), shard.restart_every
+        return count_segments(config, min_validations)
     episodes: float = config.episodes
     if config.epochs is not None and num_images is not None:
         episodes = config.epochs * num_images
     interval = max(config.validate_every, num_images or 0)
-    return max(1, math.ceil(episodes / config.batch_size)), math.ceil(interval / config.batch_size)
+    return _divide(episodes, interval, config.batch_size, min_validations)
 
 
-def restart_interval(config: TrainConfig) -> int:
-    """Return the number of updates between two restarts of segments: those between validations."""
-    return math.ceil(config.validate_every / (config.batch_size * config.segments.segment_length))
+def count_segments(config: TrainConfig, min_validations: int = 0) -> tuple[int, int]:
+    """Return the number of updates of a training in segments, and that between two validations."""
+    return _divide(config.steps, config.validate_every, segment_size(config), min_validations)
+
+
+def segment_size(config: TrainConfig) -> int:
+    """Return the number of steps of an update from segments, in all environments together."""
+    return config.batch_size * config.segments.segment_length
+
+
+def _divide(length: float, interval: int, size: int, min_validations: int) -> tuple[int, int]:
+    """Return a training's length and its validation interval in updates of `size`."""
+    num_updates, updates_between = max(1, math.ceil(length / size)), math.ceil(interval / size)
+    longest = num_updates // min_validations if min_validations else 0
+    return num_updates, min(updates_between, longest) if longest else updates_between
 
 
 def count_played(config: TrainConfig, update: int, shard: Shard | SegmentShard) -> dict[str, int]:
     """Return how much was played before an update: episodes, or steps of segments."""
     if isinstance(shard, SegmentShard):
-        return {"steps": update * config.batch_size * config.segments.segment_length}
+        return {"steps": update * segment_size(config)}
     return {"episodes": update * config.batch_size}

@@ -14,7 +14,6 @@ from typing import Any
 import gymnasium as gym
 import numpy as np
 import torch
-from gymnasium.envs.registration import load_env_creator
 from gymnasium.vector import AutoresetMode
 
 from ram_agent.player import channels_of
@@ -23,6 +22,7 @@ from ram_envs.datasets.source import is_lazy
 from ram_envs.device_env import place_envs
 from ram_envs.envs.classification import DatasetFacts
 from ram_envs.making import (
+    find_creator,
     find_spec,
     import_own_module,
     import_package,
@@ -87,9 +87,7 @@ def find_splits(env_id: str, keywords: dict[str, Any]) -> tuple[str, ...]:
 
 def has_splits(env_id: str, keywords: dict[str, Any]) -> bool:
     """Return whether an environment has images in splits; where its class says so, without it."""
-    creator: Any = find_spec(env_id).entry_point
-    if isinstance(creator, str):
-        creator = load_env_creator(creator)
+    creator = find_creator(env_id)
     if isinstance(creator, type) and issubclass(creator, DatasetFacts):
         return True
     return bool(find_splits(env_id, keywords))

@@ -28,6 +28,7 @@ from ram_agent.signals import calling_on_stop
 from ram_agent.training_state import TrainingState, collect_state, restore_state
 from ram_agent.weights import CheckpointError
 from ram_envs.arguments import check_arguments
+from ram_envs.checks import checked_integer
 
 SCALE_DECAY = 0.99  # of the running mean square of advantages
 
@@ -54,6 +55,7 @@ class Trainer:
         folder: where to write checkpoints and metrics; None writes nothing.
         ranks: the processes that train this agent together, each with a trainer of its own, of
             which the first has the folder; None for this process alone.
+        min_validations: validate at least so often, in a training of at least as many updates.
 
     Raises:
         TypeError, ValueError: if the agent cannot play the environments, they do not share the
@@ -69,10 +71,12 @@ class Trainer:
         config: TrainConfig,
         folder: RunFolder | None = None,
         ranks: Ranks | None = None,
+        min_validations: int = 0,
     ) -> None:
+        checked_integer("min_validations", min_validations, 0)
         self.ranks = ranks or Ranks()
         check_envs(agent, validation_envs, any_mode=True)
-        self.shards = make_shards(agent, train_envs, config, self.ranks)
+        self.shards = make_shards(agent, train_envs, config, self.ranks, min_validations)
         self._places = Places(self.shards, self.ranks)
         warn_of_training_images(self.shards[0].envs, validation_envs)
         self.in_segments = isinstance(self.shards[0], SegmentShard)
@@ -80,7 +84,9 @@ class Trainer:
         self.validation_envs = validation_envs
         self.config = config
         self.folder = folder
-        self.num_updates, self.validation_interval = count_updates(config, self.shards[0])
+        self.num_updates, self.validation_interval = count_updates(
+            config, self.shards[0], min_validations
+        )
 
         self._parameters = list(agent.parameters())
         self._pool = ThreadPoolExecutor(

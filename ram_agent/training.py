@@ -13,15 +13,12 @@ from ram_agent.agent import RAMAgent
 from ram_agent.callbacks import Callback, LogMetrics, train_with
 from ram_agent.config import AgentConfig, TrainConfig, replace_settings
 from ram_agent.distributed import checked_device
-from ram_agent.presets import preset as find_preset
 from ram_agent.run_folder import RunFolder
-from ram_agent.runs import TRAINING_KEYWORDS, describe_run, make_trainer
-from ram_agent.settings import closest, setting_names
-from ram_agent.splits import is_foreign, keywords_in_training, resolve_env_id
+from ram_agent.runs import TRAINING_KEYWORDS, choose_preset, describe_run, make_trainer
+from ram_agent.settings import setting_names
+from ram_agent.splits import keywords_in_training, resolve_env_id
 from ram_envs.arguments import check_arguments
 from ram_envs.checks import checked_integer
-
-ARGUMENTS = ("callback", "preset", "out", "start_from", "device", "threads", "shards")
 
 
 @check_arguments
@@ -49,7 +46,8 @@ def train(
         preset: the settings that are not given: "default" or "paper".
         out: the run's folder, as `ram train --out` writes it; None keeps no files.
         start_from: a trained agent whose weights initialize the networks, as for `RAMAgent.load`;
-            the choice head is copied only if the number of classes is the same.
+            the choice head is copied only if the number of classes is the same. Its networks and
+            its scaling of pixels must be those of the new agent.
         device: where the networks run.
         threads: PyTorch's threads on the CPU while it trains.
         settings: any setting of `AgentConfig` and `TrainConfig` or of their groups, such as
@@ -67,23 +65,18 @@ def train(
     of_agent = _take(settings, setting_names(AgentConfig))
     of_training = _take(settings, setting_names(TrainConfig))
     training_keywords = _take(settings, frozenset(TRAINING_KEYWORDS))
-    supervised = of_training.get("supervision") != "none"
-    chosen = find_preset(preset, env_id, is_foreign(env_id, settings), supervised)
-    try:
-        run = describe_run(
-            env_id,
-            settings,
-            preset,
-            replace_settings(chosen.agent, **of_agent),
-            replace_settings(chosen.training, **of_training),
-            shards=chosen.shards if shards is None else shards,
-            training_keywords={**keywords_in_training(env_id), **training_keywords},
-            start_from=start_from,
-            device=checked_device(device),
-        )
-    except ValueError as error:
-        _suggest_setting(error, settings)
-        raise
+    chosen = choose_preset(preset, env_id, settings, of_training.get("supervision"))
+    run = describe_run(
+        env_id,
+        settings,
+        preset,
+        replace_settings(chosen.agent, **of_agent),
+        replace_settings(chosen.training, **of_training),
+        shards=chosen.shards if shards is None else shards,
+        training_keywords={**keywords_in_training(env_id), **training_keywords},
+        start_from=start_from,
+        device=checked_device(device),
+    )
     callbacks = [callback] if callable(callback) else [*callback]
     num_threads = torch.get_num_threads()
     torch.set_num_threads(checked_integer("threads", threads, 1))
@@ -106,19 +99,6 @@ def _train_in(
         return RAMAgent.load(folder.path)
     finally:
         folder.unlock()
-
-
-def _suggest_setting(error: ValueError, keywords: dict[str, Any]) -> None:
-    """Raise ValueError if the environment refused a keyword that is like a setting's name."""
-    if not isinstance(error.__cause__, TypeError):
-        return
-    names = sorted({*setting_names(AgentConfig), *setting_names(TrainConfig), *ARGUMENTS})
-    for keyword in keywords:
-        meant = closest(keyword, names, cutoff=0.8)
-        if meant is not None and repr(keyword) in str(error.__cause__):
-            raise ValueError(
-                f"train() has no setting {keyword!r}. Did you mean {meant!r}?"
-            ) from error
 
 
 def _take(settings: dict[str, Any], names: frozenset[str]) -> dict[str, Any]:

@@ -18,13 +18,12 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import load, save
 from torch import Tensor
 
-from ram_agent.packed import ENDING, PRETRAINED, pretrained_names
+from ram_agent.packed import ENDING, PRETRAINED, packed_name, pretrained_names
 from ram_envs.atomic_files import write_bytes
 from ram_envs.checks import suggest
 
 VERSION = "2"
 SCALE = ".scale"  # suffix of the factors that belong to a packed matrix
-PACKAGED = "pretrained:"  # begins the names of the package's agents
 RUN_WEIGHTS = ("best", "last")  # in a run folder, in order of preference
 
 BRIEF = reprlib.Repr()  # values of files in messages: short, without control characters
@@ -96,8 +95,7 @@ def find_weights(path: str | Path) -> Path:
     Raises:
         FileNotFoundError: if there are no weights.
     """
-    if is_packaged(path):
-        name = str(path).removeprefix(PACKAGED)
+    if (name := packed_name(path)) is not None:
         if name not in pretrained_names():
             raise FileNotFoundError(
                 f"The pretrained weights {name!r} do not exist. {suggest(name, pretrained_names())}"
@@ -130,11 +128,6 @@ def find_weights(path: str | Path) -> Path:
             f"pretrained:NAME.{hint}"
         )
     return path
-
-
-def is_packaged(path: str | Path) -> bool:
-    """Return whether a name stands for an agent of the package."""
-    return str(path).startswith(PACKAGED)
 
 
 def write_tensors(

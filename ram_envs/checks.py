@@ -23,7 +23,8 @@ Arguments = ParamSpec("Arguments")
 _FLOAT32, _INT64 = np.dtype(np.float32), np.dtype(np.int64)
 _CHOICE_TYPES = (np.int64, int)
 
-VECTOR_KEYWORDS = ("num_envs", "autoreset_mode", "vectorization_mode", "vector_kwargs")
+# Arguments of `gym.make_vec`, which are no settings of an environment.
+VECTOR_KEYWORDS = ("num_envs", "autoreset_mode", "vectorization_mode", "vector_kwargs", "wrappers")
 
 
 def suggest_keywords(init: Callable[Arguments, None]) -> Callable[Arguments, None]:

@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Any, Generic
 import numpy as np
 import numpy.typing as npt
 from gymnasium import spaces
-from gymnasium.error import ResetNeeded
 
 from ram_envs.datasets.source import read_rows
 from ram_envs.gaze import Gaze, location_space, note_step, observation_space
 from ram_envs.kernels import form_in_use
 from ram_envs.retina import Padded, Retina, check_pixels, look_at_rows, pixel_edges
 from ram_envs.task import Rows, State, Task
+from ram_envs.trail import Trail, find_trail
 
 if TYPE_CHECKING:
     from ram_envs.rendering import Scene
@@ -63,9 +63,7 @@ class GlimpseBatch(Gaze, Generic[State]):
         form_in_use()  # a wrong value is named here
         self._padded: Padded | None = None  # where the retina looks at padded copies
         self._shows_end = "label" not in task.infos(self.state)
-        self._trails: list[_Trail] | None = (
-            [_Trail() for _ in range(num_envs)] if keep_trails else None
-        )
+        self._trails = [Trail() for _ in range(num_envs)] if keep_trails else None
 
     @property
     def image_shape(self) -> tuple[int, ...]:
@@ -100,7 +98,7 @@ class GlimpseBatch(Gaze, Generic[State]):
             self.retina.fill(self._padded, read_rows(source, source_rows[rows]), rows)
         if self._trails is not None:
             for row in rows:
-                self._trails[row] = _Trail()
+                self._trails[row] = Trail()
 
     def advance(
         self,
@@ -134,8 +132,7 @@ class GlimpseBatch(Gaze, Generic[State]):
             self._pass_gaze(rows)
         if self._trails is not None:
             for row, choice, reward in zip(rows, choices, outcome.rewards, strict=True):
-                running = bool(self.running[row])
-                self._trails[row].act(int(choice), float(reward), running, self._shows_end)
+                self._trails[row].act(int(choice), float(reward), not self.running[row])
         return outcome.rewards, terminations, truncations
 
     def observe(self) -> Observation:
@@ -145,7 +142,10 @@ class GlimpseBatch(Gaze, Generic[State]):
             edges = pixel_edges(self.locations, *self.task.image_shape[:2])
             frames = self.canvases if self.task.frames_change else None
             for row, trail in enumerate(self._trails):
-                if trail.look_is_due:
+                # No label rests on the glimpse after the last step, so pictures leave it out. The
+                # last frame of a game shows how it ended.
+                is_shown = self._shows_end or not trail.over
+                if is_shown and self.steps[row] == trail.num_looks:
                     trail.look(edges[row], glimpses[row], None if frames is None else frames[row])
         return {"glimpse": glimpses, "location": self.locations.copy()}
 
@@ -199,11 +199,7 @@ class GlimpseBatch(Gaze, Generic[State]):
         """Return the scene to draw for one row."""
         from ram_envs.rendering import Scene
 
-        if self._trails is None or not self._trails[row].edges:
-            raise ResetNeeded(
-                "No episode has begun, so there is nothing to render. Call reset() first."
-            )
-        trail = self._trails[row]
+        trail = find_trail(self._trails, row)
         names = self.task.choice_names
         label = self.infos().get("label")
         task: Any = self.task  # which may have methods for pictures
@@ -224,33 +220,3 @@ class GlimpseBatch(Gaze, Generic[State]):
             target=task.target(self.state, row) if hasattr(task, "target") else None,
             verdict=task.verdict(self.state, row) if hasattr(task, "verdict") else None,
         )
-
-
-class _Trail:
-    """Locations, last glimpse and what it was taken of, choice and reward of one episode."""
-
-    def __init__(self) -> None:
-        self.frame: npt.NDArray[np.uint8] | None = None  # where frames change
-        self.edges: list[npt.NDArray[np.int64]] = []
-        self.glimpse: npt.NDArray[np.float32] = np.zeros(0, np.float32)
-        self.choice: int | None = None
-        self.reward: float | None = None
-        self.over = False
-        self.look_is_due = True
-
-    def act(self, choice: int, reward: float, running: bool, shows_end: bool) -> None:
-        self.choice, self.reward, self.over = choice, reward, not running
-        # No label rests on the glimpse after the last step, so pictures leave it out. The last
-        # frame of a game shows how it ended.
-        self.look_is_due = running or shows_end
-
-    def look(
-        self,
-        edge: npt.NDArray[np.int64],
-        glimpse: npt.NDArray[np.float32],
-        frame: npt.NDArray[np.uint8] | None,
-    ) -> None:
-        self.edges.append(edge)
-        self.glimpse = glimpse.copy()
-        self.frame = frame
-        self.look_is_due = False

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import ast
 import importlib
+import inspect
 import sys
 from collections.abc import Iterable, Mapping
 from functools import partial
@@ -20,7 +21,7 @@ from gymnasium.envs.registration import EnvSpec, load_env_creator
 from gymnasium.vector import AutoresetMode, SyncVectorEnv
 
 from ram_envs.atari import AtariGame, make_games
-from ram_envs.checks import checked_autoreset_mode
+from ram_envs.checks import VECTOR_KEYWORDS, checked_autoreset_mode
 from ram_envs.glimpse_env import GlimpseEnv
 from ram_envs.wrappers import RelativeGaze, ThroughRetina, vector
 
@@ -37,8 +38,8 @@ PACKAGES = {  # of ids that begin so: the module that registers them, and how it
     "BabyAI-": ("minigrid", "pip install minigrid"),
 }
 
-# Arguments of `gym.make_vec`, which it does not pass on: the environment cannot reject them.
-KEYWORDS_OF_MAKE_VEC = ("vector_kwargs", "vectorization_mode", "wrappers")
+# Whether those are glimpses that a class or function makes with keywords: some take seconds.
+_SHOW_GLIMPSES: dict[tuple[Any, str], bool] = {}
 
 Keywords = Mapping[str, Any]
 VectorEnv = gym.vector.VectorEnv[Any, Any, Any]
@@ -87,8 +88,8 @@ def make_vector_env(
     Raises:
         TypeError: for an argument of `gym.make_vec`, which is not a keyword of the environment.
     """
-    for name in KEYWORDS_OF_MAKE_VEC:
-        if name in keywords:
+    for name in VECTOR_KEYWORDS:
+        if name in keywords:  # `gym.make_vec` would not pass it on, so no environment rejects it
             raise TypeError(f"{env_id} has no keyword {name!r}. Leave it out.")
     if (max_shift := keywords.pop("max_shift", None)) is not None:
         keywords.update(autoreset_mode=autoreset_mode, render_mode=render_mode)
@@ -162,21 +163,40 @@ def is_atari(spec: EnvSpec) -> bool:
     return str(spec.vector_entry_point).startswith("ale_py.")
 
 
-def shows_glimpses(env_id: str, keywords: Keywords) -> bool:
-    """Return whether the observations of an id are glimpses, without a retina before it."""
+def find_creator(env_id: str) -> Any:
+    """Return the class or function that makes an environment; of an Atari game, many of them."""
     spec = find_spec(env_id)
-    creator: Any = spec.entry_point
-    if isinstance(creator, str):
-        creator = load_env_creator(creator)
+    creator: Any = spec.vector_entry_point if is_atari(spec) else spec.entry_point
+    return load_env_creator(creator) if isinstance(creator, str) else creator
+
+
+def find_keywords(env_id: str) -> frozenset[str] | None:
+    """Return the keywords with which an environment is made; None if it may take any."""
+    of_creator = inspect.signature(find_creator(env_id)).parameters
+    if any(one.kind is one.VAR_KEYWORD for one in of_creator.values()):
+        return None
+    of_make = inspect.signature(gym.make).parameters
+    return frozenset((*of_creator, *of_make, *RETINA_KEYWORDS, "max_shift"))
+
+
+def shows_glimpses(env_id: str, keywords: Keywords) -> bool:
+    """Return whether the observations of an id are glimpses, without a retina before it.
+
+    Where its class does not tell, one environment is made, the first time that it is asked for.
+    """
+    spec, creator = find_spec(env_id), find_creator(env_id)
     if isinstance(creator, type) and issubclass(creator, GlimpseEnv):
         return True
     if is_atari(spec):
         return False
     own = {name: value for name, value in _divide(keywords)[1].items() if name != "max_shift"}
-    env = gym.make(env_id, disable_env_checker=True, **own)
-    space = env.observation_space
-    env.close()
-    return isinstance(space, spaces.Dict) and "glimpse" in space.spaces
+    key = creator, repr({**spec.kwargs, **own})
+    if key not in _SHOW_GLIMPSES:
+        env = gym.make(env_id, disable_env_checker=True, **own)
+        space = env.observation_space
+        env.close()
+        _SHOW_GLIMPSES[key] = isinstance(space, spaces.Dict) and "glimpse" in space.spaces
+    return _SHOW_GLIMPSES[key]
 
 
 def parse_keywords(given: Iterable[str]) -> dict[str, Any]:

@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import math
-from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -14,11 +13,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 from gymnasium import spaces
-from gymnasium.error import ResetNeeded
 
 from ram_envs.gaze import Gaze, observation_space
 from ram_envs.retina import Retina, pixel_edges
 from ram_envs.task import Rows
+from ram_envs.trail import Trail, find_trail
 
 if TYPE_CHECKING:
     from ram_envs.rendering import Scene
@@ -166,9 +165,7 @@ class PictureBatch(Gaze):
         # Colors that come last are read by window: to bring them first would take longer.
         pads = layout.channels_first and retina.pads(self.image_shape)
         self._padded = retina.allocate(num_envs, self.image_shape) if pads else None
-        self._trails: list[_Trail] | None = (
-            [_Trail() for _ in range(num_envs)] if keep_trails else None
-        )
+        self._trails = [Trail() for _ in range(num_envs)] if keep_trails else None
 
     @property
     def observation_space(self) -> spaces.Dict:
@@ -185,7 +182,7 @@ class PictureBatch(Gaze):
         self.start(rows, self.next_streams(rows)[0])
         if self._trails is not None:
             for row in rows:
-                self._trails[row] = _Trail()
+                self._trails[row] = Trail(PATH_LENGTH)
 
     def move(self, rows: Rows | slice, locations: npt.NDArray[np.float32]) -> None:
         """Look at `locations` (n, 2) in `rows` (n,) from now on."""
@@ -233,12 +230,9 @@ class PictureBatch(Gaze):
         """Return the scene to draw for one row; of stacked frames, the newest."""
         from ram_envs.rendering import Scene
 
-        if self._trails is None or not self._trails[row].edges:
-            raise ResetNeeded(
-                "No episode has begun, so there is nothing to render. Call reset() first."
-            )
-        trail, scales = self._trails[row], self.retina.num_scales
-        planes = self.layout.planes(trail.picture[None])[0]
+        trail, scales = find_trail(self._trails, row), self.retina.num_scales
+        assert trail.frame is not None
+        planes = self.layout.planes(trail.frame[None])[0]
         newest = slice(_newest_channel(planes.shape[0], self.layout), None)
         cells = trail.glimpse.reshape(scales, len(planes), *trail.glimpse.shape[1:])[:, newest]
         return Scene(
@@ -269,28 +263,3 @@ def name_choice(choice: Any, names: Sequence[str] | None) -> str:
     if isinstance(choice, np.ndarray) and choice.ndim:
         return " ".join(f"{number:.2g}" for number in choice.ravel()[:6])
     return str(choice)
-
-
-class _Trail:
-    """The path of the gaze, the last glimpse, choice and rewards of one episode."""
-
-    def __init__(self) -> None:
-        self.edges: deque[npt.NDArray[np.int64]] = deque(maxlen=PATH_LENGTH)
-        self.num_looks = 0
-        self.picture: Pictures = np.zeros(0, np.uint8)
-        self.glimpse: npt.NDArray[np.float32] = np.zeros(0, np.float32)
-        self.choice: Any = None
-        self.reward: float | None = None
-        self.total = 0.0
-        self.over = False
-
-    def act(self, choice: Any, reward: float, over: bool) -> None:
-        self.choice, self.reward, self.over = choice, reward, over
-        self.total += reward
-
-    def look(
-        self, edge: npt.NDArray[np.int64], glimpse: npt.NDArray[np.float32], picture: Pictures
-    ) -> None:
-        self.edges.append(edge)
-        self.num_looks += 1
-        self.glimpse, self.picture = glimpse.copy(), picture.copy()

@@ -84,6 +84,13 @@ def test_settings_that_train_refuses(settings: dict[str, Any], named: str) -> No
         ram_agent.train("RAMMNIST-v0", **{**SETTINGS, **settings})
 
 
+def test_misspelled_settings_are_named_before_an_environment_is_made() -> None:
+    with pytest.raises(ValueError, match="'epochs'"):
+        ram_agent.train("RAMMNIST-v0", dataset="no/such/folder", epoch=3)
+    with pytest.raises(ValueError, match="'seed'"):  # of other packages too
+        ram_agent.train("picture_envs:Numbers-v0", speed=3, shape="wrong")
+
+
 def test_without_supervision_labels_are_trained_for_steps() -> None:
     """The preset's episodes are left out; those that a user gives are refused."""
     settings = {**SETTINGS, "supervision": "none", "minibatches": 1}

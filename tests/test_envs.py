@@ -716,3 +716,14 @@ def test_the_last_picture_shows_glimpse_and_canvas_of_one_frame(env_id: str, loo
     assert np.array_equal(scene.canvas, frames[looks - 1])
     assert np.array_equal(scene.glimpse, glimpses[looks - 1])
     assert not np.array_equal(frames[looks - 2], frames[looks - 1])
+
+
+def test_a_picture_shows_the_glimpse_after_which_a_time_limit_ends_the_episode() -> None:
+    """The label may rest on it: the task has not ended."""
+    envs: Any = gym.make_vec(
+        "RAMMNIST-v0", num_envs=1, dataset="digits", render_mode="rgb_array", max_episode_steps=2
+    )
+    envs.reset(seed=3)
+    for looks in (2, 3):
+        envs.step((np.zeros((1, 2), np.float32), np.zeros(1, np.int64)))
+        assert len(envs.unwrapped.batch.scene(0).fixations) == looks

@@ -7,6 +7,8 @@ import io
 import json
 import re
 import runpy
+import sys
+import types
 from pathlib import Path
 from unittest import mock
 
@@ -66,6 +68,36 @@ def test_catch_of_stable_baselines3(gaze: str, tmp_path: Path) -> None:
     result = json.loads((tmp_path / "catch.json").read_text())
     assert (result["games"], result["gaze"], result["env_steps"]) == (8, gaze, 368)
     assert 0 <= result["caught_percent"] <= 100
+
+
+def test_a_trial_of_ray_tune_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What the example does in a trial, under a stand-in for Ray that stops it once."""
+    reported: list[dict[str, float]] = []
+
+    def report(row: dict[str, float]) -> None:
+        reported.append(row)
+        if len(reported) == 1:
+            raise KeyboardInterrupt
+
+    tune = types.SimpleNamespace(
+        report=report, get_context=lambda: types.SimpleNamespace(get_trial_id=lambda: "first")
+    )
+    monkeypatch.setitem(sys.modules, "ray", types.SimpleNamespace(tune=tune))
+    example = runpy.run_path(str(EXAMPLES / "ray_tune_sweep.py"))
+    settings = example["Settings"](env_id="RAMMNIST-v0", episodes=256)
+    trial = {"learning_rate": 5e-4, "weight_decay": 0.1}
+    num_threads = torch.get_num_threads()
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            example["train"](trial, settings, tmp_path)
+        example["train"](trial, settings, tmp_path)
+    finally:
+        torch.set_num_threads(num_threads)
+    assert reported[0] == reported[1]  # a trial that is restored reports what it has reached before
+    assert len(reported) == 2
+    config = json.loads((tmp_path / "first" / "config.json").read_text())
+    assert config["training"]["optimizer"]["learning_rate"] == 5e-4
+    assert config["training"]["optimizer"]["weight_decay"] == 0.1
 
 
 def test_a_task_of_the_sweep_goes_on_until_it_is_done(

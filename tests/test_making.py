@@ -8,10 +8,12 @@ from typing import Any
 
 import gymnasium as gym
 import numpy as np
-import picture_envs  # noqa: F401  registers Numbers-v0
 import pytest
+from gymnasium import spaces
+from gymnasium.envs.registration import EnvSpec
 from gymnasium.utils.env_checker import data_equivalence
 from gymnasium.vector import AutoresetMode
+from picture_envs import Numbers
 
 from ram_envs.making import (
     MAX_EPISODE_STEPS,
@@ -64,6 +66,31 @@ def test_only_glimpses_are_left_as_they_are() -> None:
     assert shows_glimpses("RAMCatch-v0", {})
     assert shows_glimpses("RAMClassification-v0", {})  # is not made, so that it needs no images
     assert not shows_glimpses("Numbers-v0", TOY)
+
+
+def test_environments_are_asked_once_for_their_glimpses(monkeypatch: pytest.MonkeyPatch) -> None:
+    made: list[str] = []
+    make = gym.make
+
+    def noting(env_id: str, **keywords: Any) -> Any:
+        made.append(env_id)
+        return make(env_id, **keywords)
+
+    monkeypatch.setattr(gym, "make", noting)
+    for _ in range(2):
+        assert not shows_glimpses("Numbers-v0", {**TOY, "shape": (7, 7)})
+    assert made == ["Numbers-v0"]
+
+    class Glimpses(Numbers):
+        observation_space: Any
+
+        def __init__(self, **keywords: Any) -> None:
+            super().__init__(**keywords)
+            self.observation_space = spaces.Dict(glimpse=self.observation_space)
+
+    # Another class may take the name, as in a notebook.
+    monkeypatch.setitem(gym.registry, "Numbers-v0", EnvSpec("Numbers-v0", Glimpses))
+    assert shows_glimpses("Numbers-v0", {**TOY, "shape": (7, 7)})
 
 
 def test_there_is_a_time_limit() -> None:

@@ -336,6 +336,7 @@ CALLS: dict[str, tuple[Any, Callable[..., Any], dict[str, list[Wrong] | str]]] =
             "config": wrong(TypeError, "x", None, {}),
             "folder": wrong(TypeError, "x", 1.5),
             "ranks": wrong(TypeError, "x", 2),
+            "min_validations": NOT_NEGATIVE,
         },
     ),
     "evaluate": (

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import shutil
 from pathlib import Path
 
@@ -12,8 +13,9 @@ from ram_commands import BRIEF, fail
 import ram_agent
 from ram_agent.agent import RAMAgent
 from ram_agent.cli import main
+from ram_agent.config import TrainConfig
 from ram_agent.run_folder import RunFolder
-from ram_agent.runs import make_trainer
+from ram_agent.runs import describe_run, make_trainer
 
 
 def begins_as(run: Path, agent: RAMAgent) -> dict[str, bool]:
@@ -53,14 +55,49 @@ def test_other_labels_begin_anew(tmp_path: Path) -> None:
     }
 
 
+@pytest.mark.parametrize(
+    ("option", "value", "before"),
+    [
+        ("hidden_size", "17", "16"),
+        ("core", "rectifier", "'lstm'"),
+        ("location_mean", "linear", "'tanh'"),  # these have no weights
+        ("pixel_mean", "0.5", "0.0"),
+        ("scale_factor", "4", "1.0"),
+    ],
+)
 def test_other_networks_are_refused(
+    option: str,
+    value: str,
+    before: str,
+    run: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    out = ["--start-from", str(run), "--out", str(tmp_path / "run")]
+    line = fail(capsys, "train", *BRIEF, f"--{option.replace('_', '-')}", value, *out)
+    assert "start_from=" in line
+    assert f" {option}={before};" in line
+    assert not (tmp_path / "run").exists()
+
+
+def test_other_glimpses_are_refused(
     run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     out = ["--start-from", str(run), "--out", str(tmp_path / "run")]
-    line = fail(capsys, "train", *BRIEF, "--hidden-size", "17", *out)
-    assert "start_from" in line
-    assert "hidden_size" in line
-    assert "core." in fail(capsys, "train", *BRIEF, "--core", "rectifier", *out)
+    line = fail(capsys, "train", *BRIEF, "--num-scales", "2", *out)
+    assert "start_from=" in line
+    assert "num_scales" in line
+
+
+def test_settings_of_the_training_may_differ(run: Path) -> None:
+    agent = dataclasses.replace(
+        RAMAgent.load(run).config, baseline_shapes_state=True, initialization="torch"
+    )
+    keywords = {"dataset": "digits", "num_glimpses": 3}
+    described = describe_run(
+        "RAMMNIST-v0", keywords, "default", agent, TrainConfig(), start_from=run
+    )
+    assert described["start_from"] == str(run / "best.safetensors")
 
 
 def test_a_run_that_continues_does_not_need_them(run: Path, tmp_path: Path) -> None:

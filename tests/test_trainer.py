@@ -30,6 +30,7 @@ from ram_agent.distributed import Ranks
 from ram_agent.evaluation import Evaluation, evaluate
 from ram_agent.presets import PRESETS, preset
 from ram_agent.run_folder import RunFolder
+from ram_agent.segment_shard import SegmentShard
 from ram_agent.signals import STOP_SIGNALS
 from ram_agent.trainer import Trainer
 from ram_agent.training_state import TrainingState
@@ -584,6 +585,24 @@ def test_length_of_training() -> None:
     ):
         trainer = make_trainer(replace_settings(SHORT, **settings))
         assert (trainer.num_updates, trainer.validation_interval) == (num_updates, interval)
+
+
+def test_least_number_of_validations() -> None:
+    def intervals(trainer: Trainer, min_validations: int) -> list[int]:
+        """Return the interval of validations, and those of restarts."""
+        train_envs = [shard.envs for shard in trainer.shards]
+        parts = trainer.agent, train_envs, trainer.validation_envs, trainer.config
+        made = Trainer(*parts, min_validations=min_validations)
+        restarts = [shard.restart_every for shard in made.shards if isinstance(shard, SegmentShard)]
+        return [made.validation_interval, *restarts]
+
+    # 24 updates, validated after every third; then 30 updates, after every seventh
+    labels = make_trainer(replace_settings(SHORT, episodes=240))
+    found = {number: intervals(labels, number) for number in (0, 8, 9, 24, 25)}
+    assert found == {0: [3], 8: [3], 9: [2], 24: [1], 25: [3]}
+    game = make_game_trainer(replace_settings(ALONE, steps=64 * 4 * 30, validate_every=64 * 4 * 7))
+    assert intervals(game, 0) == [7, 7, 7]
+    assert intervals(game, 10) == [3, 3, 3]
 
 
 def test_epochs_need_a_split_of_images() -> None:

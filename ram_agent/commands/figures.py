@@ -12,7 +12,7 @@ import torch
 
 from ram_agent.agent import RAMAgent
 from ram_agent.commands.parsing import UNSET, parse
-from ram_agent.commands.trained import Trained, check_one_run
+from ram_agent.commands.trained import Trained, check_one_run, name_run
 from ram_agent.evaluation import evaluate
 from ram_agent.gaze_report import write_report
 from ram_agent.measure import NUM_SHOWN, save_watched
@@ -68,7 +68,7 @@ def main(args: list[str]) -> None:
     if not 10 <= command.dpi <= 2400:
         raise ValueError(f"dpi={command.dpi} is out of range. Give a number from 10 to 2400.")
     torch.set_num_threads(1)
-    name = Path(command.run.removeprefix("pretrained:")).resolve().stem
+    name = name_run(command.run)
     out = command.out or Path("figures") / name
     check_writable(out / "report.html")
     agent, env_id, keywords, split = command.load(only_look=True)

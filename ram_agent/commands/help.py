@@ -7,6 +7,8 @@ import shutil
 import textwrap
 from typing import Any
 
+from ram_agent.config import flatten_settings
+
 COMMON = {  # option: what it does, in a few words
     "dataset": "mnist, digits (embedded, no download), or a path of your own images",
     "num_glimpses": "number of glimpses",
@@ -33,9 +35,7 @@ def describe_common(command: Any, env_id: str | None, keywords: dict[str, Any]) 
         env_id: the environment whose defaults they are; None if none was named.
         keywords: the defaults of its own keywords.
     """
-    values: dict[str, Any] = {}
-    _flatten(command, values)
-    values.update(keywords)
+    values = flatten_settings(dataclasses.asdict(command)) | keywords
     if env_id is None:
         whose = "`ram train ENV_ID --help` shows the defaults of ENV_ID"
     else:
@@ -49,13 +49,3 @@ def describe_common(command: Any, env_id: str | None, keywords: dict[str, Any]) 
         option = f"--{name.replace('_', '-')}"
         lines += textwrap.wrap(f"  {option:<17}{text}", max(40, width), subsequent_indent=" " * 19)
     return "\n".join(lines)
-
-
-def _flatten(settings: Any, values: dict[str, Any]) -> None:
-    """Add the values of a dataclass and of those in it, by name."""
-    for field in dataclasses.fields(settings):
-        value = getattr(settings, field.name)
-        if dataclasses.is_dataclass(value):
-            _flatten(value, values)
-        else:
-            values[field.name] = value

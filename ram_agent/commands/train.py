@@ -29,16 +29,21 @@ from ram_agent.commands.parsing import UNSET, parse
 from ram_agent.config import AgentConfig, TrainConfig, config_from_json, flatten_settings
 from ram_agent.distributed import Ranks, checked_device, join_ranks, local_device
 from ram_agent.measure import name_env, show_trained
-from ram_agent.presets import SHARDS, preset
+from ram_agent.presets import SHARDS
 from ram_agent.provenance import provenance
 from ram_agent.run_folder import RunFolder
-from ram_agent.runs import TRAINING_KEYWORDS, describe_run, make_trainer, own_env
+from ram_agent.runs import (
+    TRAINING_KEYWORDS,
+    choose_preset,
+    describe_run,
+    make_trainer,
+    own_env,
+)
 from ram_agent.settings import OTHER_NAMES
 from ram_agent.splits import (
     GPU,
     check_run_images,
     describe_images,
-    is_foreign,
     keywords_in_training,
     resolve_env_id,
     with_found_dataset,
@@ -236,9 +241,8 @@ def parse_train(args: list[str]) -> Train:
         Train, "train", [arg for arg in args if arg not in ("-h", "--help")], allow_none=True
     )
     env_id = None if first.env_id is None else resolve_env_id(first.env_id)
-    foreign = env_id is not None and is_foreign(env_id, first.environment.keywords)
-    supervised = first.training.objective.supervision != "none"
-    settings = preset(first.run.preset, env_id, foreign, supervised)
+    supervision = first.training.objective.supervision
+    settings = choose_preset(first.run.preset, env_id, first.environment.keywords, supervision)
     default = Train(
         run=Run(shards=settings.shards), agent=settings.agent, training=settings.training
     )

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import sys
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Annotated, Any, NamedTuple
 
 import tyro
 
 from ram_agent.agent import RAMAgent
 from ram_agent.commands.parsing import UNSET
+from ram_agent.packed import packed_name
 from ram_agent.runs import own_env
 from ram_agent.splits import check_run_images, find_splits, is_available, with_found_dataset
 from ram_envs.datasets import Split
@@ -22,6 +24,11 @@ def check_one_run(args: list[str]) -> None:
             f"{args[1]!r} is one argument too many. Give one RUN; another environment is given as "
             "--env-id ENV_ID, and other images as --dataset NAME."
         )
+
+
+def name_run(run: str) -> str:
+    """Return the name of an agent, for files that show it."""
+    return Path(packed_name(run) or run).resolve().stem
 
 
 def check_takes(env_id: str, keywords: dict[str, Any], trained_in: str) -> None:

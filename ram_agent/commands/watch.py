@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Annotated, Any
 
 from ram_agent.commands.parsing import UNSET, parse
-from ram_agent.commands.trained import Trained, check_one_run
-from ram_agent.measure import NUM_SHOWN, limit_steps, save_watched
-from ram_agent.splits import is_foreign, make_split
+from ram_agent.commands.trained import Trained, check_one_run, name_run
+from ram_agent.measure import NUM_SHOWN, make_drawn, save_watched
+from ram_agent.splits import is_foreign
 
 REST_SECONDS = 1.5  # at the end of an episode
 FASTER = 2**0.5  # + and -
@@ -79,8 +79,7 @@ def main(args: list[str]) -> None:
     agent, env_id, keywords, split = command.load(
         only_look=True, max_episode_steps=command.max_steps
     )
-    keywords = limit_steps(env_id, keywords)
-    envs = make_split(env_id, 1, split, render_mode="rgb_array", **keywords)
+    envs = make_drawn(env_id, keywords, split)
     num_shown = 1 if is_foreign(env_id, keywords) else NUM_SHOWN
     end = command.start + (command.episodes or num_shown)
     if command.episodes is None:  # if too many are asked for, the environment refuses
@@ -104,8 +103,7 @@ def with_file_name(args: list[str]) -> list[str]:
     if place < len(args) and not args[place].startswith("-"):
         return args
     run = next((arg for arg in args if not arg.startswith("-")), "watch")
-    name = Path(run.removeprefix("pretrained:")).stem
-    return [*args[:place], f"{name}.gif", *args[place:]]
+    return [*args[:place], f"{name_run(run)}.gif", *args[place:]]
 
 
 def check(command: Watch) -> None:

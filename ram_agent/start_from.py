@@ -1,0 +1,67 @@
+"""The weights of a trained agent with which another training begins."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from ram_agent.agent import RAMAgent
+from ram_agent.config import AgentConfig, config_from_json
+from ram_agent.packed import packed_name
+from ram_agent.weights import check_tensors, find_weights, load_weights
+
+# Settings on which the meaning of an agent's weights depends; others concern its training alone.
+MEANINGS = (
+    *("glimpse_network", "core", "hidden_size", "feature_size", "num_channels"),
+    *("location_mean", "pixel_mean", "pixel_scale", "scale_factor"),
+)
+
+
+def resolve_start(start_from: str | Path) -> str:
+    """Return pretrained:NAME, or the absolute path of the weights that were found.
+
+    Raises:
+        FileNotFoundError: if there are no weights.
+    """
+    found = os.path.abspath(find_weights(start_from))
+    return found if packed_name(start_from) is None else str(start_from)
+
+
+def check_start(path: str, agent: AgentConfig) -> None:
+    """Raise ValueError if weights were trained with settings that give them another meaning."""
+    before = config_from_json(AgentConfig, load_weights(path)[1].get("agent"))
+    differing = [name for name in MEANINGS if getattr(before, name) != getattr(agent, name)]
+    if differing:
+        theirs, ours = (
+            ", ".join(f"{name}={getattr(config, name)!r}" for name in differing)
+            for config in (before, agent)
+        )
+        raise ValueError(
+            f"start_from={path!r} was trained with {theirs}; the new agent has {ours}. Give the "
+            "settings with which it was trained."
+        )
+
+
+def copy_weights(agent: RAMAgent, path: str | Path) -> None:
+    """Copy the weights of another agent, but not its choice head if the classes differ in number.
+
+    Args:
+        agent: is changed in place.
+        path: as for `RAMAgent.load`.
+
+    Raises:
+        FileNotFoundError, CheckpointError: if there are no weights, or they are damaged.
+        ValueError: if any other weights have other names or shapes.
+    """
+    own, (tensors, _) = agent.state_dict(), load_weights(path)
+    for name in ("choice_head.weight", "choice_head.bias"):
+        if name in tensors and tensors[name].shape != own[name].shape:
+            tensors[name] = own[name]
+    try:
+        check_tensors(tensors, own)
+    except ValueError as error:
+        raise ValueError(
+            f"start_from={str(path)!r} does not fit the new agent: {error} Give the settings with "
+            "which it was trained, such as glimpse_size and num_scales."
+        ) from None
+    agent.load_state_dict(tensors)
