@@ -137,7 +137,31 @@ def _save(settings: Settings, medians: dict[str, float], ratios: dict[str, list[
     }
     assert settings.save is not None
     write_json(settings.save, {**provenance(), **how, "figures": figures, "compared": compared})
+    draw(medians, settings.save.with_suffix(".png"))
     print(f"Written to {settings.save}")
+
+
+def draw(medians: dict[str, float], path: Path) -> None:
+    """Draw the env-steps per second of each row, those of other projects in gray."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    import matplotlib.pyplot as plt
+
+    names = [name for name in medians if ROWS[name].unit == "env-steps/s"]
+    figure, axes = plt.subplots(figsize=(8, 0.28 * len(names) + 0.9), layout="constrained")
+    colors = [
+        "0.7" if not name.startswith("RAM") else "C1" if name.endswith("numpy") else "C0"
+        for name in names
+    ]
+    bars = axes.barh(names, [medians[name] for name in names], color=colors)
+    axes.bar_label(bars, [f"{medians[name]:,.0f}" for name in names], padding=3, fontsize=8)
+    axes.set(xscale="log", xlabel="env-steps per second, one thread")
+    axes.set_xlim(right=3 * max(medians[name] for name in names))
+    axes.tick_params(axis="y", labelsize=8)
+    axes.invert_yaxis()
+    figure.savefig(path, dpi=120)
+    plt.close(figure)
 
 
 def measure(name: str, dataset: str, seconds: float) -> float:

@@ -33,7 +33,6 @@ PARTS = ("checks", "task", "look", "infos", "begin", "around")
 PAGE_IDS = (  # of --page: one for each kind of work
     "RAMMNIST-v0",
     "RAMClutteredMNIST-v0",
-    "RAMPairsMNIST-v0",
     "RAMCatch-v0",
     "RAMSearch-v0",
 )

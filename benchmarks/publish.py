@@ -3,8 +3,8 @@
     python benchmarks/publish.py
 
 Reads the files of `ram reproduce` and `ram evaluate --save`; trains nothing. The README gets the
-headline of each table, docs/results.md all rows, docs/beyond.md the results outside of the training
-settings, and `ram_agent/pretrained/README.md` the agents that come with the package.
+headline of each table, docs/results.md all rows and a chart, docs/beyond.md the results outside of
+the training settings, and `ram_agent/pretrained/README.md` the agents that come with the package.
 """
 
 from __future__ import annotations
@@ -12,14 +12,14 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import tyro
 from side_by_side import put_table
 
 from ram_agent.packed import describe_agents
 from ram_agent.paper.report import Row, make_markdown, read_rows
-from ram_agent.paper.tables import CONTROL_NAMES, NONE, TABLES
+from ram_agent.paper.tables import CONTROL_NAMES, NONE, TABLES, Table
 from ram_envs.atomic_files import read_json
 from ram_envs.catalog import SCORES
 
@@ -36,6 +36,9 @@ class Settings:
     readme: Path = ROOT / "README.md"
     """Page that gets the headline of each table, between its two marks."""
 
+    chart: Path = ROOT / "results" / "headlines.png"
+    """Picture of these headlines."""
+
     page: Path = ROOT / "docs" / "results.md"
     """Page that gets all tables, between its two marks."""
 
@@ -51,7 +54,9 @@ class Settings:
 
 def main(settings: Settings) -> None:
     tables = read_tables(settings.results)
-    put_table(settings.readme, make_headlines(tables))
+    headlines = find_headlines(tables)
+    put_table(settings.readme, make_headlines(headlines))
+    draw_headlines(headlines, settings.chart)
     put_table(settings.page, make_summary(tables) + "\n" + make_page(tables))
     put_table(settings.agents_page, make_agents(settings.results / "pretrained"))
     learned = read_json(settings.results / "games" / "RAMSearch-v0-seed-0.json")
@@ -65,35 +70,81 @@ def read_tables(folder: Path) -> dict[str, list[Row]]:
     return {name: rows for name, rows in tables.items() if rows}
 
 
-def make_headlines(tables: dict[str, list[Row]]) -> str:
+class Headline(NamedTuple):
+    """The row in bold of a table beside its controls; errors in percent, of Catch lost balls."""
+
+    table: Table
+    learned: float
+    random: float
+    cnn: float | None
+
+    @property
+    def paper(self) -> float | None:
+        """The error in the paper's NIPS version."""
+        return self.table.headline.others.nips_error
+
+
+def find_headlines(tables: dict[str, list[Row]]) -> list[Headline]:
+    """Return the headline of each table that was measured."""
+    found = []
+    for name, rows in tables.items():
+        table, kept = TABLES[name], {row["name"]: row for row in rows if not row["quick"]}
+        if (row := kept.get(table.headline.name)) is not None:
+            cnn = kept.get(CONTROL_NAMES["cnn"], {}).get("error_mean")
+            found.append(Headline(table, row["error_mean"], row["random_gaze_error"], cnn))
+    return found
+
+
+def make_headlines(headlines: list[Headline]) -> str:
     """Return a Markdown table of each table's headline beside its controls and the paper."""
     lines = [
         "| environment | looks | RAM | random gaze | sees everything | the paper |",
         "|---|---|---|---|---|---|",
     ]
-    for name, rows in tables.items():
-        table = TABLES[name]
-        kept = {row["name"]: row for row in rows if not row["quick"]}
-        headline = table.headline
-        if headline.name not in kept:
-            continue
-        row = kept[headline.name]
-        ours, at_random, digits = row["error_mean"], row["random_gaze_error"], 2
-        where = f"[{row['env']}](docs/environments/{row['env']}.md)"
+    for table, learned, random, cnn in headlines:
+        where = f"[{table.env_id}](docs/environments/{table.env_id}.md)"
+        digits = 2
         if table.is_game:
-            ours, at_random, digits = row["catch_rate_mean"], 100 - at_random, 1
+            learned, random, digits = 100 - learned, 100 - random, 1
             where += ", caught"
-        cnn = kept.get(CONTROL_NAMES["cnn"])
         cells = [
             where,
-            str(headline.num_glimpses or NONE),
-            f"**{ours:.{digits}f}**",
-            f"{at_random:.1f}",
-            NONE if cnn is None else f"{cnn['error_mean']:.2f}",
-            headline.others.format(table.is_game)[1],
+            str(table.headline.num_glimpses or NONE),
+            f"**{learned:.{digits}f}**",
+            f"{random:.1f}",
+            NONE if cnn is None else f"{cnn:.2f}",
+            table.headline.others.format(table.is_game)[1],
         ]
         lines.append("| " + " | ".join(cells) + " |")
     return "\n".join(lines) + "\n"
+
+
+def draw_headlines(headlines: list[Headline], path: Path) -> None:
+    """Draw each headline beside its controls and the paper, on a logarithmic axis."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    import matplotlib.pyplot as plt
+
+    figure, axes = plt.subplots(figsize=(7.5, 0.5 * len(headlines) + 1.4), layout="constrained")
+    for label, style, errors in (
+        ("RAM", "C0o", [headline.learned for headline in headlines]),
+        ("the same with random gaze", "C1s", [headline.random for headline in headlines]),
+        ("small CNN, sees everything", "C2x", [headline.cnn for headline in headlines]),
+        ("the paper's RAM", "k|", [headline.paper for headline in headlines]),
+    ):
+        known = [(error, place) for place, error in enumerate(errors) if error is not None]
+        axes.plot(*zip(*known, strict=True), style, label=label, markersize=9, markeredgewidth=2)
+    names = [headline.table.env_id.removesuffix("-v0") for headline in headlines]
+    axes.set_yticks(range(len(names)), names)
+    axes.set(xscale="log", xlabel="test error (%); in Catch, balls lost (%)")
+    axes.set_xticks([0.5, 1, 2, 5, 10, 20, 50, 100], ["0.5", 1, 2, 5, 10, 20, 50, 100])
+    axes.minorticks_off()
+    axes.invert_yaxis()
+    axes.grid(axis="x", alpha=0.3)
+    figure.legend(loc="outside upper left", ncols=4, frameon=False, fontsize=9)
+    figure.savefig(path, dpi=120)
+    plt.close(figure)
 
 
 def make_agents(folder: Path) -> str:

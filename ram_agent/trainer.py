@@ -191,13 +191,8 @@ class Trainer:
         mean = average_shards(list(self._pool.map(learn, self.shards)))
         gradients = self.ranks.average_tensors(mean.gradients)
         metrics = self.ranks.average(mean.metrics)
-        take_step(
-            self.optimizer,
-            self._parameters,
-            gradients,
-            metrics["loss"],
-            self.config.optimizer,
-        )
+        loss, config = metrics["loss"], self.config.optimizer
+        take_step(self.optimizer, self._parameters, gradients, loss, config)
         self.averaged.update_parameters(self.agent)
         return metrics
 

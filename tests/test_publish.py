@@ -8,6 +8,7 @@ import pytest
 
 pytest.importorskip("torch", reason="the extra agent is not installed")
 
+import matplotlib.pyplot as plt
 import publish
 
 from ram_agent.packed import PRETRAINED
@@ -19,7 +20,9 @@ ROOT = Path(__file__).parent.parent
 def test_readme_and_page_show_the_results() -> None:
     tables = publish.read_tables(ROOT / "results")
     assert {"mnist", "translated", "catch"} <= tables.keys()
-    assert publish.make_headlines(tables) in (ROOT / "README.md").read_text(encoding="utf-8")
+    assert publish.make_headlines(publish.find_headlines(tables)) in (ROOT / "README.md").read_text(
+        encoding="utf-8"
+    )
     page = (ROOT / "docs" / "results.md").read_text(encoding="utf-8")
     assert publish.make_summary(tables) in page
     assert publish.make_page(tables) in page
@@ -85,7 +88,12 @@ def test_the_summary(tmp_path: Path) -> None:
     write_json(tmp_path / "mnist.json", [middle])
     write_json(tmp_path / "catch.json", [game])
     tables = publish.read_tables(tmp_path)
-    assert publish.make_headlines(tables).splitlines()[2:] == [
+    headlines = publish.find_headlines(tables)
+    assert [headline[1:] for headline in headlines] == [(2.814, 25.04, None), (0.5, 83.6, None)]
+    assert [headline.paper for headline in headlines] == [4.04, 15.0]
+    publish.draw_headlines(headlines, tmp_path / "headlines.png")
+    assert plt.imread(tmp_path / "headlines.png").shape[1] == 900
+    assert publish.make_headlines(headlines).splitlines()[2:] == [
         "| [RAMClutteredMNIST-v0](docs/environments/RAMClutteredMNIST-v0.md) | 8 | **2.81** | 25.0 "
         "| – | 4.04 |",
         "| [RAMCatch-v0](docs/environments/RAMCatch-v0.md), caught | – | **99.5** | 16.4 | – "
