@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import inspect
 import io
 import warnings
 from collections.abc import Mapping
@@ -25,7 +24,7 @@ from ram_agent.rollout import collect_rollout
 from ram_envs.arguments import check_arguments
 from ram_envs.datasets import ImageDataset
 from ram_envs.datasets.pixels import PictureWarning, to_pixels
-from ram_envs.making import find_creator, find_spec
+from ram_envs.making import default_keywords
 from ram_envs.retina import pixel_edges
 from ram_envs.views import spread_glimpse
 
@@ -216,9 +215,7 @@ def canvas_settings(agent: RAMAgent) -> dict[str, Any]:
         ValueError: if it is unknown, or shows no images.
     """
     env_id, keywords = read_env(agent.info)
-    parameters = inspect.signature(find_creator(env_id)).parameters
-    defaults = {name: one.default for name, one in parameters.items()}
-    settings = {**defaults, **find_spec(env_id).kwargs, **keywords}
+    settings = {**default_keywords(env_id), **keywords}
     if "dataset" not in settings:
         raise ValueError(
             f"The agent plays {env_id}, which cannot show your picture. Give an agent of images, "

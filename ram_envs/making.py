@@ -170,6 +170,13 @@ def find_creator(env_id: str) -> Any:
     return load_env_creator(creator) if isinstance(creator, str) else creator
 
 
+def default_keywords(env_id: str) -> dict[str, Any]:
+    """Return the keywords with which an environment is made, if no others are given."""
+    parameters = inspect.signature(find_creator(env_id)).parameters.values()
+    defaults = {one.name: one.default for one in parameters if one.default is not one.empty}
+    return {**defaults, **find_spec(env_id).kwargs}
+
+
 def find_keywords(env_id: str) -> frozenset[str] | None:
     """Return the keywords with which an environment is made; None if it may take any."""
     of_creator = inspect.signature(find_creator(env_id)).parameters

@@ -118,6 +118,24 @@ def test_common_options_come_first(
     assert re.search(r"--episodes [^(]*$", common, re.MULTILINE)  # no other environment's
 
 
+@pytest.mark.parametrize(
+    ("env_id", "used", "unused"),
+    [
+        ("RAMCatch-v0", {"--steps", "--glimpse-size"}, {"--episodes", "--dataset"}),
+        ("RAMMNIST-v0", {"--episodes", "--dataset"}, {"--steps"}),
+    ],
+)
+def test_common_options_are_those_that_an_environment_uses(
+    env_id: str, used: set[str], unused: set[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit):
+        main(["train", env_id, "--help"])
+    common = capsys.readouterr().out.partition("Common")[2].partition("--help")[0]
+    shown = set(common.split())
+    assert used <= shown
+    assert not unused & shown
+
+
 def test_help_joins_the_lines_of_docstrings(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -8,6 +8,7 @@ import textwrap
 from typing import Any
 
 from ram_agent.config import flatten_settings
+from ram_envs.registration import CLASSIFICATION, ENVS
 
 COMMON = {  # option: what it does, in a few words
     "dataset": "mnist, digits (embedded, no download), or a path of your own images",
@@ -25,6 +26,9 @@ COMMON = {  # option: what it does, in a few words
     "device": "cpu or cuda",
     "tensorboard": "log to TensorBoard",
 }
+# Those that have no effect in the other environments of this package.
+WITH_LABELS = {"dataset", "num_glimpses", "episodes"}
+IN_GAMES = {"steps"}
 
 
 def describe_common(command: Any, env_id: str | None, keywords: dict[str, Any]) -> str:
@@ -40,9 +44,14 @@ def describe_common(command: Any, env_id: str | None, keywords: dict[str, Any]) 
         whose = "`ram train ENV_ID --help` shows the defaults of ENV_ID"
     else:
         whose = f"defaults of {env_id}"
+    unused: set[str] = set()
+    if env_id in ENVS:
+        unused = IN_GAMES if env_id in CLASSIFICATION else WITH_LABELS
     width = shutil.get_terminal_size().columns
     lines = [f"Common options ({whose}):"]
     for name, what in COMMON.items():
+        if name in unused:
+            continue
         value = values.get(name)
         shown = value not in (None, "", False) and env_id is not None
         text = f"{what} ({value})" if shown else what

@@ -11,7 +11,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-import gymnasium as gym
 import torch
 import tyro
 
@@ -52,7 +51,7 @@ from ram_agent.trainer import Trainer
 from ram_agent.weights import CheckpointError
 from ram_envs.atomic_files import write_json
 from ram_envs.device_env import DeviceVectorEnv, why_on_host
-from ram_envs.making import parse_keywords
+from ram_envs.making import default_keywords, parse_keywords
 from ram_envs.registration import ENVS
 
 _ENV_DEFAULT = tyro.conf.arg(help_behavior_hint="(default: the environment's own)")
@@ -246,7 +245,7 @@ def parse_train(args: list[str]) -> Train:
     default = Train(
         run=Run(shards=settings.shards), agent=settings.agent, training=settings.training
     )
-    own_keywords = gym.spec(env_id).kwargs if env_id in ENVS else {}
+    own_keywords = default_keywords(env_id) if env_id in ENVS else {}
     common = describe_common(default, env_id, own_keywords)
     command = parse(Train, "train", args, default, allow_none=True, more_help=common)
     return dataclasses.replace(command, env_id=env_id)
