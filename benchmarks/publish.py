@@ -138,7 +138,8 @@ def draw_headlines(headlines: list[Headline], path: Path) -> None:
     names = [headline.table.env_id.removesuffix("-v0") for headline in headlines]
     axes.set_yticks(range(len(names)), names)
     axes.set(xscale="log", xlabel="test error (%); in Catch, balls lost (%)")
-    axes.set_xticks([0.5, 1, 2, 5, 10, 20, 50, 100], ["0.5", 1, 2, 5, 10, 20, 50, 100])
+    ticks = (0.5, 1, 2, 5, 10, 20, 50, 100)
+    axes.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
     axes.minorticks_off()
     axes.invert_yaxis()
     axes.grid(axis="x", alpha=0.3)
