@@ -72,7 +72,7 @@ class Row(NamedTuple):
     """A measurement.
 
     make(dataset) returns what is measured, kernels are those of our own environments, and `beside`
-    is the name of the row with which it is compared.
+    is the name of the row with which it is compared, the one above.
     """
 
     make: Callable[[str], Rate]
@@ -109,16 +109,19 @@ def main(settings: Settings) -> None:
 
 
 def to_table(medians: dict[str, float], ratios: dict[str, list[float]]) -> str:
-    """Return a table in Markdown: the ratio of the medians, and the smallest of all rounds."""
-    lines = ["| what | median | ratio | at least | beside |", "|---|---|---|---|---|"]
+    """Return a table in Markdown: the ratio of the medians, and the smallest of all rounds.
+
+    A row is compared with the one above it.
+    """
+    lines = ["| what | median | ratio to the row above | at least |", "|---|---|---|---|"]
     for name, value in medians.items():
         row = ROWS[name]
         number = f"{value:,.0f}" if value >= 100 else f"{value:.2g}"
-        compared = "| | "
+        compared = "|"
         if name in ratios:
             assert row.beside is not None
             ratio = value / medians[row.beside]
-            compared = f"{ratio:.2f} | {min(ratios[name]):.2f} | {row.beside}"
+            compared = f"{ratio:.2f} | {min(ratios[name]):.2f}"
         lines.append(f"| {name} | {number} {row.unit} | {compared} |")
     return "\n".join(lines) + "\n"
 

@@ -34,7 +34,6 @@ PAGE_IDS = (  # of --page: one for each kind of work
     "RAMMNIST-v0",
     "RAMClutteredMNIST-v0",
     "RAMCatch-v0",
-    "RAMSearch-v0",
 )
 Rate = Callable[[float], float]  # seconds to calls per second
 
