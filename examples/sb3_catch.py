@@ -51,7 +51,7 @@ class Settings:
 
 def make_envs(settings: Settings) -> VecMonitor:
     envs: Any = gym.make_vec("RAMCatch-v0", num_envs=settings.num_envs, autoreset_mode="SameStep")
-    envs = vector.GlimpseStack(envs, num_glimpses=4)
+    envs = vector.GlimpseStack(envs, num_glimpses=10)
     fixed = settings.gaze == "fixed"
     envs = vector.FixedGaze(envs) if fixed else vector.GridAction(envs, columns=3, rows=3)
     return VecMonitor(SB3VecEnv(envs))
@@ -73,7 +73,7 @@ def main(settings: Settings) -> None:
         policy_kwargs={
             "features_extractor_class": GlimpseFeatures,
             "features_extractor_kwargs": features,
-            "net_arch": [128],
+            "net_arch": [256, 128],
             "activation_fn": nn.ReLU,
         },
         seed=settings.seed,
