@@ -2,7 +2,7 @@
 
     python examples/sb3_catch.py
 
-Needs pip install "ram-gym[agent,sb3]"; three million steps take about three minutes on one core.
+Needs pip install "ram-gym[agent,sb3]"; three million steps take about six minutes on one core.
 Three settings make it learn: the gaze is fixed to the center, where the coarsest patch covers the
 screen; coarse cells are sums, so that the ball stays visible; and returns are not discounted, since
 only the last of a game's 23 steps is rewarded. With `--gaze learned` PPO also chooses locations,
