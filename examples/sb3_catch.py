@@ -6,7 +6,7 @@ Needs pip install "ram-gym[agent,sb3]"; three million steps take about six minut
 Three settings make it learn: the gaze is fixed to the center, where the coarsest patch covers the
 screen; coarse cells are sums, so that the ball stays visible; and returns are not discounted, since
 only the last of a game's 23 steps is rewarded. With `--gaze learned` PPO also chooses locations,
-and learns much more slowly (docs/contest.md).
+and three million steps are too few (docs/contest.md).
 """
 
 from __future__ import annotations
