@@ -51,8 +51,7 @@ def choose_preset(
         supervision: the setting, if it was given.
 
     Raises:
-        ValueError: if there is no such preset; or for a keyword that the environment does not have,
-            and whose name is like a setting's.
+        ValueError: for an unknown preset, or a keyword that looks like a misspelled setting.
     """
     foreign = False
     if env_id is not None:

@@ -87,7 +87,7 @@ def test_settings_that_train_refuses(settings: dict[str, Any], named: str) -> No
 def test_misspelled_settings_are_named_before_an_environment_is_made() -> None:
     with pytest.raises(ValueError, match="'epochs'"):
         ram_agent.train("RAMMNIST-v0", dataset="no/such/folder", epoch=3)
-    with pytest.raises(ValueError, match="'seed'"):  # of other packages too
+    with pytest.raises(ValueError, match="'seed'"):
         ram_agent.train("picture_envs:Numbers-v0", speed=3, shape="wrong")
 
 

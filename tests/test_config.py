@@ -142,7 +142,7 @@ def test_unknown_setting(config_type: Any, values: dict[str, Any], name: str) ->
         config_from_json(config_type, values)
     with pytest.raises(ValueError, match=name):
         replace_settings(config_type(), **values)
-    with pytest.raises(TypeError, match=name):  # as Python has it
+    with pytest.raises(TypeError, match=name):
         config_type(**values)
     with pytest.raises(ValueError, match="momentum"):
         config_from_json(TrainConfig, {"optimizer": {"momentum": 0.9}})

@@ -163,7 +163,7 @@ class PairClassification(ImageClassification):
         answers: (n, n) int64, the label of each pair of classes.
 
     Raises:
-        ValueError: if there is no such answer, or classes are to be added that are not numbers.
+        ValueError: for an unknown answer, or a sum of classes that are not named by numbers.
     """
 
     def __init__(
