@@ -19,6 +19,7 @@ from ram_commands import BRIEF, TINY, fail
 import ram_agent
 import ram_envs
 from ram_agent.cli import COMMANDS, main
+from ram_agent.commands.train import parse_train
 from ram_agent.packed import pretrained_names
 from ram_envs.datasets.loading import DatasetFallbackWarning
 from ram_envs.registration import ENVS
@@ -259,6 +260,10 @@ def test_a_setting_that_is_not_understood_ends_with_2(
         main(["train", *args])
     assert exit_info.value.code == 2
     assert named in capsys.readouterr().err
+
+
+def test_a_value_may_be_named_like_a_setting_elsewhere() -> None:
+    assert parse_train(["RAMMNIST-v0", "--out", "lr"]).run.out == Path("lr")
 
 
 def test_play_is_a_command_too(capsys: pytest.CaptureFixture[str]) -> None:

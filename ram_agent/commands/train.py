@@ -231,8 +231,8 @@ def is_restarted(out: Path | None) -> bool:
 
 def parse_train(args: list[str]) -> Train:
     """Parse twice: the first time for what decides on the defaults of the other settings."""
-    for name in (arg.partition("=")[0] for arg in args):
-        if meant := OTHER_NAMES.get(name.removeprefix("--").replace("-", "_")):
+    for name in (arg.partition("=")[0] for arg in args if arg.startswith("--")):
+        if meant := OTHER_NAMES.get(name[2:].replace("-", "_")):
             option = f"--{meant.replace('_', '-')}"
             print(f"{name} is not an option of ram train. Did you mean {option}?", file=sys.stderr)
             sys.exit(2)  # as for other options that are not understood
