@@ -50,8 +50,8 @@ __all__ = [
     "check_task",
 ]
 
-# The module of each public name. It is imported at the name's first use, so that `import ram_envs`
-# costs hardly more than `import gymnasium`.
+# The module of each public name that is not a wrapper. It is imported at the name's first use, so
+# that `import ram_envs` costs hardly more than `import gymnasium`.
 _MODULES = {
     "GlimpseEnv": "glimpse_env",
     "GlimpseVectorEnv": "glimpse_env",
@@ -60,20 +60,6 @@ _MODULES = {
     "Retina": "retina",
     "Task": "task",
     "check_task": "testing",
-    **dict.fromkeys(
-        (
-            "DictAction",
-            "FixedGaze",
-            "FlatBoxAction",
-            "GlimpseStack",
-            "GridAction",
-            "RandomGaze",
-            "RelativeGaze",
-            "ThroughRetina",
-            "WholeCanvas",
-        ),
-        "wrappers",
-    ),
     "SB3VecEnv": "sb3",  # needs the extra sb3, so it is not in __all__
 }
 _SUBMODULES = ("datasets", "making", "sb3", "testing", "wrappers")
@@ -82,15 +68,16 @@ _SUBMODULES = ("datasets", "making", "sb3", "testing", "wrappers")
 def __getattr__(name: str) -> Any:
     if name in _SUBMODULES:
         return importlib.import_module(f"ram_envs.{name}")
-    if name not in _MODULES:
+    if name not in (*__all__, *_MODULES):
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value = getattr(importlib.import_module(f"ram_envs.{_MODULES[name]}"), name)
+    module = _MODULES.get(name, "wrappers")
+    value = getattr(importlib.import_module(f"ram_envs.{module}"), name)
     globals()[name] = value
     return value
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *_MODULES, *_SUBMODULES})
+    return sorted({*globals(), *__all__, *_MODULES, *_SUBMODULES})
 
 
 register_envs()
