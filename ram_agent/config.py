@@ -152,6 +152,10 @@ class GazeConfig(Checked):
     steps do not shrink with the loss: during a long warm-up of the weight, noise would drive the
     head into a corner."""
 
+    locations: Literal["learned", "random", "center"] = "learned"
+    """Where the agent looks in training and validation: "learned" is where it chooses; with
+    "random" (uniform) or "center" it is trained as a control, and never learns where to look."""
+
 
 @dataclass(frozen=True)
 class ScheduleConfig(Checked):

@@ -165,7 +165,10 @@ def segment_loss(
     choice_loss = clipped_policy_loss(
         choice_log_prob, segment.choice_log_probs, advantages, clip_range, acts
     )
-    look_log_prob = gaussian_log_prob(segment.looks, output.location_mean, agent.location_std)
+    if config.gaze.locations == "learned":
+        look_log_prob = gaussian_log_prob(segment.looks, output.location_mean, agent.location_std)
+    else:  # a control: its looks may be so improbable that a ratio would overflow
+        look_log_prob = segment.look_log_probs + 0 * output.location_mean.sum(-1)
     location_loss = clipped_policy_loss(
         look_log_prob, segment.look_log_probs, advantages, clip_range, looks_on
     )
@@ -207,7 +210,9 @@ def location_returns(rollout: Rollout, labels: Tensor, config: TrainConfig) -> T
 
 
 def location_weight(config: TrainConfig, progress: float) -> float:
-    """Return the weight of the locations' REINFORCE loss, which rises at the beginning."""
+    """Return the weight of the locations' REINFORCE loss: rising at first; 0 for a control."""
+    if config.gaze.locations != "learned":
+        return 0.0
     return warm_up(progress, config.gaze.location_warmup) * config.gaze.location_weight
 
 

@@ -34,7 +34,8 @@ class Step:
     begins              (B,), whether that observation begins an episode
     acts                (B,), whether the action counts; False where it only began a new episode
                         (auto-reset NEXT_STEP)
-    output, action      of the agent
+    output              of the agent
+    action              of the agent, with the locations of the gaze
     rewards             (B,) float32
     ended, truncated    (B,), whether the episode is over, and whether by a time limit alone
     final_observation   the last observations of the episodes that were truncated, in the order of
@@ -113,9 +114,11 @@ class Player:
         action = self.agent.act(output, deterministic, sample_choice, generator)
         if not self.on_device:
             check_finite(action.location)
+        action = self._look(action, generator)
         seen, begins = self.observation, self.begins
         acts = ~self.ended if self.mode is AutoresetMode.NEXT_STEP else np.ones_like(begins)
-        rewards, truncated, final = self.advance(*self._look(action, generator))
+        played = action if self.on_device else (part.cpu().numpy() for part in action)
+        rewards, truncated, final = self.advance(*played)
         return Step(seen, begins, acts, output, action, rewards, self.ended, truncated, final)
 
     def advance(self, locations: Any, choices: Any) -> tuple[Tensor, Flags, Observation | None]:
@@ -156,20 +159,18 @@ class Player:
             return forget(self.state, torch.from_numpy(self.begins).to(self.agent.device))
         return self.state
 
-    def _look(self, action: Action, generator: torch.Generator | None) -> tuple[Any, Any]:
-        """Return the locations of the gaze and the choices, as the environments expect them."""
+    def _look(self, action: Action, generator: torch.Generator | None) -> Action:
+        """Return the action with the locations of the gaze."""
         location, choice = action
         if self.gaze == "random":
             source = None if generator is None else generator.device
             noise = torch.rand(
                 location.shape, generator=generator, device=source, dtype=location.dtype
             )
-            location = 2 * noise - 1
+            location = (2 * noise - 1).to(location.device)
         elif self.gaze == "center":
             location = torch.zeros_like(location)
-        if self.on_device:
-            return location.to(self.agent.device), choice
-        return location.cpu().numpy(), choice.cpu().numpy()
+        return Action(location, choice)
 
     def _final_observation(self, info: dict[str, Any], truncated: Flags) -> Observation:
         """Return the last observations of the episodes that were truncated."""

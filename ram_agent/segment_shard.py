@@ -136,7 +136,7 @@ class SegmentShard:
         """Play the segment of an update."""
         since = update % self.restart_every
         if self._player is None or self._place is not None or since == 0:
-            self._player = Player(agent, self.envs)
+            self._player = Player(agent, self.envs, config.gaze.locations)
             self._begin(self._player, config, update - since)
         self._segment = segment = collect_segment(
             self._player, config.segments.segment_length, config, generator

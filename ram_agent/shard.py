@@ -86,6 +86,7 @@ class Shard:
             self.envs,
             seed=first_seed + env_seed + offset,
             options=options,
+            gaze=config.gaze.locations,
             generator=noise_source(self.envs, noise_seed),
         )
         return differentiate(agent, *training_loss(rollout, config, progress, advantage_square))

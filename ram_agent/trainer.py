@@ -249,7 +249,7 @@ class Trainer:
     def _validate(self) -> dict[str, float]:
         """Validate the averaged agent, write the metrics, and save it if it is the best."""
         agent = self.averaged_agent
-        result = _validate(agent, self.validation_envs, self.config.validation_games, self.ranks)
+        result = _validate(agent, self.validation_envs, self.config, self.ranks)
         validation = {f"validation_{result.measure}": result.value}
         row = {
             "update": self.update,
@@ -296,11 +296,12 @@ def mean_of_steps(
     return metrics
 
 
-def _validate(agent: RAMAgent, envs: VectorEnv, num_games: int, ranks: Ranks) -> Evaluation:
+def _validate(agent: RAMAgent, envs: VectorEnv, config: TrainConfig, ranks: Ranks) -> Evaluation:
     """Evaluate on each image of the split, or in games where there are no images."""
     has_images = getattr(envs.unwrapped, "num_images", None) is not None
-    num_episodes, seed = (None, 0) if has_images else (num_games, VALIDATION_SEED)
-    return evaluate(agent, envs, num_episodes=num_episodes, seed=seed, ranks=ranks)
+    num_episodes, seed = (None, 0) if has_images else (config.validation_games, VALIDATION_SEED)
+    gaze = config.gaze.locations
+    return evaluate(agent, envs, num_episodes=num_episodes, gaze=gaze, seed=seed, ranks=ranks)
 
 
 def add_metrics(sums: dict[str, float], metrics: dict[str, float]) -> None:

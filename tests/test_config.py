@@ -200,6 +200,7 @@ IMPOSSIBLE: list[tuple[type[Any], str, Any]] = [
     (GazeConfig, "location_warmup", None),
     (GazeConfig, "location_warmup", 200),
     (GazeConfig, "head_warmup", -0.1),
+    (GazeConfig, "locations", "top"),
     (ScheduleConfig, "learning_rate_schedule", "constant"),
     (ScheduleConfig, "warmup_updates", -1),
     (AgentConfig, "glimpse_network", "cnn"),

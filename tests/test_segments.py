@@ -515,8 +515,10 @@ def test_stopped_and_resumed_is_as_if_not_stopped(
     assert [row["steps"] for row in folder.read_metrics()] == [120, 240]
 
 
-def test_gone_on_with_after_a_stop_is_as_if_not_stopped() -> None:
-    trainer, whole = make_trainer(longest=12), make_trainer(longest=12)
+@pytest.mark.parametrize("locations", ["learned", "random"])
+def test_gone_on_with_after_a_stop_is_as_if_not_stopped(locations: Any) -> None:
+    config = replace_settings(CONFIG, locations=locations)
+    trainer, whole = (make_trainer(config, longest=12) for _ in range(2))
     whole.train()
     add_metrics(trainer._sums, trainer.train_one_update())
     trainer.load_state_dict(trainer.state_dict())
@@ -525,6 +527,18 @@ def test_gone_on_with_after_a_stop_is_as_if_not_stopped() -> None:
     for state in states:
         state.counters.pop("seconds")
     torch.testing.assert_close(*states, rtol=0, atol=0)
+
+
+def test_a_control_never_learns_where_to_look() -> None:
+    """Its locations are so improbable under a narrow policy that a ratio would overflow."""
+    config = replace_settings(CONFIG, locations="random", location_std=0.01, location_std_end=0.01)
+    trainer = make_trainer(config)
+    agent = trainer.agent
+    before = {name: tensor.clone() for name, tensor in agent.state_dict().items()}
+    assert math.isfinite(trainer.train_one_update()["loss"])
+    changed = {name for name in before if not torch.equal(before[name], agent.state_dict()[name])}
+    assert {"choice_head.weight", "baseline_head.weight"} <= changed
+    assert not {"location_head.weight", "location_head.bias"} & changed
 
 
 def test_environments_that_are_no_function_of_their_seed() -> None:

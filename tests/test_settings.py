@@ -492,7 +492,9 @@ ROWS_OF_SETTINGS: dict[tuple[str, ...], list[Wrong]] = {
         ValueError, "x", "Tanh", None
     ),
     ("supervision", "location_reward", "baseline_loss"): wrong(ValueError, "every-step", None),
-    ("update_rule", "learning_rate_schedule", "network"): wrong(ValueError, "adamw", None),
+    ("update_rule", "learning_rate_schedule", "network", "locations"): wrong(
+        ValueError, "adamw", None
+    ),
     GROUPS: wrong(ValueError, "adam", {}, None),
     ("baseline_shapes_state", "normalize_advantages"): [*NOT_BOOL, (1, ValueError)],
     ("hidden_size", "feature_size", "conv_maps", "num_channels", "batch_size"): POSITIVE,

@@ -859,6 +859,31 @@ def test_location_weight_rises_from_0() -> None:
     assert "location_head" in changed(after, weights(trainer))
 
 
+@pytest.mark.parametrize(("locations", "spread"), [("random", 3**-0.5), ("center", 0.0)])
+def test_a_control_is_trained_and_validated_with_its_own_gaze(
+    locations: Any, spread: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trainer = make_trainer(replace_settings(PLAIN, locations=locations), shards=1)
+    looks: dict[str, list[Any]] = {}
+    for name, envs in (
+        ("training", trainer.shards[0].envs),
+        ("validation", trainer.validation_envs),
+    ):
+        step, looks[name] = envs.step, []
+
+        def note(action: Any, step: Any = step, noted: Any = looks[name]) -> Any:
+            noted.append(np.array(action[0]))
+            return step(action)
+
+        monkeypatch.setattr(envs, "step", note)
+    before = weights(trainer)
+    trainer.train()
+    assert "location_head" not in changed(before, weights(trainer))
+    assert "choice_head" in changed(before, weights(trainer))
+    for noted in looks.values():
+        assert np.stack(noted).std() == pytest.approx(spread, abs=0.05)
+
+
 def test_one_glimpse_trains_the_label_alone() -> None:
     trainer = make_trainer(PLAIN, num_glimpses=1)
     before = weights(trainer)
