@@ -78,8 +78,9 @@ class RAMAgent(MakesItsEnv, nn.Module):
 
     Raises:
         TypeError: if the spaces have another form, or config is not an AgentConfig.
-        ValueError: if the glimpse's channels are not a multiple of config.num_channels, or the
-            module does not make such features of such glimpses.
+        ValueError: if the glimpse's channels are not a multiple of config.num_channels, the module
+            does not make such features of such glimpses, or config has a None that a training
+            would measure.
 
     Attributes:
         location_std: standard deviation of sampled locations, in half canvases; training sets it.
@@ -310,14 +311,20 @@ class RAMAgent(MakesItsEnv, nn.Module):
 
 
 def _make_glimpse_network(config: AgentConfig, glimpse_shape: tuple[int, ...]) -> nn.Module:
+    pixel_mean, pixel_scale = config.pixel_mean, config.pixel_scale
+    if pixel_mean is None or pixel_scale is None:
+        raise ValueError(
+            f"{pixel_mean=} and {pixel_scale=}: None is measured by a training. To make an agent "
+            "yourself, give numbers: AgentConfig(pixel_mean=0, pixel_scale=3)."
+        )
     return GlimpseNetwork(
         glimpse_shape,
         config.feature_size,
         config.hidden_size,
-        config.pixel_scale,
+        pixel_scale,
         config.scale_factor,
         config.num_channels,
-        config.pixel_mean,
+        pixel_mean,
         config.conv_maps if config.glimpse_network == "conv" else None,
     )
 

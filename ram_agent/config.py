@@ -50,12 +50,13 @@ class AgentConfig(Checked):
     """Scale of the location head's initial weights. With 1 the gaze of a new agent depends on what
     it sees; near 0 it stays in the middle until it is trained."""
 
-    pixel_mean: float = 0.0
-    """Subtracted from the pixels at the network's input: 0 if most are black, about 0.5 for
-    photos."""
+    pixel_mean: float | None = 0.0
+    """Subtracted from the pixels at the network's input: 0 if most are black, about 0.5 for photos.
+    With None a training measures it: the median."""
 
-    pixel_scale: float = 3.0
-    """Factor on the pixels after that, since most are near 0."""
+    pixel_scale: float | None = 3.0
+    """Factor on the pixels after that, since most are near 0. With None a training measures it: one
+    over their root mean square."""
 
     scale_factor: float = 1.0
     """Further factor on each scale of the glimpse, relative to the finer one before it. With 4 a

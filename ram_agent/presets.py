@@ -58,6 +58,9 @@ CLUTTERED = {
     "location_std_end": 0.03,
 }
 
+# Pictures that nobody knows beforehand: a training measures their pixels.
+MEASURED: dict[str, Any] = {"pixel_mean": None, "pixel_scale": None}
+
 # Games of any length, seen through the retina: what is common for PPO, with a small network.
 GAME: dict[str, Any] = {
     "core": "lstm",
@@ -100,7 +103,8 @@ ENV_SETTINGS: dict[tuple[str, str], dict[str, Any]] = {
     # Until both digits are read, the true label's probability hardly rises.
     ("default", "RAMPairsMNIST-v0"): {**CLUTTERED, "location_reward": "log_gain"},
     ("default", "RAMAdditionMNIST-v0"): {**CLUTTERED, "location_reward": "log_gain"},
-    ("default", OTHER_PACKAGES): GAME,
+    ("default", OTHER_PACKAGES): {**GAME, **MEASURED},
+    ("default", "RAMClassification-v0"): MEASURED,
     ("paper", OTHER_PACKAGES): {"core": "lstm", "passes": 1, "minibatches": 1},
     ("default", "RAMSearch-v0"): {
         **GAME,

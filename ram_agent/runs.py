@@ -22,11 +22,12 @@ from ram_agent.splits import (
     count_evaluation_envs,
     describe_images,
     is_foreign,
+    measure_pixels,
     place_split,
     resolve_env_id,
     with_found_dataset,
 )
-from ram_agent.start_from import check_start, copy_weights, resolve_start
+from ram_agent.start_from import copy_weights, fit_start, resolve_start
 from ram_agent.trainer import Trainer
 from ram_envs.checks import checked_integer
 from ram_envs.making import find_keywords
@@ -113,8 +114,10 @@ def describe_run(
     channels = count_channels(env_id, keywords)
     if channels is not None:
         agent = dataclasses.replace(agent, num_channels=channels)
-    if start_from is not None:
-        check_start(start_from, agent)
+    if start_from is None:
+        agent = measure_pixels(env_id, keywords, agent)
+    else:
+        agent = fit_start(start_from, agent)
     training_keywords = {name: value for name, value in (training_keywords or {}).items() if value}
     keywords = with_found_dataset(env_id, keywords, training_keywords)
     return {

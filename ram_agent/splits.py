@@ -6,6 +6,7 @@ built on a classification environment is trained, validated and tested on differ
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import reprlib
 from pathlib import Path
@@ -16,6 +17,7 @@ import numpy as np
 import torch
 from gymnasium.vector import AutoresetMode
 
+from ram_agent.config import AgentConfig
 from ram_agent.player import channels_of
 from ram_envs.datasets import DatasetUnavailableError, Split
 from ram_envs.datasets.source import is_lazy
@@ -39,6 +41,8 @@ from ram_envs.wrappers import find_seen
 EVALUATION_ENVS = 500  # sub-environments: divides every split of MNIST
 FOREIGN_ENVS = 20  # of other packages, which are slower and play longer
 FOREIGN_EPISODES = 100  # of an evaluation there
+LEAST_SPREAD = 0.01  # of pixels, so that an empty picture is not scaled without limit
+MEASURED_STEPS = 300  # in which pixels are measured
 DATASETS = ("mnist", "digits", "cifar10")  # that are found by name
 GPU = "cuda"  # the type of the devices on which environments can be
 
@@ -114,6 +118,35 @@ def count_channels(env_id: str, keywords: dict[str, Any]) -> int | None:
     if is_foreign(env_id, keywords):
         return (*find_seen(env).batch.image_shape, 1)[2]
     return channels_of(env)
+
+
+def measure_pixels(env_id: str, keywords: dict[str, Any], agent: AgentConfig) -> AgentConfig:
+    """Return settings whose pixel_mean and pixel_scale are measured where they are None.
+
+    Of what is seen in random play, the median becomes 0 and the root mean square 1. The median,
+    since it is the background's own value where there is a background.
+    """
+    if agent.pixel_mean is not None and agent.pixel_scale is not None:
+        return agent
+    env = _make(env_id, keywords, make_env)
+    env.action_space.seed(0)
+    observation, _ = env.reset(seed=0)
+    glimpses = []
+    for _ in range(MEASURED_STEPS):
+        glimpses.append(observation["glimpse"])
+        observation, _, terminated, truncated, _ = env.step(env.action_space.sample())
+        if terminated or truncated:
+            observation, _ = env.reset()
+    env.close()
+    pixels = np.stack(glimpses)
+    mean = float(np.median(pixels)) if agent.pixel_mean is None else agent.pixel_mean
+    spread = max(float(np.sqrt(np.mean((pixels - mean) ** 2))), LEAST_SPREAD)
+    scale = 1 / spread if agent.pixel_scale is None else agent.pixel_scale
+    return dataclasses.replace(agent, pixel_mean=_round(mean), pixel_scale=_round(scale))
+
+
+def _round(value: float) -> float:
+    return float(f"{value:.3g}")
 
 
 def name_split(env_id: str, keywords: dict[str, Any], split: Split) -> str | None:

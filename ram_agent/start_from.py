@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 from pathlib import Path
 
@@ -27,9 +28,21 @@ def resolve_start(start_from: str | Path) -> str:
     return found if packed_name(start_from) is None else str(start_from)
 
 
-def check_start(path: str, agent: AgentConfig) -> None:
-    """Raise ValueError if weights were trained with settings that give them another meaning."""
+def fit_start(path: str, agent: AgentConfig) -> AgentConfig:
+    """Return the settings of a new agent that begins with such weights.
+
+    Where pixel_mean or pixel_scale is None, it is that of the weights.
+
+    Raises:
+        ValueError: if they were trained with settings that give them another meaning.
+    """
     before = config_from_json(AgentConfig, load_weights(path)[1].get("agent"))
+    own = {
+        name: getattr(before, name)
+        for name in ("pixel_mean", "pixel_scale")
+        if getattr(agent, name) is None
+    }
+    agent = dataclasses.replace(agent, **own)
     differing = [name for name in MEANINGS if getattr(before, name) != getattr(agent, name)]
     if differing:
         theirs, ours = (
@@ -40,6 +53,7 @@ def check_start(path: str, agent: AgentConfig) -> None:
             f"start_from={path!r} was trained with {theirs}; the new agent has {ours}. Give the "
             "settings with which it was trained."
         )
+    return agent
 
 
 def copy_weights(agent: RAMAgent, path: str | Path) -> None:

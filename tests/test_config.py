@@ -52,7 +52,9 @@ def test_paper_preset_is_what_the_paper_says() -> None:
 
 def test_default_preset_of_an_environment() -> None:
     agent, training, _ = preset("default")
-    assert preset("default", "RAMClassification-v0") == preset("default")
+    of_own_images = dataclasses.replace(agent, pixel_mean=None, pixel_scale=None)
+    assert preset("default", "RAMClassification-v0") == (of_own_images, training, 2)
+    assert preset("default", "ALE/Pong-v5", foreign=True).agent.pixel_scale is None
     assert preset("default", "RAMMNIST-v0") == (
         dataclasses.replace(agent, core="lstm", hidden_size=224, feature_size=256),
         replace_settings(training, episodes=2_300_000, weight_decay=0.3, location_std_end=0.03),

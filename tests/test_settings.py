@@ -505,12 +505,14 @@ ROWS_OF_SETTINGS: dict[tuple[str, ...], list[Wrong]] = {
     ("seed", "warmup_updates"): NOT_NEGATIVE,
     ("patience",): wrong(ValueError, "x", 1.5, True, 0, -1),
     ("epochs", "max_grad_norm"): wrong(ValueError, "x", True, 0, -1, NAN, INF),
-    ("pixel_scale", "scale_factor", "learning_rate"): [*NUMBER, (0, ValueError)],
+    ("scale_factor", "learning_rate"): [*NUMBER, (0, ValueError)],
+    ("pixel_scale",): wrong(ValueError, "x", True, -1, 0, NAN, INF),
     ("location_std", "location_std_end"): [*NUMBER, (0, ValueError)],
     ("location_start", "gain_discount", "entropy_weight", "baseline_weight"): NUMBER,
     ("head_rate", "weight_decay", "location_weight"): NUMBER,
     ("location_warmup", "head_warmup"): NUMBER,
-    ("gae_lambda", "pixel_mean"): [*NUMBER, (1.1, ValueError)],
+    ("gae_lambda",): [*NUMBER, (1.1, ValueError)],
+    ("pixel_mean",): wrong(ValueError, "x", True, -1, 1.1, NAN, INF),
     ("average_decay",): [*NUMBER, (1, ValueError)],
 }
 SETTINGS = {name: rows for names, rows in ROWS_OF_SETTINGS.items() for name in names}

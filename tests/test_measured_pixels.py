@@ -1,0 +1,75 @@
+"""A training measures the pixels of pictures that no preset knows."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+import pytest
+
+import ram_agent
+from ram_agent.agent import RAMAgent
+from ram_agent.config import AgentConfig
+from ram_agent.run_folder import RunFolder
+from ram_agent.splits import measure_pixels
+
+MEASURED = AgentConfig(pixel_mean=None, pixel_scale=None)
+
+
+@pytest.fixture
+def stripes(tmp_path: Path) -> Path:
+    """Large images: three columns of four have brightness 0.2, the fourth is white."""
+    images = np.full((40, 200, 200), 51, np.uint8)
+    images[:, :, ::4] = 255
+    np.savez(tmp_path / "stripes.npz", images=images, labels=np.arange(40) % 2)
+    return tmp_path / "stripes.npz"
+
+
+def test_the_background_becomes_0_and_the_spread_1(stripes: Path) -> None:
+    keywords: dict[str, Any] = {"dataset": str(stripes), "glimpse_size": 4, "num_scales": 1}
+    config = measure_pixels("RAMClassification-v0", keywords, MEASURED)
+    assert config.pixel_mean == 0.2
+    assert config.pixel_scale == pytest.approx(1 / (0.8**2 / 4) ** 0.5, rel=0.05)  # 2.5
+
+
+def test_what_is_given_is_not_measured(stripes: Path) -> None:
+    keywords: dict[str, Any] = {"dataset": str(stripes), "glimpse_size": 4, "num_scales": 1}
+    mean = measure_pixels("RAMClassification-v0", keywords, AgentConfig(pixel_mean=None))
+    assert (mean.pixel_mean, mean.pixel_scale) == (0.2, 3)
+    scale = measure_pixels("RAMClassification-v0", keywords, AgentConfig(pixel_scale=None))
+    assert scale.pixel_mean == 0
+    assert scale.pixel_scale == pytest.approx(1 / (0.75 * 0.2**2 + 0.25) ** 0.5, rel=0.05)  # 1.9
+    assert measure_pixels("RAMClassification-v0", keywords, AgentConfig()) == AgentConfig()
+
+
+def test_an_empty_picture_is_not_scaled_without_limit(tmp_path: Path) -> None:
+    np.savez(tmp_path / "black.npz", images=np.zeros((20, 9, 9), np.uint8), labels=[0, 1] * 10)
+    keywords = {"dataset": str(tmp_path / "black.npz")}
+    config = measure_pixels("RAMClassification-v0", keywords, MEASURED)
+    assert (config.pixel_mean, config.pixel_scale) == (0, 100)
+
+
+def test_a_run_stores_what_was_measured(stripes: Path, tmp_path: Path) -> None:
+    small = {"glimpse_size": 4, "num_scales": 1, "hidden_size": 8, "feature_size": 8}
+    for name, start_from in (("first", None), ("second", tmp_path / "first")):
+        ram_agent.train(
+            "RAMClassification-v0",
+            dataset=str(stripes),
+            episodes=256,
+            out=tmp_path / name,
+            start_from=start_from,
+            # The second begins with the weights of the first, and so with its scaling of pixels.
+            **(small | ({"pixel_scale": 7.0} if start_from is None else {})),
+        )
+        agent = RunFolder(tmp_path / name).read_config()["agent"]
+        assert (agent["pixel_mean"], agent["pixel_scale"]) == (0.2, 7.0)
+        loaded = RAMAgent.load(tmp_path / name).config
+        assert (loaded.pixel_mean, loaded.pixel_scale) == (0.2, 7.0)
+
+
+def test_an_agent_that_is_made_directly_needs_numbers() -> None:
+    env = gym.make("RAMMNIST-v0", dataset="digits")
+    with pytest.raises(ValueError, match="pixel_mean=None and pixel_scale=3"):
+        RAMAgent(env.observation_space, env.action_space, AgentConfig(pixel_mean=None))
