@@ -52,17 +52,14 @@ def test_an_empty_picture_is_not_scaled_without_limit(tmp_path: Path) -> None:
 
 
 def test_a_run_stores_what_was_measured(stripes: Path, tmp_path: Path) -> None:
-    small = {"glimpse_size": 4, "num_scales": 1, "hidden_size": 8, "feature_size": 8}
-    for name, start_from in (("first", None), ("second", tmp_path / "first")):
-        ram_agent.train(
-            "RAMClassification-v0",
-            dataset=str(stripes),
-            episodes=256,
-            out=tmp_path / name,
-            start_from=start_from,
-            # The second begins with the weights of the first, and so with its scaling of pixels.
-            **(small | ({"pixel_scale": 7.0} if start_from is None else {})),
-        )
+    small: dict[str, Any] = {"hidden_size": 8, "feature_size": 8, "episodes": 256}
+    small |= {"dataset": str(stripes), "glimpse_size": 4, "num_scales": 1}
+    # The second begins with the weights of the first, and so with its scaling of pixels.
+    for name, changes in (
+        ("first", {"pixel_scale": 7.0}),
+        ("second", {"start_from": tmp_path / "first"}),
+    ):
+        ram_agent.train("RAMClassification-v0", out=tmp_path / name, **small, **changes)
         agent = RunFolder(tmp_path / name).read_config()["agent"]
         assert (agent["pixel_mean"], agent["pixel_scale"]) == (0.2, 7.0)
         loaded = RAMAgent.load(tmp_path / name).config
