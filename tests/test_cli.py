@@ -317,8 +317,11 @@ def test_ctrl_c_in_a_command(times: int, tmp_path: Path) -> None:
         finally:
             command.kill()
     assert command.returncode == 130
-    assert errors.startswith("ram: ")
-    assert errors.count("\n") == 1
+    # Python swallows an interruption of its import machinery, reports it, and goes on.
+    reported = r"Exception ignored in: <function _get_module_lock.*\nTraceback.*\n(  .*\n)*\w+: \n"
+    own = re.sub(reported, "", errors)
+    assert own.startswith("ram: ")
+    assert own.count("\n") == 1
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="a closed pipe is another error there")
