@@ -348,7 +348,7 @@ TABLES: dict[str, Table] = {
         ),
         controls=(Control("fc-256"), Control("fc-64"), Control("conv"), Control("cnn")),
         random_gaze=Others(since=Reported(33.2, "APPLE", digits=1)),
-        note="Our row was measured on a copy of the images that was encoded again as JPEG. "
+        note="Our rows were measured on a copy of the images that was encoded again as JPEG. "
         "Glimpses of 5 × 5 pixels and moves of at most 0.2 are the settings of ap_gym, with which "
         "APPLE-SAC was trained for 2.5 million steps. There, random gaze makes random moves and "
         "center gaze does not move. The paper has no natural images.",
