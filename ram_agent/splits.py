@@ -42,7 +42,8 @@ EVALUATION_ENVS = 500  # sub-environments: divides every split of MNIST
 FOREIGN_ENVS = 20  # of other packages, which are slower and play longer
 FOREIGN_EPISODES = 100  # of an evaluation there
 LEAST_SPREAD = 0.01  # of pixels, so that an empty picture is not scaled without limit
-MEASURED_STEPS = 300  # in which pixels are measured
+MEASURED_STEPS = 300  # in which pixels are measured,
+MEASURED_PIXELS = 4096  # so many of each glimpse
 DATASETS = ("mnist", "digits", "cifar10")  # that are found by name
 GPU = "cuda"  # the type of the devices on which environments can be
 
@@ -131,14 +132,15 @@ def measure_pixels(env_id: str, keywords: dict[str, Any], agent: AgentConfig) ->
     env = _make(env_id, keywords, make_env)
     env.action_space.seed(0)
     observation, _ = env.reset(seed=0)
-    glimpses = []
+    places = np.random.default_rng(0).permutation(observation["glimpse"].size)[:MEASURED_PIXELS]
+    seen = []
     for _ in range(MEASURED_STEPS):
-        glimpses.append(observation["glimpse"])
+        seen.append(observation["glimpse"].flat[places])
         observation, _, terminated, truncated, _ = env.step(env.action_space.sample())
         if terminated or truncated:
             observation, _ = env.reset()
     env.close()
-    pixels = np.stack(glimpses)
+    pixels = np.stack(seen)
     mean = float(np.median(pixels)) if agent.pixel_mean is None else agent.pixel_mean
     spread = max(float(np.sqrt(np.mean((pixels - mean) ** 2))), LEAST_SPREAD)
     scale = 1 / spread if agent.pixel_scale is None else agent.pixel_scale
