@@ -29,20 +29,14 @@ def resolve_start(start_from: str | Path) -> str:
 
 
 def fit_start(path: str, agent: AgentConfig) -> AgentConfig:
-    """Return the settings of a new agent that begins with such weights.
-
-    Where pixel_mean or pixel_scale is None, it is that of the weights.
+    """Return the settings with each None of MEANINGS replaced by the trained agent's value.
 
     Raises:
         ValueError: if they were trained with settings that give them another meaning.
     """
     before = config_from_json(AgentConfig, load_weights(path)[1].get("agent"))
-    own = {
-        name: getattr(before, name)
-        for name in ("pixel_mean", "pixel_scale")
-        if getattr(agent, name) is None
-    }
-    agent = dataclasses.replace(agent, **own)
+    missing = {name: getattr(before, name) for name in MEANINGS if getattr(agent, name) is None}
+    agent = dataclasses.replace(agent, **missing)
     differing = [name for name in MEANINGS if getattr(before, name) != getattr(agent, name)]
     if differing:
         theirs, ours = (
