@@ -79,8 +79,8 @@ class RAMAgent(MakesItsEnv, nn.Module):
     Raises:
         TypeError: if the spaces have another form, or config is not an AgentConfig.
         ValueError: if the glimpse's channels are not a multiple of config.num_channels, the module
-            does not make such features of such glimpses, or config has a None that a training
-            would measure.
+            does not make such features of such glimpses, or config has a None, which only
+            training measures.
 
     Attributes:
         location_std: standard deviation of sampled locations, in half canvases; training sets it.
@@ -314,8 +314,8 @@ def _make_glimpse_network(config: AgentConfig, glimpse_shape: tuple[int, ...]) -
     pixel_mean, pixel_scale = config.pixel_mean, config.pixel_scale
     if pixel_mean is None or pixel_scale is None:
         raise ValueError(
-            f"{pixel_mean=} and {pixel_scale=}: None is measured by a training. To make an agent "
-            "yourself, give numbers: AgentConfig(pixel_mean=0, pixel_scale=3)."
+            f"The config has {pixel_mean=} and {pixel_scale=}; `ram train` and `ram_agent.train` "
+            "measure None. Give numbers: AgentConfig(pixel_mean=0, pixel_scale=3)."
         )
     return GlimpseNetwork(
         glimpse_shape,

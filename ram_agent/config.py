@@ -52,11 +52,11 @@ class AgentConfig(Checked):
 
     pixel_mean: float | None = 0.0
     """Subtracted from the pixels at the network's input: 0 if most are black, about 0.5 for photos.
-    With None a training measures it: the median."""
+    None: the median, measured before training."""
 
     pixel_scale: float | None = 3.0
-    """Factor on the pixels after that, since most are near 0. With None a training measures it: one
-    over their root mean square."""
+    """Factor on the pixels after that, since most are near 0. None: the inverse of their root mean
+    square, measured before training."""
 
     scale_factor: float = 1.0
     """Further factor on each scale of the glimpse, relative to the finer one before it. With 4 a
@@ -154,8 +154,8 @@ class GazeConfig(Checked):
     head into a corner."""
 
     locations: Literal["learned", "random", "center"] = "learned"
-    """Where the agent looks in training and validation: "learned" is where it chooses; with
-    "random" (uniform) or "center" it is trained as a control, and never learns where to look."""
+    """The gaze in training and validation: the agent's own, or that of a control: uniformly random
+    locations, or always the center. A control's location head is not trained."""
 
 
 @dataclass(frozen=True)

@@ -167,7 +167,7 @@ def segment_loss(
     )
     if config.gaze.locations == "learned":
         look_log_prob = gaussian_log_prob(segment.looks, output.location_mean, agent.location_std)
-    else:  # a control: its looks may be so improbable that a ratio would overflow
+    else:  # a control: log π of its locations may be so low that the ratio would overflow
         look_log_prob = segment.look_log_probs + 0 * output.location_mean.sum(-1)
     location_loss = clipped_policy_loss(
         look_log_prob, segment.look_log_probs, advantages, clip_range, looks_on

@@ -58,7 +58,7 @@ CLUTTERED = {
     "location_std_end": 0.03,
 }
 
-# Pictures that nobody knows beforehand: a training measures their pixels.
+# Images without a preset of their own: their pixels are measured before training.
 MEASURED: dict[str, Any] = {"pixel_mean": None, "pixel_scale": None}
 
 # Games of any length, seen through the retina: what is common for PPO, with a small network.

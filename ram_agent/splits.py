@@ -41,9 +41,9 @@ from ram_envs.wrappers import find_seen
 EVALUATION_ENVS = 500  # sub-environments: divides every split of MNIST
 FOREIGN_ENVS = 20  # of other packages, which are slower and play longer
 FOREIGN_EPISODES = 100  # of an evaluation there
-LEAST_SPREAD = 0.01  # of pixels, so that an empty picture is not scaled without limit
-MEASURED_STEPS = 300  # in which pixels are measured,
-MEASURED_PIXELS = 4096  # so many of each glimpse
+LEAST_SPREAD = 0.01  # lower bound of the measured root mean square, which may be 0
+MEASURED_STEPS = 300  # of random play, to measure pixels
+MEASURED_PIXELS = 4096  # sampled from each glimpse; all of them may not fit into memory
 DATASETS = ("mnist", "digits", "cifar10")  # that are found by name
 GPU = "cuda"  # the type of the devices on which environments can be
 
@@ -122,10 +122,10 @@ def count_channels(env_id: str, keywords: dict[str, Any]) -> int | None:
 
 
 def measure_pixels(env_id: str, keywords: dict[str, Any], agent: AgentConfig) -> AgentConfig:
-    """Return settings whose pixel_mean and pixel_scale are measured where they are None.
+    """Return the settings with pixel_mean and pixel_scale measured where they are None.
 
-    Of what is seen in random play, the median becomes 0 and the root mean square 1. The median,
-    since it is the background's own value where there is a background.
+    In random play, the normalized pixels have median 0 and root mean square 1. The median maps a
+    uniform background to exactly 0; the mean would not.
     """
     if agent.pixel_mean is not None and agent.pixel_scale is not None:
         return agent

@@ -317,7 +317,7 @@ def test_ctrl_c_in_a_command(times: int, tmp_path: Path) -> None:
         finally:
             command.kill()
     assert command.returncode == 130
-    # Python swallows an interruption of its import machinery, reports it, and goes on.
+    # If SIGINT arrives in a callback of Python's import lock, Python prints this and continues.
     reported = r"Exception ignored in: <function _get_module_lock.*\nTraceback.*\n(  .*\n)*\w+: \n"
     own = re.sub(reported, "", errors)
     assert own.startswith("ram: ")

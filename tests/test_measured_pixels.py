@@ -1,4 +1,4 @@
-"""A training measures the pixels of pictures that no preset knows."""
+"""Images without a preset: pixel_mean and pixel_scale are measured before training."""
 
 from __future__ import annotations
 
