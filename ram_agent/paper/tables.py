@@ -291,9 +291,8 @@ TABLES: dict[str, Table] = {
             CNN,
         ),
         random_gaze=Others(nips=recalled(28.4, digits=1)),
-        note="Our row with 6 glimpses has a linear glimpse network, after six million canvases. "
-        "Others report results with four pieces of clutter, an easier task than these eight: DRAM "
-        "2.68, and 1.71 with a context network.",
+        note="Others report results with four pieces of clutter, an easier task than these eight: "
+        "DRAM 2.68, and 1.71 with a context network.",
     ),
     "pairs": Table(
         "RAMPairsMNIST-v0",
