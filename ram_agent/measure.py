@@ -48,7 +48,16 @@ def evaluate_all(
     keywords: dict[str, Any],
     stop_when_sure: Sequence[float] = (),
 ) -> dict[str, dict[str, Any]]:
-    """Evaluate the learned gaze, mean and sampled, and the controls; early answers of the mean."""
+    """Evaluate an agent's own gaze, then other gazes; with early answers of its own.
+
+    Its own is the learned one, mean and sampled, unless it was trained as a control.
+    """
+    own = trained_gaze(agent)
+    gazes = {
+        name: how
+        for name, how in sorted(GAZES.items(), key=lambda item: item[1][0] != own)
+        if own == "learned" or how[0] != "learned"
+    }
     if num_episodes is None:
         num_episodes = usual_episodes(env_id, keywords)
     envs = make_split(env_id, count_evaluation_envs(env_id, keywords), split, **keywords)
@@ -61,11 +70,19 @@ def evaluate_all(
                 deterministic=deterministic,
                 gaze=gaze,
                 seed=seed,
-                stop_when_sure=stop_when_sure if name == "learned gaze" else (),
+                stop_when_sure=stop_when_sure if name == f"{own} gaze" else (),
             )
         )
-        for name, (gaze, deterministic) in GAZES.items()
+        for name, (gaze, deterministic) in gazes.items()
     }
+
+
+def trained_gaze(agent: RAMAgent) -> Gaze:
+    """Return the gaze with which an agent was trained: "learned", or that of a control."""
+    training = agent.info.get("training")
+    gaze = training.get("gaze") if isinstance(training, dict) else None
+    locations = gaze.get("locations") if isinstance(gaze, dict) else None
+    return locations if locations in ("random", "center") else "learned"
 
 
 def usual_episodes(env_id: str, keywords: dict[str, Any]) -> int | None:
@@ -90,8 +107,9 @@ def title_results(env_id: str, keywords: dict[str, Any], split: str | None) -> s
 
 def print_results(results: dict[str, dict[str, Any]], title: str) -> None:
     """Print what `evaluate_all` returned."""
-    episodes = next(iter(results.values()))["episodes"]
-    if "mean_return" in results["learned gaze"]:
+    own = next(iter(results.values()))
+    episodes = own["episodes"]
+    if "mean_return" in own:
         words = SCORES.get(title.partition(",")[0])  # of a game whose return is 0 or 1
         print(
             f"\n{title}: "
@@ -109,7 +127,7 @@ def print_results(results: dict[str, dict[str, Any]], title: str) -> None:
         after = " ".join(f"{error:6.2f}" for error in result["errors_after_each_glimpse"])
         error, spread = result["error"], result["standard_error"]
         print(f"  {name:<22} {error:6.2f} ± {spread:.2f}   after each glimpse: {after}")
-    for answers in results["learned gaze"].get("early_answers", ()):
+    for answers in own.get("early_answers", ()):
         sure = f"if {100 * answers['threshold']:g}% sure"
         print(f"  {sure:<22} {answers['error']:6.2f}   {answers['mean_glimpses']:.2f} glimpses")
     print()
@@ -126,7 +144,7 @@ def show_trained(trainer: Trainer, folder: RunFolder) -> None:
     write_json(path / "evaluation.json", {**best.info, **run, **measured})
     best_validation = (
         f"error {-trainer.best_score:.2f}%"
-        if "error" in result["learned gaze"]
+        if "error" in next(iter(result.values()))
         else f"return {trainer.best_score:.4f}"
     )
     print(f"Trained for {trainer.seconds:.0f} s; best validation {best_validation}.")
@@ -155,7 +173,8 @@ def save_watched(
 
     envs = make_drawn(env_id, keywords, split)
     last_only = path.suffix == ".png"
-    frames = play_frames(agent, envs, episodes, deterministic, last_only=last_only)
+    gaze = trained_gaze(agent)
+    frames = play_frames(agent, envs, episodes, deterministic, gaze=gaze, last_only=last_only)
     shown = list(tqdm(frames, "drawing", len(episodes), disable=None, leave=False))
     save_picture(shown, path, fps or envs.metadata["render_fps"])
 

@@ -16,6 +16,7 @@ import torch
 from PIL import Image
 
 from ram_agent.agent import RAMAgent
+from ram_agent.player import Gaze
 from ram_agent.rollout import collect_rollout
 from ram_envs.arguments import check_arguments
 from ram_envs.atomic_files import write_bytes, write_whole
@@ -36,6 +37,7 @@ def play_frames(
     episodes: Sequence[int],
     deterministic: bool = True,
     *,
+    gaze: Gaze = "learned",
     last_only: bool = False,
 ) -> Iterator[list[Frame]]:
     """Yield the frames of one episode after another, (height, width, 3) uint8 each.
@@ -45,6 +47,7 @@ def play_frames(
         envs: a vector environment of one, with render_mode "rgb_array" and autoreset DISABLED.
         episodes: indices of images where the environment has images, else seeds.
         deterministic: take the mean location and the most probable choice instead of sampling.
+        gaze: the locations: "learned", the agent's; or "random", "center".
         last_only: draw only the last frame of each episode.
     """
     has_images = getattr(envs.unwrapped, "num_images", None) is not None
@@ -61,6 +64,7 @@ def play_frames(
             seed=episode,
             options={"index": episode} if has_images else None,
             deterministic=deterministic,
+            gaze=gaze,
             on_step=None if last_only else draw,
         )
         if last_only:

@@ -389,6 +389,7 @@ CALLS: dict[str, tuple[Any, Callable[..., Any], dict[str, list[Wrong] | str]]] =
             "envs": ENV,
             "episodes": wrong(TypeError, "x", 3),
             "deterministic": NOT_BOOL,
+            "gaze": wrong(ValueError, "centre", "Learned", None, 1.5),
             "last_only": NOT_BOOL,
         },
     ),

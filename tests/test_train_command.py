@@ -22,6 +22,7 @@ from ram_agent.agent import RAMAgent
 from ram_agent.cli import main
 from ram_agent.commands import train
 from ram_agent.objective import check_used
+from ram_agent.rollout import Rollout, collect_rollout
 from ram_agent.run_folder import RunFolder
 from ram_agent.runs import make_trainer
 from ram_agent.splits import make_split
@@ -403,3 +404,23 @@ def test_tensorboard_shows_the_metrics(tmp_path: Path) -> None:
     assert set(events.Tags()["scalars"]) == set(row)
     (error,) = events.Scalars("validation_error")
     assert (error.step, error.value) == (8, pytest.approx(row["validation_error"]))
+
+
+def test_a_control_is_measured_and_drawn_with_its_own_gaze(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    gazes: list[str] = []
+
+    def note(*args: Any, **keywords: Any) -> Rollout:
+        gazes.append(keywords["gaze"])
+        return collect_rollout(*args, **keywords)
+
+    monkeypatch.setattr("ram_agent.pictures.collect_rollout", note)
+    main(["train", *BRIEF, "--locations", "center", "--out", str(tmp_path / "run")])
+    assert gazes == ["center"] * 6
+    results = json.loads((tmp_path / "run" / "evaluation.json").read_text())["results"]
+    assert list(results) == ["center gaze", "random gaze"]
+    said = capsys.readouterr().out
+    assert said.index("center gaze") < said.index("random gaze")
+    main(["evaluate", str(tmp_path / "run"), "--num-episodes", "9", "--stop-when-sure", "0"])
+    assert "if 0% sure" in capsys.readouterr().out

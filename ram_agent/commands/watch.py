@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 from ram_agent.commands.parsing import UNSET, parse
 from ram_agent.commands.trained import Trained, check_one_run, name_run
-from ram_agent.measure import NUM_SHOWN, make_drawn, save_watched
+from ram_agent.measure import NUM_SHOWN, make_drawn, save_watched, trained_gaze
 from ram_agent.splits import is_foreign
 
 REST_SECONDS = 1.5  # at the end of an episode
@@ -92,7 +92,7 @@ def main(args: list[str]) -> None:
         return print(f"Written to {command.save}")
     assert window is not None
     fps = command.fps or envs.metadata["render_fps"]
-    Viewer(window, fps).show(play_frames(agent, envs, episodes, mean))
+    Viewer(window, fps).show(play_frames(agent, envs, episodes, mean, gaze=trained_gaze(agent)))
 
 
 def with_file_name(args: list[str]) -> list[str]:
