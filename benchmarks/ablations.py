@@ -63,6 +63,13 @@ CHANGES = (
         "rectifiers, 256 wide (the paper)",
         {"core": "rectifier", "hidden_size": 256},
     ),
+    Change(
+        "core",
+        "LSTM, 224 wide",
+        "transformer, 224 wide, at a learning rate of 0.0015",
+        {"core": "transformer"},
+        {"learning_rate": 1.5e-3},
+    ),
     Change(*LOCATION_REWARD, "final reward (the paper)", {}, {"location_reward": "reward"}),
     Change(*LABELS, "after the last alone (the paper)", {}, {"supervision": "last_step"}),
     Change(*GAZE, "0.1 → 0.03", {}, {"location_std": 0.1}),

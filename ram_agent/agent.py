@@ -17,13 +17,11 @@ import torch
 from torch import Tensor, nn
 
 from ram_agent.config import AgentConfig, config_from_json
+from ram_agent.cores import CORES, State, forget
 from ram_agent.facts import MakesItsEnv
 from ram_agent.networks import (
-    CORES,
     GlimpseNetwork,
-    State,
     check_glimpse_network,
-    forget,
     initialize_he,
     initialize_heads,
 )

@@ -28,9 +28,9 @@ class AgentConfig(Checked):
     conv_maps: int = 16
     """Maps of the first convolution; the second has twice as many."""
 
-    core: Literal["rectifier", "lstm"] = "rectifier"
+    core: Literal["rectifier", "lstm", "transformer"] = "rectifier"
     """The recurrent network. The paper has rectifiers for classification, an LSTM for Catch
-    (sections 3 and 4)."""
+    (sections 3 and 4). "transformer" attends to the last 17 glimpses themselves."""
 
     hidden_size: int = 256
     """Width of the core's state h_t, and of the glimpse feature g_t."""

@@ -17,7 +17,7 @@ from gymnasium.vector import AutoresetMode
 from torch import Tensor
 
 from ram_agent.agent import Action, AgentOutput, RAMAgent
-from ram_agent.networks import State, forget
+from ram_agent.cores import State, forget
 from ram_agent.settings import SEED, is_a
 
 Gaze = Literal["learned", "random", "center"]

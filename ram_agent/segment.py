@@ -16,12 +16,12 @@ from torch import Tensor
 
 from ram_agent.agent import AgentOutput, RAMAgent
 from ram_agent.config import TrainConfig
+from ram_agent.cores import State
 from ram_agent.losses import (
     choice_log_probs,
     gaussian_log_prob,
     segment_advantages,
 )
-from ram_agent.networks import State
 from ram_agent.player import Player, Step, check_finite
 
 

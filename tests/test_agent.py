@@ -249,7 +249,7 @@ def test_predict_draws_unless_told_not_to() -> None:
     assert 0.08 < (drawn - means)[np.abs(means) < 0.5].std() < 0.12  # location_std is 0.1
 
 
-@pytest.mark.parametrize("core", ["rectifier", "lstm"])
+@pytest.mark.parametrize("core", ["rectifier", "lstm", "transformer"])
 def test_episode_start_forgets_in_its_rows(core: str) -> None:
     agent = make_agent(core=core)
     _, state = agent.predict(glimpses(3, seed=1))

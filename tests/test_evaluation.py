@@ -15,8 +15,8 @@ from gymnasium.vector import AutoresetMode
 import ram_envs
 from ram_agent.agent import AgentOutput, RAMAgent
 from ram_agent.config import AgentConfig
+from ram_agent.cores import State
 from ram_agent.evaluation import EarlyAnswers, Evaluation, answer_early, evaluate
-from ram_agent.networks import State
 
 # 12 images, each of one brightness that tells its class; 5 are of class 0.
 LABELS = np.array([0, 1, 2, 0, 1, 2, 0, 1, 2, 0, 1, 0])

@@ -6,14 +6,8 @@ import pytest
 import torch
 from torch.nn.functional import conv2d, linear
 
-from ram_agent.networks import (
-    Convolutions,
-    GlimpseNetwork,
-    LSTMCore,
-    RectifierCore,
-    initialize_he,
-    initialize_heads,
-)
+from ram_agent.cores import RectifierCore
+from ram_agent.networks import Convolutions, GlimpseNetwork, initialize_he, initialize_heads
 
 
 @pytest.fixture(autouse=True)
@@ -113,34 +107,6 @@ def test_he_initialization_of_convolutions() -> None:
         assert layer.weight.std().item() == pytest.approx((2 / fan_in) ** 0.5, rel=0.2)
 
 
-def test_rectifier_core_is_the_formula_of_the_paper() -> None:
-    core = RectifierCore(input_size=6, hidden_size=4)
-    features, state = torch.randn(5, 6), torch.randn(5, 4)
-    (next_state,) = core(features, (state,))
-
-    weight, bias = core.state_and_input.weight, core.state_and_input.bias
-    expected = (linear(state, weight[:, :4]) + linear(features, weight[:, 4:]) + bias).relu()
-    assert next_state.shape == (5, 4)
-    torch.testing.assert_close(next_state, expected)
-
-
-def test_lstm_core_is_pytorchs() -> None:
-    core, cell = LSTMCore(input_size=6, hidden_size=4), torch.nn.LSTMCell(6, 4)
-    with torch.no_grad():
-        cell.weight_hh.copy_(core.gates.weight[:, :4])
-        cell.weight_ih.copy_(core.gates.weight[:, 4:])
-        cell.bias_ih.copy_(core.gates.bias)
-        cell.bias_hh.zero_()
-    features, state = torch.randn(5, 6), (torch.randn(5, 4), torch.randn(5, 4))
-    torch.testing.assert_close(core(features, state), cell(features, state))
-
-
-def test_state_begins_at_zero() -> None:
-    for core, parts in ((RectifierCore(6, 4), 1), (LSTMCore(6, 4), 2)):
-        state = core.initial_state(3, torch.device("cpu"))
-        assert [part.tolist() for part in state] == [[[0.0] * 4] * 3] * parts
-
-
 def test_he_initialization() -> None:
     network = GlimpseNetwork((2, 10, 10), feature_size=100, output_size=200, pixel_scale=1.0)
     core = RectifierCore(input_size=200, hidden_size=300)
@@ -160,23 +126,3 @@ def test_he_initialization() -> None:
     assert from_input.std().item() == pytest.approx(0.1, rel=0.05)
     # Variance 1 / fan-in before a head's output.
     assert head.weight.std().item() == pytest.approx(0.05, rel=0.05)
-
-
-def test_a_new_core_remembers() -> None:
-    core = RectifierCore(input_size=16, hidden_size=4)
-    core.initialize_he()
-    state = torch.tensor([[1.0, 0.5, 0.0, 2.0]])
-    with torch.no_grad():
-        (seen_nothing,) = core(torch.zeros(1, 16), (state,))
-    torch.testing.assert_close(seen_nothing, torch.tensor([[0.9, 0.45, 0.0, 1.8]]))
-
-
-def test_a_new_lstm_keeps_most_of_what_it_knows() -> None:
-    core = LSTMCore(input_size=100, hidden_size=100)
-    core.initialize_he()
-    assert core.gates.weight.std().item() == pytest.approx(0.1, rel=0.05)  # √(2 / 200)
-    with torch.no_grad():
-        hidden, cell = core(torch.zeros(1, 100), (torch.zeros(1, 100), torch.ones(1, 100)))
-    # The forget gate's bias is 1, the others' 0: c = σ(1) · 1, h = σ(0) · tanh(c).
-    assert hidden[0, [0, 99]].tolist() == pytest.approx([0.3119, 0.3119], abs=1e-4)
-    assert cell[0, [0, 99]].tolist() == pytest.approx([0.7311, 0.7311], abs=1e-4)

@@ -240,7 +240,7 @@ def note_steps(player: Player, steps: list[Step], states: list[Any]) -> None:
 
 
 @pytest.mark.parametrize("mode", MODES)
-@pytest.mark.parametrize("core", ["lstm", "rectifier"])
+@pytest.mark.parametrize("core", ["lstm", "rectifier", "transformer"])
 def test_advantages_are_those_of_each_piece_alone(mode: AutoresetMode, core: Any) -> None:
     player = make_player(make_envs(mode=mode), dataclasses.replace(SMALL, core=core))
     agent, seen = player.agent, {"terminated": 0, "truncated": 0, "cut": 0}
@@ -359,7 +359,7 @@ def literal_loss(agent: RAMAgent, segment: Segment, config: TrainConfig) -> torc
     )
 
 
-@pytest.mark.parametrize("core", ["lstm", "rectifier"])
+@pytest.mark.parametrize("core", ["lstm", "rectifier", "transformer"])
 @pytest.mark.parametrize("mode", [AutoresetMode.SAME_STEP, AutoresetMode.DISABLED])
 def test_the_first_gradient_is_that_of_the_policy(mode: AutoresetMode, core: Any) -> None:
     """Ratios are 1 before the first step, where PPO's gradient is REINFORCE's."""

@@ -589,7 +589,8 @@ def flat(tensors: Any) -> Tensor:
 
 
 @pytest.mark.parametrize(
-    ("core", "baseline_loss"), [("rectifier", "squared_error"), ("lstm", "cross_entropy")]
+    ("core", "baseline_loss"),
+    [("rectifier", "squared_error"), ("lstm", "cross_entropy"), ("transformer", "squared_error")],
 )
 def test_gradient_of_choices_is_that_of_the_expected_return(
     core: Any, baseline_loss: Any, monkeypatch: pytest.MonkeyPatch
