@@ -48,6 +48,9 @@ class Settings:
     search_page: Path = ROOT / "docs" / "environments" / "RAMSearch-v0.md"
     """Page that gets what RAM learns in the search, between its two marks."""
 
+    pong_page: Path = ROOT / "docs" / "any_environment.md"
+    """Page that gets what RAM learns in Pong, between its two marks."""
+
     agents_page: Path = ROOT / "ram_agent" / "pretrained" / "README.md"
     """Page that gets the trained agents, between its two marks."""
 
@@ -61,6 +64,8 @@ def main(settings: Settings) -> None:
     put_table(settings.agents_page, make_agents(settings.results / "pretrained"))
     learned = read_json(settings.results / "games" / "RAMSearch-v0-seed-0.json")
     put_table(settings.search_page, make_learned(learned), "<!-- learned -->")
+    learned = read_json(settings.results / "pretrained" / "pong.json")
+    put_table(settings.pong_page, make_learned(learned, digits=1), "<!-- learned -->")
     put_table(settings.beyond_page, make_beyond(read_beyond(settings.results / "beyond")))
 
 
@@ -245,11 +250,12 @@ def make_beyond(files: list[dict[str, Any]]) -> str:
     return "\n".join([*lines, "", *early]) + "\n"
 
 
-def make_learned(file: dict[str, Any]) -> str:
-    """Return a Markdown table of an evaluation.json of a game: the mean return with each gaze."""
+def make_learned(file: dict[str, Any], digits: int = 3) -> str:
+    """Return a Markdown table of a file with the results of a game: the return with each gaze."""
     lines = ["| gaze | mean return |", "|---|---|"]
     for gaze, result in file["results"].items():
-        lines.append(f"| {gaze} | {result['mean_return']:.3f} ± {result['standard_error']:.3f} |")
+        mean, spread = result["mean_return"], result["standard_error"]
+        lines.append(f"| {gaze} | {mean:.{digits}f} ± {spread:.{digits}f} |")
     return "\n".join(lines) + "\n"
 
 

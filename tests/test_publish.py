@@ -33,6 +33,9 @@ def test_readme_and_page_show_the_results() -> None:
     search = ROOT / "results" / "games" / "RAMSearch-v0-seed-0.json"
     page = (ROOT / "docs" / "environments" / "RAMSearch-v0.md").read_text(encoding="utf-8")
     assert publish.make_learned(read_json(search)) in page
+    pong = read_json(ROOT / "results" / "pretrained" / "pong.json")
+    page = (ROOT / "docs" / "any_environment.md").read_text(encoding="utf-8")
+    assert publish.make_learned(pong, digits=1) in page
     page = (ROOT / "docs" / "beyond.md").read_text(encoding="utf-8")
     assert publish.make_beyond(beyond) in page
 

@@ -165,7 +165,7 @@ class Train:
       ram train RAMMNIST-v0 --num-glimpses 4 --seed 1 --out runs/four
       ram train RAMTranslatedMNIST-v0 --dataset digits --episodes 500000
       ram train RAMClassification-v0 --dataset photos/ --glimpse-size 12 --num-scales 3
-      ram train ALE/Pong-v5 --glimpse-size 12 --num-scales 3
+      ram train ALE/Pong-v5 --glimpse-size 20 --num-scales 3 --env-kwargs stack_num=2
       ram train --resume runs/four
       torchrun --standalone --nproc-per-node 2 -m ram_agent train RAMMNIST-v0
 
