@@ -11,7 +11,7 @@ import pytest
 torch = pytest.importorskip("torch", reason="the extra agent is not installed")
 
 from PIL import Image  # noqa: E402
-from ram_commands import fail  # noqa: E402
+from ram_commands import fail, frame_count  # noqa: E402
 
 from ram_agent.agent import RAMAgent  # noqa: E402
 from ram_agent.cli import main  # noqa: E402
@@ -49,6 +49,14 @@ def test_watch(path: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -
     main(["watch", str(path), "--save", str(tmp_path / "toy.png"), "--episodes", "2"])
     assert (tmp_path / "toy.png").is_file()
     assert "max_steps=0" in fail(capsys, "watch", str(path), "--max-steps", "0", "--save", "a.gif")
+
+
+def test_the_packed_agent_of_pong_plays_it(tmp_path: Path) -> None:
+    pytest.importorskip("ale_py", reason="the extra atari is not installed")
+    pytest.importorskip("pygame", reason="the extra play is not installed")
+    picture = tmp_path / "pong.gif"
+    main(["watch", "pretrained:pong", "--save", str(picture), "--max-steps", "3"])
+    assert frame_count(picture) == 4
 
 
 def test_figures(path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
