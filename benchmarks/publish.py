@@ -17,11 +17,10 @@ from typing import Any, NamedTuple
 import tyro
 from side_by_side import put_table
 
-from ram_agent.packed import describe_agents
+from ram_agent.packed import describe_agents, format_score
 from ram_agent.paper.report import Row, make_markdown, read_rows
 from ram_agent.paper.tables import CONTROL_NAMES, NONE, TABLES, Table
 from ram_envs.atomic_files import read_json
-from ram_envs.catalog import SCORES
 
 ROOT = Path(__file__).parent.parent
 
@@ -165,10 +164,8 @@ def make_agents(folder: Path) -> str:
         if "error" in learned:
             result, at_random = f"{learned['error']:.2f}% wrong", f"{random['error']:.1f}% wrong"
         else:
-            words = SCORES.get(agent.env_id)
-            unit, after = (100, f"% {words}") if words else (1, "")
             result, at_random = (
-                f"{unit * one['mean_return']:.4g}{after}" for one in (learned, random)
+                format_score(agent.env_id, one["mean_return"]) for one in (learned, random)
             )
         cells = [
             f"`{agent.name}`",

@@ -72,10 +72,11 @@ def _result(info: dict[str, Any]) -> str:
     if "error" in test:
         return f"{test['error']:.2f}% wrong ({test['random_gaze_error']:.1f}% with random gaze)"
     learned, random = test["return"], test["random_gaze_return"]
-    return f"{_score(info, learned)} ({_score(info, random)} with random gaze)"
+    learned, random = (format_score(info["env_id"], one) for one in (learned, random))
+    return f"{learned} ({random} with random gaze)"
 
 
-def _score(info: dict[str, Any], mean_return: float) -> str:
+def format_score(env_id: str, mean_return: float) -> str:
     """Return the score of a game in words."""
-    words = SCORES.get(info["env_id"])
+    words = SCORES.get(env_id)
     return f"return {mean_return:.4g}" if words is None else f"{100 * mean_return:.2f}% {words}"
