@@ -27,8 +27,9 @@ class Settings:
     """Train RAM in an Atari game that it sees through the retina."""
 
     env_id: str = "ALE/Pong-v5"
-    glimpse_size: int = 12
-    num_scales: int = 4
+    glimpse_size: int = 20
+    num_scales: int = 3
+    stack_num: int = 2
     steps: int = 10_000_000
     eval_episodes: int = 100
     seed: int = 0
@@ -47,6 +48,7 @@ def main(settings: Settings) -> None:
         settings.env_id,
         glimpse_size=settings.glimpse_size,
         num_scales=settings.num_scales,
+        stack_num=settings.stack_num,
         out=settings.out,
         callback=print_validation,
         **changes,
