@@ -193,6 +193,9 @@ DISTORTED_CONV_TRAINING = {**CONV_TRAINING, "distortion": 1.0}
 DISTORTED_TRAINING = {**SMALL_BATCH_TRAINING, "distortion": 1.0}
 # Elastic digits reduce overfitting further and take longer; used for six and seven glimpses.
 ELASTIC_TRAINING = {**DISTORTED_TRAINING, "elastic": 1.0, "episodes": 12_000_000}
+# Begins with an agent that finds one digit, and has to learn which to look at first and where the
+# other is. Untrained, such a weight of locations would drown what the labels teach.
+TWO_DIGITS_TRAINING = {**CONV_TRAINING, "location_weight": 1.0}
 # Natural images are few, and more varied than digits.
 MIRRORED_TRAINING = {"episodes": 1_500_000, "mirror": True}
 GAZES = ("random gaze", "center gaze")  # that replace the gaze of the headline's agents
@@ -296,7 +299,7 @@ TABLES: dict[str, Table] = {
     ),
     "pairs": Table(
         "RAMPairsMNIST-v0",
-        training=CONV_TRAINING,
+        training=TWO_DIGITS_TRAINING,
         start_from="pretrained:cluttered100-mnist-4",
         rows=(Ram(4, Others(since=Reported(5.0, "DRAM", digits=1)), is_headline=True),),
         controls=(Control("fc-256"), Control("fc-64"), Control("conv"), CNN),
@@ -308,7 +311,7 @@ TABLES: dict[str, Table] = {
     ),
     "addition": Table(
         "RAMAdditionMNIST-v0",
-        training=CONV_TRAINING,
+        training=TWO_DIGITS_TRAINING,
         start_from="pretrained:pairs-mnist-4",
         rows=(
             Ram(4, Others(since=Reported(2.5, "DRAM", digits=1)), is_headline=True),
