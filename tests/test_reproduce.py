@@ -603,8 +603,8 @@ def test_agents_have_the_default_preset(done: Path) -> None:
     [
         ("cluttered", 4, {"episodes": 4_000_000}),
         ("cluttered100", 4, {"episodes": 4_000_000}),
-        ("pairs", 4, {"episodes": 4_000_000}),
-        ("addition", 4, {"episodes": 4_000_000}),
+        ("pairs", 4, {"episodes": 4_000_000, "location_weight": 1.0}),
+        ("addition", 4, {"episodes": 4_000_000, "location_weight": 1.0}),
         ("moving", 12, {"episodes": 4_000_000, "distortion": 1.0}),
         ("cifar10", 8, {"episodes": 1_500_000, "mirror": True}),
         ("mnist", 2, {"batch_size": 2048, "learning_rate": 0.01}),
