@@ -73,7 +73,9 @@ def evaluate_all(
                 stop_when_sure=stop_when_sure if name == f"{own} gaze" else (),
             )
         )
-        for name, (gaze, deterministic) in gazes.items()
+        for name, (gaze, deterministic) in tqdm(
+            gazes.items(), "measuring", disable=None, leave=False
+        )
     }
 
 
