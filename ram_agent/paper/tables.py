@@ -307,10 +307,12 @@ TABLES: dict[str, Table] = {
         ),
         controls=(Control("fc-256"), Control("fc-64"), Control("conv"), CNN),
         note="RAM starts from the weights of `pretrained:cluttered100-mnist-4`, trained to find "
-        "one digit on four million such canvases. DRAM (Ba et al. 2015) names one digit after the "
-        "other and has a context network; its authors report 7.0 without that network, and 9.0 "
-        "for RAM. They do not fully specify how digits and clutter are placed; here the digits do "
-        "not overlap and lie among eight pieces.",
+        "one digit on four million such canvases, and the weight of locations is 1. DRAM (Ba et "
+        "al. 2015) names one digit after the other; its four glimpses follow a coarse view of the "
+        "whole canvas by a context network, as our four last ones follow a view from the middle. "
+        "Its authors report 7.0 without that network, and 9.0 for RAM. They do not fully specify "
+        "how digits and clutter are placed; here the digits do not overlap and lie among eight "
+        "pieces.",
     ),
     "addition": Table(
         "RAMAdditionMNIST-v0",
@@ -326,9 +328,9 @@ TABLES: dict[str, Table] = {
             Control("conv"),
             Control("cnn", Others(since=Reported(3.2, "DRAM's CNN", digits=1)), share=CNN.share),
         ),
-        note="RAM starts from the weights of the agent of pairs. DRAM is from Ba et al. 2015, who "
-        "do not fully specify how digits and clutter are placed; here the digits do not overlap "
-        "and lie among eight pieces.",
+        note="RAM starts from the weights of the agent of pairs, and the weight of locations is 1. "
+        "DRAM is from Ba et al. 2015, who do not fully specify how digits and clutter are placed; "
+        "here the digits do not overlap and lie among eight pieces.",
     ),
     "moving": Table(
         "RAMMovingMNIST-v0",
