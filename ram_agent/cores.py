@@ -163,13 +163,17 @@ class TransformerCore(Core):
 
     def forward(self, features: Tensor, state: State) -> State:
         """Return the next state, given features (B, D) and the state."""
-        return self._attend(features[None], state, features.new_zeros(1, len(features)).bool())[1]
+        _, belongs, _ = state
+        begins = torch.zeros(1, len(features), dtype=torch.bool, device=features.device)
+        hidden, memory = self._attend(features[None], state, begins)
+        belongs = torch.cat([belongs[:, 1:], torch.ones_like(belongs[:, :1])], 1)
+        return hidden[0], belongs, memory[:, 1:]
 
     def unroll(self, features: Tensor, state: State, begins: Tensor) -> Tensor:
         return self._attend(features, like(features, state), begins)[0]
 
-    def _attend(self, features: Tensor, state: State, begins: Tensor) -> tuple[Tensor, State]:
-        """Return h of each step, (T, B, D), and the state after the last."""
+    def _attend(self, features: Tensor, state: State, begins: Tensor) -> tuple[Tensor, Tensor]:
+        """Return h of each step, (T, B, D), and the keys and values of the memory and the steps."""
         _, belongs, memory = state
         num_steps, size = len(features), self.hidden_size
         steps = features.transpose(0, 1)
@@ -188,9 +192,7 @@ class TransformerCore(Core):
         found = F.scaled_dot_product_attention(queries, keys, values, mask)
         steps = steps + self.found(found.transpose(1, 2).flatten(2))
         steps = steps + self.narrow(torch.relu(self.widen(self.found_norm(steps))))
-        hidden = self.output_norm(steps)
-        belongs = (episodes[:, num_steps:] == episode[:, -1:]).to(belongs.dtype)
-        return hidden.transpose(0, 1), (hidden[:, -1], belongs, memory[:, num_steps:])
+        return self.output_norm(steps).transpose(0, 1), memory
 
     def _ages(self, num_steps: int) -> Tensor:
         """Return what each age adds to the logits of T steps, (heads, T, M + T)."""
