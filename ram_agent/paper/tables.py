@@ -193,8 +193,8 @@ DISTORTED_CONV_TRAINING = {**CONV_TRAINING, "distortion": 1.0}
 DISTORTED_TRAINING = {**SMALL_BATCH_TRAINING, "distortion": 1.0}
 # Elastic digits reduce overfitting further and take longer; used for six and seven glimpses.
 ELASTIC_TRAINING = {**DISTORTED_TRAINING, "elastic": 1.0, "episodes": 12_000_000}
-# Begins with an agent that finds one digit, and has to learn which to look at first and where the
-# other is. Untrained, such a weight of locations would drown what the labels teach.
+# For an agent that can find one digit, and must learn which to look at first and where the other
+# is. One that starts from random weights would learn nothing (docs/recipe.md).
 TWO_DIGITS_TRAINING = {**CONV_TRAINING, "location_weight": 1.0}
 # Natural images are few, and more varied than digits.
 MIRRORED_TRAINING = {"episodes": 1_500_000, "mirror": True}
@@ -307,12 +307,11 @@ TABLES: dict[str, Table] = {
         ),
         controls=(Control("fc-256"), Control("fc-64"), Control("conv"), CNN),
         note="RAM starts from the weights of `pretrained:cluttered100-mnist-4`, trained to find "
-        "one digit on four million such canvases, and the weight of locations is 1. DRAM (Ba et "
-        "al. 2015) names one digit after the other; its four glimpses follow a coarse view of the "
-        "whole canvas by a context network, as our four last ones follow a view from the middle. "
-        "Its authors report 7.0 without that network, and 9.0 for RAM. They do not fully specify "
-        "how digits and clutter are placed; here the digits do not overlap and lie among eight "
-        "pieces.",
+        "one digit on four million such canvases, with `location_weight=1`. DRAM (Ba et al. 2015) "
+        "names one digit after the other. Before its four glimpses a context network sees the "
+        "whole canvas coarsely; our first glimpse in the middle shows nearly as much. Its authors "
+        "report 7.0 without that network, and 9.0 for RAM. They do not fully specify how digits "
+        "and clutter are placed; here the digits do not overlap and lie among eight pieces.",
     ),
     "addition": Table(
         "RAMAdditionMNIST-v0",
@@ -328,7 +327,7 @@ TABLES: dict[str, Table] = {
             Control("conv"),
             Control("cnn", Others(since=Reported(3.2, "DRAM's CNN", digits=1)), share=CNN.share),
         ),
-        note="RAM starts from the weights of the agent of pairs, and the weight of locations is 1. "
+        note="RAM starts from the weights of the agent of pairs, with `location_weight=1`. "
         "DRAM is from Ba et al. 2015, who do not fully specify how digits and clutter are placed; "
         "here the digits do not overlap and lie among eight pieces.",
     ),
