@@ -2,7 +2,7 @@
 
     OMP_NUM_THREADS=1 python benchmarks/distributed_speed.py --save results/distributed_speed.json
 
-All three train with the same batch, in turn. Each rate is the median over 20 updates at a time.
+All three train with the same batch, in turn. Each rate is the median between rows of metrics.jsonl.
 Validations are not counted; the time that ranks wait for each other is.
 """
 
@@ -68,7 +68,7 @@ def measure(settings: Settings, num_ranks: int, num_shards: int) -> float:
             stdout=subprocess.DEVNULL,
         )
         rows = RunFolder(out).read_metrics()
-        # The time of a validation is in the row that follows it.
+        # A validation has a row of its own, and its time is in the row that follows.
         return statistics.median(
             (row["episodes"] - before["episodes"]) / (row["seconds"] - before["seconds"])
             for before, row in itertools.pairwise(rows)
