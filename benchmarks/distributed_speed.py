@@ -69,11 +69,17 @@ def measure(settings: Settings, num_ranks: int, num_shards: int) -> float:
         )
         rows = RunFolder(out).read_metrics()
         # A validation has a row of its own, and its time is in the row that follows.
-        return statistics.median(
+        rates = [
             (row["episodes"] - before["episodes"]) / (row["seconds"] - before["seconds"])
             for before, row in itertools.pairwise(rows)
             if "validation_error" not in before and row["update"] > before["update"]
+        ]
+    if not rates:
+        raise SystemExit(
+            f"A validation lies between any two rows of {settings.episodes} episodes. Give "
+            "--episodes 153600 or more."
         )
+    return statistics.median(rates)
 
 
 def main(settings: Settings) -> None:
