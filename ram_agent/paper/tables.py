@@ -192,7 +192,7 @@ DISTORTED_CONV_TRAINING = {**CONV_TRAINING, "distortion": 1.0}
 # distortion raised the validation error.
 DISTORTED_TRAINING = {**SMALL_BATCH_TRAINING, "distortion": 1.0}
 # Elastic digits reduce overfitting further and take longer; used for six and seven glimpses.
-ELASTIC_TRAINING = {**DISTORTED_TRAINING, "elastic": 1.0, "episodes": 12_000_000}
+ELASTIC_TRAINING = {**DISTORTED_TRAINING, "elastic": 1.0, "glimpse_network": "conv"}
 # For an agent that can find one digit, and must learn which to look at first and where the other
 # is. One that starts from random weights hardly learns with it (docs/recipe.md).
 TWO_DIGITS_TRAINING = {**CONV_TRAINING, "location_weight": 1.0}
