@@ -254,8 +254,7 @@ TABLES: dict[str, Table] = {
             Control("conv", Others(recalled(2.31), 1.62)),
             CNN,
         ),
-        note="Our row with 6 glimpses has a linear glimpse network, after six million canvases. "
-        "With 8 glimpses, tfRAM reports 0.94.",
+        note="With 8 glimpses, tfRAM reports 0.94.",
     ),
     "cluttered": Table(
         "RAMClutteredMNIST-v0",
