@@ -18,7 +18,7 @@ import tyro
 
 from ram_agent.callbacks import LogMetrics, is_validation, print_validation, train_with
 from ram_agent.commands.parsing import UNSET, parse
-from ram_agent.config import AgentConfig, flatten_settings, replace_settings
+from ram_agent.config import flatten_settings, replace_settings
 from ram_agent.distributed import checked_device
 from ram_agent.measure import show_trained
 from ram_agent.paper.controls import (
@@ -34,7 +34,7 @@ from ram_agent.presets import preset
 from ram_agent.provenance import provenance
 from ram_agent.run_folder import RunFolder, read_json
 from ram_agent.runs import TRAINING_KEYWORDS, describe_run, make_trainer
-from ram_agent.settings import check_setting, setting_names
+from ram_agent.settings import check_setting
 from ram_agent.splits import GPU
 from ram_envs.atomic_files import check_writable, write_bytes, write_json
 from ram_envs.checks import suggest
@@ -231,7 +231,7 @@ def _trained_ram(command: Reproduce, name: str, entry: Ram, seed: int) -> dict[s
     changes, augmentation = _settings(command, name, own)
     if TABLES[name].is_game and "episodes" in changes:
         changes = {"steps": changes["episodes"] * train_config.segments.segment_length}
-    of_agent = {name: changes.pop(name) for name in setting_names(AgentConfig) & changes.keys()}
+    train_config = replace_settings(train_config, seed=seed, **changes)
     keywords: dict[str, Any] = {}
     if env_id in CLASSIFICATION:
         keywords = {"dataset": command.dataset_of(TABLES[name]), **entry.keywords}
@@ -239,8 +239,8 @@ def _trained_ram(command: Reproduce, name: str, entry: Ram, seed: int) -> dict[s
         env_id,
         keywords,
         "default",
-        replace_settings(agent_config, **of_agent),
-        replace_settings(train_config, seed=seed, **changes),
+        agent_config,
+        train_config,
         shards=1 if torch.device(command.device).type == GPU else shards,  # threads of a CPU
         training_keywords=augmentation,
         start_from=None if command.run_episodes(name) else TABLES[name].start_from,
