@@ -117,6 +117,7 @@ ENV_SETTINGS: dict[tuple[str, str], dict[str, Any]] = {
     },
     ("default", "RAMClassification-v0"): MEASURED,
     ("paper", OTHER_PACKAGES): {"core": "lstm", "passes": 1, "minibatches": 1},
+    # An item is read and aimed at wherever it lies in the glimpse, which convolutions learn once.
     ("default", "RAMSearch-v0"): {
         **GAME,
         "glimpse_network": "conv",
@@ -124,12 +125,12 @@ ENV_SETTINGS: dict[tuple[str, str], dict[str, Any]] = {
         "hidden_size": 128,
         "feature_size": 128,
         "scale_factor": 2.0,
-        "steps": 5_500_000,
+        "steps": 7_000_000,
         "batch_size": 128,
         "segment_length": 32,
         "discount": 0.97,
         "learning_rate": 1e-3,
-        "location_std": 0.2,
+        "location_std": 0.3,
         "location_std_end": 0.05,
         "location_weight": 1.0,
         "location_warmup": 0.0,
