@@ -117,8 +117,8 @@ ENV_SETTINGS: dict[tuple[str, str], dict[str, Any]] = {
     },
     ("default", "RAMClassification-v0"): MEASURED,
     ("paper", OTHER_PACKAGES): {"core": "lstm", "passes": 1, "minibatches": 1},
-    # An item looks the same wherever it lies in the glimpse, so convolutions learn to read it and to
-    # aim at it in fewer steps.
+    # An item looks the same wherever it lies in the glimpse, so convolutions learn to read it and
+    # to aim at it in fewer steps.
     ("default", "RAMSearch-v0"): {
         **GAME,
         "glimpse_network": "conv",
