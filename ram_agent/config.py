@@ -218,6 +218,11 @@ class TrainConfig(Checked):
     validation_games: int = 2_000
     """Without labels or images, the number of episodes of a validation."""
 
+    validation_sampled: bool = False
+    """Without labels, whether validations sample locations and choices, as training does, instead
+    of taking the mean location and the most probable choice. `ram evaluate` and `ram watch` then
+    sample, too."""
+
     patience: int | None = 40
     """Training stops after this number of validations without improvement; None: never."""
 

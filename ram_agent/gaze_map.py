@@ -11,7 +11,7 @@ import numpy.typing as npt
 import torch
 
 from ram_agent.agent import RAMAgent
-from ram_agent.player import Player, check_envs
+from ram_agent.player import Player, check_envs, noise_source
 from ram_envs.arguments import check_arguments
 from ram_envs.retina import pixel_edges
 from ram_envs.wrappers.vector import find_seen
@@ -41,14 +41,16 @@ def record_gaze_map(
     envs: gym.vector.VectorEnv[Any, Any, Any],
     num_steps: int,
     seed: int = 0,
+    deterministic: bool = True,
 ) -> GazeMap:
-    """Let an agent play, with mean locations and most probable choices, and count its fixations.
+    """Let an agent play, and count its fixations.
 
     Args:
         agent: the agent.
         envs: a vector environment of glimpses, in any auto-reset mode.
         num_steps: steps of each sub-environment.
-        seed: of the environments.
+        seed: of the environments, and of the agent's noise.
+        deterministic: mean locations and most probable choices, instead of samples.
 
     Raises:
         TypeError, ValueError: if the agent does not fit the environments.
@@ -58,9 +60,10 @@ def record_gaze_map(
     height, width = seen.batch.image_shape[:2]
     counts = np.zeros((height + 1, width + 1), np.int64)
     total = np.zeros_like(seen.canvases[0], np.float64)
+    generator = noise_source(envs, seed)
     player.begin(seed)
     for _ in range(num_steps):
-        step = player.step(deterministic=True)
+        step = player.step(deterministic, generator=generator)
         x, y = pixel_edges(step.observation["location"], height, width).T
         np.add.at(counts, (y, x), 1)
         total += seen.canvases.mean(0)

@@ -29,12 +29,6 @@ from ram_envs.atomic_files import write_json
 from ram_envs.catalog import SCORES
 from ram_envs.datasets import Split
 
-GAZES: dict[str, tuple[Gaze, bool]] = {  # name of a result: gaze, whether it is deterministic
-    "learned gaze": ("learned", True),
-    "learned gaze, sampled": ("learned", False),
-    "random gaze": ("random", True),
-    "center gaze": ("center", True),
-}
 NUM_SHOWN = 6  # episodes in a picture
 FOREIGN_STEPS = 300  # of each, where they are drawn: a game of Atari may have 27,000
 
@@ -50,32 +44,30 @@ def evaluate_all(
 ) -> dict[str, dict[str, Any]]:
     """Evaluate an agent's own gaze, then other gazes; with early answers of its own.
 
-    Its own is the learned one, mean and sampled, unless it was trained as a control.
+    Its own is the learned one, mean and sampled, unless it was trained as a control. The first
+    result and those of other gazes are sampled where validations were.
     """
-    own = trained_gaze(agent)
-    gazes = {
-        name: how
-        for name, how in sorted(GAZES.items(), key=lambda item: item[1][0] != own)
-        if own == "learned" or how[0] != "learned"
-    }
+    own, sampled = trained_gaze(agent), is_sampled(agent)
+    others: tuple[Gaze, ...] = ("random", "center")
+    ways = [(own, sampled), *((gaze, sampled) for gaze in others if gaze != own)]
+    if own == "learned":
+        ways.insert(1, (own, not sampled))
     if num_episodes is None:
         num_episodes = usual_episodes(env_id, keywords)
     envs = make_split(env_id, count_evaluation_envs(env_id, keywords), split, **keywords)
     return {
-        name: _as_json(
+        f"{gaze} gaze" + ", sampled" * is_sample: _as_json(
             evaluate(
                 agent,
                 envs,
                 num_episodes=num_episodes,
-                deterministic=deterministic,
+                deterministic=not is_sample,
                 gaze=gaze,
                 seed=seed,
-                stop_when_sure=stop_when_sure if name == f"{own} gaze" else (),
+                stop_when_sure=stop_when_sure if (gaze, is_sample) == (own, sampled) else (),
             )
         )
-        for name, (gaze, deterministic) in tqdm(
-            gazes.items(), "measuring", disable=None, leave=False
-        )
+        for gaze, is_sample in tqdm(ways, "measuring", disable=None, leave=False)
     }
 
 
@@ -85,6 +77,12 @@ def trained_gaze(agent: RAMAgent) -> Gaze:
     gaze = training.get("gaze") if isinstance(training, dict) else None
     locations = gaze.get("locations") if isinstance(gaze, dict) else None
     return locations if locations in ("random", "center") else "learned"
+
+
+def is_sampled(agent: RAMAgent) -> bool:
+    """Return whether validations of an agent's training sampled its locations and choices."""
+    training = agent.info.get("training")
+    return isinstance(training, dict) and training.get("validation_sampled") is True
 
 
 def usual_episodes(env_id: str, keywords: dict[str, Any]) -> int | None:
@@ -167,16 +165,21 @@ def save_watched(
     path: Path,
     episodes: Sequence[int],
     split: Split = "test",
-    deterministic: bool = True,
+    sampled: bool = False,
     fps: float | None = None,
 ) -> None:
-    """Draw episodes of an agent into a .gif, .mp4 or .png; `fps` is the environment's if None."""
+    """Draw episodes of an agent into a .gif, .mp4 or .png.
+
+    Locations and choices are sampled where that is asked for, or validations did so; `fps` is the
+    environment's if None.
+    """
     from ram_agent.pictures import play_frames, save_picture
 
     envs = make_drawn(env_id, keywords, split)
     last_only = path.suffix == ".png"
     gaze = trained_gaze(agent)
-    frames = play_frames(agent, envs, episodes, deterministic, gaze=gaze, last_only=last_only)
+    mean = not (sampled or is_sampled(agent))
+    frames = play_frames(agent, envs, episodes, mean, gaze=gaze, last_only=last_only)
     shown = list(tqdm(frames, "drawing", len(episodes), disable=None, leave=False))
     save_picture(shown, path, fps or envs.metadata["render_fps"])
 

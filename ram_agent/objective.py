@@ -46,7 +46,7 @@ Metrics = dict[str, Tensor]  # scalars
 LABELS_ALONE = ("gain_discount", "episodes")
 SEGMENTS_ALONE = (
     *("gae_lambda", "entropy_weight", "baseline_loss"),
-    *("steps", "validation_games"),
+    *("steps", "validation_games", "validation_sampled"),
     *(field.name for field in dataclasses.fields(SegmentConfig)),
 )
 

@@ -300,8 +300,15 @@ def _validate(agent: RAMAgent, envs: VectorEnv, config: TrainConfig, ranks: Rank
     """Evaluate on each image of the split, or in games where there are no images."""
     has_images = getattr(envs.unwrapped, "num_images", None) is not None
     num_episodes, seed = (None, 0) if has_images else (config.validation_games, VALIDATION_SEED)
-    gaze = config.gaze.locations
-    return evaluate(agent, envs, num_episodes=num_episodes, gaze=gaze, seed=seed, ranks=ranks)
+    return evaluate(
+        agent,
+        envs,
+        num_episodes=num_episodes,
+        deterministic=not config.validation_sampled,
+        gaze=config.gaze.locations,
+        seed=seed,
+        ranks=ranks,
+    )
 
 
 def add_metrics(sums: dict[str, float], metrics: dict[str, float]) -> None:

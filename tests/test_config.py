@@ -161,6 +161,7 @@ IMPOSSIBLE: list[tuple[type[Any], str, Any]] = [
     (TrainConfig, "episodes", 0),
     (TrainConfig, "steps", 0),
     (TrainConfig, "validation_games", 0),
+    (TrainConfig, "validation_sampled", 1),
     (TrainConfig, "epochs", 0),
     (TrainConfig, "epochs", math.inf),
     (TrainConfig, "batch_size", -1),

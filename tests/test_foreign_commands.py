@@ -13,12 +13,15 @@ torch = pytest.importorskip("torch", reason="the extra agent is not installed")
 from PIL import Image  # noqa: E402
 from ram_commands import fail, frame_count  # noqa: E402
 
+from ram_agent import evaluate, train  # noqa: E402
 from ram_agent.agent import RAMAgent  # noqa: E402
 from ram_agent.cli import main  # noqa: E402
 from ram_agent.commands.train import default_folder  # noqa: E402
 from ram_agent.config import AgentConfig  # noqa: E402
 from ram_agent.gaze_map import blur, record_gaze_map  # noqa: E402
-from ram_agent.splits import find_splits, is_foreign, make_split  # noqa: E402
+from ram_agent.measure import evaluate_all  # noqa: E402
+from ram_agent.shard import VALIDATION_SEED  # noqa: E402
+from ram_agent.splits import count_evaluation_envs, find_splits, is_foreign, make_split  # noqa: E402
 from ram_envs.making import make_env, make_vector_env  # noqa: E402
 
 TOY: dict[str, Any] = {"glimpse_size": 4, "num_scales": 2}
@@ -84,6 +87,54 @@ def test_a_gaze_map_counts_fixations() -> None:
     assert blurred.shape == (10, 13)
     assert blurred.sum() == pytest.approx(30)
     assert blurred[5, 6] == blurred.max()
+
+
+def test_a_gaze_map_of_samples_is_wider() -> None:
+    agent = make_agent(**TOY, initial_location=(0, 0))
+    with torch.no_grad():
+        for parameter in agent.location_head.parameters():
+            parameter.zero_()
+    envs = make_vector_env("Numbers-v0", 3, **TOY, initial_location=(0, 0))
+    counts = record_gaze_map(agent, envs, 10, deterministic=False).counts
+    assert counts.sum() == 30 > counts.max()
+    assert (record_gaze_map(agent, envs, 10, deterministic=False).counts == counts).all()
+
+
+def test_an_agent_is_measured_as_it_was_validated() -> None:
+    agent = make_agent(**TOY)
+    results = evaluate_all(agent, "Numbers-v0", "test", 60, 0, TOY)
+    assert list(results) == ["learned gaze", "learned gaze, sampled", "random gaze", "center gaze"]
+    agent.info["training"] = {"validation_sampled": True}
+    sampled = evaluate_all(agent, "Numbers-v0", "test", 60, 0, TOY)
+    assert list(sampled) == [
+        "learned gaze, sampled",
+        "learned gaze",
+        "random gaze, sampled",
+        "center gaze, sampled",
+    ]
+    assert {name: sampled[name] for name in [*results][:2]} == {
+        name: results[name] for name in [*results][:2]
+    }
+    assert sampled["random gaze, sampled"] != results["random gaze"]
+
+
+def test_validations_are_sampled_where_the_setting_says_so(tmp_path: Path) -> None:
+    for sampled in (None, False):
+        run = tmp_path / str(sampled)
+        given = {} if sampled is None else {"validation_sampled": sampled}
+        settings: dict[str, Any] = {"steps": 128, "batch_size": 8, "segment_length": 16}
+        settings |= {"hidden_size": 8, "feature_size": 8, "validation_games": 20}
+        agent = train("Numbers-v0", **TOY, **settings, **given, out=run)
+        num_envs = count_evaluation_envs("Numbers-v0", TOY)
+        envs = make_split("Numbers-v0", num_envs, "validation", **TOY)
+        returns = {
+            deterministic: evaluate(
+                agent, envs, num_episodes=20, deterministic=deterministic, seed=VALIDATION_SEED
+            ).mean_return
+            for deterministic in (False, True)
+        }
+        assert returns[False] != returns[True]
+        assert agent.info["validation_return"] == returns[sampled is False]
 
 
 def test_an_agent_makes_its_environment() -> None:

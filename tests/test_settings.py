@@ -497,7 +497,10 @@ ROWS_OF_SETTINGS: dict[tuple[str, ...], list[Wrong]] = {
         ValueError, "adamw", None
     ),
     GROUPS: wrong(ValueError, "adam", {}, None),
-    ("baseline_shapes_state", "normalize_advantages"): [*NOT_BOOL, (1, ValueError)],
+    ("baseline_shapes_state", "normalize_advantages", "validation_sampled"): [
+        *NOT_BOOL,
+        (1, ValueError),
+    ],
     ("hidden_size", "feature_size", "conv_maps", "num_channels", "batch_size"): POSITIVE,
     ("episodes", "validate_every", "steps", "validation_games"): POSITIVE,
     ("segment_length", "passes", "minibatches"): POSITIVE,

@@ -15,7 +15,7 @@ from ram_agent.commands.parsing import UNSET, parse
 from ram_agent.commands.trained import Trained, check_one_run, name_run
 from ram_agent.evaluation import evaluate
 from ram_agent.gaze_report import write_report
-from ram_agent.measure import NUM_SHOWN, save_watched
+from ram_agent.measure import NUM_SHOWN, is_sampled, save_watched
 from ram_agent.player import Gaze
 from ram_agent.splits import (
     count_evaluation_envs,
@@ -115,7 +115,8 @@ def draw_moving(
     save_watched(agent, env_id, keywords, out / "episodes.gif", episodes, split)
     num_envs = count_evaluation_envs(env_id, keywords)
     envs = make_split(env_id, num_envs, split, **keywords)
-    gaze_map = record_gaze_map(agent, envs, NUM_FIXATIONS // num_envs)
+    num_steps, deterministic = NUM_FIXATIONS // num_envs, not is_sampled(agent)
+    gaze_map = record_gaze_map(agent, envs, num_steps, deterministic=deterministic)
     drawings: dict[str, Any] = {"gaze_map": partial(draw_gaze_map, gaze_map)}
     envs = make_split(env_id, 1 if foreign else NUM_GAMES, split, **keywords)
     if game_figures.is_catch(envs):

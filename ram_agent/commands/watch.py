@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 from ram_agent.commands.parsing import UNSET, parse
 from ram_agent.commands.trained import Trained, check_one_run, name_run
-from ram_agent.measure import NUM_SHOWN, make_drawn, save_watched, trained_gaze
+from ram_agent.measure import NUM_SHOWN, is_sampled, make_drawn, save_watched, trained_gaze
 from ram_agent.splits import is_foreign
 
 REST_SECONDS = 1.5  # at the end of an episode
@@ -54,7 +54,8 @@ class Watch(Trained):
     """The first episode: the index of an image, or the seed of a game."""
 
     sampled: bool = False
-    """Sample locations and labels instead of taking the mean and the most probable label."""
+    """Sample locations and choices instead of taking the mean and the most probable choice; always
+    on for agents whose validations were sampled, as in environments of another package."""
 
 
 def main(args: list[str]) -> None:
@@ -86,13 +87,14 @@ def main(args: list[str]) -> None:
         num_images: int = getattr(envs.unwrapped, "num_images", end)
         end = max(command.start + 1, min(end, num_images))
     episodes = range(command.start, end)
-    mean = not command.sampled
+    sampled = command.sampled or is_sampled(agent)
     if command.save is not None:
-        save_watched(agent, env_id, keywords, command.save, episodes, split, mean, command.fps)
+        save_watched(agent, env_id, keywords, command.save, episodes, split, sampled, command.fps)
         return print(f"Written to {command.save}")
     assert window is not None
     fps = command.fps or envs.metadata["render_fps"]
-    Viewer(window, fps).show(play_frames(agent, envs, episodes, mean, gaze=trained_gaze(agent)))
+    gaze = trained_gaze(agent)
+    Viewer(window, fps).show(play_frames(agent, envs, episodes, not sampled, gaze=gaze))
 
 
 def with_file_name(args: list[str]) -> list[str]:
