@@ -28,7 +28,8 @@ class Evaluate(Trained):
       ram evaluate pretrained:catch
 
     Each image of the split is seen once, on its fixed canvas. A game has neither images nor
-    labels: the result is the mean return of 10,000 games that were not played in training.
+    labels: the result is the mean return of 10,000 games that were not played in training, or of
+    100 in an environment of another package.
     """
 
     num_glimpses: Annotated[int | None, UNSET] = None
@@ -45,7 +46,8 @@ class Evaluate(Trained):
     agent answers as soon as its label is this probable."""
 
     num_episodes: Annotated[int | None, UNSET] = None
-    """How many images, the first of the split, or games (default: the whole split, or 10,000)."""
+    """How many images, the first of the split, or games (default: the whole split, 10,000 games, or
+    100 in an environment of another package)."""
 
     seed: int = 0
     """Seed of the first locations and of sampled actions."""
