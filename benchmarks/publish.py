@@ -25,6 +25,39 @@ from ram_envs.atomic_files import read_json
 ROOT = Path(__file__).parent.parent
 
 
+class Game(NamedTuple):
+    """A game that RAM learned from rewards alone.
+
+    file  its results, below the folder of results
+    page  where they are shown, with the section of the README's link
+    digits  of returns
+    """
+
+    env_id: str
+    file: str
+    page: str
+    section: str
+    digits: int
+
+
+GAMES = (
+    Game(
+        "RAMSearch-v0",
+        "games/RAMSearch-v0-seed-0.json",
+        "docs/environments/RAMSearch-v0.md",
+        "",
+        3,
+    ),
+    Game(
+        "ALE/Pong-v5",
+        "pretrained/pong.json",
+        "docs/any_environment.md",
+        "#ram-plays-pong",
+        1,
+    ),
+)
+
+
 @dataclass(frozen=True)
 class Settings:
     """Put the tables of results/ into the README and the pages of docs/."""
@@ -44,12 +77,6 @@ class Settings:
     beyond_page: Path = ROOT / "docs" / "beyond.md"
     """Page that gets the results beyond the paper, between its two marks."""
 
-    search_page: Path = ROOT / "docs" / "environments" / "RAMSearch-v0.md"
-    """Page that gets what RAM learns in the search, between its two marks."""
-
-    pong_page: Path = ROOT / "docs" / "any_environment.md"
-    """Page that gets what RAM learns in Pong, between its two marks."""
-
     agents_page: Path = ROOT / "ram_agent" / "pretrained" / "README.md"
     """Page that gets the trained agents, between its two marks."""
 
@@ -61,10 +88,9 @@ def main(settings: Settings) -> None:
     draw_headlines(headlines, settings.chart)
     put_table(settings.page, make_summary(tables) + "\n" + make_page(tables))
     put_table(settings.agents_page, make_agents(settings.results / "pretrained"))
-    learned = read_json(settings.results / "games" / "RAMSearch-v0-seed-0.json")
-    put_table(settings.search_page, make_learned(learned), "<!-- learned -->")
-    learned = read_json(settings.results / "pretrained" / "pong.json")
-    put_table(settings.pong_page, make_learned(learned, digits=1), "<!-- learned -->")
+    put_table(settings.readme, make_games(settings.results), "<!-- games -->")
+    for game in GAMES:
+        put_table(ROOT / game.page, make_learned(game, settings.results), f"<!-- {game.env_id} -->")
     put_table(settings.beyond_page, make_beyond(read_beyond(settings.results / "beyond")))
 
 
@@ -247,12 +273,25 @@ def make_beyond(files: list[dict[str, Any]]) -> str:
     return "\n".join([*lines, "", *early]) + "\n"
 
 
-def make_learned(file: dict[str, Any], digits: int = 3) -> str:
-    """Return a Markdown table of a file with the results of a game: the return with each gaze."""
+def make_games(results: Path) -> str:
+    """Return a Markdown table of the mean return in each game: RAM's, and with other gazes."""
+    lines = ["| game | RAM | random gaze | center gaze |", "|---|---|---|---|"]
+    for game in GAMES:
+        gazes = read_json(results / game.file)["results"]
+        own, *_, random, center = (
+            f"{result['mean_return']:.{game.digits}f}" for result in gazes.values()
+        )
+        link = f"[{game.env_id}]({game.page}{game.section})"
+        lines.append(f"| {link} | **{own}** | {random} | {center} |")
+    return "\n".join(lines) + "\n"
+
+
+def make_learned(game: Game, results: Path) -> str:
+    """Return a Markdown table of a game: the mean return with each gaze."""
     lines = ["| gaze | mean return |", "|---|---|"]
-    for gaze, result in file["results"].items():
+    for gaze, result in read_json(results / game.file)["results"].items():
         mean, spread = result["mean_return"], result["standard_error"]
-        lines.append(f"| {gaze} | {mean:.{digits}f} ± {spread:.{digits}f} |")
+        lines.append(f"| {gaze} | {mean:.{game.digits}f} ± {spread:.{game.digits}f} |")
     return "\n".join(lines) + "\n"
 
 

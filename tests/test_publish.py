@@ -12,7 +12,7 @@ import matplotlib.pyplot as plt
 import publish
 
 from ram_agent.packed import PRETRAINED
-from ram_envs.atomic_files import read_json, write_json
+from ram_envs.atomic_files import write_json
 
 ROOT = Path(__file__).parent.parent
 
@@ -30,12 +30,11 @@ def test_readme_and_page_show_the_results() -> None:
     assert publish.make_agents(ROOT / "results" / "pretrained") in agents
     beyond = publish.read_beyond(ROOT / "results" / "beyond")
     assert len(beyond) == 4
-    search = ROOT / "results" / "games" / "RAMSearch-v0-seed-0.json"
-    page = (ROOT / "docs" / "environments" / "RAMSearch-v0.md").read_text(encoding="utf-8")
-    assert publish.make_learned(read_json(search)) in page
-    pong = read_json(ROOT / "results" / "pretrained" / "pong.json")
-    page = (ROOT / "docs" / "any_environment.md").read_text(encoding="utf-8")
-    assert publish.make_learned(pong, digits=1) in page
+    results = ROOT / "results"
+    assert publish.make_games(results) in (ROOT / "README.md").read_text(encoding="utf-8")
+    for game in publish.GAMES:
+        page = (ROOT / game.page).read_text(encoding="utf-8")
+        assert publish.make_learned(game, results) in page
     page = (ROOT / "docs" / "beyond.md").read_text(encoding="utf-8")
     assert publish.make_beyond(beyond) in page
 
