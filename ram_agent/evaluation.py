@@ -115,8 +115,8 @@ def evaluate(
         gaze: "learned", "random" or "center"; see `collect_rollout`.
         seed: seed of the first locations and of the agent's noise.
         stop_when_sure: thresholds from 0 to 1, for `Evaluation.early_answers`.
-        ranks: processes that share the batches of episodes, and all get the result; without
-            sampling it equals that of one process.
+        ranks: processes that share the batches of episodes, and all get the result, which equals
+            that of one process.
 
     Raises:
         TypeError: if `envs` is a single environment.
@@ -139,6 +139,7 @@ def evaluate(
         counted = slice(0, min(envs.num_envs, num_episodes - start))
         options = None if num_images is None else {"index": index % num_images}
         info = player.begin(seed + start, options)
+        generator.manual_seed(seed + start)  # the same noise on any rank
         if "label" in info:
             rollout = finish_episodes(player, info, deterministic, generator=generator)
             assert rollout.labels is not None

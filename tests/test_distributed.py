@@ -29,7 +29,7 @@ DIGITS = ["RAMMNIST-v0", "--dataset", "digits", "--num-glimpses", "2", "--batch-
 DIGITS += [*TINY_AGENT, "--episodes", "2048", "--validate-every", "1"]
 # 4 updates; its 2,000 validation games are four batches, which the ranks share.
 CATCH = ["RAMCatch-v0", *TINY_AGENT, "--steps", "1472", "--batch-size", "16"]
-CATCH += ["--validate-every", "736", "--shards", "2"]
+CATCH += ["--validate-every", "736", "--shards", "2", "--validation-sampled"]
 
 # `ram`, but after an update one of the ranks gets a signal.
 SIGNALLED = """
