@@ -164,6 +164,8 @@ ENV_SETTINGS: dict[tuple[str, str], dict[str, Any]] = {
     # much of the training.
     ("default", "RAMCatch-v0"): {
         "core": "lstm",
+        "glimpse_network": "conv",
+        "conv_maps": 8,
         "hidden_size": 128,
         "location_start": 0.1,
         "pixel_scale": 10.0,
