@@ -198,13 +198,6 @@ ELASTIC_TRAINING = {**DISTORTED_TRAINING, "elastic": 1.0, "episodes": 12_000_000
 TWO_DIGITS_TRAINING = {**CONV_TRAINING, "location_weight": 1.0}
 # Natural images are few, and more varied than digits.
 MIRRORED_TRAINING = {"episodes": 1_500_000, "mirror": True}
-# Where the training error stays high, more and smaller updates help.
-SMALL_BATCH_TRAINING = {
-    "episodes": 1_300_000,
-    "mirror": True,
-    "batch_size": 64,
-    "learning_rate": 1.5e-3,
-}
 GAZES = ("random gaze", "center gaze")  # that replace the gaze of the headline's agents
 CONTROL_NAMES = {
     "fc-256": "FC 2 × 256, whole canvas",
@@ -355,7 +348,6 @@ TABLES: dict[str, Table] = {
                 Others(since=Reported(23.6, "APPLE-SAC", digits=1)),
                 is_headline=True,
                 environment={"glimpse_size": 5, "num_scales": 1, "max_shift": 0.2},
-                training=SMALL_BATCH_TRAINING,
                 remark=" of 5 × 5, moves of 0.2",
             ),
         ),
