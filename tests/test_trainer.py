@@ -637,7 +637,10 @@ def make_game_trainer(config: TrainConfig, **keywords: Any) -> Trainer:
     torch.manual_seed(config.seed)
     spaces = train_envs[0].single_observation_space, train_envs[0].single_action_space
     agent_config = dataclasses.replace(
-        preset("default", "RAMCatch-v0")[0], hidden_size=32, feature_size=32
+        preset("default", "RAMCatch-v0")[0],
+        glimpse_network="linear",
+        hidden_size=32,
+        feature_size=32,
     )
     return Trainer(RAMAgent(*spaces, agent_config), train_envs, make(500), config)
 
