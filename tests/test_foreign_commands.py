@@ -121,7 +121,7 @@ def test_an_agent_is_measured_as_it_was_validated() -> None:
 def test_validations_are_sampled_where_the_setting_says_so(tmp_path: Path) -> None:
     for sampled in (None, False):
         run = tmp_path / str(sampled)
-        given = {} if sampled is None else {"validation_sampled": sampled}
+        given: dict[str, Any] = {} if sampled is None else {"validation_sampled": sampled}
         settings: dict[str, Any] = {"steps": 128, "batch_size": 8, "segment_length": 16}
         settings |= {"hidden_size": 8, "feature_size": 8, "validation_games": 20}
         agent = train("Numbers-v0", **TOY, **settings, **given, out=run)
