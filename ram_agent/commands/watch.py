@@ -87,14 +87,14 @@ def main(args: list[str]) -> None:
         num_images: int = getattr(envs.unwrapped, "num_images", end)
         end = max(command.start + 1, min(end, num_images))
     episodes = range(command.start, end)
-    sampled = command.sampled or is_sampled(agent)
+    sampled = command.sampled
     if command.save is not None:
         save_watched(agent, env_id, keywords, command.save, episodes, split, sampled, command.fps)
         return print(f"Written to {command.save}")
     assert window is not None
     fps = command.fps or envs.metadata["render_fps"]
-    gaze = trained_gaze(agent)
-    Viewer(window, fps).show(play_frames(agent, envs, episodes, not sampled, gaze=gaze))
+    mean, gaze = not (sampled or is_sampled(agent)), trained_gaze(agent)
+    Viewer(window, fps).show(play_frames(agent, envs, episodes, mean, gaze=gaze))
 
 
 def with_file_name(args: list[str]) -> list[str]:
