@@ -96,7 +96,7 @@ def manual_page(env_id: str) -> str:
     given = ", ".join(
         f"`{name}={value!r}`".replace("'", '"') for name, value in spec.kwargs.items()
     )
-    own = f"The id stands for {given}; each can be given otherwise." if given else ""
+    own = f"The id sets {given}; `gym.make` can override each." if given else ""
     manual = inspect.getdoc(env_class(env_id))
     return f"\n{facts.summary}\n\n| | |\n|---|---|\n{table}\n\n{own}\n\n{manual}\n"
 

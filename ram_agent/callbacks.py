@@ -140,7 +140,7 @@ class StopEarly:
     Args:
         error: stop once the validation error, in percent, is at most this.
         mean_return: stop once the mean return of validation is at least this.
-        seconds: stop once training has taken so long.
+        seconds: stop after this many seconds of training.
 
     Raises:
         ValueError: if none of them is given.

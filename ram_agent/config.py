@@ -30,7 +30,7 @@ class AgentConfig(Checked):
 
     core: Literal["rectifier", "lstm", "transformer"] = "rectifier"
     """The recurrent network. The paper has rectifiers for classification, an LSTM for Catch
-    (sections 3 and 4). "transformer" attends to the last 17 glimpses themselves."""
+    (sections 3 and 4). "transformer" attends to the last 17 glimpses."""
 
     hidden_size: int = 256
     """Width of the core's state h_t, and of the glimpse feature g_t."""
@@ -213,7 +213,8 @@ class TrainConfig(Checked):
     """Episodes per update, or without labels the number of environments."""
 
     validate_every: int = 150_000
-    """Episodes between two validations, at least one epoch; without labels, steps."""
+    """Episodes between two validations, or steps without labels; at least one epoch, but there are
+    at least ten validations."""
 
     validation_games: int = 2_000
     """Without labels or images, the number of episodes of a validation."""

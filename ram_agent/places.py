@@ -20,7 +20,8 @@ class Places:
     """The places of all shards, those of other ranks included.
 
     Args:
-        shards: those of this rank. Those of labels have no place: each update begins new episodes.
+        shards: those of this rank. Shards that learn from labels have no place: each update begins
+            new episodes.
         ranks: the processes that train together.
     """
 

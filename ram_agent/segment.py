@@ -1,6 +1,6 @@
 """Segments: T steps of B environments, in which episodes begin and end at any step.
 
-What an agent learns from where there are no labels. The recurrent state is carried over from the
+Without labels an agent learns from segments. The recurrent state is carried over from the
 segment before. Where a segment or a time limit cuts an episode, the baseline's value of what comes
 next stands for the rewards that are not seen (bootstrapping).
 """

@@ -1,9 +1,9 @@
 """One shard of the environments that are played in segments, where there are no labels.
 
 All randomness is a function of (seed, update). At each restart, which comes with every validation,
-all environments begin anew. In between the actions since the restart are kept: a resumed run takes
-them again, which brings the environments to where they were, if what they do is a function of seed
-and actions. The environments of ram_envs are such functions, and so are most others with a seed.
+all environments are reset. The actions since the last restart are kept: a resumed run repeats them,
+which restores the environments if they are deterministic, given seed and actions. Those of ram_envs
+are, and so are most others with a seed.
 """
 
 from __future__ import annotations

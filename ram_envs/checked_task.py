@@ -1,4 +1,4 @@
-"""A task with one state, whose verbs check everything the task returns; for `ram_envs.testing`."""
+"""A task with one state, whose methods check all that the task returns; for `ram_envs.testing`."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def require(holds: bool, message: str) -> None:
 
 
 def check_attributes(task: Any) -> None:
-    """Check a task's attributes and that it has the verbs."""
+    """Check a task's attributes and that it has the methods."""
     for name in ("image_shape", "choice_names", "frames_change"):
         require(hasattr(task, name), f"the task has no attribute {name}.")
     for name in VERBS:

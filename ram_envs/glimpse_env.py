@@ -154,8 +154,9 @@ class GlimpseVectorEnv(gym.vector.VectorEnv[Observation, Any, npt.NDArray[Any]])
         autoreset_mode: what happens at an episode's end. NEXT_STEP (Gymnasium's default): the next
             step ignores the action and begins a new episode. SAME_STEP: the same step does.
             DISABLED: `reset` must be called.
-        max_episode_steps: truncate episodes after so many steps, as `gymnasium.wrappers.TimeLimit`
-            does; None or -1 for no limit. `gym.make_vec` passes it on.
+        max_episode_steps: truncate episodes after this many steps, as
+            `gymnasium.wrappers.TimeLimit` does; None or -1 for no limit. `gym.make_vec` passes it
+            on.
 
     Raises:
         ResetNeeded, TypeError, ValueError: as `GlimpseEnv`.

@@ -2,7 +2,7 @@
 
 A task defines the image, what a choice (a label or a move) does to it, the reward, and when an
 episode ends. It has no state of its own: `allocate` returns the state of B episodes, and the other
-verbs act on rows of it, so that one task can serve many environments.
+methods act on rows of it, so that one task can serve many environments.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ class Outcome:
 class Task(Protocol, Generic[State]):
     """A batch of worlds. `ram_envs.tasks.catch` is an example, docs/own_task.md a guide.
 
-    A task in which it matters where the agent looks has one more verb, `look_at(state, rows,
+    A task in which it matters where the agent looks has one more method, `look_at(state, rows,
     locations)`: it is called with the locations (n, 2) float32 of each glimpse, the first included,
     after `begin` or `advance`. `ram_envs.tasks.search` is an example.
 

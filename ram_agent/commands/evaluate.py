@@ -18,7 +18,7 @@ from ram_envs.atomic_files import check_writable, write_json
 
 @dataclass(frozen=True)
 class Evaluate(Trained):
-    """Measure a trained agent beside random and center gaze: its error after each glimpse.
+    """Measure a trained agent: error after each glimpse, or return, beside random and center gaze.
 
     Examples:
       ram evaluate runs/four

@@ -66,8 +66,8 @@ class MovingEnv(DatasetFacts, GlimpseEnv):
     ## Arguments
 
     - `dataset="auto"`: "mnist", "digits" (embedded), "auto" (MNIST if available, else the
-      digits with a warning), an `ImageDataset` (used whole for every split), or three of
-      them (train, validation, test).
+      digits with a warning), the path of a folder or an .npz, an `ImageDataset` (used whole
+      for every split), or three of them (train, validation, test).
     - `split="train"`, "validation" or "test".
     - `splits=None`: "all" uses all images of a path without splits for every split.
     - `num_glimpses=8`: T, the number of steps.

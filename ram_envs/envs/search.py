@@ -21,8 +21,8 @@ class SearchEnv(GlimpseEnv):
     200 × 200 pixels. All are equally bright, so the coarse patches of the retina show where an item
     is, but only the sharp inner patch shows whether its bars are upright. The agent must look at
     one item after another, remember which ones it has seen, and take the target when it sees it. If
-    no item is in sight, it must look elsewhere. A larger canvas makes the search longer but does
-    not slow down the steps. `ram_envs.tasks.search` contains the exact rules, and
+    no item is in sight, it must look elsewhere. A larger canvas makes the search longer; only
+    what the retina reads is drawn. `ram_envs.tasks.search` contains the exact rules, and
     `ram_envs.searcher.Searcher` is a scripted player.
 
     ## Action space

@@ -1,12 +1,12 @@
 """Kernels: functions called in every step, each in numpy and, for speed, compiled by numba.
 
-Both forms give the same results bit for bit. numpy's stands where it is used, decorated with
-`@kernel(MODULE)`, and states what the compiled form of the same name in `ram_envs/kernels/` does.
-`function.run(…)` is the form in use, `function.numpy(…)` numpy's, which some have for tensors, too;
-`function(…)` chooses by its arguments, at the cost of one more call.
+Both forms give the same results bit for bit. The numpy form is defined where it is used, decorated
+with `@kernel(MODULE)`, and specifies the compiled form of the same name in `ram_envs/kernels/`.
+`function.run(…)` calls the form in use, `function.numpy(…)` the numpy form, which in some kernels
+also takes tensors; `function(…)` chooses by its arguments, at the cost of one more call.
 
 `RAM_ENVS_KERNELS` selects the form: "numpy", "numba", or, if it is not set, numba where it is
-installed (the extra `fast`). Where numba cannot be used, one line on stderr says why, and numpy is.
+installed (the extra `fast`). If numba cannot be used, a line on stderr says why, and numpy is.
 """
 
 from __future__ import annotations

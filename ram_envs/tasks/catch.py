@@ -63,7 +63,7 @@ class CatchState:
 
 
 class Catch:
-    """The task "catch the ball". See `ram_envs.task.Task` for the verbs.
+    """The task "catch the ball". See `ram_envs.task.Task` for the methods.
 
     Args:
         size: side of the screen in pixels, at least 2.

@@ -138,7 +138,7 @@ class CanvasState(ClassificationState):
 
 
 class ImageClassification(Classification[CanvasState]):
-    """The task "name the image". See `ram_envs.task.Task` for the verbs.
+    """The task "name the image". See `ram_envs.task.Task` for the methods.
 
     Args:
         dataset: images and labels of one split.

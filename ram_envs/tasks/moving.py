@@ -60,7 +60,7 @@ class MovingState(ClassificationState):
 
 
 class MovingClassification(Classification[MovingState]):
-    """The task "name the digit that moves". See `ram_envs.task.Task` for the verbs.
+    """The task "name the digit that moves". See `ram_envs.task.Task` for the methods.
 
     Args:
         dataset: images and labels of one split.

@@ -149,7 +149,7 @@ class PairState(CanvasState):
 
 
 class PairClassification(ImageClassification):
-    """The task "name both images". See `ram_envs.task.Task` for the verbs.
+    """The task "name both images". See `ram_envs.task.Task` for the methods.
 
     Args:
         dataset: images and labels of one split.

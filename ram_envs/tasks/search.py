@@ -17,8 +17,8 @@ row. So all items are equally bright. Coarse patches show where an item is, but 
             1 − look_cost · t − mistake_cost · m if the target is found, and 1 less otherwise
     end     terminated when the target is taken; truncated after `time_limit` steps
 
-The canvas is never stored: what a retina reads is drawn from the items' places as it is read, so a
-step costs the same at every canvas size.
+The canvas is never stored: what a retina reads is drawn from the items' places as it is read, so
+memory and drawing do not grow with the canvas.
 """
 
 from __future__ import annotations
@@ -70,7 +70,7 @@ class SearchState:
 
 
 class Search:
-    """The task "find the target and take it". See `ram_envs.task.Task` for the verbs.
+    """The task "find the target and take it". See `ram_envs.task.Task` for the methods.
 
     Args:
         canvas_size: the side, or (height, width), of the canvas in pixels.

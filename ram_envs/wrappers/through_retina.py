@@ -25,7 +25,7 @@ Env = gym.Env[Any, Any]
 
 
 class ThroughRetina(gym.Wrapper[Any, Any, Any, Any], RecordConstructorArgs):
-    """Any environment with pictures, seen through the suite's retina.
+    """Any environment with pictures, seen through a retina.
 
     The agent sees one glimpse at a time, as in `GlimpseEnv`, and chooses both what to do and where
     to look next. In a step the environment steps with the second half of the action; then the
@@ -36,7 +36,7 @@ class ThroughRetina(gym.Wrapper[Any, Any, Any, Any], RecordConstructorArgs):
     - Action: Tuple(Box(-1, 1, (2,)), env.action_space); a location outside is clipped.
     - Rewards, terminations, truncations and infos are those of the environment.
     - Episodes begin at `initial_location`, or at a uniformly random location that follows from the
-      seed of `reset` and the number of episodes since then, as in the suite's own environments.
+      seed of `reset` and the number of episodes since then, as in the environments of ram_envs.
     - `render` draws the picture, the retina's squares, the path of the gaze and the glimpse. It
       needs an environment made with render_mode="rgb_array".
 
