@@ -35,7 +35,7 @@ from ram_agent.weights import (
     save_weights,
 )
 from ram_envs.arguments import check_arguments
-from ram_envs.checks import checked_integer
+from ram_envs.checks import check_first_choice, checked_integer
 
 OWN_NETWORK = "own_glimpse_network"  # in a file: the class of a glimpse network of the user's
 
@@ -76,9 +76,9 @@ class RAMAgent(MakesItsEnv, nn.Module):
 
     Raises:
         TypeError: if the spaces have another form, or config is not an AgentConfig.
-        ValueError: if the glimpse's channels are not a multiple of config.num_channels, the module
-            does not make such features of such glimpses, or config has a None, which only
-            training measures.
+        ValueError: if the choices do not begin at 0, the glimpse's channels are not a multiple of
+            config.num_channels, the module does not make such features of such glimpses, or config
+            has a None, which only training measures.
 
     Attributes:
         location_std: standard deviation of sampled locations, in half canvases; training sets it.
@@ -431,6 +431,7 @@ def _check_spaces(observation_space: gym.Space[Any], action_space: gym.Space[Any
             "FlatBoxAction, DictAction, FixedGaze or RandomGaze, and of a vector environment the "
             "single_action_space."
         )
+    check_first_choice(action_space[1])
 
 
 def _make_spaces(glimpse_shape: Any, num_choices: Any) -> tuple[gym.Space[Any], gym.Space[Any]]:

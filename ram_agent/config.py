@@ -155,7 +155,8 @@ class GazeConfig(Checked):
 
     locations: Literal["learned", "random", "center"] = "learned"
     """The gaze in training and validation: the agent's own, or that of a control: uniformly random
-    locations, or always the center. A control's location head is not trained."""
+    locations, or always the center (with max_shift: random moves, or no moves). A control's
+    location head is not trained."""
 
 
 @dataclass(frozen=True)

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import gymnasium as gym
 from gymnasium.vector import AutoresetMode
 
+if TYPE_CHECKING:
+    from ram_agent.player import Gaze
 
-def read_env(facts: Mapping[str, Any], split: str | None = None) -> tuple[str, dict[str, Any]]:
+
+def read_env(facts: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
     """Return the id and the keywords of the environment that config.json or `agent.info` names.
 
     Gymnasium imports the module of "module:id", and so runs it. Since a file may come from an
@@ -18,7 +21,6 @@ def read_env(facts: Mapping[str, Any], split: str | None = None) -> tuple[str, d
 
     Args:
         facts: config.json of a run, or `agent.info`.
-        split: added to the keywords where the environment has a data set.
 
     Raises:
         ValueError: if the facts name no environment, or one that is not registered.
@@ -34,8 +36,6 @@ def read_env(facts: Mapping[str, Any], split: str | None = None) -> tuple[str, d
             "name it on the command line: ram train ENV_ID --resume RUN, or --env-id ENV_ID for "
             "the other commands."
         )
-    if split is not None and "dataset" in keywords:
-        keywords["split"] = split
     return str(env_id), keywords
 
 
@@ -52,6 +52,25 @@ def read_keywords(facts: Mapping[str, Any]) -> dict[str, Any]:
             "that `ram train` or `ram_agent.train` wrote."
         )
     return dict(keywords)
+
+
+def trained_gaze(facts: Mapping[str, Any]) -> Gaze:
+    """Return the gaze that `agent.info` names: "learned", or that of a control."""
+    training = facts.get("training")
+    gaze = training.get("gaze") if isinstance(training, dict) else None
+    locations = gaze.get("locations") if isinstance(gaze, dict) else None
+    return locations if locations in ("random", "center") else "learned"
+
+
+def compared_gazes(facts: Mapping[str, Any]) -> list[Gaze]:
+    """Return the gazes that are compared: first the agent's own, then random and center."""
+    return list(dict.fromkeys((trained_gaze(facts), "random", "center")))
+
+
+def is_sampled(facts: Mapping[str, Any]) -> bool:
+    """Return whether the validations that `agent.info` names sampled locations and choices."""
+    training = facts.get("training")
+    return isinstance(training, dict) and training.get("validation_sampled") is True
 
 
 class MakesItsEnv:
@@ -71,7 +90,7 @@ class MakesItsEnv:
         """
         from ram_envs.making import make_env
 
-        env_id, settings = read_env(self.info, split)
+        env_id, settings = self._own_env(split)
         env: gym.Env[Any, Any] = make_env(env_id, **{**settings, **keywords})
         return env
 
@@ -89,6 +108,13 @@ class MakesItsEnv:
         """
         from ram_envs.making import make_vector_env
 
-        env_id, settings = read_env(self.info, split)
+        env_id, settings = self._own_env(split)
         settings = {"autoreset_mode": AutoresetMode.DISABLED, **settings, **keywords}
         return make_vector_env(env_id, num_envs, **settings)
+
+    def _own_env(self, split: str) -> tuple[str, dict[str, Any]]:
+        """Return the id and the keywords, with the split where there are splits."""
+        from ram_agent.splits import has_splits
+
+        env_id, keywords = read_env(self.info)
+        return env_id, {**keywords, "split": split} if has_splits(env_id, keywords) else keywords

@@ -15,6 +15,7 @@ import numpy.typing as npt
 import torch
 
 from ram_agent.agent import RAMAgent
+from ram_agent.facts import trained_gaze
 from ram_agent.rollout import collect_rollout
 from ram_envs.atomic_files import write_whole
 from ram_envs.datasets.source import read_rows
@@ -88,8 +89,10 @@ def record_gaze(
 ) -> GazeRecord:
     """Let an agent look at the first images of a split, at mean locations, and keep all of it.
 
+    A control looks as in its training.
+
     Args:
-        agent: who record.
+        agent: whom to record.
         envs: a vector environment of images, with autoreset DISABLED.
         num_images: how many.
 
@@ -109,7 +112,12 @@ def record_gaze(
     for start in range(0, num_images, envs.num_envs):
         index = np.arange(start, start + envs.num_envs) % len(dataset)
         rollout = collect_rollout(
-            agent, recorder, seed=start, options={"index": index}, deterministic=True
+            agent,
+            recorder,
+            seed=start,
+            options={"index": index},
+            deterministic=True,
+            gaze=trained_gaze(agent.info),
         )
         counted = slice(0, num_images - start)
         canvas = batch.canvases[counted]

@@ -11,6 +11,7 @@ import numpy.typing as npt
 import torch
 
 from ram_agent.agent import RAMAgent
+from ram_agent.facts import trained_gaze
 from ram_agent.player import Player, check_envs, noise_source
 from ram_envs.arguments import check_arguments
 from ram_envs.retina import pixel_edges
@@ -43,7 +44,7 @@ def record_gaze_map(
     seed: int = 0,
     deterministic: bool = True,
 ) -> GazeMap:
-    """Let an agent play, and count its fixations.
+    """Let an agent play, and count its fixations; a control looks as in its training.
 
     Args:
         agent: the agent.
@@ -56,7 +57,7 @@ def record_gaze_map(
         TypeError, ValueError: if the agent does not fit the environments.
     """
     check_envs(agent, envs, any_mode=True)
-    seen, player = find_seen(envs), Player(agent, envs)
+    seen, player = find_seen(envs), Player(agent, envs, trained_gaze(agent.info))
     height, width = seen.batch.image_shape[:2]
     counts = np.zeros((height + 1, width + 1), np.int64)
     total = np.zeros_like(seen.canvases[0], np.float64)

@@ -10,21 +10,20 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import gymnasium as gym
 import numpy as np
 import numpy.typing as npt
 import torch
 from gymnasium.error import DependencyNotInstalled
 
 from ram_agent.agent import RAMAgent
-from ram_agent.facts import read_env
+from ram_agent.facts import read_env, trained_gaze
 from ram_agent.figures import Recorder
 from ram_agent.pictures import Frame, make_gif, save_picture
 from ram_agent.rollout import collect_rollout
 from ram_envs.arguments import check_arguments
 from ram_envs.datasets import ImageDataset
 from ram_envs.datasets.pixels import PictureWarning, to_pixels
-from ram_envs.making import default_keywords
+from ram_envs.making import default_keywords, make_vector_env
 from ram_envs.retina import pixel_edges
 from ram_envs.views import spread_glimpse
 
@@ -185,18 +184,26 @@ def look(
     size = settings["canvas_size"] or pixels.shape[:2]
     canvas = place_on_canvas(pixels, (size, size) if isinstance(size, int) else tuple(size))
     names = class_names(agent)
-    envs = gym.make_vec(
+    envs = make_vector_env(
         "RAMClassification-v0",
-        num_envs=1,
+        1,
         dataset=ImageDataset(canvas[None], np.zeros(1, np.int64), class_names=names),
         num_glimpses=settings["num_glimpses"] if num_glimpses is None else num_glimpses,
         glimpse_size=agent.glimpse_shape[-1],
         num_scales=num_scales,
         initial_location=settings["initial_location"],
+        max_shift=settings["max_shift"],
         autoreset_mode="Disabled",
     )
     recorder = Recorder(envs)
-    rollout = collect_rollout(agent, recorder, seed=seed, options={"index": 0}, deterministic=True)
+    rollout = collect_rollout(
+        agent,
+        recorder,
+        seed=seed,
+        options={"index": 0},
+        deterministic=True,
+        gaze=trained_gaze(agent.info),
+    )
     observations = recorder.observations[:-1]  # the last one comes after the decision
     return Look(
         canvas=canvas,
@@ -221,7 +228,13 @@ def canvas_settings(agent: RAMAgent) -> dict[str, Any]:
             f"The agent plays {env_id}, which cannot show your picture. Give an agent of images, "
             'such as RAMAgent.pretrained("cluttered-mnist-8").'
         )
-    return {"initial_location": None, "canvas_size": None, **settings}
+    if not {"num_scales", "num_glimpses"} <= settings.keys():  # fixed by a class of the user's own
+        batch = agent.make_env().unwrapped.batch  # type: ignore[attr-defined]
+        settings |= {
+            "num_scales": batch.retina.num_scales,
+            "num_glimpses": batch.task.num_glimpses,
+        }
+    return {"initial_location": None, "canvas_size": None, "max_shift": None, **settings}
 
 
 def class_names(agent: RAMAgent) -> tuple[str, ...]:

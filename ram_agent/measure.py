@@ -12,7 +12,8 @@ from tqdm import tqdm
 
 from ram_agent.agent import RAMAgent
 from ram_agent.evaluation import Evaluation, evaluate
-from ram_agent.player import Gaze, VectorEnv
+from ram_agent.facts import compared_gazes, is_sampled, trained_gaze
+from ram_agent.player import VectorEnv
 from ram_agent.run_folder import RunFolder
 from ram_agent.runs import own_env
 from ram_agent.splits import (
@@ -47,9 +48,8 @@ def evaluate_all(
     Its own is the learned one, mean and sampled, unless it was trained as a control. The first
     result and those of other gazes are sampled where validations were.
     """
-    own, sampled = trained_gaze(agent), is_sampled(agent)
-    others: tuple[Gaze, ...] = ("random", "center")
-    ways = [(own, sampled), *((gaze, sampled) for gaze in others if gaze != own)]
+    own, sampled = trained_gaze(agent.info), is_sampled(agent.info)
+    ways = [(gaze, sampled) for gaze in compared_gazes(agent.info)]
     if own == "learned":
         ways.insert(1, (own, not sampled))
     if num_episodes is None:
@@ -69,20 +69,6 @@ def evaluate_all(
         )
         for gaze, is_sample in tqdm(ways, "measuring", disable=None, leave=False)
     }
-
-
-def trained_gaze(agent: RAMAgent) -> Gaze:
-    """Return the gaze with which an agent was trained: "learned", or that of a control."""
-    training = agent.info.get("training")
-    gaze = training.get("gaze") if isinstance(training, dict) else None
-    locations = gaze.get("locations") if isinstance(gaze, dict) else None
-    return locations if locations in ("random", "center") else "learned"
-
-
-def is_sampled(agent: RAMAgent) -> bool:
-    """Return whether validations of an agent's training sampled its locations and choices."""
-    training = agent.info.get("training")
-    return isinstance(training, dict) and training.get("validation_sampled") is True
 
 
 def usual_episodes(env_id: str, keywords: dict[str, Any]) -> int | None:
@@ -105,12 +91,21 @@ def title_results(env_id: str, keywords: dict[str, Any], split: str | None) -> s
     return name_env(env_id, keywords) + images
 
 
-def print_results(results: dict[str, dict[str, Any]], title: str) -> None:
-    """Print what `evaluate_all` returned."""
+def score_words(env_id: str, keywords: dict[str, Any]) -> str | None:
+    """Return what a mean return of 1 means; None if it can be larger, or means nothing else."""
+    return SCORES.get(env_id) if keywords.get("num_balls", 1) == 1 else None
+
+
+def print_results(
+    results: dict[str, dict[str, Any]], env_id: str, keywords: dict[str, Any], images: str | None
+) -> None:
+    """Print what `evaluate_all` returned; `images` is what `name_split` found."""
+    title, words = title_results(env_id, keywords, images), score_words(env_id, keywords)
+    if keywords.get("max_shift") is not None:
+        title += " (random gaze: random moves; center gaze: no moves)"
     own = next(iter(results.values()))
     episodes = own["episodes"]
     if "mean_return" in own:
-        words = SCORES.get(title.partition(",")[0])  # of a game whose return is 0 or 1
         print(
             f"\n{title}: "
             + ("mean return" if words is None else f"% {words}")
@@ -148,7 +143,7 @@ def show_trained(trainer: Trainer, folder: RunFolder) -> None:
         else f"return {trainer.best_score:.4f}"
     )
     print(f"Trained for {trainer.seconds:.0f} s; best validation {best_validation}.")
-    print_results(result, title_results(env_id, keywords, split))
+    print_results(result, env_id, keywords, split)
     try:
         episodes = pick_episodes(env_id, keywords, "test", NUM_SHOWN)
         save_watched(best, env_id, keywords, path / "fixations.png", episodes)
@@ -177,8 +172,8 @@ def save_watched(
 
     envs = make_drawn(env_id, keywords, split)
     last_only = path.suffix == ".png"
-    gaze = trained_gaze(agent)
-    mean = not (sampled or is_sampled(agent))
+    gaze = trained_gaze(agent.info)
+    mean = not (sampled or is_sampled(agent.info))
     frames = play_frames(agent, envs, episodes, mean, gaze=gaze, last_only=last_only)
     shown = list(tqdm(frames, "drawing", len(episodes), disable=None, leave=False))
     save_picture(shown, path, fps or envs.metadata["render_fps"])

@@ -63,6 +63,7 @@ class Player:
         agent: the agent.
         envs: a vector environment with any auto-reset mode.
         gaze: the locations: "learned", the agent's; "random", uniform; "center", always (0, 0).
+            Where locations are shifts (RelativeGaze), these are random moves, and no moves.
 
     Attributes:
         observation: what the agent will act on next.
@@ -210,9 +211,10 @@ def check_envs(agent: RAMAgent, envs: VectorEnv, any_mode: bool = False) -> None
     mode = autoreset_mode(envs)
     has_images = getattr(envs.unwrapped, "num_images", None) is not None
     if mode is not AutoresetMode.DISABLED and (has_images or not any_mode):
+        way = "" if has_images else ', or learn from rewards alone: supervision="none"'
         raise ValueError(
             f"These environments reset themselves (autoreset_mode={mode.value}). Make them with "
-            'autoreset_mode="Disabled".'
+            f'autoreset_mode="Disabled"{way}.'
         )
     channels, config = channels_of(envs), agent.config
     told = config.glimpse_network == "conv" or config.scale_factor != 1

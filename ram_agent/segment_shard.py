@@ -99,7 +99,7 @@ class SegmentShard:
         return {
             "locations": torch.cat(locations),
             "choices": torch.cat(choices),
-            "glimpses": torch.as_tensor(self._player.observation["glimpse"]),
+            "glimpses": torch.as_tensor(self._player.observation["glimpse"]).cpu(),
             **{f"state_{number}": part for number, part in enumerate(self._player.state)},
         }
 
@@ -158,16 +158,17 @@ class SegmentShard:
         if not place:
             return
         self._actions = [(place["locations"], place["choices"])]
-        for locations, choices in zip(
-            place["locations"].numpy(), place["choices"].numpy(), strict=True
-        ):
-            rewards, *_ = player.advance(locations, choices)
-            self._count(rewards, torch.from_numpy(player.ended))
+        for action in zip(place["locations"], place["choices"], strict=True):
+            if player.on_device:
+                rewards, *_ = player.advance(*(part.to(player.agent.device) for part in action))
+            else:
+                rewards, *_ = player.advance(*(part.numpy() for part in action))
+            self._count(rewards.cpu(), torch.as_tensor(player.ended).cpu())
         device = player.agent.device
         player.state = tuple(
             place[f"state_{number}"].to(device) for number in range(len(player.state))
         )
-        glimpses = torch.as_tensor(player.observation["glimpse"])
+        glimpses = torch.as_tensor(player.observation["glimpse"]).cpu()
         differs = (glimpses != place["glimpses"]).flatten(1).any(1)
         if differs.any():
             warnings.warn(

@@ -19,12 +19,14 @@ from gymnasium.vector import AutoresetMode
 
 from ram_agent.config import AgentConfig
 from ram_agent.player import channels_of
+from ram_envs.checks import check_first_choice
 from ram_envs.datasets import DatasetUnavailableError, Split
 from ram_envs.datasets.source import is_lazy
 from ram_envs.device_env import place_envs
 from ram_envs.envs.classification import DatasetFacts
 from ram_envs.making import (
     find_creator,
+    find_keywords,
     find_spec,
     import_own_module,
     import_package,
@@ -80,12 +82,19 @@ def find_splits(env_id: str, keywords: dict[str, Any]) -> tuple[str, ...]:
             its choices are not Discrete.
     """
     env = _make(env_id, keywords, make_env)
-    choices = env.action_space[1]
+    actions = env.action_space
+    if not (isinstance(actions, gym.spaces.Tuple) and len(actions) == 2):
+        raise ValueError(
+            f"{env_id} has the action space {actions}, but RAM needs pairs (location, choice). "
+            "Leave the wrapper out that changes the actions."
+        )
+    choices = actions[1]
     if not isinstance(choices, gym.spaces.Discrete):
         raise ValueError(
             f"{env_id} has the action space {choices}, but RAM needs Discrete actions. Some "
             "environments also have these: --env-kwargs continuous=False."
         )
+    check_first_choice(choices)
     splits: tuple[str, ...] = getattr(env.unwrapped, "splits", ())
     return splits
 
@@ -108,9 +117,13 @@ def count_evaluation_envs(env_id: str, keywords: dict[str, Any]) -> int:
     return FOREIGN_ENVS if is_foreign(env_id, keywords) else EVALUATION_ENVS
 
 
-def keywords_in_training(env_id: str) -> dict[str, Any]:
-    """Return keywords that only the training environments have: clipped rewards in Atari."""
-    return {"reward_clipping": True} if is_atari(find_spec(env_id)) else {}
+def keywords_in_training(env_id: str, keywords: dict[str, Any]) -> dict[str, Any]:
+    """Return keywords of the training environments alone: Atari's rewards are clipped there.
+
+    Those among the keywords of all environments are left as they are.
+    """
+    clips = is_atari(find_spec(env_id)) and "reward_clipping" not in keywords
+    return {"reward_clipping": True} if clips else {}
 
 
 def count_channels(env_id: str, keywords: dict[str, Any]) -> int | None:
@@ -218,13 +231,26 @@ def with_found_dataset(
     Raises:
         ValueError: if the environment cannot be made with them.
     """
+    given = keywords.get("dataset", "")
+    if not isinstance(given, str | Path):
+        raise TypeError(
+            f"dataset={reprlib.repr(given)} is not a name or a path, by which a run finds its "
+            "images again. Write them to an .npz file (docs/own_images.md), and give its path."
+        )
     envs = make_split(env_id, 1, "train", **keywords, **(in_training or {})).unwrapped
-    found = getattr(envs, "dataset_name", None)
-    if found in DATASETS:
+    found, names = getattr(envs, "dataset_name", None), find_keywords(env_id)
+    if found in DATASETS and (given or names is None or "dataset" in names):
         return {**keywords, "dataset": found}
-    path = Path(keywords.get("dataset", "")).expanduser()
+    path = Path(given).expanduser()
     is_own = "dataset" in keywords and path.exists()
     return {**keywords, "dataset": os.path.abspath(path)} if is_own else keywords
+
+
+def with_other_dataset(env_id: str, keywords: dict[str, Any], dataset: str) -> dict[str, Any]:
+    """Return a run's keywords with another data set, and without those that it does not take."""
+    of_paths = () if dataset not in (*DATASETS, "auto") else ("splits", "background")
+    kept = {name: value for name, value in keywords.items() if name not in of_paths}
+    return with_found_dataset(env_id, {**kept, "dataset": dataset})
 
 
 def describe_images(env_id: str, keywords: dict[str, Any]) -> dict[str, Any] | None:

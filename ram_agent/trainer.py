@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import threading
 import time
+import warnings
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -248,6 +249,9 @@ class Trainer:
 
     def _validate(self) -> dict[str, float]:
         """Validate the averaged agent, write the metrics, and save it if it is the best."""
+        is_whole = self.update % self.validation_interval == 0
+        if self.in_segments and is_whole and not self._sums["finished_episodes"]:
+            warn_of_cut_episodes(self.config, self.validation_interval)
         agent = self.averaged_agent
         result = _validate(agent, self.validation_envs, self.config, self.ranks)
         validation = {f"validation_{result.measure}": result.value}
@@ -308,6 +312,17 @@ def _validate(agent: RAMAgent, envs: VectorEnv, config: TrainConfig, ranks: Rank
         gaze=config.gaze.locations,
         seed=seed,
         ranks=ranks,
+    )
+
+
+def warn_of_cut_episodes(config: TrainConfig, interval: int) -> None:
+    """Warn that no episode has ended between two restarts, which are `interval` updates apart."""
+    warnings.warn(
+        f"No episode has ended in the {interval * config.segments.segment_length} steps of each "
+        "environment since the last validation, and each validation restarts them all: the agent "
+        "knows only how episodes begin. Raise validate_every, and steps to ten times that, or "
+        "lower batch_size.",
+        stacklevel=2,
     )
 
 

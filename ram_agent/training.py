@@ -73,7 +73,7 @@ def train(
         replace_settings(chosen.agent, **of_agent),
         replace_settings(chosen.training, **of_training),
         shards=chosen.shards if shards is None else shards,
-        training_keywords={**keywords_in_training(env_id), **training_keywords},
+        training_keywords={**keywords_in_training(env_id, settings), **training_keywords},
         start_from=start_from,
         device=checked_device(device),
     )

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, ParamSpec
 
 import numpy as np
 import numpy.typing as npt
+from gymnasium import spaces
 from gymnasium.error import ResetNeeded
 from gymnasium.vector import AutoresetMode
 
@@ -247,23 +248,39 @@ def checked_coordinates(
     return checked
 
 
+def check_first_choice(choices: spaces.Discrete) -> None:
+    """Raise ValueError unless the first of the choices is 0."""
+    if (first := int(choices.start)) != 0:
+        raise ValueError(
+            f"The choices are {choices}; here they must begin at 0. Wrap the environment: "
+            f"gymnasium.wrappers.TransformAction(env, lambda choice: choice + {first}, "
+            f"gymnasium.spaces.Discrete({choices.n}))."
+        )
+
+
 def checked_choices(
-    choices: Any, shape: tuple[int, ...], num_choices: int, rows: Rows | slice = slice(None)
+    choices: Any,
+    shape: tuple[int, ...],
+    num_choices: int,
+    rows: Rows | slice = slice(None),
+    first: int = 0,
 ) -> npt.NDArray[np.int64]:
-    """Return choices of `shape` as int64; only `rows` must be in range."""
-    checked = np.asarray(choices)
+    """Return choices of `shape`, of which the smallest is `first`, as int64; only `rows` must be
+    in range.
+    """
+    checked, last = np.asarray(choices), first + num_choices - 1
     if checked.dtype.kind not in "iu" or checked.shape != shape:
         wanted = "an integer" if shape == () else f"integers of shape {shape}"
         raise TypeError(
             f"choice={choices!r} has dtype {checked.dtype} and shape {checked.shape}. Give "
-            f"{wanted} from 0 to {num_choices - 1}."
+            f"{wanted} from {first} to {last}."
         )
     converted = checked.astype(np.int64)
     chosen = converted[rows] if shape else converted
+    if first:
+        chosen = chosen - first
     if chosen.size and chosen.view(np.uint64).max() >= num_choices:  # negative ones view as huge
         given = checked[rows] if shape else checked
-        wrong = given.min() if given.min() < 0 else given.max()
-        raise ValueError(
-            f"choice={wrong} does not exist. Give an integer from 0 to {num_choices - 1}."
-        )
+        wrong = given.min() if given.min() < first else given.max()
+        raise ValueError(f"choice={wrong} does not exist. Give an integer from {first} to {last}.")
     return converted

@@ -6,6 +6,7 @@ values, so that whatever asks for one fails.
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import json
 from collections.abc import Iterator
@@ -354,3 +355,32 @@ def test_training_and_validation_are_on_the_gpu(
     in_steps = TrainConfig(steps=120, batch_size=20)
     run |= {"env_id": "RAMCatch-v0", "env_kwargs": {}, "training": dataclasses.asdict(in_steps)}
     assert not isinstance(runs.make_trainer(run, None, "meta").shards[0].envs, DeviceVectorEnv)
+
+
+def test_segments_on_a_device_go_on() -> None:
+    config = replace_settings(
+        TrainConfig(),
+        **{"supervision": "none", "batch_size": 4, "segment_length": 6, "minibatches": 2},
+        steps=4 * 6 * 4,
+        validate_every=4 * 6 * 4,
+    )
+
+    def make() -> Trainer:
+        train, validation = (
+            DeviceVectorEnv(
+                gym.make_vec(
+                    "RAMMNIST-v0", 4, dataset="digits", split=split, autoreset_mode="Disabled"
+                ),
+                "cpu",
+            )
+            for split in ("train", "validation")
+        )
+        torch.manual_seed(0)
+        small = AgentConfig(hidden_size=8, feature_size=8)
+        agent = RAMAgent(train.single_observation_space, train.single_action_space, small)
+        return Trainer(agent, train, validation, config)
+
+    first, second = make(), make()
+    first.train_one_update()
+    second.load_state_dict(copy.deepcopy(first.state_dict()))
+    assert first.train_one_update() == second.train_one_update()

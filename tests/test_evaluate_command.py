@@ -18,6 +18,7 @@ import ram_envs.display
 import ram_envs.rendering
 from ram_agent.agent import RAMAgent
 from ram_agent.cli import main
+from ram_agent.measure import print_results
 from ram_agent.run_folder import RunFolder
 from ram_agent.runs import make_trainer
 
@@ -331,3 +332,21 @@ def test_figures_without_matplotlib(
 ) -> None:
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     assert 'pip install "ram-gym[figures]"' in fail(capsys, "figures", run)
+
+
+def test_the_returns_of_several_balls_are_no_percentages(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    results = {"learned gaze": {"mean_return": 1.25, "standard_error": 0.5, "episodes": 4}}
+    print_results(results, "RAMCatch-v0", {"num_balls": 3}, None)
+    assert "1.2500 ± 0.5000" in capsys.readouterr().out
+    print_results(results, "RAMCatch-v0", {}, None)
+    assert "125.00 ± 50.00" in capsys.readouterr().out
+
+
+def test_watch_without_a_file_name_after_an_option(
+    run: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    main(["watch", "--episodes", "2", str(run), "--save"])
+    assert [path.name for path in tmp_path.iterdir()] == [f"{run.stem}.gif"]

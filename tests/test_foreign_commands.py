@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import gymnasium as gym
 import picture_envs  # noqa: F401  registers Numbers-v0
 import pytest
 
@@ -21,7 +22,13 @@ from ram_agent.config import AgentConfig  # noqa: E402
 from ram_agent.gaze_map import blur, record_gaze_map  # noqa: E402
 from ram_agent.measure import evaluate_all  # noqa: E402
 from ram_agent.shard import VALIDATION_SEED  # noqa: E402
-from ram_agent.splits import count_evaluation_envs, find_splits, is_foreign, make_split  # noqa: E402
+from ram_agent.splits import (  # noqa: E402
+    count_evaluation_envs,
+    find_splits,
+    is_foreign,
+    keywords_in_training,
+    make_split,
+)
 from ram_envs.making import make_env, make_vector_env  # noqa: E402
 
 TOY: dict[str, Any] = {"glimpse_size": 4, "num_scales": 2}
@@ -178,3 +185,32 @@ def test_what_cannot_be_trained(
         "discrete", "Discrete"
     )
     assert not Path("nothing").exists()
+
+
+def test_figures_of_a_game_without_a_vector_environment(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pytest.importorskip("matplotlib", reason="the extra figures is not installed")
+    pytest.importorskip("pygame", reason="the extra play is not installed")
+    monkeypatch.setattr("ram_agent.splits.EVALUATION_ENVS", 4)
+    gym.register("PlainSearch-v0", entry_point="ram_envs.envs.search:SearchEnv")
+    try:
+        env = gym.make("PlainSearch-v0")
+        agent = RAMAgent(env.observation_space, env.action_space)
+        path = agent.save(tmp_path / "agent", {"env_id": "PlainSearch-v0", "env_kwargs": {}})
+        main(["figures", str(path), "--out", str(tmp_path / "figures"), "--dpi", "20"])
+    finally:
+        del gym.registry["PlainSearch-v0"]
+    assert "vector_entry_point" in capsys.readouterr().err
+    assert {file.name for file in (tmp_path / "figures").iterdir()} == {
+        "episodes.gif",
+        "report.html",
+    }
+
+
+def test_rewards_that_are_clipped_as_the_user_says() -> None:
+    pytest.importorskip("ale_py", reason="the extra atari is not installed")
+    assert keywords_in_training("ALE/Pong-v5", {}) == {"reward_clipping": True}
+    for clips in (True, False):
+        assert keywords_in_training("ALE/Pong-v5", {"reward_clipping": clips}) == {}
+    assert keywords_in_training("RAMCatch-v0", {}) == {}

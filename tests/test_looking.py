@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import warnings
 from pathlib import Path
+from typing import Any
 
+import gymnasium as gym
 import numpy as np
 import pytest
 
@@ -12,8 +14,10 @@ torch = pytest.importorskip("torch", reason="the extra agent is not installed")
 pytest.importorskip("tyro", reason="the extra agent is not installed")
 
 from ram_agent import RAMAgent, look  # noqa: E402
+from ram_agent.figures import record_gaze  # noqa: E402
+from ram_agent.gaze_map import record_gaze_map  # noqa: E402
 from ram_agent.looking import FOG, place_on_canvas  # noqa: E402
-from ram_envs.datasets import load_dataset  # noqa: E402
+from ram_envs.datasets import ImageDataset, load_dataset  # noqa: E402
 from ram_envs.datasets.pixels import PictureWarning  # noqa: E402
 
 AGENT = "cluttered-mnist-8"
@@ -118,3 +122,49 @@ def test_environments_of_an_agent() -> None:
     new = RAMAgent(game.observation_space, game.action_space)
     with pytest.raises(ValueError, match="unknown"):
         new.make_env()
+
+
+def test_own_images_in_the_spec_are_those_of_the_split() -> None:
+    images = np.zeros((6, 12, 12), np.uint8)
+    datasets = tuple(ImageDataset(images[:n], np.arange(n) % 2) for n in (6, 4, 2))
+    gym.register(
+        "Flowers-v0",
+        entry_point="ram_envs.envs.classification:ClassificationEnv",
+        vector_entry_point="ram_envs.envs.classification:ClassificationVectorEnv",
+        kwargs={"dataset": datasets, "glimpse_size": 4},
+    )
+    try:
+        env = gym.make("Flowers-v0")
+        agent = RAMAgent(env.observation_space, env.action_space)
+        agent.info = {"env_id": "Flowers-v0", "env_kwargs": {}}
+        for split, count in (("train", 6), ("validation", 4), ("test", 2)):
+            assert agent.make_env(split).unwrapped.num_images == count  # type: ignore[attr-defined]
+            assert agent.make_envs(1, split).unwrapped.num_images == count  # type: ignore[attr-defined]
+        assert agent.make_envs(1).unwrapped.num_images == 2  # type: ignore[attr-defined]
+    finally:
+        del gym.registry["Flowers-v0"]
+
+
+def make_agent(**facts: Any) -> RAMAgent:
+    env = gym.make("RAMMNIST-v0", dataset="digits")
+    torch.manual_seed(0)
+    agent = RAMAgent(env.observation_space, env.action_space)
+    agent.info = {"env_id": "RAMMNIST-v0", "dataset": "digits", **facts}
+    return agent
+
+
+def test_a_picture_is_looked_at_with_limited_shifts(digit: np.ndarray) -> None:
+    agent = make_agent(env_kwargs={"dataset": "digits", "max_shift": 0.1})
+    moves = np.diff(look(agent, digit).locations, axis=0)
+    assert 0 < np.abs(moves).max() <= 0.1 + 1e-6
+
+
+def test_a_control_looks_at_a_picture_as_in_training(digit: np.ndarray) -> None:
+    training = {"gaze": {"locations": "center"}}
+    agent = make_agent(env_kwargs={"dataset": "digits"}, training=training)
+    assert look(agent, digit).locations[1:].tolist() == [[0, 0]] * 5
+    envs = agent.make_envs(5)
+    assert record_gaze(agent, envs, 5).edges[1:].tolist() == [[[14, 14]] * 5] * 5
+    counts = record_gaze_map(agent, envs, 6).counts
+    assert counts[14, 14] >= 25
+    assert counts.sum() == 30

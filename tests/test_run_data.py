@@ -19,7 +19,7 @@ from ram_agent.config import AgentConfig, TrainConfig
 from ram_agent.run_folder import RunFolder
 from ram_agent.runs import describe_run, make_trainer
 from ram_agent.splits import pick_episodes, resolve_env_id
-from ram_envs.datasets import DatasetUnavailableError, own_images, picture_folder
+from ram_envs.datasets import DatasetUnavailableError, ImageDataset, own_images, picture_folder
 
 SIZES = ["--num-glimpses", "2", "--glimpse-size", "4", "--num-scales", "2"]
 BRIEF = [*SIZES, *TINY_AGENT, "--episodes", "64", "--batch-size", "16"]
@@ -252,3 +252,34 @@ def test_an_empty_dataset_is_refused(tmp_path: Path, capsys: pytest.CaptureFixtu
     out = tmp_path / "run"
     assert "''" in fail(capsys, "train", "RAMMNIST-v0", "--dataset", "", "--out", out)
     assert not out.exists()
+
+
+def test_other_classes_are_named_and_not_gone_on_with(
+    own: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for split in COUNTS:
+        (own / "photos" / split / "dark").rename(own / "photos" / split / "shade")
+    photos, run = str(own / "photos"), own / "run"
+    main(["evaluate", str(run), "--dataset", photos])
+    error = capsys.readouterr().err
+    assert "('dark', 'light')" in error
+    assert "('light', 'shade')" in error
+    before = (run / "config.json").read_bytes()
+    line = fail(capsys, "train", "--resume", run, "--dataset", photos)
+    assert "['dark', 'light']" in line
+    assert "--dataset" in line or "dataset=" in line
+    assert (run / "config.json").read_bytes() == before
+
+
+def test_a_run_on_all_images_of_a_folder_is_measured_on_digits(
+    trained: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    keywords = {"dataset": str(trained / "photos"), "splits": "all", "background": 0}
+    found = splits.with_other_dataset("RAMMNIST-v0", keywords, "digits")
+    assert found == {"dataset": "digits"}
+
+
+def test_images_in_memory_cannot_be_found_again() -> None:
+    dataset = ImageDataset(np.zeros((2, 8, 8), np.uint8), np.arange(2))
+    with pytest.raises(TypeError, match=r"npz"):
+        splits.with_found_dataset("RAMClassification-v0", {"dataset": dataset})

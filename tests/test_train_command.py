@@ -424,3 +424,9 @@ def test_a_control_is_measured_and_drawn_with_its_own_gaze(
     assert said.index("center gaze") < said.index("random gaze")
     main(["evaluate", str(tmp_path / "run"), "--num-episodes", "9", "--stop-when-sure", "0"])
     assert "if 0% sure" in capsys.readouterr().out
+
+
+def test_resume_takes_a_pair_that_the_run_has(tmp_path: Path) -> None:
+    command = [*BRIEF, "--env-kwargs", "initial_location=(0,0)"]
+    main(["train", *command, "--out", str(tmp_path / "run")])
+    main(["train", *command, "--resume", str(tmp_path / "run")])

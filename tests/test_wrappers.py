@@ -434,3 +434,11 @@ def test_a_player_who_sees_the_whole_canvas_catches_every_ball_that_falls_straig
             move = 0 if ball < paddle else 2 if ball > paddle + 1 else 1
             screen, reward, terminated, _, _ = env.step(move)  # type: ignore[assignment]
         assert reward == 1
+
+
+def test_choices_that_do_not_begin_at_0() -> None:
+    env = gym.make("RAMCatch-v0")
+    env.action_space = spaces.Tuple((env.action_space[0], spaces.Discrete(3, start=1)))  # type: ignore[index]
+    for wrapper in (wrappers.GridAction, wrappers.FlatBoxAction):
+        with pytest.raises(ValueError, match=r"start=1.*TransformAction.*choice \+ 1"):
+            wrapper(env)

@@ -15,7 +15,8 @@ from typing import get_args
 
 from ram_agent.agent import RAMAgent
 from ram_agent.evaluation import evaluate
-from ram_agent.measure import is_sampled, usual_episodes
+from ram_agent.facts import is_sampled
+from ram_agent.measure import usual_episodes
 from ram_agent.packed import PRETRAINED
 from ram_agent.player import Gaze
 from ram_agent.runs import own_env
@@ -50,7 +51,7 @@ def main(args: list[str] | None = None) -> None:
 
 def measure(agent: RAMAgent, num_envs: int, num_episodes: int | None) -> dict[str, float]:
     """Return the test error in percent, or the mean return, with learned and with random gaze."""
-    envs, deterministic = agent.make_envs(num_envs), not is_sampled(agent)
+    envs, deterministic = agent.make_envs(num_envs), not is_sampled(agent.info)
     learned, random = (
         evaluate(agent, envs, num_episodes=num_episodes, deterministic=deterministic, gaze=gaze)
         for gaze in GAZES

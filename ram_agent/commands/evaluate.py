@@ -10,7 +10,7 @@ import torch
 
 from ram_agent.commands.parsing import UNSET, parse
 from ram_agent.commands.trained import Trained, check_one_run
-from ram_agent.measure import evaluate_all, print_results, title_results
+from ram_agent.measure import evaluate_all, print_results
 from ram_agent.provenance import provenance
 from ram_agent.splits import name_split
 from ram_envs.atomic_files import check_writable, write_json
@@ -78,7 +78,7 @@ def main(args: list[str]) -> None:
         command.stop_when_sure,
     )
     images = name_split(env_id, keywords, split)
-    print_results(result, title_results(env_id, keywords, images))
+    print_results(result, env_id, keywords, images)
     if command.save is not None:
         measured = {"env_id": env_id, "env_kwargs": keywords, "split": images}
         made = {**provenance(), "seed": command.seed, "trained_by": agent.info}

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import importlib.util
+import sys
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_args
+from typing import Annotated, Any, Literal
 
 import torch
 
@@ -14,9 +15,9 @@ from ram_agent.agent import RAMAgent
 from ram_agent.commands.parsing import UNSET, parse
 from ram_agent.commands.trained import Trained, check_one_run, name_run
 from ram_agent.evaluation import evaluate
+from ram_agent.facts import compared_gazes, is_sampled
 from ram_agent.gaze_report import write_report
-from ram_agent.measure import NUM_SHOWN, is_sampled, save_watched
-from ram_agent.player import Gaze
+from ram_agent.measure import NUM_SHOWN, save_watched
 from ram_agent.splits import (
     count_evaluation_envs,
     is_foreign,
@@ -26,6 +27,7 @@ from ram_agent.splits import (
 )
 from ram_envs.atomic_files import check_writable
 from ram_envs.datasets import Split
+from ram_envs.wrappers.vector import find_seen
 
 DPI = 100
 NUM_FIXATIONS = 20_000  # in the heat map
@@ -92,7 +94,7 @@ def draw_still(command: Figures, agent: RAMAgent, envs: Any, out: Path) -> list[
     record = record_gaze(agent, envs, num_images)
     errors = {
         f"{gaze} gaze": evaluate(agent, envs, num_episodes=num_images, gaze=gaze).errors
-        for gaze in get_args(Gaze)
+        for gaze in compared_gazes(agent.info)
     }
     return save_figures(record, errors, out, command.dpi, command.format)
 
@@ -115,15 +117,25 @@ def draw_moving(
     save_watched(agent, env_id, keywords, out / "episodes.gif", episodes, split)
     num_envs = count_evaluation_envs(env_id, keywords)
     envs = make_split(env_id, num_envs, split, **keywords)
-    num_steps, deterministic = NUM_FIXATIONS // num_envs, not is_sampled(agent)
-    gaze_map = record_gaze_map(agent, envs, num_steps, deterministic=deterministic)
-    drawings: dict[str, Any] = {"gaze_map": partial(draw_gaze_map, gaze_map)}
+    num_steps, deterministic = NUM_FIXATIONS // num_envs, not is_sampled(agent.info)
+    drawings: dict[str, Any] = {}
+    try:
+        find_seen(envs)
+    except TypeError:
+        print(
+            f"The heat map of the gaze is not drawn: {env_id} was registered without "
+            "vector_entry_point, a vector environment of glimpses.",
+            file=sys.stderr,
+        )
+    else:
+        gaze_map = record_gaze_map(agent, envs, num_steps, deterministic=deterministic)
+        drawings["gaze_map"] = partial(draw_gaze_map, gaze_map)
     envs = make_split(env_id, 1 if foreign else NUM_GAMES, split, **keywords)
     if game_figures.is_catch(envs):
-        record = game_figures.record_catch(agent, envs)
+        own, *controls = compared_gazes(agent.info)
+        record = game_figures.record_catch(agent, envs, gaze=own)
         others = {
-            f"{gaze} gaze": game_figures.record_catch(agent, envs, gaze=gaze)
-            for gaze in get_args(Gaze)[1:]
+            f"{gaze} gaze": game_figures.record_catch(agent, envs, gaze=gaze) for gaze in controls
         }
         drawings |= {
             "gaze_and_ball": partial(game_figures.draw_gaze_and_ball, record),

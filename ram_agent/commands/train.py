@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import datetime
+import json
 import os
 import reprlib
 import sys
@@ -42,10 +43,11 @@ from ram_agent.settings import OTHER_NAMES
 from ram_agent.splits import (
     GPU,
     check_run_images,
+    count_channels,
     describe_images,
     keywords_in_training,
     resolve_env_id,
-    with_found_dataset,
+    with_other_dataset,
 )
 from ram_agent.trainer import Trainer
 from ram_agent.weights import CheckpointError
@@ -261,6 +263,7 @@ def train(
         return trainer
     if options.resume is not None:
         trainer.resume()
+        write_json(folder.config_path, run)  # with the data set of --dataset
     name = name_env(run["env_id"], run["env_kwargs"])
     print(f"{name}: {trainer.num_updates} updates, in {folder.path}")
     envs = trainer.shards[0].envs
@@ -295,7 +298,7 @@ def make_run(
             command.training,
             shards=command.run.shards,
             training_keywords={
-                **keywords_in_training(command.env_id),
+                **keywords_in_training(command.env_id, command.environment.keywords),
                 **command.environment.training_keywords,
             },
             start_from=command.run.start_from,
@@ -350,11 +353,17 @@ def read_run(
     if dataset is None:
         check_run_images(run, env_id, keywords)
         return run
-    keywords = with_found_dataset(env_id, {**keywords, "dataset": dataset})
-    images = describe_images(env_id, keywords)
-    run |= {"env_kwargs": keywords, "dataset": keywords["dataset"], "images": images}
-    write_json(folder.config_path, run)
-    return run
+    keywords = with_other_dataset(env_id, keywords, dataset)
+    images = describe_images(env_id, keywords) or {}
+    kinds = images.get("class_names"), count_channels(env_id, keywords)
+    own_kinds = (run.get("images") or {}).get("class_names"), run["agent"]["num_channels"]
+    if own_kinds[0] is not None and kinds != own_kinds:
+        raise ValueError(
+            f"dataset={dataset!r} has the classes {reprlib.repr(kinds[0])} in {kinds[1]} channels; "
+            f"the run in {folder.path} was trained on {reprlib.repr(own_kinds[0])} in "
+            f"{own_kinds[1]}. Give images like those, or start a new run."
+        )
+    return run | {"env_kwargs": keywords, "dataset": keywords["dataset"], "images": images}
 
 
 def check_unchanged(args: list[str], run: dict[str, Any], folder: RunFolder) -> None:
@@ -372,7 +381,7 @@ def check_unchanged(args: list[str], run: dict[str, Any], folder: RunFolder) -> 
     before = {**run["env_kwargs"], **_flat(own)}
     now = {**given.environment.keywords, "dataset": before.get("dataset"), **_flat(given)}
     for name, value in now.items():
-        if value != before.get(name):
+        if json.loads(json.dumps(value, default=str)) != before.get(name):
             raise ValueError(
                 f"{name}={value!r}: the run in {folder.path} has {before.get(name)!r}, and "
                 "--resume continues with the run's own settings. Leave it out, or start a new run."

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import reprlib
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,9 +12,17 @@ import tyro
 
 from ram_agent.agent import RAMAgent
 from ram_agent.commands.parsing import UNSET
+from ram_agent.looking import class_names
 from ram_agent.packed import packed_name
 from ram_agent.runs import own_env
-from ram_agent.splits import check_run_images, find_splits, is_available, with_found_dataset
+from ram_agent.splits import (
+    DATASETS,
+    check_run_images,
+    find_splits,
+    is_available,
+    make_split,
+    with_other_dataset,
+)
 from ram_envs.datasets import Split
 
 
@@ -42,6 +51,20 @@ def check_takes(env_id: str, keywords: dict[str, Any], trained_in: str) -> None:
             f"env_id={env_id!r} does not take the keywords {keywords} with which the agent was "
             f"trained in {trained_in}. Give an environment of the same kind."
         ) from error
+
+
+def warn_of_other_classes(agent: RAMAgent, env_id: str, keywords: dict[str, Any]) -> None:
+    """Print a warning if an environment's classes are not those that an agent was trained on."""
+    if not (agent.info.get("images") or agent.info.get("dataset") in DATASETS):
+        return
+    task = make_split(env_id, 1, "test", **keywords).unwrapped.batch.task  # type: ignore[attr-defined]
+    own, others = class_names(agent), tuple(task.choice_names)
+    if own != others:
+        print(
+            f"The agent was trained on the classes {reprlib.repr(own)}, and these images have "
+            f"{reprlib.repr(others)}: each class is compared with the one in its place.",
+            file=sys.stderr,
+        )
 
 
 class Loaded(NamedTuple):
@@ -88,7 +111,8 @@ class Trained:
         if env_id != agent.info["env_id"]:
             check_takes(env_id, keywords, agent.info["env_id"])
         if self.dataset is not None:
-            keywords = with_found_dataset(env_id, {**keywords, "dataset": self.dataset})
+            keywords = with_other_dataset(env_id, keywords, self.dataset)
+            warn_of_other_classes(agent, env_id, keywords)
         elif only_look and not is_available(env_id, keywords):
             print("MNIST is not available; the embedded digits are shown instead.", file=sys.stderr)
             keywords["dataset"] = "digits"

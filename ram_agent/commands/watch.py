@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
 from ram_agent.commands.parsing import UNSET, parse
 from ram_agent.commands.trained import Trained, check_one_run, name_run
-from ram_agent.measure import NUM_SHOWN, is_sampled, make_drawn, save_watched, trained_gaze
+from ram_agent.facts import is_sampled, trained_gaze
+from ram_agent.measure import NUM_SHOWN, make_drawn, save_watched
 from ram_agent.splits import is_foreign
 
 REST_SECONDS = 1.5  # at the end of an episode
@@ -66,7 +68,7 @@ def main(args: list[str]) -> None:
     from ram_envs.rendering import FRAME_SIZE
 
     check_one_run(args)
-    command = parse(Watch, "watch", with_file_name(args))
+    command = parse_watch(args)
     check(command)
     find_weights(command.run)  # before the window: a wrong name is the likelier mistake
     if command.save is not None:
@@ -93,19 +95,17 @@ def main(args: list[str]) -> None:
         return print(f"Written to {command.save}")
     assert window is not None
     fps = command.fps or envs.metadata["render_fps"]
-    mean, gaze = not (sampled or is_sampled(agent)), trained_gaze(agent)
+    mean, gaze = not (sampled or is_sampled(agent.info)), trained_gaze(agent.info)
     Viewer(window, fps).show(play_frames(agent, envs, episodes, mean, gaze=gaze))
 
 
-def with_file_name(args: list[str]) -> list[str]:
-    """Return the arguments with a file name after a --save that has none: NAME.gif."""
-    if "--save" not in args:
-        return args
-    place = args.index("--save") + 1
-    if place < len(args) and not args[place].startswith("-"):
-        return args
-    run = next((arg for arg in args if not arg.startswith("-")), "watch")
-    return [*args[:place], f"{name_run(run)}.gif", *args[place:]]
+def parse_watch(args: list[str]) -> Watch:
+    """Parse the arguments; a --save without a file name is that of RUN.gif."""
+    place = args.index("--save") + 1 if "--save" in args else 0
+    if not place or (place < len(args) and not args[place].startswith("-")):
+        return parse(Watch, "watch", args)
+    command = parse(Watch, "watch", [*args[:place], "RUN.gif", *args[place:]])
+    return dataclasses.replace(command, save=Path(f"{name_run(command.run)}.gif"))
 
 
 def check(command: Watch) -> None:

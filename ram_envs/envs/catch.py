@@ -49,7 +49,7 @@ class CatchEnv(GlimpseEnv):
 
     ## Info
 
-    `caught`, the number of balls caught, at the end of an episode.
+    `caught`, the number of balls caught, when the last ball has landed.
 
     ## Arguments
 

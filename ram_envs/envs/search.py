@@ -53,7 +53,8 @@ class SearchEnv(GlimpseEnv):
 
     ## Info
 
-    `found`, whether the target was taken, at the end of an episode.
+    `found`, whether the target was taken, at the end of an episode that `max_episode_steps` has not
+    cut.
 
     ## Arguments
 

@@ -14,6 +14,7 @@ import numpy.typing as npt
 from gymnasium import spaces
 
 from ram_envs.checks import (
+    check_first_choice,
     checked_coordinates,
     checked_integer,
     checked_number,
@@ -48,6 +49,7 @@ def num_choices(env: Any) -> int:
 
     Raises:
         TypeError: if the action space is another one.
+        ValueError: if the choices do not begin at 0.
     """
     space = env.single_action_space if hasattr(env, "single_action_space") else env.action_space
     if not (
@@ -60,6 +62,7 @@ def num_choices(env: Any) -> int:
             f"action_space={space} is not Tuple(Box (2,), Discrete(n)), as in the environments of "
             "ram_envs. Use only one wrapper that changes the actions."
         )
+    check_first_choice(space[1])
     return int(space[1].n)
 
 

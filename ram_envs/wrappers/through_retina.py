@@ -152,11 +152,7 @@ def check_discrete(
     """
     if not isinstance(space, spaces.Discrete):
         return choices
-    start = int(space.start)
-    if start:
-        choices = np.asarray(choices) - start
-    checked = checked_choices(choices, shape, int(space.n), rows)[()]
-    return checked + start if start else checked
+    return checked_choices(choices, shape, int(space.n), rows, int(space.start))[()]
 
 
 def check_frames(env: Any, source: Source) -> None:
