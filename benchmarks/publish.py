@@ -31,6 +31,7 @@ class Game(NamedTuple):
     file  its results, below the folder of results
     page  where they are shown, with the section of the README's link
     digits  of returns
+    controls  results of agents that were trained with another gaze
     """
 
     env_id: str
@@ -38,6 +39,7 @@ class Game(NamedTuple):
     page: str
     section: str
     digits: int
+    controls: tuple[str, ...] = ()
 
 
 GAMES = (
@@ -54,6 +56,14 @@ GAMES = (
         "docs/any_environment.md",
         "#ram-plays-pong",
         1,
+    ),
+    Game(
+        "ALE/RoadRunner-v5",
+        "games/RoadRunner-learned-seed-0.json",
+        "docs/any_environment.md",
+        "#ram-plays-roadrunner",
+        0,
+        ("games/RoadRunner-random-seed-0.json", "games/RoadRunner-center-seed-0.json"),
     ),
 )
 
@@ -287,9 +297,13 @@ def make_games(results: Path) -> str:
 
 
 def make_learned(game: Game, results: Path) -> str:
-    """Return a Markdown table of a game: the mean return with each gaze."""
+    """Return a Markdown table of a game: the mean return with each gaze, and of each control."""
     lines = ["| gaze | mean return |", "|---|---|"]
-    for gaze, result in read_json(results / game.file)["results"].items():
+    rows = list(read_json(results / game.file)["results"].items())
+    for file in game.controls:
+        gaze, result = next(iter(read_json(results / file)["results"].items()))
+        rows.append((f"{gaze}, in training too", result))
+    for gaze, result in rows:
         mean, spread = result["mean_return"], result["standard_error"]
         lines.append(f"| {gaze} | {mean:.{game.digits}f} ± {spread:.{game.digits}f} |")
     return "\n".join(lines) + "\n"

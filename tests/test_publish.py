@@ -8,6 +8,7 @@ import pytest
 
 pytest.importorskip("torch", reason="the extra agent is not installed")
 
+import game_curves
 import matplotlib.pyplot as plt
 import publish
 
@@ -112,3 +113,11 @@ def test_the_summary(tmp_path: Path) -> None:
         "| `RAMCatch-v0`, balls caught | – | **99.50** ± 0.10 | 3 | 16.4 | 20 min | ≈ 85 / ≈ 85 "
         "| ≈ 89 (samrudhdhirangrej) |",
     ]
+
+
+def test_the_curve_of_a_training(tmp_path: Path) -> None:
+    path = ROOT / "results" / "games" / "RoadRunner-learned-seed-0.metrics.jsonl"
+    steps, returns = game_curves.read_validations(path)
+    assert (len(steps), steps[-1], returns[-1]) == (11, 1_001_472, 4109.375)
+    game_curves.main(game_curves.Settings((path,), tmp_path / "curve.png"))
+    assert plt.imread(tmp_path / "curve.png").shape == (420, 840, 4)
