@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from ram_agent.player import Gaze
 
 
-def read_env(facts: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
+def read_env(facts: Mapping[str, Any], split: str | None = None) -> tuple[str, dict[str, Any]]:
     """Return the id and the keywords of the environment that config.json or `agent.info` names.
 
     Gymnasium imports the module of "module:id", and so runs it. Since a file may come from an
@@ -21,6 +21,7 @@ def read_env(facts: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
 
     Args:
         facts: config.json of a run, or `agent.info`.
+        split: added to the keywords where the environment has images.
 
     Raises:
         ValueError: if the facts name no environment, or one that is not registered.
@@ -36,6 +37,8 @@ def read_env(facts: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
             "name it on the command line: ram train ENV_ID --resume RUN, or --env-id ENV_ID for "
             "the other commands."
         )
+    if split is not None and ("dataset" in keywords or facts.get("images")):
+        keywords["split"] = split
     return str(env_id), keywords
 
 
@@ -90,7 +93,7 @@ class MakesItsEnv:
         """
         from ram_envs.making import make_env
 
-        env_id, settings = self._own_env(split)
+        env_id, settings = read_env(self.info, split)
         env: gym.Env[Any, Any] = make_env(env_id, **{**settings, **keywords})
         return env
 
@@ -108,13 +111,6 @@ class MakesItsEnv:
         """
         from ram_envs.making import make_vector_env
 
-        env_id, settings = self._own_env(split)
+        env_id, settings = read_env(self.info, split)
         settings = {"autoreset_mode": AutoresetMode.DISABLED, **settings, **keywords}
         return make_vector_env(env_id, num_envs, **settings)
-
-    def _own_env(self, split: str) -> tuple[str, dict[str, Any]]:
-        """Return the id and the keywords, with the split where there are splits."""
-        from ram_agent.splits import has_splits
-
-        env_id, keywords = read_env(self.info)
-        return env_id, {**keywords, "split": split} if has_splits(env_id, keywords) else keywords

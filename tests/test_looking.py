@@ -17,6 +17,7 @@ from ram_agent import RAMAgent, look  # noqa: E402
 from ram_agent.figures import record_gaze  # noqa: E402
 from ram_agent.gaze_map import record_gaze_map  # noqa: E402
 from ram_agent.looking import FOG, place_on_canvas  # noqa: E402
+from ram_agent.splits import describe_images  # noqa: E402
 from ram_envs.datasets import ImageDataset, load_dataset  # noqa: E402
 from ram_envs.datasets.pixels import PictureWarning  # noqa: E402
 
@@ -136,7 +137,11 @@ def test_own_images_in_the_spec_are_those_of_the_split() -> None:
     try:
         env = gym.make("Flowers-v0")
         agent = RAMAgent(env.observation_space, env.action_space)
-        agent.info = {"env_id": "Flowers-v0", "env_kwargs": {}}
+        agent.info = {
+            "env_id": "Flowers-v0",
+            "env_kwargs": {},
+            "images": describe_images("Flowers-v0", {}),
+        }
         for split, count in (("train", 6), ("validation", 4), ("test", 2)):
             assert agent.make_env(split).unwrapped.num_images == count  # type: ignore[attr-defined]
             assert agent.make_envs(1, split).unwrapped.num_images == count  # type: ignore[attr-defined]
