@@ -302,7 +302,7 @@ def make_learned(game: Game, results: Path) -> str:
     rows = list(read_json(results / game.file)["results"].items())
     for file in game.controls:
         gaze, result = next(iter(read_json(results / file)["results"].items()))
-        rows.append((f"{gaze}, in training too", result))
+        rows.append((f"{gaze}, also in training", result))
     for gaze, result in rows:
         mean, spread = result["mean_return"], result["standard_error"]
         lines.append(f"| {gaze} | {mean:.{game.digits}f} ± {spread:.{game.digits}f} |")

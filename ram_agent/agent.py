@@ -97,7 +97,7 @@ class RAMAgent(MakesItsEnv, nn.Module):
         glimpse_network: nn.Module | None = None,
     ) -> None:
         super().__init__()
-        _check_spaces(observation_space, action_space)
+        check_spaces(observation_space, action_space)
         config = AgentConfig() if config is None else config
         self.observation_space = observation_space
         self.action_space = action_space
@@ -207,7 +207,7 @@ class RAMAgent(MakesItsEnv, nn.Module):
     @check_arguments
     def check_fits(self, observation_space: gym.Space[Any], action_space: gym.Space[Any]) -> None:
         """Raise TypeError for spaces of another form, ValueError for shapes of another agent."""
-        _check_spaces(observation_space, action_space)
+        check_spaces(observation_space, action_space)
         glimpse_shape = observation_space["glimpse"].shape  # type: ignore[index]
         num_choices = int(action_space[1].n)  # type: ignore[index]
         if (glimpse_shape, num_choices) != (self.glimpse_shape, self.num_choices):
@@ -405,7 +405,8 @@ def _read_state(state: tuple[npt.NDArray[np.float32], ...] | None, like: State) 
     return tuple(torch.from_numpy(part).to(like[0].device) for part in state)
 
 
-def _check_spaces(observation_space: gym.Space[Any], action_space: gym.Space[Any]) -> None:
+def check_spaces(observation_space: gym.Space[Any], action_space: gym.Space[Any]) -> None:
+    """Raise TypeError unless an agent supports the spaces, ValueError for a first choice not 0."""
     spaces = gym.spaces
     if not (
         isinstance(observation_space, spaces.Dict)

@@ -89,7 +89,7 @@ def record_gaze(
 ) -> GazeRecord:
     """Let an agent look at the first images of a split, at mean locations, and keep all of it.
 
-    A control looks as in its training.
+    A control keeps the gaze of its training.
 
     Args:
         agent: whom to record.

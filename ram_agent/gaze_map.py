@@ -44,7 +44,7 @@ def record_gaze_map(
     seed: int = 0,
     deterministic: bool = True,
 ) -> GazeMap:
-    """Let an agent play, and count its fixations; a control looks as in its training.
+    """Let an agent play, and count its fixations; a control keeps the gaze of its training.
 
     Args:
         agent: the agent.

@@ -91,16 +91,13 @@ def title_results(env_id: str, keywords: dict[str, Any], split: str | None) -> s
     return name_env(env_id, keywords) + images
 
 
-def score_words(env_id: str, keywords: dict[str, Any]) -> str | None:
-    """Return what a mean return of 1 means; None if it can be larger, or means nothing else."""
-    return SCORES.get(env_id) if keywords.get("num_balls", 1) == 1 else None
-
-
 def print_results(
     results: dict[str, dict[str, Any]], env_id: str, keywords: dict[str, Any], images: str | None
 ) -> None:
     """Print what `evaluate_all` returned; `images` is what `name_split` found."""
-    title, words = title_results(env_id, keywords, images), score_words(env_id, keywords)
+    title = title_results(env_id, keywords, images)
+    # A return of several balls is not a percentage.
+    words = SCORES.get(env_id) if keywords.get("num_balls", 1) == 1 else None
     if keywords.get("max_shift") is not None:
         title += " (random gaze: random moves; center gaze: no moves)"
     own = next(iter(results.values()))

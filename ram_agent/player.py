@@ -63,7 +63,7 @@ class Player:
         agent: the agent.
         envs: a vector environment with any auto-reset mode.
         gaze: the locations: "learned", the agent's; "random", uniform; "center", always (0, 0).
-            Where locations are shifts (RelativeGaze), these are random moves, and no moves.
+            With RelativeGaze, "random" makes random moves and "center" does not move.
 
     Attributes:
         observation: what the agent will act on next.

@@ -17,9 +17,9 @@ import numpy as np
 import torch
 from gymnasium.vector import AutoresetMode
 
+from ram_agent.agent import check_spaces
 from ram_agent.config import AgentConfig
 from ram_agent.player import channels_of
-from ram_envs.checks import check_first_choice
 from ram_envs.datasets import DatasetUnavailableError, Split
 from ram_envs.datasets.source import is_lazy
 from ram_envs.device_env import place_envs
@@ -79,22 +79,19 @@ def find_splits(env_id: str, keywords: dict[str, Any]) -> tuple[str, ...]:
 
     Raises:
         ValueError: if it shows neither glimpses nor pictures, cannot be made with the keywords, or
-            its choices are not Discrete.
+            has spaces that an agent does not support.
     """
     env = _make(env_id, keywords, make_env)
     actions = env.action_space
-    if not (isinstance(actions, gym.spaces.Tuple) and len(actions) == 2):
+    if isinstance(actions, gym.spaces.Tuple) and not isinstance(actions[1], gym.spaces.Discrete):
         raise ValueError(
-            f"{env_id} has the action space {actions}, but RAM needs pairs (location, choice). "
-            "Leave the wrapper out that changes the actions."
-        )
-    choices = actions[1]
-    if not isinstance(choices, gym.spaces.Discrete):
-        raise ValueError(
-            f"{env_id} has the action space {choices}, but RAM needs Discrete actions. Some "
+            f"{env_id} has the action space {actions[1]}, but RAM needs Discrete actions. Some "
             "environments also have these: --env-kwargs continuous=False."
         )
-    check_first_choice(choices)
+    try:
+        check_spaces(env.observation_space, actions)
+    except TypeError as error:
+        raise ValueError(f"{env_id}: {error}") from None
     splits: tuple[str, ...] = getattr(env.unwrapped, "splits", ())
     return splits
 
@@ -229,13 +226,14 @@ def with_found_dataset(
         in_training: those of the training environments alone, which are checked too.
 
     Raises:
+        TypeError: if the data set is not a name or a path.
         ValueError: if the environment cannot be made with them.
     """
     given = keywords.get("dataset", "")
     if not isinstance(given, str | Path):
         raise TypeError(
-            f"dataset={reprlib.repr(given)} is not a name or a path, by which a run finds its "
-            "images again. Write them to an .npz file (docs/own_images.md), and give its path."
+            f"dataset={reprlib.repr(given)} is not a name or a path, from which a run can be "
+            "resumed. Save the images as an .npz file (docs/own_images.md) and give its path."
         )
     envs = make_split(env_id, 1, "train", **keywords, **(in_training or {})).unwrapped
     found, names = getattr(envs, "dataset_name", None), find_keywords(env_id)
@@ -247,7 +245,7 @@ def with_found_dataset(
 
 
 def with_other_dataset(env_id: str, keywords: dict[str, Any], dataset: str) -> dict[str, Any]:
-    """Return a run's keywords with another data set, and without those that it does not take."""
+    """Return a run's keywords with another data set, without those that only a path supports."""
     of_paths = () if dataset not in (*DATASETS, "auto") else ("splits", "background")
     kept = {name: value for name, value in keywords.items() if name not in of_paths}
     return with_found_dataset(env_id, {**kept, "dataset": dataset})

@@ -318,10 +318,9 @@ def _validate(agent: RAMAgent, envs: VectorEnv, config: TrainConfig, ranks: Rank
 def warn_of_cut_episodes(config: TrainConfig, interval: int) -> None:
     """Warn that no episode has ended between two restarts, which are `interval` updates apart."""
     warnings.warn(
-        f"No episode has ended in the {interval * config.segments.segment_length} steps of each "
-        "environment since the last validation, and each validation restarts them all: the agent "
-        "knows only how episodes begin. Raise validate_every, and steps to ten times that, or "
-        "lower batch_size.",
+        f"No episode ended in the last {interval * config.segments.segment_length} steps of each "
+        "environment, and every validation resets them: the agent never trains on later steps. "
+        "Increase validate_every, and steps to at least ten times that, or reduce batch_size.",
         stacklevel=2,
     )
 

@@ -55,6 +55,7 @@ def train(
             such as dataset, num_glimpses or distortion.
 
     Raises:
+        TypeError: if the data set is not a name or a path.
         ValueError: if a setting does not exist or is out of its range, or the environment cannot be
             made.
         FileNotFoundError: if `start_from` has no weights.

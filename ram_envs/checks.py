@@ -252,7 +252,7 @@ def check_first_choice(choices: spaces.Discrete) -> None:
     """Raise ValueError unless the first of the choices is 0."""
     if (first := int(choices.start)) != 0:
         raise ValueError(
-            f"The choices are {choices}; here they must begin at 0. Wrap the environment: "
+            f"{choices} is not supported: choices must begin at 0. Wrap the environment: "
             f"gymnasium.wrappers.TransformAction(env, lambda choice: choice + {first}, "
             f"gymnasium.spaces.Discrete({choices.n}))."
         )

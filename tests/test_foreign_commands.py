@@ -30,6 +30,7 @@ from ram_agent.splits import (  # noqa: E402
     make_split,
 )
 from ram_envs.making import make_env, make_vector_env  # noqa: E402
+from ram_envs.wrappers import FixedGaze, GridAction  # noqa: E402
 
 TOY: dict[str, Any] = {"glimpse_size": 4, "num_scales": 2}
 
@@ -214,3 +215,16 @@ def test_rewards_that_are_clipped_as_the_user_says() -> None:
     for clips in (True, False):
         assert keywords_in_training("ALE/Pong-v5", {"reward_clipping": clips}) == {}
     assert keywords_in_training("RAMCatch-v0", {}) == {}
+
+
+@pytest.mark.parametrize("wrapper", [FixedGaze, GridAction])
+def test_actions_that_a_wrapper_has_changed(wrapper: Any) -> None:
+    def make(**keywords: Any) -> Any:
+        return wrapper(gym.make("RAMCatch-v0", **keywords))
+
+    gym.register("Changed-v0", make)
+    try:
+        with pytest.raises(ValueError, match=r"Changed-v0.*Discrete"):
+            find_splits("Changed-v0", {})
+    finally:
+        del gym.registry["Changed-v0"]

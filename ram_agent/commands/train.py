@@ -359,9 +359,9 @@ def read_run(
     own_kinds = (run.get("images") or {}).get("class_names"), run["agent"]["num_channels"]
     if own_kinds[0] is not None and kinds != own_kinds:
         raise ValueError(
-            f"dataset={dataset!r} has the classes {reprlib.repr(kinds[0])} in {kinds[1]} channels; "
-            f"the run in {folder.path} was trained on {reprlib.repr(own_kinds[0])} in "
-            f"{own_kinds[1]}. Give images like those, or start a new run."
+            f"dataset={dataset!r} has classes {reprlib.repr(kinds[0])} and {kinds[1]} channels; "
+            f"the run in {folder.path} has {reprlib.repr(own_kinds[0])} and {own_kinds[1]}. Give "
+            "images with the run's classes and channels, or start a new run."
         )
     return run | {"env_kwargs": keywords, "dataset": keywords["dataset"], "images": images}
 

@@ -62,7 +62,7 @@ def warn_of_other_classes(agent: RAMAgent, env_id: str, keywords: dict[str, Any]
     if own != others:
         print(
             f"The agent was trained on the classes {reprlib.repr(own)}, and these images have "
-            f"{reprlib.repr(others)}: each class is compared with the one in its place.",
+            f"{reprlib.repr(others)}. Classes are matched by position.",
             file=sys.stderr,
         )
 

@@ -100,7 +100,7 @@ def main(args: list[str]) -> None:
 
 
 def parse_watch(args: list[str]) -> Watch:
-    """Parse the arguments; a --save without a file name is that of RUN.gif."""
+    """Parse the arguments; --save without a file name writes RUN.gif."""
     place = args.index("--save") + 1 if "--save" in args else 0
     if not place or (place < len(args) and not args[place].startswith("-")):
         return parse(Watch, "watch", args)
