@@ -21,6 +21,7 @@ import numpy as np
 import tyro
 
 from ram_agent.provenance import provenance
+from ram_envs.aliases import VectorEnv
 from ram_envs.atomic_files import write_json
 from ram_envs.wrappers import vector
 
@@ -99,7 +100,7 @@ def measure(settings: Settings, stack_num: int) -> dict[str, Any]:
     }
 
 
-def run_block(envs: gym.vector.VectorEnv[Any, Any, Any], actions: list[Any], steps: int) -> float:
+def run_block(envs: VectorEnv, actions: list[Any], steps: int) -> float:
     """Return the seconds that so many steps take."""
     started = time.perf_counter()
     for step in range(steps):

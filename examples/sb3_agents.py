@@ -25,7 +25,7 @@ from stable_baselines3.common.evaluation import evaluate_policy
 from stable_baselines3.common.vec_env import VecMonitor
 from torch import nn
 
-import ram_envs  # noqa: F401  registers the ids
+from ram_envs.registration import CLASSIFICATION
 from ram_envs.sb3 import GlimpseFeatures, SB3VecEnv
 from ram_envs.wrappers import vector
 
@@ -75,7 +75,7 @@ def choose_agent(settings: Settings) -> tuple[Any, dict[str, Any]]:
 
 def make_envs(settings: Settings, split: str) -> VecMonitor:
     # A game has no images to choose.
-    is_game = settings.env_id.startswith("RAMCatch")
+    is_game = settings.env_id not in CLASSIFICATION
     images: dict[str, Any] = {} if is_game else {"dataset": settings.dataset, "split": split}
     envs: Any = gym.make_vec(
         settings.env_id, num_envs=settings.num_envs, autoreset_mode="SameStep", **images

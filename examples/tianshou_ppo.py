@@ -25,7 +25,7 @@ from tianshou.utils.net.common import Net
 from tianshou.utils.net.discrete import DiscreteActor, DiscreteCritic
 from tianshou.utils.torch_utils import policy_within_training_step, torch_train_mode
 
-import ram_envs  # noqa: F401  registers the ids
+from ram_envs.registration import CLASSIFICATION
 from ram_envs.wrappers import GlimpseStack, GridAction
 
 
@@ -47,7 +47,7 @@ class Settings:
 
 def make_env(settings: Settings, split: str) -> gym.Env[Any, Any]:
     # A game has no images to choose.
-    is_game = settings.env_id.startswith("RAMCatch")
+    is_game = settings.env_id not in CLASSIFICATION
     images: dict[str, Any] = {} if is_game else {"dataset": settings.dataset, "split": split}
     env: Any = GridAction(gym.make(settings.env_id, **images), columns=3, rows=3)
     sizes = env.action_space.nvec

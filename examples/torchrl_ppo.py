@@ -30,7 +30,7 @@ from torchrl.modules import ProbabilisticActor, ValueOperator
 from torchrl.objectives import ClipPPOLoss
 from torchrl.objectives.value import GAE
 
-import ram_envs  # noqa: F401  registers the ids
+from ram_envs.registration import CLASSIFICATION
 from ram_envs.wrappers.vector import GlimpseStack, GridAction
 
 
@@ -79,7 +79,7 @@ class GridPolicy(Independent):
 
 def make_envs(settings: Settings, split: str, num_envs: int) -> Any:
     # A game has no images to choose.
-    is_game = settings.env_id.startswith("RAMCatch")
+    is_game = settings.env_id not in CLASSIFICATION
     images: dict[str, Any] = {} if is_game else {"dataset": settings.dataset, "split": split}
     mode = "Disabled"  # TorchRL resets the sub-environments that ended
     envs = gym.make_vec(settings.env_id, num_envs=num_envs, autoreset_mode=mode, **images)

@@ -5,9 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
-import gymnasium as gym
 import numpy as np
 import torch
 from torch import Tensor
@@ -17,6 +16,7 @@ from ram_agent.distributed import Ranks
 from ram_agent.player import Gaze, Player, check_envs, noise_source
 from ram_agent.rollout import finish_episodes, finish_games
 from ram_agent.settings import is_a
+from ram_envs.aliases import VectorEnv
 from ram_envs.arguments import check_arguments
 
 
@@ -93,7 +93,7 @@ class Evaluation:
 @check_arguments
 def evaluate(
     agent: RAMAgent,
-    envs: gym.vector.VectorEnv[Any, Any, Any],
+    envs: VectorEnv,
     *,
     num_episodes: int | None = None,
     deterministic: bool = True,

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 import gymnasium as gym
 from gymnasium.vector import AutoresetMode
 
+from ram_envs.aliases import Env, VectorEnv
+
 if TYPE_CHECKING:
     from ram_agent.player import Gaze
 
@@ -81,7 +83,7 @@ class MakesItsEnv:
 
     info: dict[str, Any]
 
-    def make_env(self, split: str = "test", **keywords: Any) -> gym.Env[Any, Any]:
+    def make_env(self, split: str = "test", **keywords: Any) -> Env:
         """Return the environment that this agent was trained in.
 
         Args:
@@ -94,12 +96,10 @@ class MakesItsEnv:
         from ram_envs.making import make_env
 
         env_id, settings = read_env(self.info, split)
-        env: gym.Env[Any, Any] = make_env(env_id, **{**settings, **keywords})
+        env: Env = make_env(env_id, **{**settings, **keywords})
         return env
 
-    def make_envs(
-        self, num_envs: int = 100, split: str = "test", **keywords: Any
-    ) -> gym.vector.VectorEnv[Any, Any, Any]:
+    def make_envs(self, num_envs: int = 100, split: str = "test", **keywords: Any) -> VectorEnv:
         """Return a vector environment of it, with autoreset disabled, for `evaluate` and others.
 
         Args:

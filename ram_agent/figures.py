@@ -17,6 +17,7 @@ import torch
 from ram_agent.agent import RAMAgent
 from ram_agent.facts import trained_gaze
 from ram_agent.rollout import collect_rollout
+from ram_envs.aliases import VectorEnv
 from ram_envs.atomic_files import write_whole
 from ram_envs.datasets.source import read_rows
 from ram_envs.rendering import SCALE_COLORS
@@ -68,7 +69,7 @@ class GazeRecord:
 class Recorder(gym.vector.VectorWrapper[Any, Any, Any]):
     """Keeps the observations of an episode."""
 
-    def __init__(self, envs: gym.vector.VectorEnv[Any, Any, Any]) -> None:
+    def __init__(self, envs: VectorEnv) -> None:
         super().__init__(envs)
         self.observations: list[Mapping[str, Any]] = []
 
@@ -84,9 +85,7 @@ class Recorder(gym.vector.VectorWrapper[Any, Any, Any]):
 
 
 @torch.no_grad()
-def record_gaze(
-    agent: RAMAgent, envs: gym.vector.VectorEnv[Any, Any, Any], num_images: int
-) -> GazeRecord:
+def record_gaze(agent: RAMAgent, envs: VectorEnv, num_images: int) -> GazeRecord:
     """Let an agent look at the first images of a split, at mean locations, and keep all of it.
 
     A control keeps the gaze of its training.

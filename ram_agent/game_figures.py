@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-import gymnasium as gym
 import numpy as np
 import numpy.typing as npt
 import torch
@@ -14,6 +13,7 @@ import torch
 from ram_agent.agent import RAMAgent
 from ram_agent.player import Gaze
 from ram_agent.rollout import collect_rollout
+from ram_envs.aliases import VectorEnv
 from ram_envs.retina import pixel_edges
 from ram_envs.tasks.catch import Catch
 
@@ -27,7 +27,7 @@ BALL, GAZE, PADDLE = "#e69f00", "#56b4e9", "#999999"  # as in the pictures (Okab
 
 @dataclass(frozen=True)
 class CatchRecord:
-    """N games of one ball each, R rows high, as an agent with its learned gaze plays them.
+    """N games of one ball each, R rows high, as an agent plays them.
 
     balls    (R, N, 2), the ball's place (x, y) in pixels, row by row
     gazes    (R, N, 2), the pixel edges (x, y) where the agent looked
@@ -47,7 +47,7 @@ class CatchRecord:
     width: int
 
 
-def is_catch(envs: gym.vector.VectorEnv[Any, Any, Any]) -> bool:
+def is_catch(envs: VectorEnv) -> bool:
     """Return whether the environments play Catch with one ball a game."""
     task = getattr(getattr(envs.unwrapped, "batch", None), "task", None)
     return isinstance(task, Catch) and task.num_balls == 1
@@ -56,7 +56,7 @@ def is_catch(envs: gym.vector.VectorEnv[Any, Any, Any]) -> bool:
 @torch.no_grad()
 def record_catch(
     agent: RAMAgent,
-    envs: gym.vector.VectorEnv[Any, Any, Any],
+    envs: VectorEnv,
     seed: int = 0,
     gaze: Gaze = "learned",
 ) -> CatchRecord:
@@ -118,13 +118,14 @@ def draw_gaze_and_ball(record: CatchRecord) -> Figure:
     return figure
 
 
-def draw_caught_by_speed(record: CatchRecord, others: Mapping[str, CatchRecord]) -> Figure:
-    """Draw the percentage of caught balls by their speed, for the learned gaze and for controls."""
+def draw_caught_by_speed(records: Mapping[str, CatchRecord]) -> Figure:
+    """Draw the percentage of caught balls by their speed, a curve for each record."""
     import matplotlib.pyplot as plt
 
     figure, axis = plt.subplots(figsize=(6, 4), layout="constrained")
-    for name, one in {"learned gaze": record, **others}.items():
-        edges = np.linspace(0, max(1.0, float(record.speeds.max())), NUM_BINS + 1)
+    fastest = max(1.0, *(float(one.speeds.max()) for one in records.values()))
+    edges = np.linspace(0, fastest, NUM_BINS + 1)
+    for name, one in records.items():
         bins = np.clip(np.digitize(one.speeds, edges) - 1, 0, NUM_BINS - 1)
         counts = np.bincount(bins, minlength=NUM_BINS)
         rates = 100 * np.bincount(bins, one.caught, NUM_BINS) / np.maximum(counts, 1)

@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-import gymnasium as gym
 import numpy as np
 import numpy.typing as npt
 import torch
@@ -13,6 +12,7 @@ import torch
 from ram_agent.agent import RAMAgent
 from ram_agent.facts import trained_gaze
 from ram_agent.player import Player, check_envs, noise_source
+from ram_envs.aliases import VectorEnv
 from ram_envs.arguments import check_arguments
 from ram_envs.retina import pixel_edges
 from ram_envs.wrappers.vector import find_seen
@@ -39,7 +39,7 @@ class GazeMap:
 @check_arguments
 def record_gaze_map(
     agent: RAMAgent,
-    envs: gym.vector.VectorEnv[Any, Any, Any],
+    envs: VectorEnv,
     num_steps: int,
     seed: int = 0,
     deterministic: bool = True,

@@ -16,12 +16,10 @@ CAPTIONS = {  # name of a figure: what it shows
     "glimpses": "What each glimpse showed, and the probability of each label after it.",
     "heat_maps": "Where the first, second, … fixation lies, relative to the center of the image, "
     "which is outlined.",
-    "errors": "Error after each glimpse, with the learned gaze and with the same agent looking "
-    "elsewhere.",
+    "errors": "Error after each glimpse, with the gaze of its training and with others.",
     "failures": "The most confident errors.",
     "gaze_and_ball": "Columns of ball, gaze and paddle in six games, and their mean distance.",
-    "caught_by_speed": "Caught balls by speed, with the learned gaze and with the same agent "
-    "looking elsewhere.",
+    "caught_by_speed": "Caught balls by speed, with the gaze of its training and with others.",
     "poster": "Whole games: the ball's path and the gaze's; missed balls last.",
     "gaze_map": "The mean picture, and how often the gaze rested at each place.",
     "episodes": "Episodes with the gaze.",

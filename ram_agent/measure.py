@@ -13,7 +13,6 @@ from tqdm import tqdm
 from ram_agent.agent import RAMAgent
 from ram_agent.evaluation import Evaluation, evaluate
 from ram_agent.facts import compared_gazes, is_sampled, trained_gaze
-from ram_agent.player import VectorEnv
 from ram_agent.run_folder import RunFolder
 from ram_agent.runs import own_env
 from ram_agent.splits import (
@@ -26,6 +25,7 @@ from ram_agent.splits import (
     pick_episodes,
 )
 from ram_agent.trainer import Trainer
+from ram_envs.aliases import VectorEnv
 from ram_envs.atomic_files import write_json
 from ram_envs.catalog import SCORES
 from ram_envs.datasets import Split

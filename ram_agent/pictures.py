@@ -9,7 +9,6 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import IO, Any
 
-import gymnasium as gym
 import numpy as np
 import numpy.typing as npt
 import torch
@@ -18,6 +17,7 @@ from PIL import Image
 from ram_agent.agent import RAMAgent
 from ram_agent.player import Gaze
 from ram_agent.rollout import collect_rollout
+from ram_envs.aliases import VectorEnv
 from ram_envs.arguments import check_arguments
 from ram_envs.atomic_files import write_bytes, write_whole
 
@@ -33,7 +33,7 @@ SHEET_WIDTH = 1536
 @check_arguments
 def play_frames(
     agent: RAMAgent,
-    envs: gym.vector.VectorEnv[Any, Any, Any],
+    envs: VectorEnv,
     episodes: Sequence[int],
     deterministic: bool = True,
     *,

@@ -19,9 +19,9 @@ from torch import Tensor
 from ram_agent.agent import Action, AgentOutput, RAMAgent
 from ram_agent.cores import State, forget
 from ram_agent.settings import SEED, is_a
+from ram_envs.aliases import Env, VectorEnv
 
 Gaze = Literal["learned", "random", "center"]
-VectorEnv = gym.vector.VectorEnv[Any, Any, Any]
 Flags = npt.NDArray[np.bool_]
 Observation = Mapping[str, Any]  # "glimpse" and "location", arrays or tensors of B rows
 
@@ -226,7 +226,7 @@ def check_envs(agent: RAMAgent, envs: VectorEnv, any_mode: bool = False) -> None
         )
 
 
-def channels_of(env: gym.Env[Any, Any] | VectorEnv) -> int | None:
+def channels_of(env: Env | VectorEnv) -> int | None:
     """Return the channels of each scale of an environment's glimpses; None if it does not say."""
     retina = getattr(getattr(env.unwrapped, "batch", None), "retina", None)
     if retina is None:

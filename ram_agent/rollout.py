@@ -6,13 +6,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-import gymnasium as gym
 import torch
 from torch import Tensor
 
 from ram_agent.agent import RAMAgent
 from ram_agent.losses import gaussian_log_prob
 from ram_agent.player import Gaze, Player, Step, check_envs, check_finite
+from ram_envs.aliases import VectorEnv
 from ram_envs.arguments import check_arguments
 
 MAX_STEPS = 200_000  # of an episode in an evaluation; those of Atari have up to 27,000
@@ -43,7 +43,7 @@ class Rollout:
 @check_arguments
 def collect_rollout(
     agent: RAMAgent,
-    envs: gym.vector.VectorEnv[Any, Any, Any],
+    envs: VectorEnv,
     *,
     seed: int | None = None,
     options: dict[str, Any] | None = None,

@@ -24,13 +24,12 @@ from ram_agent.splits import (
     is_foreign,
     measure_pixels,
     place_split,
-    resolve_env_id,
     with_found_dataset,
 )
 from ram_agent.start_from import copy_weights, fit_start, resolve_start
 from ram_agent.trainer import Trainer
 from ram_envs.checks import checked_integer
-from ram_envs.making import find_keywords
+from ram_envs.making import find_keywords, resolve_env_id
 
 MIN_VALIDATIONS = 10  # of a run with at least as many updates
 

@@ -18,9 +18,10 @@ from torch import Tensor
 from ram_agent.agent import RAMAgent
 from ram_agent.config import TrainConfig
 from ram_agent.objective import segment_loss
-from ram_agent.player import Player, VectorEnv, noise_source
+from ram_agent.player import Player, noise_source
 from ram_agent.segment import Segment, collect_segment
 from ram_agent.shard import GAME_SEEDS, ShardGradient, differentiate, draw_seeds
+from ram_envs.aliases import VectorEnv
 
 Place = dict[str, Tensor]
 

@@ -18,8 +18,9 @@ from torch import Tensor
 from ram_agent.agent import RAMAgent
 from ram_agent.config import TrainConfig
 from ram_agent.objective import training_loss
-from ram_agent.player import VectorEnv, noise_source
+from ram_agent.player import noise_source
 from ram_agent.rollout import collect_rollout
+from ram_envs.aliases import VectorEnv
 
 # Where there are no images in splits, the splits are ranges of seeds: `ram evaluate` plays from
 # seed 0, segments from seeds of the range, validation from the next one, labels from above. Seeds

@@ -13,9 +13,10 @@ from ram_agent.agent import RAMAgent
 from ram_agent.config import TrainConfig
 from ram_agent.distributed import Ranks
 from ram_agent.objective import check_used
-from ram_agent.player import VectorEnv, check_envs
+from ram_agent.player import check_envs
 from ram_agent.segment_shard import SegmentShard
 from ram_agent.shard import Shard
+from ram_envs.aliases import VectorEnv
 
 
 def make_shards(

@@ -20,6 +20,7 @@ from gymnasium.vector import AutoresetMode
 from ram_agent.agent import check_spaces
 from ram_agent.config import AgentConfig
 from ram_agent.player import channels_of
+from ram_envs.aliases import VectorEnv
 from ram_envs.datasets import DatasetUnavailableError, Split
 from ram_envs.datasets.source import is_lazy
 from ram_envs.device_env import place_envs
@@ -28,15 +29,12 @@ from ram_envs.making import (
     find_creator,
     find_keywords,
     find_spec,
-    import_own_module,
-    import_package,
     is_atari,
     make_env,
     make_vector_env,
     shows_glimpses,
 )
 from ram_envs.pictures import IN_COMMANDS, NoPictureError
-from ram_envs.registration import ENVS, check_registered
 from ram_envs.tasks.classification import ImageClassification
 from ram_envs.wrappers import find_seen
 
@@ -48,30 +46,6 @@ MEASURED_STEPS = 300  # of random play, to measure pixels
 MEASURED_PIXELS = 4096  # sampled from each glimpse; all of them may not fit into memory
 DATASETS = ("mnist", "digits", "cifar10")  # that are found by name
 GPU = "cuda"  # the type of the devices on which environments can be
-
-VectorEnv = gym.vector.VectorEnv[Any, Any, Any]
-
-
-def resolve_env_id(env_id: str) -> str:
-    """Return an environment's id in its one form, after importing the module that it names.
-
-    "ram_envs:RAMMNIST-v0", "RAMMNIST" and "RAMMNIST-v0" are one environment. An id of another
-    module keeps the module's name, which later commands import.
-
-    Raises:
-        ValueError: if the module was not found.
-        gymnasium.error.Error: if no such environment is registered.
-    """
-    module, _, name = env_id.rpartition(":")
-    if f"{name}-v0" in ENVS:
-        name = f"{name}-v0"
-    if module.partition(".")[0] == "ram_envs":
-        module = ""
-    own_id = f"{module}:{name}" if module else name
-    import_own_module(own_id)
-    import_package(name)
-    check_registered(name)
-    return own_id
 
 
 def find_splits(env_id: str, keywords: dict[str, Any]) -> tuple[str, ...]:
@@ -270,13 +244,15 @@ def describe_images(env_id: str, keywords: dict[str, Any]) -> dict[str, Any] | N
     return facts
 
 
-def is_available(env_id: str, keywords: dict[str, Any]) -> bool:
-    """Return whether the data set is here, or could be downloaded."""
+def lacks_mnist(env_id: str, keywords: dict[str, Any]) -> bool:
+    """Return whether MNIST is asked for, but neither here nor to be downloaded."""
+    if keywords.get("dataset") != "mnist":
+        return False
     try:
         find_splits(env_id, keywords)
     except DatasetUnavailableError:
-        return False
-    return True
+        return True
+    return False
 
 
 def pick_episodes(env_id: str, keywords: dict[str, Any], split: Split, count: int) -> list[int]:

@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-import gymnasium as gym
+from ram_envs.aliases import Env, VectorEnv
 
 
 class Measurement(NamedTuple):
@@ -34,7 +34,7 @@ def calls_per_second(call: Callable[[int], Any], seconds: float) -> float:
     return calls / elapsed
 
 
-def step_many(envs: gym.vector.VectorEnv[Any, Any, Any], seconds: float) -> float:
+def step_many(envs: VectorEnv, seconds: float) -> float:
     """Return env-steps per second with random actions, drawn beforehand."""
     envs.reset(seed=0)
     envs.action_space.seed(0)
@@ -42,7 +42,7 @@ def step_many(envs: gym.vector.VectorEnv[Any, Any, Any], seconds: float) -> floa
     return envs.num_envs * calls_per_second(lambda step: envs.step(actions[step % 16]), seconds)
 
 
-def step_single(env: gym.Env[Any, Any], seconds: float) -> float:
+def step_single(env: Env, seconds: float) -> float:
     """Return the same for one environment, which is reset at the end of each episode."""
     env.reset(seed=0)
     env.action_space.seed(0)

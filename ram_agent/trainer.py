@@ -19,7 +19,7 @@ from ram_agent.distributed import Ranks
 from ram_agent.evaluation import Evaluation, evaluate
 from ram_agent.optimizer import make_averaging, make_optimizer, set_learning_rates, take_step
 from ram_agent.places import Places
-from ram_agent.player import VectorEnv, check_envs
+from ram_agent.player import check_envs
 from ram_agent.progress import show_progress
 from ram_agent.run_folder import RunFolder
 from ram_agent.segment_shard import SegmentShard
@@ -28,6 +28,7 @@ from ram_agent.shards import count_played, count_updates, make_shards, warn_of_t
 from ram_agent.signals import calling_on_stop
 from ram_agent.training_state import TrainingState, collect_state, restore_state
 from ram_agent.weights import CheckpointError
+from ram_envs.aliases import VectorEnv
 from ram_envs.arguments import check_arguments
 from ram_envs.checks import checked_integer
 

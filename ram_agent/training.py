@@ -16,9 +16,10 @@ from ram_agent.distributed import checked_device
 from ram_agent.run_folder import RunFolder
 from ram_agent.runs import TRAINING_KEYWORDS, choose_preset, describe_run, make_trainer
 from ram_agent.settings import setting_names
-from ram_agent.splits import keywords_in_training, resolve_env_id
+from ram_agent.splits import keywords_in_training
 from ram_envs.arguments import check_arguments
 from ram_envs.checks import checked_integer
+from ram_envs.making import resolve_env_id
 
 
 @check_arguments

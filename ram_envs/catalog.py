@@ -13,6 +13,7 @@ import gymnasium as gym
 import numpy as np
 from gymnasium.envs.registration import load_env_creator
 
+from ram_envs.aliases import Env
 from ram_envs.datasets import ImageDataset
 from ram_envs.registration import CLASSIFICATION, ENVS
 
@@ -103,10 +104,10 @@ def describe_all() -> list[EnvFacts]:
     return [describe_env(env_id) for env_id in ENVS]
 
 
-def env_class(env_id: str) -> type[gym.Env[Any, Any]]:
+def env_class(env_id: str) -> type[Env]:
     """Return the class of an environment, whose docstring is its manual page."""
     entry_point: Any = gym.spec(env_id).entry_point
-    found: type[gym.Env[Any, Any]] = load_env_creator(entry_point)  # type: ignore[assignment]
+    found: type[Env] = load_env_creator(entry_point)  # type: ignore[assignment]
     return found
 
 

@@ -12,13 +12,13 @@ import functools
 from dataclasses import dataclass
 from typing import Any
 
-import gymnasium as gym
 import numpy as np
 import torch
 from gymnasium.error import ResetNeeded
 from gymnasium.vector import AutoresetMode
 from torch import Tensor
 
+from ram_envs.aliases import VectorEnv
 from ram_envs.arguments import check_arguments
 from ram_envs.checks import check_options, checked_pair
 from ram_envs.datasets import ImageDataset
@@ -33,7 +33,7 @@ Observation = dict[str, Tensor]
 Infos = dict[str, Tensor]
 
 
-class DeviceVectorEnv(gym.vector.VectorEnv[Any, Any, Any]):
+class DeviceVectorEnv(VectorEnv):
     """The episodes of a native vector environment of still images, on a device.
 
     Observations, actions, rewards and infos are tensors on the device. The ends of episodes are
@@ -49,9 +49,7 @@ class DeviceVectorEnv(gym.vector.VectorEnv[Any, Any, Any]):
     """
 
     @check_arguments
-    def __init__(
-        self, envs: gym.vector.VectorEnv[Any, Any, Any], device: torch.device | str
-    ) -> None:
+    def __init__(self, envs: VectorEnv, device: torch.device | str) -> None:
         reason = why_on_host(envs)
         if reason is not None:
             raise ValueError(f"device={str(device)!r} is not supported here: {reason}.")
@@ -141,18 +139,18 @@ class DeviceVectorEnv(gym.vector.VectorEnv[Any, Any, Any]):
     def _check(self, tensor: Any, name: str, shape: tuple[int, ...]) -> None:
         if not isinstance(tensor, Tensor) or tensor.device != self.device or tensor.shape != shape:
             found = f"{type(tensor).__name__} {tuple(getattr(tensor, 'shape', ()))}"
+            if isinstance(tensor, Tensor):
+                found += f" on {tensor.device}"
             raise TypeError(f"{name} is a {found}. Give a Tensor {shape} on {self.device}.")
 
 
 @check_arguments
-def place_envs(
-    envs: gym.vector.VectorEnv[Any, Any, Any], device: torch.device
-) -> gym.vector.VectorEnv[Any, Any, Any]:
+def place_envs(envs: VectorEnv, device: torch.device) -> VectorEnv:
     """Return the environments on a device, or unchanged where they run on the CPU only."""
     return envs if why_on_host(envs) is not None else DeviceVectorEnv(envs, device)
 
 
-def why_on_host(envs: gym.vector.VectorEnv[Any, Any, Any]) -> str | None:
+def why_on_host(envs: VectorEnv) -> str | None:
     """Return why environments run on the CPU only; None if they can run on a device."""
     task = envs.batch.task if isinstance(envs, GlimpseVectorEnv) else None
     is_known = type(task) in (ImageClassification, PairClassification)  # a user's may use numpy

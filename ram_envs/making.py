@@ -20,9 +20,11 @@ from gymnasium import spaces
 from gymnasium.envs.registration import EnvSpec, load_env_creator
 from gymnasium.vector import AutoresetMode, SyncVectorEnv
 
+from ram_envs.aliases import VectorEnv
 from ram_envs.atari import AtariGame, make_games
 from ram_envs.checks import VECTOR_KEYWORDS, checked_autoreset_mode
 from ram_envs.glimpse_env import GlimpseEnv
+from ram_envs.registration import ENVS, check_registered
 from ram_envs.wrappers import RelativeGaze, ThroughRetina, vector
 
 RETINA_KEYWORDS = ("glimpse_size", "num_scales", "source", "initial_location")
@@ -42,7 +44,6 @@ PACKAGES = {  # of ids that begin so: the module that registers them, and how it
 _SHOW_GLIMPSES: dict[tuple[Any, str], bool] = {}
 
 Keywords = Mapping[str, Any]
-VectorEnv = gym.vector.VectorEnv[Any, Any, Any]
 
 
 def make_env(env_id: str, *, render_mode: str | None = None, **keywords: Any) -> Any:
@@ -122,6 +123,28 @@ def find_spec(env_id: str) -> EnvSpec:
     """
     import_package(env_id)
     return gym.spec(env_id.rpartition(":")[2])
+
+
+def resolve_env_id(env_id: str) -> str:
+    """Return an environment's id in its one form, after importing the module that it names.
+
+    "ram_envs:RAMMNIST-v0", "RAMMNIST" and "RAMMNIST-v0" are one environment. An id of another
+    module keeps the module's name, which later commands import.
+
+    Raises:
+        ValueError: if the module was not found.
+        gymnasium.error.Error: if no such environment is registered.
+    """
+    module, _, name = env_id.rpartition(":")
+    if f"{name}-v0" in ENVS:
+        name = f"{name}-v0"
+    if module.partition(".")[0] == "ram_envs":
+        module = ""
+    own_id = f"{module}:{name}" if module else name
+    import_own_module(own_id)
+    import_package(name)
+    check_registered(name)
+    return own_id
 
 
 def import_own_module(env_id: str) -> None:

@@ -31,6 +31,7 @@ except ImportError as error:
         'ram_envs.sb3 needs Stable-Baselines3: run `pip install "ram-gym[sb3]"`.'
     ) from error
 
+from ram_envs.aliases import VectorEnv
 from ram_envs.arguments import check_arguments
 from ram_envs.checks import checked_integer, checked_number
 
@@ -55,7 +56,7 @@ class SB3VecEnv(VecEnv):
         ValueError: if the environment does not reset itself in the same step.
     """
 
-    def __init__(self, envs: gym.vector.VectorEnv[Any, Any, Any]) -> None:
+    def __init__(self, envs: VectorEnv) -> None:
         if not isinstance(envs, gym.vector.VectorEnv):
             raise TypeError(
                 f"{envs} is not a vector environment as gym.make_vec returns. Stable-Baselines3 "

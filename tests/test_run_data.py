@@ -18,8 +18,9 @@ from ram_agent.cli import main
 from ram_agent.config import AgentConfig, TrainConfig
 from ram_agent.run_folder import RunFolder
 from ram_agent.runs import describe_run, make_trainer
-from ram_agent.splits import pick_episodes, resolve_env_id
+from ram_agent.splits import pick_episodes
 from ram_envs.datasets import DatasetUnavailableError, ImageDataset, own_images, picture_folder
+from ram_envs.making import resolve_env_id
 
 SIZES = ["--num-glimpses", "2", "--glimpse-size", "4", "--num-scales", "2"]
 BRIEF = [*SIZES, *TINY_AGENT, "--episodes", "64", "--batch-size", "16"]

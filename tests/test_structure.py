@@ -105,7 +105,12 @@ FORBIDDEN = {  # a module, or those in a package: what it does not import
 }
 
 
-SHARED = {"ram_envs.arguments", "ram_envs.checks", "ram_envs.atomic_files"}  # helpers of both
+SHARED = {  # helpers of both
+    "ram_envs.aliases",
+    "ram_envs.arguments",
+    "ram_envs.atomic_files",
+    "ram_envs.checks",
+}
 
 
 def lies_in(name: str, package: str) -> bool:

@@ -17,6 +17,7 @@ from gymnasium.vector import AsyncVectorEnv, AutoresetMode, SyncVectorEnv
 from picture_envs import LAYOUTS, Numbers
 
 from ram_envs import Retina, wrappers
+from ram_envs.aliases import VectorEnv
 from ram_envs.pictures import find_layout
 from ram_envs.wrappers import ThroughRetina, vector
 
@@ -297,7 +298,7 @@ def test_a_copy_plays_on(duplicate: Callable[[Any], Any], twin: bool) -> None:
         assert data_equivalence(env.step(action)[:4], other.step(action)[:4])
 
 
-class _Plain(gym.vector.VectorEnv[Any, Any, Any]):
+class _Plain(VectorEnv):
     """A native vector environment that resets itself in the same step, as ale-py's does."""
 
     def __init__(self, mode: Any = AutoresetMode.SAME_STEP) -> None:

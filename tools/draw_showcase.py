@@ -26,6 +26,7 @@ from ram_agent.agent import RAMAgent
 from ram_agent.looking import Look, look
 from ram_envs.atomic_files import write_whole
 from ram_envs.rendering import SCALE_COLORS
+from ram_envs.retina import pixel_edges
 
 IMAGES = Path(__file__).parent.parent / "docs" / "images"
 AGENT = "cluttered-mnist-8"
@@ -42,15 +43,16 @@ def main() -> None:
     torch.set_num_threads(1)
     agent = RAMAgent.pretrained(AGENT)
     env: Any = agent.make_env(dataset=options.dataset)
-    looks = []
+    looks, labels = [], []
     for index in CANVASES:
-        env.reset(seed=0, options={"index": index})
+        _, info = env.reset(seed=0, options={"index": index})
+        labels.append(int(info["label"]))
         looks.append(look(agent, env.unwrapped.canvas.copy(), seed=index))
     for path in (
         draw_hero(looks),
         draw_preview(looks[0]),
         draw_retina(looks[0]),
-        draw_learning(looks[0]),
+        draw_learning(looks[0], labels[0]),
     ):
         print(f"Written to {path}")
 
@@ -97,7 +99,7 @@ def draw_retina(seen: Look) -> Path:
     num_scales, size = seen.glimpses.shape[1:3]
     step = 1
     height, width = seen.canvas.shape[:2]
-    x, y = np.floor((seen.locations[step] + 1) / 2 * (width, height) + 0.5).astype(int)
+    x, y = pixel_edges(seen.locations[step], height, width)
     figure, axes = plt.subplots(1, num_scales + 1, figsize=(9, 2.6), layout="constrained")
     axes[0].imshow(seen.canvas, cmap="gray", extent=(0, width, height, 0))
     axes[0].set_title(f"canvas, {width} × {height}", fontsize=10)
@@ -118,14 +120,14 @@ def draw_retina(seen: Look) -> Path:
     return path
 
 
-def draw_learning(seen: Look) -> Path:
+def draw_learning(seen: Look, label: int) -> Path:
     """Draw the true label's probability after each look, and what each look added to it."""
     import matplotlib
 
     matplotlib.use("Agg")
     import matplotlib.pyplot as plt
 
-    probs = seen.probabilities[:, seen.label]
+    probs = seen.probabilities[:, label]
     before = np.concatenate([[1 / len(seen.class_names)], probs[:-1]])
     steps = np.arange(1, len(probs) + 1)
     figure, axis = plt.subplots(figsize=(6, 3), layout="constrained")

@@ -20,6 +20,7 @@ import gymnasium as gym
 import numpy as np
 
 import ram_envs
+from ram_envs.aliases import Env
 from ram_envs.registration import CLASSIFICATION, ENVS, SEARCH
 
 FOLDER = Path(ram_envs.__file__).parent.parent / "tests" / "golden"
@@ -86,7 +87,7 @@ def play(env_id: str, seed: int, options: dict[str, Any] | None, **keywords: Any
     return lines
 
 
-def describe(env: gym.Env[Any, Any], observation: dict[str, Any], info: dict[str, Any]) -> str:
+def describe(env: Env, observation: dict[str, Any], info: dict[str, Any]) -> str:
     """What is seen, in a line that says what differs where two do."""
     x, y = observation["location"].tolist()
     glimpse, canvas = observation["glimpse"], env.unwrapped.canvas  # type: ignore[attr-defined]

@@ -132,15 +132,15 @@ def draw_moving(
         drawings["gaze_map"] = partial(draw_gaze_map, gaze_map)
     envs = make_split(env_id, 1 if foreign else NUM_GAMES, split, **keywords)
     if game_figures.is_catch(envs):
-        own, *controls = compared_gazes(agent.info)
-        record = game_figures.record_catch(agent, envs, gaze=own)
-        others = {
-            f"{gaze} gaze": game_figures.record_catch(agent, envs, gaze=gaze) for gaze in controls
+        records = {
+            f"{gaze} gaze": game_figures.record_catch(agent, envs, gaze=gaze)
+            for gaze in compared_gazes(agent.info)
         }
+        own = next(iter(records.values()))
         drawings |= {
-            "gaze_and_ball": partial(game_figures.draw_gaze_and_ball, record),
-            "caught_by_speed": partial(game_figures.draw_caught_by_speed, record, others),
-            "poster": partial(game_figures.draw_poster, record),
+            "gaze_and_ball": partial(game_figures.draw_gaze_and_ball, own),
+            "caught_by_speed": partial(game_figures.draw_caught_by_speed, records),
+            "poster": partial(game_figures.draw_poster, own),
         }
     paths = write_figures(drawings, out, command.dpi, command.format)
     return [*paths, out / "episodes.gif"]

@@ -46,14 +46,13 @@ from ram_agent.splits import (
     count_channels,
     describe_images,
     keywords_in_training,
-    resolve_env_id,
     with_other_dataset,
 )
 from ram_agent.trainer import Trainer
 from ram_agent.weights import CheckpointError
 from ram_envs.atomic_files import write_json
 from ram_envs.device_env import DeviceVectorEnv, why_on_host
-from ram_envs.making import default_keywords, parse_keywords
+from ram_envs.making import default_keywords, parse_keywords, resolve_env_id
 from ram_envs.registration import ENVS
 
 _ENV_DEFAULT = tyro.conf.arg(help_behavior_hint="(default: the environment's own)")

@@ -19,7 +19,7 @@ from ram_agent.splits import (
     DATASETS,
     check_run_images,
     find_splits,
-    is_available,
+    lacks_mnist,
     make_split,
     with_other_dataset,
 )
@@ -113,7 +113,7 @@ class Trained:
         if self.dataset is not None:
             keywords = with_other_dataset(env_id, keywords, self.dataset)
             warn_of_other_classes(agent, env_id, keywords)
-        elif only_look and not is_available(env_id, keywords):
+        elif only_look and lacks_mnist(env_id, keywords):
             print("MNIST is not available; the embedded digits are shown instead.", file=sys.stderr)
             keywords["dataset"] = "digits"
         elif env_id == agent.info["env_id"]:

@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
 
-import gymnasium as gym
 import numpy as np
 import numpy.typing as npt
 import torch
@@ -30,6 +29,7 @@ from ram_agent.shard import draw_index
 from ram_agent.splits import EVALUATION_ENVS, place_split, with_found_dataset
 from ram_agent.training_state import collect_state, restore_state
 from ram_agent.weights import CheckpointError
+from ram_envs.aliases import VectorEnv
 from ram_envs.atomic_files import write_json
 
 
@@ -280,7 +280,7 @@ def measure_best(trainer: ControlTrainer, run: dict[str, Any]) -> None:
 
 
 @torch.no_grad()
-def measure_error(network: nn.Module, envs: gym.vector.VectorEnv[Any, Any, Any]) -> float:
+def measure_error(network: nn.Module, envs: VectorEnv) -> float:
     """Return the network's error (%) on the split's images, each seen once."""
     network.eval()
     num_images: int = envs.unwrapped.num_images  # type: ignore[attr-defined]
@@ -294,9 +294,7 @@ def measure_error(network: nn.Module, envs: gym.vector.VectorEnv[Any, Any, Any])
     return 100 * wrong / num_images
 
 
-def see_canvases(
-    envs: gym.vector.VectorEnv[Any, Any, Any], index: npt.NDArray[np.int64], seed: int
-) -> tuple[Tensor, Tensor]:
+def see_canvases(envs: VectorEnv, index: npt.NDArray[np.int64], seed: int) -> tuple[Tensor, Tensor]:
     """Return whole canvases (B, C, H, W) in [0, 1] of the images `index`, and labels (B,)."""
     _, info = envs.reset(seed=seed, options={"index": index})
     canvases = torch.as_tensor(envs.unwrapped.canvases)  # type: ignore[attr-defined]

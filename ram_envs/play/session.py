@@ -15,7 +15,7 @@ import numpy as np
 import ram_envs
 from ram_envs.atomic_files import write_json
 from ram_envs.glimpse_env import GlimpseEnv
-from ram_envs.making import find_spec, import_own_module, import_package, shows_glimpses
+from ram_envs.making import find_spec, resolve_env_id, shows_glimpses
 from ram_envs.making import make_env as make_glimpse_env
 from ram_envs.play.arcade_game import ArcadeGame, ArcadeSeat
 from ram_envs.play.catch_game import CatchGame
@@ -31,7 +31,6 @@ from ram_envs.play.recording import (
 )
 from ram_envs.play.search_game import SearchGame
 from ram_envs.play.seat import AgentPilot, Deal, Pilot, RecordedPilot, Seat
-from ram_envs.registration import check_registered
 from ram_envs.tasks.catch import Catch
 from ram_envs.tasks.classification import Classification
 from ram_envs.tasks.search import Search
@@ -109,7 +108,7 @@ def set_up(options: Options) -> Session:
         RecordingError: for a recording that cannot be played again.
     """
     assert options.env_id is not None, "the menu chooses one"
-    env_id = full_id(options.env_id)
+    env_id = resolve_env_id(options.env_id)
     if env_id not in ram_envs.registration.ENVS and not shows_glimpses(env_id, options.keywords):
         check_alone(env_id, options)
         return set_up_arcade(env_id, options, make_glimpse_env(env_id, **options.keywords))
@@ -309,16 +308,6 @@ def make_game(
     task = player.env.batch.task
     game = next(game for kind, game in GAMES.items() if isinstance(task, kind))
     return game(player, deals, opponent, **settings)
-
-
-def full_id(env_id: str) -> str:
-    """Return a registered id: "RAMCatch" and "ram_envs:RAMCatch-v0" are "RAMCatch-v0"."""
-    import_own_module(env_id)
-    import_package(env_id)
-    short = env_id.removeprefix("ram_envs:")
-    found = f"{short}-v0" if f"{short}-v0" in ram_envs.registration.ENVS else short
-    check_registered(found.rpartition(":")[2])
-    return found
 
 
 def playable_ids() -> list[str]:

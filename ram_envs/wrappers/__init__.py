@@ -28,6 +28,7 @@ import numpy.typing as npt
 from gymnasium import spaces
 from gymnasium.utils import RecordConstructorArgs
 
+from ram_envs.aliases import Env
 from ram_envs.arguments import check_arguments
 from ram_envs.checks import checked_location, checked_pair
 from ram_envs.gaze import Gaze
@@ -57,8 +58,6 @@ __all__ = [
     "ThroughRetina",
     "WholeCanvas",
 ]
-
-Env = gym.Env[Any, Any]
 
 
 def __getattr__(name: str) -> Any:

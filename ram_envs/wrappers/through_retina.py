@@ -11,6 +11,7 @@ import numpy.typing as npt
 from gymnasium import spaces
 from gymnasium.utils import RecordConstructorArgs
 
+from ram_envs.aliases import Env
 from ram_envs.arguments import check_arguments
 from ram_envs.checks import check_running, checked_choices, checked_locations, checked_pair
 from ram_envs.gaze import location_space
@@ -21,7 +22,6 @@ if TYPE_CHECKING:
     from ram_envs.rendering import Scene
 
 Source = Literal["observation", "render"]
-Env = gym.Env[Any, Any]
 
 
 class ThroughRetina(gym.Wrapper[Any, Any, Any, Any], RecordConstructorArgs):

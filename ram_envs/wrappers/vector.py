@@ -15,6 +15,7 @@ from gymnasium.utils import RecordConstructorArgs
 from gymnasium.vector import AutoresetMode
 from gymnasium.vector.utils import batch_space
 
+from ram_envs.aliases import VectorEnv
 from ram_envs.arguments import check_arguments
 from ram_envs.checks import checked_location
 from ram_envs.glimpse_env import GlimpseVectorEnv
@@ -35,7 +36,6 @@ from ram_envs.wrappers.vector_through_retina import (
     AnyVectorWrapper,
     Step,
     ThroughRetina,
-    VectorEnv,
 )
 
 __all__ = [

@@ -13,6 +13,7 @@ from gymnasium.utils import RecordConstructorArgs
 from gymnasium.vector import AutoresetMode
 from gymnasium.vector.utils import batch_space, iterate
 
+from ram_envs.aliases import VectorEnv
 from ram_envs.arguments import check_arguments
 from ram_envs.atari import atari_seeds
 from ram_envs.checks import (
@@ -39,7 +40,6 @@ if TYPE_CHECKING:
 else:
     AnyVectorWrapper = gym.vector.VectorWrapper  # generic since Gymnasium 1.4 only
 
-VectorEnv = gym.vector.VectorEnv[Any, Any, Any]
 Step = tuple[Any, Any, Any, Any, dict[str, Any]]
 
 
