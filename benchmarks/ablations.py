@@ -2,8 +2,8 @@
 
     OMP_NUM_THREADS=1 python benchmarks/ablations.py --dataset mnist --page docs/recipe.md
 
-Errors are of the validation split, so that no setting is chosen on the test split. Trainings that
-are in the file are not repeated. Needs pip install "ram-gym[agent]".
+Errors are measured on the validation split, so that no setting is chosen on the test split.
+Trainings that are in the file are not repeated. Needs pip install "ram-gym[agent]".
 """
 
 from __future__ import annotations
@@ -13,14 +13,15 @@ import functools
 import json
 import statistics
 import time
-from collections.abc import Iterable
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import torch
 import tyro
-from side_by_side import put_table, run_side_by_side
+from pages import make_table, put_table
+from side_by_side import run_side_by_side
 
 from ram_agent.config import replace_settings
 from ram_agent.presets import preset
@@ -125,7 +126,7 @@ def main(settings: Settings) -> None:
         write_json(settings.out, rows)
         error = result["validation_error"]
         print(f"{change.part}, {change.instead}, seed {seed}: {error or 'diverged'}", flush=True)
-    table = make_table(rows)
+    table = to_table(rows)
     if settings.page is not None:
         put_table(settings.page, table)
     print(table)
@@ -164,13 +165,9 @@ def train(change: Change, seed: int, settings: Settings) -> Row:
     }
 
 
-def make_table(rows: Iterable[Row]) -> str:
-    """Return a Markdown table: the validation error of each change, and CPU seconds."""
-    lines = [
-        "| changed | from | to | validation error | CPU seconds |",
-        "|---|---|---|---|---|",
-    ]
-    rows = list(rows)
+def to_table(rows: Sequence[Row]) -> str:
+    """Return a table in Markdown: the validation error of each change, and CPU seconds."""
+    body = []
     for change in CHANGES:
         own = [
             row for row in rows if (row["part"], row["instead"]) == (change.part, change.instead)
@@ -185,8 +182,8 @@ def make_table(rows: Iterable[Row]) -> str:
             spread = f" ± {statistics.stdev(errors):.1f}" if len(errors) > 1 else ""
             seconds = statistics.mean(row["cpu_seconds"] for row in ended)
             cells = [f"{statistics.mean(errors):.1f}{spread}", f"{seconds:.0f}"]
-        lines.append("| " + " | ".join([change.part, change.now, change.instead, *cells]) + " |")
-    return "\n".join(lines) + "\n"
+        body.append([change.part, change.now, change.instead, *cells])
+    return make_table(("changed", "from", "to", "validation error", "CPU seconds"), body)
 
 
 if __name__ == "__main__":

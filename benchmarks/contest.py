@@ -13,7 +13,7 @@ import functools
 import json
 import statistics
 import time
-from collections.abc import Iterable
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,7 +22,8 @@ import numpy as np
 import torch
 import tyro
 from contestants import Contestant, contestants
-from side_by_side import put_table, run_side_by_side
+from pages import make_table, put_table
+from side_by_side import run_side_by_side
 
 from ram_agent.provenance import provenance
 from ram_envs.atomic_files import write_bytes, write_json
@@ -31,7 +32,7 @@ from ram_envs.registration import CLASSIFICATION
 VALIDATION_EPISODES = 2_000  # for each point of a curve
 TEST_EPISODES = 10_000
 POINTS = 12  # of a curve
-# Games have no images to split, so they split the seeds; training uses others.
+# Games have no images to split, so each split has its own seeds; training uses others.
 SEEDS = {"test": 0, "validation": 2**40}
 
 Row = dict[str, Any]
@@ -86,7 +87,7 @@ def main(settings: Settings) -> None:
         results[env_id].append(row)
         write_json(settings.out / f"{env_id}.json", results[env_id])
         print(f"{env_id}, {name}, seed {seed}: {_outcome(row)}")
-    table = make_table(results)
+    table = to_table(results)
     write_bytes(settings.out / "table.md", table.encode())
     draw_curves(results, settings.out / "curves.png")
     if settings.page is not None:
@@ -144,33 +145,33 @@ def measure_error(contestant: Contestant, envs: Any, split: str, episodes: int) 
     return round(100 * (1 - float(np.concatenate(rewards)[:episodes].mean())), 2)
 
 
-def make_table(results: dict[str, list[Row]]) -> str:
-    """Return a Markdown table: the agents' test errors, their spread, and CPU seconds."""
+def to_table(results: dict[str, list[Row]]) -> str:
+    """Return a table in Markdown: the agents' test errors, their spread, and CPU seconds."""
     env_ids = [env_id for env_id, rows in results.items() if rows]
-    lines = [
-        "| agent | " + " | ".join(f"`{env_id}`" for env_id in env_ids) + " |",
-        "|---" * (1 + len(env_ids)) + "|",
+    body = [
+        [name, *(_cell(results[env_id], name) for env_id in env_ids)] for name in _names(env_ids)
     ]
-    for name in dict.fromkeys(name for env_id in env_ids for name in contestants(env_id)):
-        cells = [
-            _cell(row for row in results[env_id] if row["agent"] == name) for env_id in env_ids
-        ]
-        lines.append(f"| {name} | " + " | ".join(cells) + " |")
-    return "\n".join(lines) + "\n"
+    return make_table(["agent", *(f"`{env_id}`" for env_id in env_ids)], body)
 
 
-def _cell(rows: Iterable[Row]) -> str:
-    rows = list(rows)
+def _names(env_ids: Sequence[str]) -> list[str]:
+    """Return the names of all contestants of these environments."""
+    return list(dict.fromkeys(name for env_id in env_ids for name in contestants(env_id)))
+
+
+def _cell(all_rows: Sequence[Row], name: str) -> str:
+    rows = [row for row in all_rows if row["agent"] == name]
     if not rows:
         return "–"
     ended = [row for row in rows if row["test_error"] is not None]
-    diverged = f", {len(rows) - len(ended)} of {len(rows)} diverged" * (len(ended) < len(rows))
+    diverged = f"{len(rows) - len(ended)} of {len(rows)} diverged"
     if not ended:
-        return diverged.removeprefix(", ")
+        return diverged
     errors = [row["test_error"] for row in ended]
     spread = f" ± {statistics.stdev(errors):.1f}" if len(errors) > 1 else ""
     seconds = statistics.mean(row["curve"][-1]["cpu_seconds"] for row in ended)
-    return f"{statistics.mean(errors):.1f}{spread} ({seconds:.0f} s{diverged})"
+    others = f", {diverged}" if len(ended) < len(rows) else ""
+    return f"{statistics.mean(errors):.1f}{spread} ({seconds:.0f} s{others})"
 
 
 def _outcome(row: Row) -> str:
@@ -178,22 +179,18 @@ def _outcome(row: Row) -> str:
         return str(row["diverged"])
     last = row["curve"][-1]
     spent = f"{last['steps']:,} steps, {last['cpu_seconds']:.0f} s"
-    return f"{row['test_error']:.2f} % after {spent}"
+    return f"{row['test_error']:.2f}% after {spent}"
 
 
 def draw_curves(results: dict[str, list[Row]], path: Path) -> None:
     """Draw validation error against env-steps and CPU seconds, with a band of all seeds."""
     import matplotlib
-
-    matplotlib.use("Agg")
-    import matplotlib.pyplot as plt
+    from matplotlib.figure import Figure
 
     env_ids = [env_id for env_id, rows in results.items() if rows]
-    names = list(dict.fromkeys(name for env_id in env_ids for name in contestants(env_id)))
-    colors = dict(zip(names, plt.get_cmap("tab10")(range(10)), strict=True))
-    figure, axes = plt.subplots(
-        2, len(env_ids), figsize=(5 * len(env_ids), 8), sharey="col", squeeze=False
-    )
+    colors = dict(zip(_names(env_ids), matplotlib.colormaps["tab10"](range(10)), strict=True))
+    figure = Figure(figsize=(5 * len(env_ids), 8))
+    axes = figure.subplots(2, len(env_ids), sharey="col", squeeze=False)
     for column, env_id in enumerate(env_ids):
         for name in contestants(env_id):
             curves = [
@@ -219,9 +216,7 @@ def draw_curves(results: dict[str, list[Row]], path: Path) -> None:
         handles |= dict(zip(*axis.get_legend_handles_labels()[::-1], strict=True))
     figure.legend([*handles.values()], [*handles], loc="lower center", ncols=5, frameon=False)
     figure.tight_layout(rect=(0, 0.07, 1, 1))
-    path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, dpi=100)
-    plt.close(figure)
 
 
 def _read(path: Path) -> list[Row]:

@@ -17,7 +17,7 @@ import numpy as np
 import torch
 import tyro
 from gymnasium import spaces
-from side_by_side import put_table
+from pages import make_table, put_table
 from torch.utils.flop_counter import FlopCounterMode
 
 from ram_agent.agent import RAMAgent
@@ -53,7 +53,7 @@ class Settings:
 
 def main(settings: Settings) -> None:
     rows = [row for side in settings.sides for row in count(side)]
-    table = make_table(rows)
+    table = to_table(rows)
     print(table)
     if settings.save is not None:
         write_json(settings.save, {**provenance(), "rows": rows})
@@ -124,15 +124,10 @@ def count_multiply_adds(forward: Callable[[], object]) -> int:
     return int(counter.get_total_flops()) // 2
 
 
-def make_table(rows: list[Row]) -> str:
-    """Return a Markdown table: a line per canvas, multiply-adds in millions."""
+def to_table(rows: list[Row]) -> str:
+    """Return a table in Markdown: a row per canvas, multiply-adds in millions."""
     names = list(dict.fromkeys(row["name"] for row in rows))
-    lines = [
-        "| canvas | RAM's retina | numbers RAM is shown | of the canvas | "
-        + " | ".join(names)
-        + " |",
-        "|---" * (4 + len(names)) + "|",
-    ]
+    body = []
     for side in dict.fromkeys(row["side"] for row in rows):
         of_side = {row["name"]: row for row in rows if row["side"] == side}
         ram = of_side[RAM]
@@ -144,8 +139,9 @@ def make_table(rows: list[Row]) -> str:
             f"{100 * ram['inputs'] / side**2:,.3g}%",
             *(_millions(of_side[name]["multiply_adds"]) for name in names),
         ]
-        lines.append("| " + " | ".join(cells) + " |")
-    return "\n".join(lines) + "\n"
+        body.append(cells)
+    head = ("canvas", "RAM's retina", "inputs of RAM (all glimpses)", "of the canvas", *names)
+    return make_table(head, body)
 
 
 def _millions(count: int) -> str:
@@ -155,12 +151,10 @@ def _millions(count: int) -> str:
 
 def draw(rows: list[Row], path: Path) -> None:
     """Draw multiply-adds and inputs against the side of the canvas, all logarithmic."""
-    import matplotlib
+    from matplotlib.figure import Figure
 
-    matplotlib.use("Agg")
-    import matplotlib.pyplot as plt
-
-    figure, axes = plt.subplots(1, 2, figsize=(11, 4.5))
+    figure = Figure(figsize=(11, 4.5))
+    axes = figure.subplots(1, 2)
     for name, color in zip(dict.fromkeys(row["name"] for row in rows), COLORS, strict=True):
         own = [row for row in rows if row["name"] == name]
         sides = [row["side"] for row in own]
@@ -184,9 +178,7 @@ def draw(rows: list[Row], path: Path) -> None:
         axis.minorticks_off()
         axis.legend(frameon=False)
     figure.tight_layout()
-    path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, dpi=120)
-    plt.close(figure)
 
 
 if __name__ == "__main__":

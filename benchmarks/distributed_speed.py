@@ -3,7 +3,7 @@
     OMP_NUM_THREADS=1 python benchmarks/distributed_speed.py --save results/distributed_speed.json
 
 All three train with the same batch, in turn. Each rate is the median between rows of metrics.jsonl.
-Validations are not counted; the time that ranks wait for each other is.
+It includes the time that ranks wait for each other, but not the time of validations.
 """
 
 from __future__ import annotations
@@ -22,8 +22,7 @@ from ram_agent.provenance import provenance
 from ram_agent.run_folder import RunFolder
 from ram_envs.atomic_files import write_json
 
-# Numbers of ranks and of shards.
-WAYS = {
+WAYS = {  # numbers of ranks and of shards
     "one process": (1, 1),
     "one process, two threads": (1, 2),
     "two ranks": (2, 2),
@@ -41,7 +40,7 @@ class Settings:
     """mnist or digits."""
 
     episodes: int = 153_600
-    """Training episodes per measurement; 300 updates are enough for some without a validation."""
+    """Training episodes per measurement: enough for some rows without a validation between them."""
 
     repeats: int = 3
     """Number of measurements; the best one counts."""
@@ -76,8 +75,8 @@ def measure(settings: Settings, num_ranks: int, num_shards: int) -> float:
         ]
     if not rates:
         raise SystemExit(
-            f"A validation lies between any two rows of {settings.episodes} episodes. Give "
-            "--episodes 153600 or more."
+            f"With {settings.episodes} episodes a validation lies between any two rows of "
+            "metrics.jsonl. Give --episodes 153600 or more."
         )
     return statistics.median(rates)
 

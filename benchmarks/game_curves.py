@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import tyro
+from matplotlib.figure import Figure
 
 
 @dataclass(frozen=True)
@@ -24,23 +25,18 @@ class Settings:
     """The metrics.jsonl of each training."""
 
     save: Path
-    """The picture."""
+    """Write the picture to this file."""
 
 
 def main(settings: Settings) -> None:
-    import matplotlib
-
-    matplotlib.use("Agg")
-    import matplotlib.pyplot as plt
-
-    figure, axes = plt.subplots(figsize=(7, 3.5), layout="constrained")
+    figure = Figure(figsize=(7, 3.5), layout="constrained")
+    axes = figure.subplots()
     for path in settings.files:
         axes.plot(*read_validations(path), label=path.name.partition(".")[0])
     axes.set(xlabel="steps", ylabel="mean return in validation")
     axes.grid(alpha=0.3)
     axes.legend(frameon=False)
     figure.savefig(settings.save, dpi=120)
-    plt.close(figure)
 
 
 def read_validations(path: Path) -> tuple[list[int], list[float]]:

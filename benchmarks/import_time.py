@@ -41,14 +41,14 @@ def main(settings: Settings) -> None:
         1000 * float(subprocess.run(command, capture_output=True, check=True).stdout)
         for _ in range(settings.repeats)
     ]
-    figures = {
+    measurements = {
         "median_ms": round(statistics.median(milliseconds), 1),
         "least_ms": round(min(milliseconds), 1),
         "most_ms": round(max(milliseconds), 1),
     }
-    print("import ram_envs beyond import gymnasium:", figures)
+    print("import ram_envs beyond import gymnasium:", measurements)
     if settings.save is not None:
-        write_json(settings.save, {**provenance(), **figures})
+        write_json(settings.save, {**provenance(), **measurements})
 
 
 if __name__ == "__main__":

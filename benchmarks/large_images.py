@@ -3,8 +3,8 @@
     OMP_NUM_THREADS=1 python benchmarks/large_images.py --save results/large_images.json
 
 `RAMClassification-v0` steps with random actions in one thread; for comparison, a small strided CNN
-passes once over the whole image. The mapped file's pages are in memory already. The CPU time is the
-best of several repeats, because load from other programs only ever slows.
+passes once over the whole image. The pages of the mapped file are already in memory. The lowest CPU
+time of several repeats counts, because load from other programs only adds to it.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ class Settings:
     """Number of measurements; the best one counts."""
 
     save: Path | None = None
-    """Write the figures to this JSON file, and a picture beside it."""
+    """Write the measurements to this JSON file, and a picture beside it."""
 
 
 def measure(call: Callable[[], object], settings: Settings) -> float:
@@ -126,7 +126,7 @@ def measure_cnn(images: np.ndarray, settings: Settings) -> float:
 def main(settings: Settings) -> None:
     rows: list[dict[str, Any]] = []
     names = ("single", "vector", "single_mapped", "vector_mapped", "cnn")
-    print(f"{'side':>6}" + "".join(f"{name:>15}" for name in names) + "   µs a glimpse, a pass")
+    print(f"{'side':>6}" + "".join(f"{name:>15}" for name in names) + "   µs per glimpse or pass")
     for side in settings.sides:
         images = np.random.default_rng(0).integers(0, 256, (1, side, side), np.uint8)
         row: dict[str, Any] = {"side": side}
@@ -150,12 +150,10 @@ def main(settings: Settings) -> None:
 
 def draw(rows: list[dict[str, Any]], path: Path) -> None:
     """Draw the cost against the side of the image, both logarithmic."""
-    import matplotlib
+    from matplotlib.figure import Figure
 
-    matplotlib.use("Agg")
-    import matplotlib.pyplot as plt
-
-    figure, axes = plt.subplots(figsize=(7, 4.5))
+    figure = Figure(figsize=(7, 4.5))
+    axes = figure.subplots()
     for name, label, style in (
         ("cnn", "a small strided CNN, one pass over the whole image", "k^-"),
         ("single", "one environment, a step", "C0o-"),
@@ -172,9 +170,7 @@ def draw(rows: list[dict[str, Any]], path: Path) -> None:
     axes.set_title("What a glimpse costs on larger and larger images", loc="left")
     axes.legend(frameon=False)
     figure.tight_layout()
-    path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, dpi=120)
-    plt.close(figure)
 
 
 def _keywords(images: np.ndarray, settings: Settings) -> dict[str, Any]:

@@ -2,10 +2,10 @@
 
     OMP_NUM_THREADS=1 python benchmarks/peers.py --dataset mnist --save results/bench_peers.json
 
-Every measurement is made in a new process, so that the imports of one cannot slow another. All are
-made in turn, several times, and the medians count. A project that is not installed is left out:
-`pip install ap_gym envpool==1.2.5 bsuite`, and clone github.com/pkuderov/oculr and set PYTHONPATH,
-since the package of that name is another project. `ram bench --compare` reads the file.
+Each measurement runs in a new process, so that the imports of one cannot slow down another. All are
+repeated in turn; the medians count. Projects that are not installed are left out. To install them,
+run `pip install ap_gym envpool==1.2.5 bsuite`, clone github.com/pkuderov/oculr and add its folder
+to PYTHONPATH: the package of that name is another project. `ram bench --compare` reads the file.
 """
 
 from __future__ import annotations
@@ -28,14 +28,15 @@ import gymnasium as gym
 import numpy as np
 import numpy.typing as npt
 import tyro
-from side_by_side import put_table
+from pages import make_table, put_table
 from tqdm import tqdm
 
 from ram_agent.stepping import calls_per_second, step_many, step_single
+from ram_envs.registration import dataset_keywords
 
 Rate = Callable[[float], float]  # seconds to a value, such as env-steps per second
 
-# A new process loads all kernels.
+# A program that prints the seconds it takes to load all kernels.
 LOAD_KERNELS = """
 import time, gymnasium, ram_envs
 started = time.perf_counter()
@@ -69,10 +70,12 @@ class Settings:
 
 
 class Row(NamedTuple):
-    """A measurement.
+    """A row of the table.
 
-    make(dataset) returns what is measured, kernels are those of our own environments, and `beside`
-    is the name of the row with which it is compared, the one above.
+    make     a function that takes the data set and returns what is measured
+    kernels  the kernels of our own environments
+    unit     the unit of the value
+    beside   the row with which it is compared, the one above
     """
 
     make: Callable[[str], Rate]
@@ -109,28 +112,25 @@ def main(settings: Settings) -> None:
 
 
 def to_table(medians: dict[str, float], ratios: dict[str, list[float]]) -> str:
-    """Return a table in Markdown: the ratio of the medians, and the smallest of all rounds.
-
-    A row is compared with the one above it.
-    """
-    lines = ["| what | median | ratio to the row above | at least |", "|---|---|---|---|"]
+    """Return a table in Markdown: medians, their ratio to the row above, and its smallest value."""
+    body = []
     for name, value in medians.items():
         row = ROWS[name]
         number = f"{value:,.0f}" if value >= 100 else f"{value:.2g}"
-        compared = "|"
+        compared = "|"  # two empty cells
         if name in ratios:
             assert row.beside is not None
             ratio = value / medians[row.beside]
             compared = f"{ratio:.2f} | {min(ratios[name]):.2f}"
-        lines.append(f"| {name} | {number} {row.unit} | {compared} |")
-    return "\n".join(lines) + "\n"
+        body.append((name, f"{number} {row.unit}", compared))
+    return make_table(("what", "median", "ratio to the row above", "at least"), body)
 
 
 def _save(settings: Settings, medians: dict[str, float], ratios: dict[str, list[float]]) -> None:
     from ram_agent.provenance import provenance
     from ram_envs.atomic_files import write_json
 
-    figures = [
+    measurements = [
         {"name": name, "value": value, "unit": ROWS[name].unit} for name, value in medians.items()
     ]
     how = {"dataset": settings.dataset, "seconds": settings.seconds, "repeats": settings.repeats}
@@ -139,20 +139,20 @@ def _save(settings: Settings, medians: dict[str, float], ratios: dict[str, list[
         for name, each in ratios.items()
     }
     assert settings.save is not None
-    write_json(settings.save, {**provenance(), **how, "figures": figures, "compared": compared})
+    write_json(
+        settings.save, {**provenance(), **how, "figures": measurements, "compared": compared}
+    )
     draw(medians, settings.save.with_suffix(".png"))
     print(f"Written to {settings.save}")
 
 
 def draw(medians: dict[str, float], path: Path) -> None:
     """Draw the env-steps per second of each row, those of other projects in gray."""
-    import matplotlib
-
-    matplotlib.use("Agg")
-    import matplotlib.pyplot as plt
+    from matplotlib.figure import Figure
 
     names = [name for name in medians if ROWS[name].unit == "env-steps/s"]
-    figure, axes = plt.subplots(figsize=(8, 0.28 * len(names) + 0.9), layout="constrained")
+    figure = Figure(figsize=(8, 0.28 * len(names) + 0.9), layout="constrained")
+    axes = figure.subplots()
     colors = [
         "0.7" if not name.startswith("RAM") else "C1" if name.endswith("numpy") else "C0"
         for name in names
@@ -164,7 +164,6 @@ def draw(medians: dict[str, float], path: Path) -> None:
     axes.tick_params(axis="y", labelsize=8)
     axes.invert_yaxis()
     figure.savefig(path, dpi=120)
-    plt.close(figure)
 
 
 def measure(name: str, dataset: str, seconds: float) -> float:
@@ -183,21 +182,16 @@ def _measure_here(name: str, dataset: str, seconds: float) -> float:
     return rate(seconds)
 
 
-# --- our own ---------------------------------------------------------------------------------
-
-
-def _keywords(env_id: str, dataset: str) -> dict[str, Any]:
-    return {"dataset": dataset} if "MNIST" in env_id else {}
+# --- our own environments --------------------------------------------------------------------
 
 
 def _single(env_id: str, dataset: str) -> Rate:
-    return functools.partial(
-        step_single, gym.make(f"ram_envs:{env_id}", **_keywords(env_id, dataset))
-    )
+    keywords = dataset_keywords(env_id, dataset)
+    return functools.partial(step_single, gym.make(f"ram_envs:{env_id}", **keywords))
 
 
 def _native(env_id: str, num_envs: int, dataset: str) -> Rate:
-    keywords = _keywords(env_id, dataset)
+    keywords = dataset_keywords(env_id, dataset)
     envs = gym.make_vec(f"ram_envs:{env_id}", num_envs=num_envs, **keywords)
     return functools.partial(step_many, envs)
 
@@ -215,7 +209,7 @@ def _glimpses(_: str) -> Rate:
 
 
 def _ppo(_: str) -> Rate:
-    """PPO of Stable-Baselines3 on Catch: frames per second of whole updates."""
+    """Measure the frames per second of updates of Stable-Baselines3's PPO on Catch."""
     import torch
     from stable_baselines3 import PPO
 
@@ -240,7 +234,7 @@ def _ppo(_: str) -> Rate:
 
 
 def _start(is_cached: bool, _: str) -> Rate:
-    """Seconds until all kernels are loaded, beyond `import gymnasium`."""
+    """Measure the seconds until all kernels are loaded, after `import gymnasium`."""
 
     def start(_: float) -> float:
         with tempfile.TemporaryDirectory() as folder:
@@ -253,14 +247,14 @@ def _start(is_cached: bool, _: str) -> Rate:
 
 
 def _import(_: str) -> Rate:
-    """Seconds that `import ram_envs` takes after `import gymnasium`."""
+    """Measure the seconds that `import ram_envs` takes after `import gymnasium`."""
     from import_time import CODE
 
     command = [sys.executable, "-c", CODE]
     return lambda _: float(subprocess.run(command, capture_output=True, check=True).stdout)
 
 
-# --- others ----------------------------------------------------------------------------------
+# --- other projects --------------------------------------------------------------------------
 
 
 def _ap_gym(_: str) -> Rate:

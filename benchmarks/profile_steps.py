@@ -2,10 +2,10 @@
 
     OMP_NUM_THREADS=1 python benchmarks/profile_steps.py --save results/step_profile.json
 
-RAM_ENVS_KERNELS selects the kernels. A step with its share of resets is taken as whole episodes
-are played; its parts are called by themselves, and "around" is what they leave. The best of several
-repeats counts, in turn with all others, because load from other programs only ever slows. With
---page a table of some ids replaces the one between the marks of that page; the file has all.
+RAM_ENVS_KERNELS selects the kernels. The time of a step is measured in whole episodes and includes
+its share of resets. The parts are measured separately; "around" is the rest. All are repeated in
+turn, and the lowest time counts, because load from other programs only adds to it. --page puts a
+table of some ids between the marks of a page; the file has all ids.
 """
 
 from __future__ import annotations
@@ -19,15 +19,15 @@ from typing import Any
 import gymnasium as gym
 import numpy as np
 import tyro
-from side_by_side import put_table
+from pages import make_table, put_table
 from tqdm import tqdm
 
 from ram_agent.provenance import provenance
 from ram_agent.stepping import calls_per_second, step_many, step_single
 from ram_envs.atomic_files import write_json
 from ram_envs.checks import checked_action, checked_actions
-from ram_envs.kernels import numba_version
-from ram_envs.registration import CLASSIFICATION, ENVS
+from ram_envs.kernels import describe_form
+from ram_envs.registration import ENVS, dataset_keywords
 
 PARTS = ("checks", "task", "look", "infos", "begin", "around")
 PAGE_IDS = (  # of --page: one for each kind of work
@@ -67,8 +67,8 @@ class Settings:
 
 
 def find_parts(env_id: str, num_envs: int, dataset: str) -> dict[str, tuple[Rate, float]]:
-    """Return how each part is measured, and how often a step does it."""
-    keywords: dict[str, Any] = {"dataset": dataset} if env_id in CLASSIFICATION else {}
+    """Return how to measure each part, and how often a step runs it."""
+    keywords = dataset_keywords(env_id, dataset)
     envs: Any
     if num_envs == 0:
         envs = gym.make(env_id, **keywords)
@@ -84,7 +84,7 @@ def find_parts(env_id: str, num_envs: int, dataset: str) -> dict[str, tuple[Rate
     steps = count_steps(envs, num_envs)
     _, choices = check(actions, num_choices=batch.num_choices)
 
-    def advance(_: int) -> None:
+    def advance(_: int) -> None:  # after a new beginning, since an episode must not end
         batch.task.begin(batch.state, batch.all_rows, streams, {})
         batch.task.advance(batch.state, batch.all_rows, choices)
 
@@ -94,7 +94,7 @@ def find_parts(env_id: str, num_envs: int, dataset: str) -> dict[str, tuple[Rate
     calls: dict[str, tuple[Callable[[int], object], float]] = {
         "checks": (lambda _: check(actions, num_choices=batch.num_choices), 1),
         "task": (advance, 1),
-        "begin of the task": (begin_task, -1),
+        "begin of the task": (begin_task, -1),  # `advance` contains it
         "look": (lambda _: batch.observe(), 1),
         "infos": (lambda _: batch.infos(), 1),
         "begin": (lambda _: batch.begin(batch.all_rows, {}), 1 / steps),
@@ -137,14 +137,12 @@ def main(settings: Settings) -> None:
             name: 1e6 * often / best[env_id, num_envs, name] for name, (_, often) in found.items()
         }
         times["task"] += times.pop("begin of the task")
-        times["around"] = 2 * times["total"] - sum(times.values())
+        times["around"] = 2 * times["total"] - sum(times.values())  # the sum contains the total
         row = {name: round(max(value, 0), 2) for name, value in times.items()}
         rows.append({"env_id": env_id, "num_envs": num_envs, **row})
     print(to_table(rows))
-    version = numba_version()
     if settings.save is not None:
-        kernels = "numpy" if version is None else f"numba {version}"
-        facts = {**provenance(), "kernels": kernels, "dataset": settings.dataset}
+        facts = {**provenance(), "kernels": describe_form(), "dataset": settings.dataset}
         write_json(settings.save, {**facts, "microseconds": rows})
     if settings.page is not None:
         table = to_table([row for row in rows if row["env_id"] in PAGE_IDS])
@@ -153,15 +151,12 @@ def main(settings: Settings) -> None:
 
 def to_table(rows: list[dict[str, Any]]) -> str:
     """Return a table in Markdown, of microseconds for a step of all sub-environments."""
-    lines = [
-        f"| environment | sub-environments | a step, µs | {' | '.join(PARTS)} |",
-        "|---" * (3 + len(PARTS)) + "|",
-    ]
+    body = []
     for row in rows:
         number = "single" if row["num_envs"] == 0 else f"{row['num_envs']:,}"
-        values = " | ".join(f"{row[name]:,.1f}" for name in ("total", *PARTS))
-        lines.append(f"| `{row['env_id']}` | {number} | {values} |")
-    return "\n".join(lines) + "\n"
+        values = (f"{row[name]:,.1f}" for name in ("total", *PARTS))
+        body.append((f"`{row['env_id']}`", number, *values))
+    return make_table(("environment", "sub-environments", "a step, µs", *PARTS), body)
 
 
 if __name__ == "__main__":

@@ -15,11 +15,12 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import tyro
-from side_by_side import put_table
+from matplotlib.figure import Figure
+from pages import make_table, put_table
 
-from ram_agent.packed import describe_agents, format_score
 from ram_agent.paper.report import Row, make_markdown, read_rows
 from ram_agent.paper.tables import CONTROL_NAMES, NONE, TABLES, Table
+from ram_agent.pretrained_agents import describe_agents, format_score
 from ram_envs.atomic_files import read_json
 
 ROOT = Path(__file__).parent.parent
@@ -28,40 +29,31 @@ ROOT = Path(__file__).parent.parent
 class Game(NamedTuple):
     """A game that RAM learned from rewards alone.
 
-    file  its results, below the folder of results
-    page  where they are shown, with the section of the README's link
-    digits  of returns
+    file      its results, in the folder of results
+    link      where they are shown, a page and perhaps a section
+    digits    decimal places of returns
     controls  results of agents that were trained with another gaze
     """
 
     env_id: str
     file: str
-    page: str
-    section: str
+    link: str
     digits: int
     controls: tuple[str, ...] = ()
 
+    @property
+    def page(self) -> Path:
+        """The page with the table of the game."""
+        return ROOT / self.link.partition("#")[0]
+
 
 GAMES = (
-    Game(
-        "RAMSearch-v0",
-        "games/RAMSearch-v0-seed-0.json",
-        "docs/environments/RAMSearch-v0.md",
-        "",
-        3,
-    ),
-    Game(
-        "ALE/Pong-v5",
-        "pretrained/pong.json",
-        "docs/any_environment.md",
-        "#ram-plays-pong",
-        1,
-    ),
+    Game("RAMSearch-v0", "games/RAMSearch-v0-seed-0.json", "docs/environments/RAMSearch-v0.md", 3),
+    Game("ALE/Pong-v5", "pretrained/pong.json", "docs/any_environment.md#ram-plays-pong", 1),
     Game(
         "ALE/RoadRunner-v5",
         "games/RoadRunner-learned-seed-0.json",
-        "docs/any_environment.md",
-        "#ram-plays-roadrunner",
+        "docs/any_environment.md#ram-plays-roadrunner",
         0,
         ("games/RoadRunner-random-seed-0.json", "games/RoadRunner-center-seed-0.json"),
     ),
@@ -100,7 +92,7 @@ def main(settings: Settings) -> None:
     put_table(settings.agents_page, make_agents(settings.results / "pretrained"))
     put_table(settings.readme, make_games(settings.results), "<!-- games -->")
     for game in GAMES:
-        put_table(ROOT / game.page, make_learned(game, settings.results), f"<!-- {game.env_id} -->")
+        put_table(game.page, make_learned(game, settings.results), f"<!-- {game.env_id} -->")
     put_table(settings.beyond_page, make_beyond(read_beyond(settings.results / "beyond")))
 
 
@@ -111,7 +103,7 @@ def read_tables(folder: Path) -> dict[str, list[Row]]:
 
 
 class Headline(NamedTuple):
-    """The row in bold of a table beside its controls; errors in percent, of Catch lost balls."""
+    """A table's row in bold and its controls: errors in percent; in Catch, lost balls."""
 
     table: Table
     learned: float
@@ -137,10 +129,8 @@ def find_headlines(tables: dict[str, list[Row]]) -> list[Headline]:
 
 def make_headlines(headlines: list[Headline]) -> str:
     """Return a Markdown table of each table's headline beside its controls and the paper."""
-    lines = [
-        "| environment | looks | RAM | random gaze | sees everything | the paper |",
-        "|---|---|---|---|---|---|",
-    ]
+    head = ("environment", "looks", "RAM", "random gaze", "sees everything", "the paper")
+    body = []
     for table, learned, random, cnn in headlines:
         where = f"[{table.env_id}](docs/environments/{table.env_id}.md)"
         digits = 2
@@ -155,18 +145,14 @@ def make_headlines(headlines: list[Headline]) -> str:
             NONE if cnn is None else f"{cnn:.2f}",
             table.headline.others.format(table.is_game)[1],
         ]
-        lines.append("| " + " | ".join(cells) + " |")
-    return "\n".join(lines) + "\n"
+        body.append(cells)
+    return make_table(head, body)
 
 
 def draw_headlines(headlines: list[Headline], path: Path) -> None:
     """Draw each headline beside its controls and the paper, on a logarithmic axis."""
-    import matplotlib
-
-    matplotlib.use("Agg")
-    import matplotlib.pyplot as plt
-
-    figure, axes = plt.subplots(figsize=(7.5, 0.5 * len(headlines) + 1.4), layout="constrained")
+    figure = Figure(figsize=(7.5, 0.5 * len(headlines) + 1.4), layout="constrained")
+    axes = figure.subplots()
     for label, style, errors in (
         ("RAM", "C0o", [headline.learned for headline in headlines]),
         ("the same with random gaze", "C1s", [headline.random for headline in headlines]),
@@ -185,15 +171,12 @@ def draw_headlines(headlines: list[Headline], path: Path) -> None:
     axes.grid(axis="x", alpha=0.3)
     figure.legend(loc="outside upper left", ncols=4, frameon=False, fontsize=9)
     figure.savefig(path, dpi=120)
-    plt.close(figure)
 
 
 def make_agents(folder: Path) -> str:
     """Return a Markdown table of the agents of the package, from the files of `ram evaluate`."""
-    lines = [
-        "| agent | environment | glimpses | result | random gaze | trained by |",
-        "|---|---|---|---|---|---|",
-    ]
+    head = ("agent", "environment", "glimpses", "result", "random gaze", "trained by")
+    body = []
     for agent in describe_agents():
         file = json.loads((folder / f"{agent.name}.json").read_text("utf-8"))
         learned, random = (file["results"][f"{gaze} gaze"] for gaze in ("learned", "random"))
@@ -211,17 +194,17 @@ def make_agents(folder: Path) -> str:
             at_random,
             f"`{file['trained_by']['command']}`",
         ]
-        lines.append("| " + " | ".join(cells) + " |")
-    return "\n".join(lines) + "\n"
+        body.append(cells)
+    return make_table(head, body)
 
 
 def make_summary(tables: dict[str, list[Row]]) -> str:
     """Return a Markdown table of the rows of RAM; for Catch, the percentage of caught balls."""
-    lines = [
-        "| environment | glimpses | learned gaze | seeds | random gaze | training, each seed "
-        "| the paper, arXiv v1 / NIPS | best since |",
-        "|---|---|---|---|---|---|---|---|",
-    ]
+    head = (
+        *("environment", "glimpses", "learned gaze", "seeds", "random gaze"),
+        *("training, each seed", "the paper, arXiv v1 / NIPS", "best since"),
+    )
+    body = []
     for name, rows in tables.items():
         table = TABLES[name]
         others = {row.name: row.others for row in table.rows}
@@ -245,8 +228,8 @@ def make_summary(tables: dict[str, list[Row]]) -> str:
                 f"{arxiv} / {nips}",
                 since,
             ]
-            lines.append("| " + " | ".join(cells) + " |")
-    return "\n".join(lines) + "\n"
+            body.append(cells)
+    return make_table(head, body)
 
 
 def read_beyond(folder: Path) -> list[dict[str, Any]]:
@@ -257,11 +240,7 @@ def read_beyond(folder: Path) -> list[dict[str, Any]]:
 
 def make_beyond(files: list[dict[str, Any]]) -> str:
     """Return Markdown tables: the error on each kind of canvas, and that of early answers."""
-    lines = [
-        "| measured on | learned gaze | random gaze | after each glimpse |",
-        "|---|---|---|---|",
-    ]
-    early = ["| answers at probability | mean glimpses | error (%) |", "|---|---|---|"]
+    body, early = [], []
     for file in files:
         results = file["results"]
         learned, at_random = results["learned gaze"], results["random gaze"]
@@ -271,42 +250,46 @@ def make_beyond(files: list[dict[str, Any]]) -> str:
             f"{key}={value}" for key, value in file["env_kwargs"].items() if own.get(key) != value
         ]
         where = ", ".join(changes) or f"`{file['env_id']}`, as it was trained"
-        lines.append(
-            f"| {where} | {learned['error']:.2f} ± {learned['standard_error']:.2f} "
-            f"| {at_random['error']:.1f} | {after} |"
-        )
+        error = f"{learned['error']:.2f} ± {learned['standard_error']:.2f}"
+        body.append((where, error, f"{at_random['error']:.1f}", after))
         early += [
-            f"| {100 * answers['threshold']:g}% | {answers['mean_glimpses']:.2f} "
-            f"| {answers['error']:.2f} |"
+            (
+                f"{100 * answers['threshold']:g}%",
+                f"{answers['mean_glimpses']:.2f}",
+                f"{answers['error']:.2f}",
+            )
             for answers in learned.get("early_answers", ())
         ]
-    return "\n".join([*lines, "", *early]) + "\n"
+    tables = (
+        make_table(("measured on", "learned gaze", "random gaze", "after each glimpse"), body),
+        make_table(("answers at probability", "mean glimpses", "error (%)"), early),
+    )
+    return "\n".join(tables)
 
 
 def make_games(results: Path) -> str:
     """Return a Markdown table of the mean return in each game: RAM's, and with other gazes."""
-    lines = ["| game | RAM | random gaze | center gaze |", "|---|---|---|---|"]
+    body = []
     for game in GAMES:
         gazes = read_json(results / game.file)["results"]
         own, *_, random, center = (
             f"{result['mean_return']:.{game.digits}f}" for result in gazes.values()
         )
-        link = f"[{game.env_id}]({game.page}{game.section})"
-        lines.append(f"| {link} | **{own}** | {random} | {center} |")
-    return "\n".join(lines) + "\n"
+        body.append((f"[{game.env_id}]({game.link})", f"**{own}**", random, center))
+    return make_table(("game", "RAM", "random gaze", "center gaze"), body)
 
 
 def make_learned(game: Game, results: Path) -> str:
     """Return a Markdown table of a game: the mean return with each gaze, and of each control."""
-    lines = ["| gaze | mean return |", "|---|---|"]
     rows = list(read_json(results / game.file)["results"].items())
     for file in game.controls:
         gaze, result = next(iter(read_json(results / file)["results"].items()))
         rows.append((f"{gaze}, also in training", result))
+    body = []
     for gaze, result in rows:
         mean, spread = result["mean_return"], result["standard_error"]
-        lines.append(f"| {gaze} | {mean:.{game.digits}f} ± {spread:.{game.digits}f} |")
-    return "\n".join(lines) + "\n"
+        body.append((gaze, f"{mean:.{game.digits}f} ± {spread:.{game.digits}f}"))
+    return make_table(("gaze", "mean return"), body)
 
 
 def make_page(tables: dict[str, list[Row]]) -> str:

@@ -10,7 +10,6 @@ from __future__ import annotations
 import functools
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import gymnasium as gym
 import tyro
@@ -20,7 +19,7 @@ from ram_agent.bench import take_best
 from ram_agent.provenance import provenance
 from ram_agent.stepping import Probe, calls_per_second, step_many
 from ram_envs.atomic_files import write_json
-from ram_envs.registration import CLASSIFICATION
+from ram_envs.registration import dataset_keywords
 from ram_envs.sb3 import SB3VecEnv
 from ram_envs.wrappers.vector import GridAction
 
@@ -48,7 +47,7 @@ class Settings:
 def main(settings: Settings) -> None:
     rows = []
     for env_id in ("RAMMNIST-v0", "RAMClutteredMNIST-v0", "RAMCatch-v0"):
-        keywords: dict[str, Any] = {"dataset": settings.dataset} if env_id in CLASSIFICATION else {}
+        keywords = dataset_keywords(env_id, settings.dataset)
         native, inner = (
             GridAction(
                 gym.make_vec(

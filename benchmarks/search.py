@@ -5,8 +5,8 @@
 
 Three players on canvases of three sizes: the scripted searcher; the same with random gaze, which
 takes the target when it happens to see it; and the same with its gaze on the center. A step's cost
-is measured on all sizes in turn, again and again; the least of the CPU times counts, because load
-from other programs only ever slows.
+is measured on all sizes in turn, several times; the lowest CPU time counts, because load from other
+programs only adds to it.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from typing import Any
 import gymnasium as gym
 import numpy as np
 import tyro
-from side_by_side import put_table
+from pages import make_table, put_table
 
 from ram_agent.provenance import provenance
 from ram_envs.atomic_files import write_json
@@ -51,14 +51,14 @@ class Settings:
     """Timings for each canvas; the fastest counts."""
 
     save: Path | None = None
-    """Write the figures to this JSON file."""
+    """Write the measurements to this JSON file."""
 
     page: Path | None = None
     """Page to put the table into, between its two marks."""
 
 
 def play(side: int, gaze: str, episodes: int) -> Row:
-    """Return what a player scores in the first episodes of the seeds 0 to `episodes` − 1."""
+    """Return the scores of a player in the first episodes of the seeds 0 to `episodes` − 1."""
     envs: Any = gym.make_vec(
         "RAMSearch-v0", num_envs=episodes, canvas_size=side, autoreset_mode="NextStep"
     )
@@ -127,13 +127,10 @@ def _cpu_seconds(call: Callable[[], None]) -> float:
     return time.process_time() - started
 
 
-def make_table(rows: list[Row], times: dict[str, dict[int, float]], num_envs: int) -> str:
-    """Return scores and costs as Markdown, a row for each side."""
-    lines = [
-        "| canvas | scripted searcher | looks | random gaze | center gaze | a step, alone | "
-        f"one of {num_envs} |",
-        "|---|---|---|---|---|---|---|",
-    ]
+def to_table(rows: list[Row], times: dict[str, dict[int, float]], num_envs: int) -> str:
+    """Return a table in Markdown of scores and costs, a row for each side."""
+    head = ("canvas", "scripted searcher", "looks", "random gaze", "center gaze", "a step, alone")
+    body = []
     first = min(times["single"])
     for side in times["single"]:
         scores = {row["gaze"]: row for row in rows if row["side"] == side}
@@ -148,8 +145,8 @@ def make_table(rows: list[Row], times: dict[str, dict[int, float]], num_envs: in
                 for name in ("single", "vector")
             ),
         ]
-        lines.append(f"| {' | '.join(cells)} |")
-    return "\n".join(lines) + "\n"
+        body.append(cells)
+    return make_table((*head, f"one of {num_envs}"), body)
 
 
 def _score(row: Row) -> str:
@@ -157,10 +154,10 @@ def _score(row: Row) -> str:
 
 
 def main(settings: Settings) -> None:
-    """Play, time, and write what was asked for."""
+    """Play, time the steps, and write the results."""
     times = time_steps(settings)
     rows = [play(side, gaze, settings.episodes) for side in settings.sides for gaze in GAZES]
-    table = make_table(rows, times, settings.num_envs)
+    table = to_table(rows, times, settings.num_envs)
     print(table)
     if settings.save is not None:
         rounded = {
@@ -169,7 +166,6 @@ def main(settings: Settings) -> None:
         }
         about = {"seed": 0, "episodes": settings.episodes, "num_envs": settings.num_envs}
         result = {**provenance(), **about, "scores": rows, "microseconds": rounded}
-        settings.save.parent.mkdir(parents=True, exist_ok=True)
         write_json(settings.save, result)
     if settings.page is not None:
         put_table(settings.page, table)

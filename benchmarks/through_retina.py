@@ -3,7 +3,7 @@
     OMP_NUM_THREADS=1 python benchmarks/through_retina.py --save results/games/through_retina.json
 
 Both run in turn, in short blocks, in one process. The ratio is the median over pairs of neighboring
-blocks, since other work on the machine slows both of a pair. Needs ale-py (the extra `atari`).
+blocks, because load from other programs slows both of a pair. Needs ale-py (the extra `atari`).
 """
 
 from __future__ import annotations
@@ -34,19 +34,19 @@ class Settings:
     """The game."""
 
     num_envs: int = 16
-    """Games side by side."""
+    """Number of games."""
 
     glimpse_size: int = 12
-    """G of the retina."""
+    """Side of a patch in cells."""
 
     num_scales: int = 3
-    """K of the retina."""
+    """Number of patches."""
 
     steps: int = 50
-    """Steps of all games in a block."""
+    """Steps of each game in a block."""
 
     blocks: int = 20
-    """Blocks of each of the two."""
+    """Number of blocks with the retina, and of blocks without it."""
 
     save: Path | None = None
     """Write the measurements to this JSON file."""
@@ -61,7 +61,7 @@ def main(settings: Settings) -> None:
 
 
 def measure(settings: Settings, stack_num: int) -> dict[str, Any]:
-    """Return the steps per second with the retina and without, for stacks of so many frames."""
+    """Return the steps per second with the retina and without, for stacks of `stack_num` frames."""
     bare, inner = (
         gym.make_vec(settings.env_id, num_envs=settings.num_envs, stack_num=stack_num)
         for _ in range(2)
@@ -101,7 +101,7 @@ def measure(settings: Settings, stack_num: int) -> dict[str, Any]:
 
 
 def run_block(envs: VectorEnv, actions: list[Any], steps: int) -> float:
-    """Return the seconds that so many steps take."""
+    """Return the seconds that `steps` steps take."""
     started = time.perf_counter()
     for step in range(steps):
         envs.step(actions[step % len(actions)])

@@ -16,7 +16,10 @@ import ram_envs
 from ram_agent.paper.report import read_rows
 from ram_agent.paper.tables import TABLES
 from ram_envs.catalog import EnvFacts, describe_env, env_class
-from ram_envs.play import command, screen
+from ram_envs.play import arcade_game, command
+from ram_envs.play.catch_game import CatchGame
+from ram_envs.play.quiz_game import QuizGame
+from ram_envs.play.search_game import SearchGame
 from ram_envs.registration import ENVS
 
 RESULTS = Path(__file__).parent.parent / "results"
@@ -165,10 +168,10 @@ def fill_in(app, docname: str, source: list[str]) -> None:
         source[0] = (
             source[0]
             .replace("{{ help }}", f"```text\n{play_help}```")
-            .replace("{{ catch keys }}", keys_table(screen.CATCH_KEYS))
-            .replace("{{ quiz keys }}", keys_table(screen.QUIZ_KEYS))
-            .replace("{{ arcade keys }}", keys_table(screen.ARCADE_KEYS))
-            .replace("{{ search keys }}", keys_table(screen.SEARCH_KEYS))
+            .replace("{{ catch keys }}", keys_table(CatchGame.keys))
+            .replace("{{ quiz keys }}", keys_table(QuizGame.keys))
+            .replace("{{ arcade keys }}", keys_table(arcade_game.KEYS))
+            .replace("{{ search keys }}", keys_table(SearchGame.keys))
         )
 
 

@@ -1,4 +1,4 @@
-"""PPO with a memory, in one file in the manner of CleanRL: no trainer class, every detail visible.
+"""PPO with a memory, in one file as in CleanRL: no trainer class, every detail visible.
 
     python examples/cleanrl_ppo.py
 
@@ -54,7 +54,7 @@ class Agent(nn.Module):
 
     def forward(self, glimpses: Tensor, locations: Tensor, starts: Tensor, state: Tensor) -> Any:
         """Map observations (T, B, …) and a state (B, D) to policies, values and the next state."""
-        # Pixels are mostly 0; thrice as large, they weigh as much as the location.
+        # Pixels are mostly 0; multiplied by 3, they weigh as much as the location.
         features = torch.cat([self.what(3 * glimpses.flatten(2)), self.where(locations)], dim=-1)
         states = []
         for feature, start in zip(torch.relu(features), starts, strict=True):

@@ -1,8 +1,8 @@
-"""A game of one's own that ends early, or is cut off: touch the square as soon as you look at it.
+"""A custom game with a time limit: find a square and touch it as early as possible.
 
     python examples/own_game.py
 
-`docs/own_task.md` explains the methods of a task. This one follows the gaze, too.
+`docs/own_task.md` explains the methods of a task. The rules of this one depend on the gaze.
 """
 
 from collections.abc import Callable, Mapping
@@ -81,9 +81,9 @@ gym.register("Touch-v0", entry_point=make_env, vector_entry_point=make_vector_en
 
 
 def follow_brightness(observation: Mapping[str, Array]) -> tuple[Array, Array]:
-    """A player by rules: look at the center of all brightness, and touch all the time."""
+    """Act by rules: look at the center of all brightness, and touch in every step."""
     wide = observation["glimpse"][:, -1]  # (B, 8, 8), 128 × 128 pixels around the gaze
-    places = (np.arange(8) - 3.5) * 16 / 32  # of the cells, in units of locations
+    places = (np.arange(8) - 3.5) * 16 / 32  # centers of the cells, in units of locations
     shifts = np.stack([wide.sum(axis=1) @ places, wide.sum(axis=2) @ places], axis=1)
     shifts /= wide.sum(axis=(1, 2))[:, None]
     return np.clip(observation["location"] + shifts, -1, 1), np.ones(len(wide), np.int64)

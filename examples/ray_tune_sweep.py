@@ -53,7 +53,7 @@ def train(trial: dict[str, Any], settings: Settings, folder: Path) -> None:
     torch.set_num_threads(1)
     run_folder = RunFolder(folder / tune.get_context().get_trial_id())
     trainer = continue_or_start(trial, settings, run_folder)
-    # Catches up with what an interrupted trial has reported already.
+    # Report again what an interrupted trial had already reported.
     for row in run_folder.read_metrics():
         if "validation_error" in row:
             tune.report(row)

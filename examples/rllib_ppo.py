@@ -58,7 +58,7 @@ class GlimpseNetwork(nn.Module):
         self.head = nn.Sequential(nn.ReLU(), nn.Linear(256, 128), nn.ReLU(), out)
 
     def forward(self, seen: dict[str, Tensor]) -> Tensor:
-        # Pixels are mostly 0; thrice as large, they weigh as much as the location.
+        # Pixels are mostly 0; multiplied by 3, they weigh as much as the location.
         what = self.what(3 * seen["glimpse"].flatten(1))
         return self.head(torch.cat([what, self.where(seen["location"].flatten(1))], dim=1))
 

@@ -18,7 +18,6 @@ import numpy as np
 import torch
 import tyro
 from stable_baselines3 import PPO
-from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.evaluation import evaluate_policy
 from stable_baselines3.common.vec_env import VecMonitor
 from torch import nn
@@ -42,21 +41,6 @@ class Settings:
     eval_episodes: int = 16
     seed: int = 0
     quick: bool = False
-
-
-class PrintReturns(BaseCallback):
-    """A callback that prints the mean return of recent games, twenty times in all."""
-
-    def __init__(self, total_steps: int) -> None:
-        super().__init__()
-        self.every = self.next = total_steps // 20
-
-    def _on_step(self) -> bool:
-        if self.num_timesteps >= self.next and self.model.ep_info_buffer:
-            self.next += self.every
-            mean_return = np.mean([episode["r"] for episode in self.model.ep_info_buffer])
-            print(f"{self.num_timesteps:8} steps  mean return {mean_return:.3f}")
-        return True
 
 
 def make_envs(settings: Settings, clip_rewards: bool) -> VecMonitor:
@@ -95,8 +79,9 @@ def main(settings: Settings) -> None:
         },
         seed=settings.seed,
         device="cpu",
+        verbose=1,
     )
-    model.learn(total_steps, callback=PrintReturns(total_steps))
+    model.learn(total_steps, log_interval=1 if settings.quick else 50)  # rollouts
 
     test_envs = make_envs(settings, clip_rewards=False)
     test_envs.seed(settings.seed + 1_000)

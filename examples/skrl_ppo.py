@@ -55,7 +55,7 @@ class GlimpseNetwork(nn.Module):
 
     def forward(self, observations: Tensor) -> Tensor:
         seen = unflatten_tensorized_space(self.space, observations)  # skrl keeps them flat
-        # Pixels are mostly 0; thrice as large, they weigh as much as the location.
+        # Pixels are mostly 0; multiplied by 3, they weigh as much as the location.
         what = self.what(3 * seen["glimpse"].flatten(1))
         return self.head(torch.cat([what, self.where(seen["location"])], dim=1))
 

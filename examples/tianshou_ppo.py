@@ -54,7 +54,7 @@ def make_env(settings: Settings, split: str) -> gym.Env[Any, Any]:
     one_number = gym.spaces.Discrete(int(sizes.prod()))
     env = TransformAction(env, lambda n: np.array(np.unravel_index(n, sizes)), one_number)
     env = FlattenObservation(GlimpseStack(env, num_glimpses=4))
-    # Pixels are mostly 0; thrice as large, they are learned from sooner.
+    # Pixels are mostly 0; multiplied by 3, they are learned from faster.
     space = gym.spaces.Box(-3, 3, env.observation_space.shape, np.float32)
     return TransformObservation(env, lambda flat: 3 * flat, space)
 

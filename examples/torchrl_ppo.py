@@ -63,7 +63,7 @@ class GlimpseNetwork(nn.Module):
         )
 
     def forward(self, glimpse: Tensor, location: Tensor) -> Tensor:
-        # Pixels are mostly 0; thrice as large, they weigh as much as the location.
+        # Pixels are mostly 0; multiplied by 3, they weigh as much as the location.
         what = self.what(3 * glimpse.flatten(-3))
         return self.head(torch.cat([what, self.where(location)], dim=-1))
 

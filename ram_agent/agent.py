@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import math
-import reprlib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
@@ -25,7 +23,8 @@ from ram_agent.networks import (
     initialize_he,
     initialize_heads,
 )
-from ram_agent.packed import PREFIX, packed_name
+from ram_agent.pretrained_agents import PREFIX, pretrained_name
+from ram_agent.spaces import check_spaces, make_spaces, read_observation, read_starts, read_state
 from ram_agent.weights import (
     DAMAGE,
     CheckpointError,
@@ -35,11 +34,9 @@ from ram_agent.weights import (
     save_weights,
 )
 from ram_envs.arguments import check_arguments
-from ram_envs.checks import check_first_choice, checked_integer
+from ram_envs.checks import checked_integer
 
 OWN_NETWORK = "own_glimpse_network"  # in a file: the class of a glimpse network of the user's
-
-MAX_GLIMPSE_VALUES = 2**20  # of an agent in a file, so that its spaces fit into memory
 
 
 class AgentOutput(NamedTuple):
@@ -65,6 +62,8 @@ class Action(NamedTuple):
 
 class RAMAgent(MakesItsEnv, nn.Module):
     """The recurrent attention model, for any environment that shows a glimpse and its location.
+
+    It is in evaluation mode, except while `Trainer` takes a step.
 
     Args:
         observation_space: Dict with "glimpse", Box (K·C, G, G), and "location", Box (2,).
@@ -124,6 +123,7 @@ class RAMAgent(MakesItsEnv, nn.Module):
                 initialize_heads([self.location_head, self.choice_head, self.baseline_head])
             with torch.no_grad():
                 self.location_head.weight *= config.location_start
+        self.eval()
 
     @classmethod
     @check_arguments
@@ -145,7 +145,7 @@ class RAMAgent(MakesItsEnv, nn.Module):
         own_network = description.get(OWN_NETWORK)
         _check_network_given(path, own_network, glimpse_network)
         try:
-            spaces = _make_spaces(description["glimpse_shape"], description["num_choices"])
+            spaces = make_spaces(description["glimpse_shape"], description["num_choices"])
             config = config_from_json(AgentConfig, description["agent"])
             info = dict(description["info"])
             # Compare the sizes before memory is allocated.
@@ -170,7 +170,7 @@ class RAMAgent(MakesItsEnv, nn.Module):
         Raises:
             FileNotFoundError: if there is none of that name; the message lists all names.
         """
-        return cls.load(PREFIX + (packed_name(name) or name))
+        return cls.load(PREFIX + (pretrained_name(name) or name))
 
     @check_arguments
     def save(
@@ -290,15 +290,15 @@ class RAMAgent(MakesItsEnv, nn.Module):
 
         Raises:
             TypeError: if the observation is not such a dict, or the glimpse contains integers.
-            ValueError: if a shape does not fit the agent, the state does not fit the observation,
-                or pixels or locations are NaN or out of range.
+            ValueError: if a shape does not fit the agent, the state or `episode_start` does not fit
+                the observation, or pixels or locations are NaN or out of range.
         """
-        glimpse, location = _read_observation(observation, self.glimpse_shape)
+        glimpse, location = read_observation(observation, self.glimpse_shape)
         if single := glimpse.ndim == 3:
             glimpse, location = glimpse[None], location[None]
-        tensors = _read_state(state, like=self.initial_state(len(glimpse)))
+        tensors = read_state(state, like=self.initial_state(len(glimpse)))
         if episode_start is not None:
-            begun = np.broadcast_to(np.asarray(episode_start, np.bool_), (len(glimpse),))
+            begun = read_starts(episode_start, len(glimpse))
             tensors = forget(tensors, torch.tensor(begun, device=self.device))
         output, tensors = self.step({"glimpse": glimpse, "location": location}, tensors)
         action = self.act(output, deterministic, sample_choice=True)
@@ -354,100 +354,6 @@ def _check_network_given(path: Path, saved: str | None, given: nn.Module | None)
             f"The agent in {path} was made with a custom glimpse network, {saved}. Pass one of the "
             f"same sizes: RAMAgent.load(path, glimpse_network={saved}(…))."
         )
-
-
-def _read_observation(
-    observation: Any, glimpse_shape: tuple[int, ...]
-) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
-    """Return the glimpse and the location of an observation, as float32 arrays."""
-    try:
-        glimpse, location = observation["glimpse"], observation["location"]
-    except (LookupError, TypeError):
-        is_dict = isinstance(observation, Mapping)
-        found = f"a dict of {sorted(observation)}" if is_dict else type(observation).__name__
-        raise TypeError(
-            f"The observation is {found}. Pass a dict with 'glimpse' and 'location', as the "
-            "environments of ram_envs return it."
-        ) from None
-    glimpse, location = np.asarray(glimpse), np.asarray(location)
-    if not np.issubdtype(glimpse.dtype, np.floating):
-        raise TypeError(
-            f"The glimpse has dtype {glimpse.dtype}. Pass floats from 0 to 1: divide 8-bit pixels "
-            "by 255."
-        )
-    batch_shape = glimpse.shape[:-3]
-    if glimpse.shape != (*batch_shape, *glimpse_shape) or location.shape != (*batch_shape, 2):
-        raise ValueError(
-            f"The glimpse has shape {glimpse.shape} and the location {location.shape}; the agent "
-            f"expects {glimpse_shape} and (2,), or batches of them. Use an environment like the "
-            "one it was trained in."
-        )
-    if not (glimpse.size == 0 or (glimpse.min() >= 0 and glimpse.max() <= 1)):
-        raise ValueError(
-            f"The glimpse has values from {glimpse.min():g} to {glimpse.max():g}. Pass floats from "
-            "0 to 1: divide 8-bit pixels by 255."
-        )
-    if np.isnan(location).any():
-        raise ValueError(f"location={location!r} contains NaN. Pass numbers from -1 to 1.")
-    return glimpse.astype(np.float32), location.astype(np.float32)
-
-
-def _read_state(state: tuple[npt.NDArray[np.float32], ...] | None, like: State) -> State:
-    """Return the state of an earlier call as tensors like those of `like`; `like` if None."""
-    if state is None:
-        return like
-    shapes, expected = [tuple(part.shape) for part in state], [tuple(part.shape) for part in like]
-    if shapes != expected:
-        raise ValueError(
-            f"The state has shapes {shapes}; this batch needs {expected}. Pass the state of the "
-            "last call, or None at the start of an episode."
-        )
-    return tuple(torch.from_numpy(part).to(like[0].device) for part in state)
-
-
-def check_spaces(observation_space: gym.Space[Any], action_space: gym.Space[Any]) -> None:
-    """Raise TypeError unless an agent supports the spaces, ValueError for a first choice not 0."""
-    spaces = gym.spaces
-    if not (
-        isinstance(observation_space, spaces.Dict)
-        and set(observation_space.keys()) >= {"glimpse", "location"}
-        and len(observation_space["glimpse"].shape or ()) == 3
-        and observation_space["location"].shape == (2,)
-    ):
-        raise TypeError(
-            f"The agent does not support the observation space {observation_space}. It needs "
-            "Dict(glimpse=Box (K·C, G, G), location=Box (2,)): use an environment of ram_envs "
-            "without WholeCanvas or GlimpseStack, and of a vector environment the "
-            "single_observation_space."
-        )
-    if not (
-        isinstance(action_space, spaces.Tuple)
-        and len(action_space) == 2
-        and action_space[0].shape == (2,)
-        and isinstance(action_space[1], spaces.Discrete)
-    ):
-        raise TypeError(
-            f"The agent does not support the action space {action_space}. It needs "
-            "Tuple(Box (2,), Discrete(n)): use an environment of ram_envs without GridAction, "
-            "FlatBoxAction, DictAction, FixedGaze or RandomGaze, and of a vector environment the "
-            "single_action_space."
-        )
-    check_first_choice(action_space[1])
-
-
-def _make_spaces(glimpse_shape: Any, num_choices: Any) -> tuple[gym.Space[Any], gym.Space[Any]]:
-    """Return the spaces of an agent that a file describes, or raise ValueError."""
-    sizes = [*glimpse_shape, num_choices]
-    if (
-        len(sizes) != 4
-        or not all(type(size) is int and 0 < size <= MAX_GLIMPSE_VALUES for size in sizes)
-        or math.prod(glimpse_shape) > MAX_GLIMPSE_VALUES
-    ):
-        raise ValueError(f"the sizes {reprlib.repr(sizes)} are not four positive integers.")
-    location = gym.spaces.Box(-1, 1, (2,), np.float32)
-    glimpse = gym.spaces.Box(0, 1, tuple(glimpse_shape), np.float32)
-    action_space = gym.spaces.Tuple((location, gym.spaces.Discrete(num_choices)))
-    return gym.spaces.Dict(glimpse=glimpse, location=location), action_space
 
 
 @contextmanager

@@ -32,7 +32,7 @@ from ram_agent.provenance import provenance
 from ram_agent.stepping import Measurement, Probe
 from ram_envs.atomic_files import check_writable, write_json
 from ram_envs.checks import checked_integer, suggest
-from ram_envs.kernels import numba_version
+from ram_envs.kernels import describe_form
 from ram_envs.registration import ENVS
 
 MATMUL_SIZE = 1024  # side of the square matrices whose product measures the machine itself
@@ -105,7 +105,7 @@ def main(args: list[str]) -> None:
 
 
 def bench(command: Bench) -> None:
-    """Run `ram bench`."""
+    """Measure, print, and save what the command asks for."""
     if command.compare is not None:
         if command != Bench(compare=command.compare):
             raise ValueError("compare measures nothing. Leave all other options out.")
@@ -125,8 +125,7 @@ def bench(command: Bench) -> None:
             measurements = measure_on_device(command, device)
     finally:
         torch.set_num_threads(threads)
-    version = numba_version()
-    kernels = "numpy" if version is None else f"numba {version}"
+    kernels = describe_form()
     print(f"{'kernels':<{NAME_WIDTH}} {kernels:>12}")
     for measurement in measurements:
         print(format_line(measurement))
@@ -224,17 +223,18 @@ def print_comparison(before: Path, after: Path) -> None:
     """Print the measurements of two files and their ratios.
 
     Raises:
-        ValueError: if `--save` did not write one of the files.
+        FileNotFoundError: if one of the files does not exist.
+        ValueError: if `--save` did not write it.
     """
-    values = []
+    values, advice = [], "Give two files written by `ram bench --save`."
     for path in (before, after):
         try:
             rows = json.loads(path.read_text(encoding="utf-8"))["figures"]
             values.append({row["name"]: (float(row["value"]), row["unit"]) for row in rows})
+        except FileNotFoundError:
+            raise FileNotFoundError(f"{path} does not exist. {advice}") from None
         except (KeyError, TypeError, ValueError):
-            raise ValueError(
-                f"{path} has no measurements. Give two files written by `ram bench --save`."
-            ) from None
+            raise ValueError(f"{path} has no measurements. {advice}") from None
     old, new = values
     print(f"{'':<{NAME_WIDTH}} {before.name:>14} {after.name:>14} {'ratio':>7}")
     for name, (value, unit) in new.items():

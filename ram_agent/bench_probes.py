@@ -20,7 +20,7 @@ from ram_agent.rollout import collect_rollout
 from ram_agent.stepping import Measurement, Probe, calls_per_second, step_many, step_single
 from ram_agent.trainer import Trainer
 from ram_envs.device_env import DeviceVectorEnv, place_envs, why_on_host
-from ram_envs.registration import CLASSIFICATION
+from ram_envs.registration import dataset_keywords
 from ram_envs.retina import Retina
 
 SYNC_ENVS = 16  # Gymnasium's SyncVectorEnv gets no faster with more of them
@@ -32,7 +32,7 @@ MEMORY_ENVS = 1024
 
 def env_probes(env_id: str, dataset: str, numbers: Sequence[int]) -> Iterator[Probe]:
     """Yield env-steps per second: one environment, SyncVectorEnv, and native."""
-    keywords = _keywords(env_id, dataset)
+    keywords = dataset_keywords(env_id, dataset)
     single = gym.make(env_id, **keywords)
     yield Probe(f"{env_id}, single", "env-steps/s", functools.partial(step_single, single))
     sync = gym.make_vec(env_id, num_envs=SYNC_ENVS, vectorization_mode="sync", **keywords)
@@ -68,7 +68,7 @@ def device_env_probes(
 ) -> Iterator[Probe]:
     """Yield env-steps per second on a device; none if the environment stays on the CPU."""
     for num_envs in numbers:
-        keywords = _keywords(env_id, dataset) | {"autoreset_mode": "Disabled"}
+        keywords = dataset_keywords(env_id, dataset) | {"autoreset_mode": "Disabled"}
         envs = gym.make_vec(env_id, num_envs=num_envs, **keywords)
         if why_on_host(envs) is not None:
             return
@@ -134,7 +134,7 @@ def _wait_for(device: torch.device) -> None:
 
 def measure_memory(dataset: str) -> float:
     """Return the megabytes that MEMORY_ENVS cluttered canvases take beside the data set."""
-    keywords = _keywords("RAMClutteredMNIST-v0", dataset)
+    keywords = dataset_keywords("RAMClutteredMNIST-v0", dataset)
     gym.make("RAMClutteredMNIST-v0", **keywords).reset(seed=0)  # loads the data set
     tracemalloc.start()
     try:
@@ -144,10 +144,6 @@ def measure_memory(dataset: str) -> float:
         return tracemalloc.get_traced_memory()[1] / 1e6
     finally:
         tracemalloc.stop()
-
-
-def _keywords(env_id: str, dataset: str) -> dict[str, Any]:
-    return {"dataset": dataset} if env_id in CLASSIFICATION else {}
 
 
 # --- training ----------------------------------------------------------------------------------
@@ -185,7 +181,7 @@ class Training:
         agent_config, config, _ = preset("default", env_id)
         batch_size = batch_size or config.batch_size
         config = dataclasses.replace(config, batch_size=batch_size)
-        keywords = _keywords(env_id, dataset) | {"autoreset_mode": "Disabled"}
+        keywords = dataset_keywords(env_id, dataset) | {"autoreset_mode": "Disabled"}
         shards = []
         for _ in range(num_threads):
             envs = gym.make_vec(env_id, num_envs=batch_size // num_threads, **keywords)

@@ -16,7 +16,6 @@ from typing import Any
 
 from ram_agent.progress import print_metrics
 from ram_agent.run_folder import RunFolder
-from ram_agent.shards import count_played
 from ram_agent.trainer import Trainer
 
 Metrics = dict[str, float]
@@ -72,9 +71,9 @@ class LogMetrics:
     def __call__(self, trainer: Trainer, metrics: Metrics) -> None:
         # A row is that of one batch, not a mean: so a run that is resumed has nothing to remember.
         if not is_validation(metrics) and trainer.update % self.every == 0:
-            played = count_played(trainer.config, trainer.update, trainer.shards[0])
-            place = {"update": trainer.update, **played, "seconds": round(trainer.seconds, 2)}
-            self.folder.append_metrics(place | metrics)
+            played = trainer.shards[0].count_played(trainer.config, trainer.update)
+            reached = {"update": trainer.update, **played, "seconds": round(trainer.seconds, 2)}
+            self.folder.append_metrics(reached | metrics)
 
 
 class LogToTensorBoard:

@@ -128,8 +128,8 @@ class OptimizerConfig(Checked):
     """Norm to which longer gradients are clipped; None for no clipping."""
 
     average_decay: float = 0.999
-    """Decay per update of the running average of the weights, which is validated and saved; 0 for
-    the weights themselves."""
+    """Decay per optimizer step of the running average of the weights, which is validated and
+    saved; 0 for the weights themselves."""
 
 
 @dataclass(frozen=True)
@@ -218,12 +218,11 @@ class TrainConfig(Checked):
     at least ten validations."""
 
     validation_games: int = 2_000
-    """Without labels or images, the number of episodes of a validation."""
+    """Without images, the number of episodes of a validation."""
 
     validation_sampled: bool = False
-    """Without labels, whether validations sample locations and choices, as training does, instead
-    of taking the mean location and the most probable choice. `ram evaluate` and `ram watch` then
-    sample, too."""
+    """Whether validations sample locations and, without labels, choices, instead of taking the
+    mean location and the most probable choice. `ram evaluate` and `ram watch` then sample, too."""
 
     patience: int | None = 40
     """Training stops after this number of validations without improvement; None: never."""

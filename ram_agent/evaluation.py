@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -13,7 +14,7 @@ from torch import Tensor
 
 from ram_agent.agent import RAMAgent
 from ram_agent.distributed import Ranks
-from ram_agent.player import Gaze, Player, check_envs, noise_source
+from ram_agent.player import Gaze, Player, check_envs, count_images, noise_source
 from ram_agent.rollout import finish_episodes, finish_games
 from ram_agent.settings import is_a
 from ram_envs.aliases import VectorEnv
@@ -106,12 +107,13 @@ def evaluate(
 
     Args:
         agent: the agent.
-        envs: a vector environment with any number of sub-environments; with images, one that does
-            not reset itself (autoreset DISABLED). Without labels episodes may have any length:
-            each sub-environment plays one of every `envs.num_envs` episodes, so that short ones
-            do not count more often than long ones.
+        envs: a vector environment with any number of sub-environments; with images, one of
+            `gym.make_vec` that does not reset itself (autoreset DISABLED). Without labels episodes
+            may have any length: each sub-environment plays one of every `envs.num_envs` episodes,
+            so that short ones do not count more often than long ones.
         num_episodes: if None, the whole split, or 10,000 where there are no images.
-        deterministic: mean locations and most probable choices, instead of samples.
+        deterministic: mean locations, instead of samples, and without labels the most probable
+            choices. With labels these are always the decisions.
         gaze: "learned", "random" or "center"; see `collect_rollout`.
         seed: seed of the first locations and of the agent's noise.
         stop_when_sure: thresholds from 0 to 1, for `Evaluation.early_answers`.
@@ -126,7 +128,15 @@ def evaluate(
     check_envs(agent, envs, any_mode=True)
     player = Player(agent, envs, gaze)
     seed = int(seed)  # NumPy's would overflow
-    num_images: int | None = getattr(envs.unwrapped, "num_images", None)
+    num_images = count_images(envs)
+    if num_images is None and any(
+        getattr(env.unwrapped, "splits", ()) for env in getattr(envs.unwrapped, "envs", ())
+    ):
+        warnings.warn(
+            "Separate environments draw their images at random, some twice and others never. "
+            "Make them with gym.make_vec(ENV_ID, num_envs=…), which shows each image once.",
+            stacklevel=3,  # the caller, past the decorator
+        )
     if num_episodes is None:
         num_episodes = num_images or 10_000
     _check_counts(num_episodes, num_images, stop_when_sure)

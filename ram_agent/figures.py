@@ -22,6 +22,7 @@ from ram_envs.atomic_files import write_whole
 from ram_envs.datasets.source import read_rows
 from ram_envs.rendering import SCALE_COLORS
 from ram_envs.retina import pixel_edges
+from ram_envs.views import spread_window
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -175,16 +176,8 @@ def find_images(
 
 def compose_views(glimpses: npt.NDArray[np.float32], num_scales: int) -> npt.NDArray[np.float32]:
     """Return glimpses (B, K·C, G, G) as pictures (B, w, w[, C]), as wide as the widest patch."""
-    batch, channels, size = len(glimpses), glimpses.shape[1] // num_scales, glimpses.shape[-1]
-    widest = size << (num_scales - 1)
-    views = np.zeros((batch, channels, widest, widest), np.float32)
-    patches = glimpses.reshape(batch, num_scales, channels, size, size)
-    for scale in reversed(range(num_scales)):
-        cells = patches[:, scale].repeat(1 << scale, axis=2).repeat(1 << scale, axis=3)
-        start = widest // 2 - cells.shape[-1] // 2
-        inner = slice(start, start + cells.shape[-1])
-        views[:, :, inner, inner] = cells
-    return views[:, 0] if channels == 1 else views.transpose(0, 2, 3, 1)
+    views = np.stack([spread_window(glimpse, num_scales) for glimpse in glimpses])
+    return views[..., 0] if views.shape[-1] == 1 else views
 
 
 def save_figures(

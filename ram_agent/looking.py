@@ -21,14 +21,15 @@ from ram_agent.figures import Recorder
 from ram_agent.pictures import Frame, make_gif, save_picture
 from ram_agent.rollout import collect_rollout
 from ram_envs.arguments import check_arguments
+from ram_envs.bars import draw_bars
 from ram_envs.datasets import ImageDataset
 from ram_envs.datasets.pixels import PictureWarning, to_pixels
 from ram_envs.making import default_keywords, make_vector_env
+from ram_envs.rendering import FOG, Scene, draw_frame, to_rgb_array
 from ram_envs.retina import pixel_edges
 from ram_envs.views import spread_glimpse
 
 BRIGHT_ON_DARK = ("mnist", "digits")  # data sets of bright digits on black
-FOG = (36, 41, 54)
 
 
 @dataclass(frozen=True)
@@ -83,9 +84,6 @@ class Look:
         Raises:
             DependencyNotInstalled: if pygame is missing.
         """
-        from ram_envs.bars import draw_bars
-        from ram_envs.rendering import Scene, draw_frame, to_rgb_array
-
         edges = pixel_edges(self.locations, *self.canvas.shape[:2])
         seen = np.full((*self.canvas.shape[:2], 3), FOG, np.uint8)
         frames = []
@@ -260,7 +258,8 @@ def read_picture(image: Any) -> npt.NDArray[np.uint8]:
 
     if isinstance(image, str | Path):
         if not Path(image).is_file():
-            raise FileNotFoundError(f"{image} does not exist. Give the path of a picture.")
+            what = "is a folder" if Path(image).is_dir() else "does not exist"
+            raise FileNotFoundError(f"{image} {what}. Give the path of a picture.")
         try:
             with Image.open(image) as opened:
                 return to_pixels(opened)
@@ -268,6 +267,8 @@ def read_picture(image: Any) -> npt.NDArray[np.uint8]:
             raise ValueError(
                 f"{image} is not a picture. Give a PNG or JPEG, for example."
             ) from None
+        except OSError as error:
+            raise ValueError(f"{image} is damaged: {error} Restore it.") from None
     try:
         return to_pixels(image)
     except (TypeError, ValueError) as error:

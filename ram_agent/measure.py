@@ -56,7 +56,7 @@ def evaluate_all(
         num_episodes = usual_episodes(env_id, keywords)
     envs = make_split(env_id, count_evaluation_envs(env_id, keywords), split, **keywords)
     return {
-        f"{gaze} gaze" + ", sampled" * is_sample: _as_json(
+        (f"{gaze} gaze, sampled" if is_sample else f"{gaze} gaze"): _as_json(
             evaluate(
                 agent,
                 envs,

@@ -11,7 +11,6 @@ has no loss.
 from __future__ import annotations
 
 import dataclasses
-import functools
 import math
 
 import torch
@@ -45,8 +44,7 @@ Metrics = dict[str, Tensor]  # scalars
 # Settings that only one of the objectives reads.
 LABELS_ALONE = ("gain_discount", "episodes")
 SEGMENTS_ALONE = (
-    *("gae_lambda", "entropy_weight", "baseline_loss"),
-    *("steps", "validation_games", "validation_sampled"),
+    *("gae_lambda", "entropy_weight", "baseline_loss", "steps"),
     *(field.name for field in dataclasses.fields(SegmentConfig)),
 )
 
@@ -66,17 +64,16 @@ def training_loss(
         The loss, a scalar, and the metrics, among them "advantage_square" of this rollout.
 
     Raises:
-        ValueError: if a setting was changed that this objective never reads; or the baseline is to
-            be a probability and a return is not from 0 to 1.
+        ValueError: if the rollout has no labels; or the baseline is to be a probability and a
+            return is not from 0 to 1.
     """
     if rollout.labels is None:
         raise ValueError("The rollout has no labels. Learn from segments instead: `segment_loss`.")
-    check_used(config, supervised=True)
     loss, metrics = hybrid_loss(rollout, rollout.labels, config, progress, advantage_square)
     means = rollout.location_means[:-1].detach()
     return loss, {
         "loss": loss,
-        "train_error": 100 * (1 - rollout.rewards.sum(0).mean().double()),
+        "train_error": 100 * (rollout.choices[-1] != rollout.labels).double().mean(),
         **metrics,
         **gaze_metrics(means),
     }
@@ -90,9 +87,19 @@ def gaze_metrics(means: Tensor) -> Metrics:
     }
 
 
-@functools.cache
-def check_used(config: TrainConfig, supervised: bool) -> None:
-    """Raise ValueError if a setting was changed that the objective never reads."""
+def check_used(config: TrainConfig, supervised: bool, has_images: bool = False) -> None:
+    """Raise ValueError if a setting was changed that a training never reads.
+
+    Args:
+        config: the settings.
+        supervised: whether labels are supervised.
+        has_images: whether validations show the images of a split, each once.
+    """
+    if has_images and config.validation_games != TrainConfig.validation_games:
+        raise ValueError(
+            f"validation_games={config.validation_games} has no effect where there are images: a "
+            "validation shows each of its split once. Leave it out."
+        )
     if supervised:
         how, unused = "where labels are supervised", SEGMENTS_ALONE
         if config.objective.location_reward == "reward":

@@ -6,19 +6,24 @@ import math
 from collections.abc import Callable, Sequence
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from ram_agent.agent import RAMAgent
 from ram_agent.config import OptimizerConfig, TrainConfig
 from ram_agent.objective import warm_up
 
 
+def trained_parameters(module: nn.Module) -> list[nn.Parameter]:
+    """Return the parameters of a module that are not frozen (`requires_grad`)."""
+    return [parameter for parameter in module.parameters() if parameter.requires_grad]
+
+
 def make_optimizer(agent: RAMAgent, config: OptimizerConfig) -> torch.optim.Optimizer:
     """Return the optimizer of an agent, with groups for the location and baseline heads."""
-    location_head = list(agent.location_head.parameters())
-    baseline_head = list(agent.baseline_head.parameters())
+    location_head = trained_parameters(agent.location_head)
+    baseline_head = trained_parameters(agent.baseline_head)
     heads = {id(parameter) for parameter in (*location_head, *baseline_head)}
-    others = [parameter for parameter in agent.parameters() if id(parameter) not in heads]
+    others = [parameter for parameter in trained_parameters(agent) if id(parameter) not in heads]
     # "rate" is a group's own factor on the schedule's learning rate.
     groups = [
         {"params": others, "rate": 1.0, "is_location_head": False},

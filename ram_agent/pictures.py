@@ -15,7 +15,7 @@ import torch
 from PIL import Image
 
 from ram_agent.agent import RAMAgent
-from ram_agent.player import Gaze
+from ram_agent.player import Gaze, count_images
 from ram_agent.rollout import collect_rollout
 from ram_envs.aliases import VectorEnv
 from ram_envs.arguments import check_arguments
@@ -25,6 +25,7 @@ Frame = npt.NDArray[np.uint8]
 
 ENDINGS = (".gif", ".mp4", ".png")
 FPS = 2.0
+MAX_GIF_MILLISECONDS = 655_350  # of a frame: 16 bits of hundredths of a second
 LAST_FRAME_MILLISECONDS = 1500  # so that the result can be read
 SHEET_WIDTH = 1536
 
@@ -50,7 +51,7 @@ def play_frames(
         gaze: the locations: "learned", the agent's; or "random", "center".
         last_only: draw only the last frame of each episode.
     """
-    has_images = getattr(envs.unwrapped, "num_images", None) is not None
+    has_images = count_images(envs) is not None
     for episode in episodes:
         frames: list[Frame] = []
 
@@ -82,11 +83,12 @@ def save_picture(episodes: Sequence[Sequence[Frame]], path: Path, fps: float = F
         fps: frames per second of an animation; the last of an episode stays longer.
 
     Raises:
-        ValueError: if the path has another ending, fps is not positive, or imageio-ffmpeg is
-            missing for .mp4.
+        ValueError: if the path has another ending, fps is not positive or too low for a GIF, or
+            imageio-ffmpeg is missing for .mp4.
     """
-    if not 0 < fps < math.inf:
-        raise ValueError(f"fps={fps} is out of range. Give a positive number.")
+    slowest = 1000 / MAX_GIF_MILLISECONDS if path.suffix == ".gif" else 0
+    if not slowest < fps < math.inf:
+        raise ValueError(f"fps={fps} is out of range. Give a number above {slowest:.3g}.")
     check_ending(path)
     if path.suffix == ".gif":
         write_whole(path, lambda file: make_gif(episodes, file, fps))

@@ -209,7 +209,7 @@ def check_envs(agent: RAMAgent, envs: VectorEnv, any_mode: bool = False) -> None
         )
     agent.check_fits(envs.single_observation_space, envs.single_action_space)
     mode = autoreset_mode(envs)
-    has_images = getattr(envs.unwrapped, "num_images", None) is not None
+    has_images = count_images(envs) is not None
     if mode is not AutoresetMode.DISABLED and (has_images or not any_mode):
         way = "" if has_images else ', or learn from rewards alone: supervision="none"'
         raise ValueError(
@@ -217,13 +217,19 @@ def check_envs(agent: RAMAgent, envs: VectorEnv, any_mode: bool = False) -> None
             f'autoreset_mode="Disabled"{way}.'
         )
     channels, config = channels_of(envs), agent.config
-    told = config.glimpse_network == "conv" or config.scale_factor != 1
-    if told and channels not in (None, config.num_channels):
+    needs_channels = config.glimpse_network == "conv" or config.scale_factor != 1
+    if needs_channels and channels not in (None, config.num_channels):
         raise ValueError(
             f"The environments show images of {channels} channels, and the agent has "
             f"num_channels={config.num_channels}. Make it with AgentConfig(num_channels="
             f"{channels}, …)."
         )
+
+
+def count_images(envs: VectorEnv) -> int | None:
+    """Return the number of images in the split that environments show; None without images."""
+    num_images: int | None = getattr(envs.unwrapped, "num_images", None)
+    return num_images
 
 
 def channels_of(env: Env | VectorEnv) -> int | None:

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -119,8 +120,33 @@ def finish_episodes(
         baselines=torch.stack([output.baseline for output in outputs]),
         choices=torch.stack([step.action.choice for step in steps]),
         rewards=torch.stack([step.rewards for step in steps]).to(agent.device),
-        labels=torch.as_tensor(info["label"], device=agent.device) if has_labels else None,
+        labels=read_labels(info, agent) if has_labels else None,
     )
+
+
+def read_labels(info: dict[str, Any], agent: RAMAgent) -> Tensor:
+    """Return the labels (B,) of the episodes that have begun, int64 on the agent's device.
+
+    Raises:
+        ValueError: if some episodes have none, or one that is not a choice of the agent.
+    """
+    labels, known = info["label"], info.get("_label")
+    if isinstance(labels, Tensor):  # of ram_envs, on a GPU, which a check would wait for
+        return labels.to(agent.device)
+    if known is not None and not np.all(known):
+        raise ValueError(
+            f"{np.size(known) - np.count_nonzero(known)} of {np.size(known)} episodes have no "
+            "label. Give infos a 'label' for every episode, or for none."
+        )
+    labels = np.asarray(labels)
+    if not np.issubdtype(labels.dtype, np.integer) or not (
+        labels.min() >= 0 and labels.max() < agent.num_choices
+    ):
+        raise ValueError(
+            f"The labels are {labels.dtype} from {labels.min()} to {labels.max()}. Give integers "
+            f"from 0 to {agent.num_choices - 1}, the agent's choices."
+        )
+    return torch.as_tensor(labels.astype(np.int64), device=agent.device)
 
 
 def finish_games(

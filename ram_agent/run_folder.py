@@ -9,7 +9,7 @@ import json
 import os
 import shlex
 import socket
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -182,7 +182,7 @@ class RunFolder:
             file.write((json.dumps(row) + "\n").encode())
 
     def read_metrics(self) -> list[dict[str, float]]:
-        """Return all rows up to the first damaged one: a crash may cut the last one short."""
+        """Return all rows, without damaged ones: a crash may cut the last one short."""
         if not self.metrics_path.is_file():
             return []
         rows = []
@@ -191,10 +191,9 @@ class RunFolder:
                 try:
                     row = json.loads(line)
                 except (ValueError, RecursionError):
-                    break
-                if not isinstance(row, dict) or type(row.get("update")) is not int:
-                    break
-                rows.append(row)
+                    continue
+                if isinstance(row, dict) and type(row.get("update")) is int:
+                    rows.append(row)
         return rows
 
     def forget_metrics_after(self, update: int) -> None:
@@ -303,3 +302,21 @@ def read_json(path: Path) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise CheckpointError(f"{path} is damaged: it is not a JSON object.")
     return value
+
+
+def resume_from(folder: RunFolder, load: Callable[[TrainingState], None]) -> None:
+    """Call `load` with the state in a run's folder, and drop the metrics of later updates.
+
+    Raises:
+        FileNotFoundError: if the state was removed.
+        CheckpointError: if it is damaged, or `load` raises ValueError: it is another run's.
+    """
+    state = folder.load_state()
+    try:
+        load(state)
+    except ValueError as error:
+        raise CheckpointError(
+            f"{folder.state_path} does not fit the settings in {folder.config_path.name}: {error} "
+            "Restore both files from one copy, or train in another folder."
+        ) from None
+    folder.forget_metrics_after(state.counters["update"])

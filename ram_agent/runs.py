@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 
 from ram_agent.agent import RAMAgent
@@ -16,7 +17,7 @@ from ram_agent.facts import read_env, read_keywords
 from ram_agent.presets import SHARDS, Preset, preset
 from ram_agent.provenance import provenance
 from ram_agent.run_folder import RunFolder
-from ram_agent.settings import closest, setting_names
+from ram_agent.settings import closest, group_names, setting_names
 from ram_agent.splits import (
     count_channels,
     count_evaluation_envs,
@@ -61,9 +62,16 @@ def choose_preset(
 
 
 def _check_names(env_id: str, keywords: Mapping[str, Any]) -> None:
-    """Raise ValueError for a keyword that is a misspelled setting; others are the environment's."""
+    """Raise ValueError for a keyword that a training cannot pass on to its environments."""
+    if "split" in keywords:
+        raise ValueError(
+            f"split={keywords['split']!r}: a training uses the splits train, validation and test. "
+            "Leave split out."
+        )
     if (known := find_keywords(env_id)) is None:
         return
+    for group in sorted((keywords.keys() - known) & group_names(TrainConfig)):
+        raise ValueError(f"{group}: give its settings one by one, such as learning_rate=….")
     names = sorted({*setting_names(AgentConfig), *setting_names(TrainConfig), *ARGUMENTS})
     for keyword in sorted(keywords.keys() - known):
         if meant := closest(keyword, names, cutoff=0.8):
@@ -102,6 +110,10 @@ def describe_run(
             was trained with other settings.
         FileNotFoundError: if `start_from` has no weights.
     """
+    keywords = {
+        name: value.tolist() if isinstance(value, np.ndarray | np.generic) else value
+        for name, value in keywords.items()  # of JSON
+    }
     shards = checked_integer("shards", shards, 1)
     if training.batch_size % shards:
         raise ValueError(

@@ -20,10 +20,10 @@ from ram_agent.config import TrainConfig
 from ram_agent.objective import segment_loss
 from ram_agent.player import Player, noise_source
 from ram_agent.segment import Segment, collect_segment
-from ram_agent.shard import GAME_SEEDS, ShardGradient, differentiate, draw_seeds
+from ram_agent.shard import GAME_SEEDS, ShardGradient, count_intervals, differentiate, draw_seeds
 from ram_envs.aliases import VectorEnv
 
-Place = dict[str, Tensor]
+ReplayState = dict[str, Tensor]
 
 
 class ResumeWarning(UserWarning):
@@ -49,7 +49,15 @@ class SegmentShard:
     _returns: Tensor = field(default_factory=lambda: torch.zeros(0), repr=False)
     # Locations and choices of each segment since the restart.
     _actions: list[tuple[Tensor, Tensor]] = field(default_factory=list, repr=False)
-    _place: Place | None = field(default=None, repr=False)  # to go on from
+    _replay_state: ReplayState | None = field(default=None, repr=False)  # to go on from
+
+    def count_updates(self, config: TrainConfig, min_validations: int = 0) -> tuple[int, int]:
+        """Return the number of updates of a training, and that between two validations."""
+        return count_segments(config, min_validations)
+
+    def count_played(self, config: TrainConfig, updates: int) -> dict[str, int]:
+        """Return how much is played in a number of updates, under its name in the metrics."""
+        return {"steps": updates * segment_size(config)}
 
     def count_steps(self, config: TrainConfig) -> int:
         """Return the number of optimizer steps in an update."""
@@ -62,7 +70,7 @@ class SegmentShard:
         update: int,
         progress: float,
         advantage_square: float,
-        step: int = 0,
+        step: int,
     ) -> ShardGradient:
         """Return the gradients of one minibatch; the first of an update plays the segment.
 
@@ -89,11 +97,17 @@ class SegmentShard:
         gradient.metrics.update(finished_episodes=episodes, finished_return=returns)
         return gradient
 
+    def summarize(self, metrics: dict[str, float]) -> dict[str, float]:
+        """Return the metrics of an update, given the means over its shards and steps."""
+        returns, episodes = metrics.pop("finished_return"), metrics["finished_episodes"]
+        metrics["finished_episodes"] = self.num_shards * episodes
+        return metrics | ({"train_return": returns / episodes} if episodes else {})
+
     @property
-    def place(self) -> Place:
-        """Where the environments are: the actions since the restart, and the recurrent state."""
-        if self._place is not None:
-            return self._place
+    def replay_state(self) -> ReplayState:
+        """What restores the environments: the actions since the restart, and recurrent states."""
+        if self._replay_state is not None:
+            return self._replay_state
         if self._player is None or not self._actions:
             return {}
         locations, choices = zip(*self._actions, strict=True)
@@ -104,12 +118,14 @@ class SegmentShard:
             **{f"state_{number}": part for number, part in enumerate(self._player.state)},
         }
 
-    @place.setter
-    def place(self, place: Place) -> None:
-        self._place = place
+    @replay_state.setter
+    def replay_state(self, saved: ReplayState) -> None:
+        self._replay_state = saved
 
-    def expected_place(self, agent: RAMAgent, config: TrainConfig, update: int) -> Place:
-        """Return tensors of the shapes and types that `place` has before an update."""
+    def expected_replay_state(
+        self, agent: RAMAgent, config: TrainConfig, update: int
+    ) -> ReplayState:
+        """Return tensors of the shapes and types that `replay_state` has before an update."""
         if not (since := update % self.restart_every):
             return {}
         num_envs, num_steps = self.envs.num_envs, since * config.segments.segment_length
@@ -136,7 +152,7 @@ class SegmentShard:
     ) -> None:
         """Play the segment of an update."""
         since = update % self.restart_every
-        if self._player is None or self._place is not None or since == 0:
+        if self._player is None or self._replay_state is not None or since == 0:
             self._player = Player(agent, self.envs, config.gaze.locations)
             self._begin(self._player, config, update - since)
         self._segment = segment = collect_segment(
@@ -151,15 +167,15 @@ class SegmentShard:
             self._actions.append((segment.looks.cpu(), segment.choices.cpu()))
 
     def _begin(self, player: Player, config: TrainConfig, update: int) -> None:
-        """Begin all environments at a restart, and go on to the place that was set."""
+        """Begin all environments at a restart, and repeat the actions of the state that was set."""
         player.begin(self._seeds(config, update)[0])
         self._returns = torch.zeros(self.envs.num_envs, dtype=torch.float64)
         self._actions = []
-        place, self._place = self._place, None
-        if not place:
+        saved, self._replay_state = self._replay_state, None
+        if not saved:
             return
-        self._actions = [(place["locations"], place["choices"])]
-        for action in zip(place["locations"], place["choices"], strict=True):
+        self._actions = [(saved["locations"], saved["choices"])]
+        for action in zip(saved["locations"], saved["choices"], strict=True):
             if player.on_device:
                 rewards, *_ = player.advance(*(part.to(player.agent.device) for part in action))
             else:
@@ -167,10 +183,10 @@ class SegmentShard:
             self._count(rewards.cpu(), torch.as_tensor(player.ended).cpu())
         device = player.agent.device
         player.state = tuple(
-            place[f"state_{number}"].to(device) for number in range(len(player.state))
+            saved[f"state_{number}"].to(device) for number in range(len(player.state))
         )
         glimpses = torch.as_tensor(player.observation["glimpse"]).cpu()
-        differs = (glimpses != place["glimpses"]).flatten(1).any(1)
+        differs = (glimpses != saved["glimpses"]).flatten(1).any(1)
         if differs.any():
             warnings.warn(
                 f"{int(differs.sum())} of {len(differs)} environments are not in the state in "
@@ -185,3 +201,15 @@ class SegmentShard:
         self._returns += rewards
         self._finished += torch.stack([ended.sum().double(), self._returns[ended].sum()])
         self._returns[ended] = 0
+
+
+def count_segments(config: TrainConfig, min_validations: int = 0) -> tuple[int, int]:
+    """Return the number of updates of a training in segments, and that between two validations."""
+    return count_intervals(
+        config.steps, config.validate_every, segment_size(config), min_validations
+    )
+
+
+def segment_size(config: TrainConfig) -> int:
+    """Return the number of steps of an update from segments, in all environments together."""
+    return config.batch_size * config.segments.segment_length

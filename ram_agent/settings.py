@@ -159,3 +159,8 @@ def setting_names(config_type: type[Checked]) -> frozenset[str]:
     for name, kind in type_hints(config_type).items():
         names |= setting_names(kind) if is_group(kind) else {name}
     return frozenset(names)
+
+
+def group_names(config_type: type[Checked]) -> frozenset[str]:
+    """Return the names of the groups of settings in a config."""
+    return frozenset(name for name, kind in type_hints(config_type).items() if is_group(kind))

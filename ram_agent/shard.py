@@ -7,6 +7,7 @@ the noise on locations.
 from __future__ import annotations
 
 import functools
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -18,6 +19,7 @@ from torch import Tensor
 from ram_agent.agent import RAMAgent
 from ram_agent.config import TrainConfig
 from ram_agent.objective import training_loss
+from ram_agent.optimizer import trained_parameters
 from ram_agent.player import noise_source
 from ram_agent.rollout import collect_rollout
 from ram_envs.aliases import VectorEnv
@@ -52,6 +54,17 @@ class Shard:
     num_shards: int
     num_images: int | None
 
+    def count_updates(self, config: TrainConfig, min_validations: int = 0) -> tuple[int, int]:
+        """Return the number of updates of a training, and that between two validations."""
+        num_images = self.num_images or 0
+        episodes = config.episodes if config.epochs is None else config.epochs * num_images
+        interval = max(config.validate_every, num_images)
+        return count_intervals(episodes, interval, config.batch_size, min_validations)
+
+    def count_played(self, config: TrainConfig, updates: int) -> dict[str, int]:
+        """Return how much is played in a number of updates, under its name in the metrics."""
+        return {"episodes": updates * config.batch_size}
+
     def count_steps(self, config: TrainConfig) -> int:
         """Return the number of optimizer steps in an update."""
         return 1
@@ -63,7 +76,7 @@ class Shard:
         update: int,
         progress: float,
         advantage_square: float,
-        step: int = 0,
+        step: int,
     ) -> ShardGradient:
         """Play the episodes of an update, and return the gradients of their mean loss.
 
@@ -92,6 +105,19 @@ class Shard:
         )
         return differentiate(agent, *training_loss(rollout, config, progress, advantage_square))
 
+    def summarize(self, metrics: dict[str, float]) -> dict[str, float]:
+        """Return the metrics of an update, given the means over its shards and steps."""
+        return metrics
+
+
+def count_intervals(
+    length: float, interval: int, size: int, min_validations: int = 0
+) -> tuple[int, int]:
+    """Return a training's length and its validation interval in updates of `size`."""
+    num_updates, updates_between = max(1, math.ceil(length / size)), math.ceil(interval / size)
+    longest = num_updates // min_validations if min_validations else 0
+    return num_updates, min(updates_between, longest) if longest else updates_between
+
 
 def draw_seeds(seed: int, update: int, number: int, num_shards: int) -> tuple[int, int]:
     """Return the seed of all environments in an update, and that of the noise of one shard."""
@@ -101,7 +127,10 @@ def draw_seeds(seed: int, update: int, number: int, num_shards: int) -> tuple[in
 
 def differentiate(agent: RAMAgent, loss: Tensor, metrics: dict[str, Tensor]) -> ShardGradient:
     """Return the gradients of a loss, and the metrics as numbers."""
-    gradients = torch.autograd.grad(loss, list(agent.parameters()))
+    # A parameter that a custom module does not use has a gradient of 0.
+    gradients = torch.autograd.grad(
+        loss, trained_parameters(agent), allow_unused=True, materialize_grads=True
+    )
     # All metrics at once, and last: reading a number waits for a GPU.
     values = torch.stack([metric.detach().double() for metric in metrics.values()]).tolist()
     return ShardGradient(gradients, dict(zip(metrics, values, strict=True)))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import warnings
 from collections.abc import Sequence
 from typing import Any
@@ -13,8 +12,8 @@ from ram_agent.agent import RAMAgent
 from ram_agent.config import TrainConfig
 from ram_agent.distributed import Ranks
 from ram_agent.objective import check_used
-from ram_agent.player import check_envs
-from ram_agent.segment_shard import SegmentShard
+from ram_agent.player import check_envs, count_images
+from ram_agent.segment_shard import SegmentShard, count_segments
 from ram_agent.shard import Shard
 from ram_envs.aliases import VectorEnv
 
@@ -34,7 +33,7 @@ def make_shards(
     Raises:
         TypeError, ValueError: if the agent cannot play the environments, they do not share the
             batch evenly, are fewer than the minibatches, or show different splits; or a setting has
-            no effect without labels.
+            no effect, such as epochs without images.
     """
     if isinstance(train_envs, gym.vector.VectorEnv):
         train_envs = [train_envs]
@@ -50,6 +49,7 @@ def make_shards(
     first, num_shards = ranks.rank * len(num_envs), ranks.size * len(num_envs)
     if config.objective.supervision == "none" or not gives_labels(train_envs[0]):
         check_used(config, supervised=False)
+        check_epochs(config, None)
         if num_envs[0] < config.segments.minibatches:
             raise ValueError(
                 f"minibatches={config.segments.minibatches} is more than the {num_envs[0]} "
@@ -62,12 +62,23 @@ def make_shards(
         ]
     for envs in train_envs:
         check_envs(agent, envs)
-    sizes: list[int | None] = [getattr(envs.unwrapped, "num_images", None) for envs in train_envs]
+    sizes = [count_images(envs) for envs in train_envs]
+    check_used(config, supervised=True, has_images=sizes[0] is not None)
     if len(set(sizes)) != 1:
         raise ValueError(f"train_envs show splits of {sizes} images. Make them all of one split.")
+    check_epochs(config, sizes[0])
     return [
         Shard(envs, number, num_shards, sizes[0]) for number, envs in enumerate(train_envs, first)
     ]
+
+
+def check_epochs(config: TrainConfig, num_images: int | None) -> None:
+    """Raise ValueError if epochs are given and there is no split of images to walk through."""
+    if config.epochs is not None and num_images is None:
+        raise ValueError(
+            f"epochs={config.epochs} needs a split of images with labels, which this training does "
+            "not have. Set episodes, or steps without labels."
+        )
 
 
 def warn_of_training_images(train_envs: VectorEnv, validation_envs: VectorEnv) -> None:
@@ -89,53 +100,6 @@ def _find_dataset(envs: Any) -> Any:
 
 def gives_labels(envs: VectorEnv) -> bool:
     """Return whether environments give the true labels; resets them where they have no images."""
-    if getattr(envs.unwrapped, "num_images", None) is not None:
+    if count_images(envs) is not None:
         return True
     return "label" in envs.reset(seed=0)[1]
-
-
-def count_updates(
-    config: TrainConfig, shard: Shard | SegmentShard, min_validations: int = 0
-) -> tuple[int, int]:
-    """Return the number of updates of a training, and that between two validations.
-
-    Raises:
-        ValueError: if epochs are given and there is no split of images to walk through.
-    """
-    num_images = None if isinstance(shard, SegmentShard) else shard.num_images
-    if config.epochs is not None and num_images is None:
-        raise ValueError(
-            f"epochs={config.epochs} needs a split of images with labels, which this training does "
-            "not have. Set episodes, or steps without labels."
-        )
-    if isinstance(shard, SegmentShard):
-        return count_segments(config, min_validations)
-    episodes: float = config.episodes
-    if config.epochs is not None and num_images is not None:
-        episodes = config.epochs * num_images
-    interval = max(config.validate_every, num_images or 0)
-    return _divide(episodes, interval, config.batch_size, min_validations)
-
-
-def count_segments(config: TrainConfig, min_validations: int = 0) -> tuple[int, int]:
-    """Return the number of updates of a training in segments, and that between two validations."""
-    return _divide(config.steps, config.validate_every, segment_size(config), min_validations)
-
-
-def segment_size(config: TrainConfig) -> int:
-    """Return the number of steps of an update from segments, in all environments together."""
-    return config.batch_size * config.segments.segment_length
-
-
-def _divide(length: float, interval: int, size: int, min_validations: int) -> tuple[int, int]:
-    """Return a training's length and its validation interval in updates of `size`."""
-    num_updates, updates_between = max(1, math.ceil(length / size)), math.ceil(interval / size)
-    longest = num_updates // min_validations if min_validations else 0
-    return num_updates, min(updates_between, longest) if longest else updates_between
-
-
-def count_played(config: TrainConfig, update: int, shard: Shard | SegmentShard) -> dict[str, int]:
-    """Return how much was played before an update: episodes, or steps of segments."""
-    if isinstance(shard, SegmentShard):
-        return {"steps": update * segment_size(config)}
-    return {"episodes": update * config.batch_size}

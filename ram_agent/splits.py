@@ -17,9 +17,9 @@ import numpy as np
 import torch
 from gymnasium.vector import AutoresetMode
 
-from ram_agent.agent import check_spaces
 from ram_agent.config import AgentConfig
 from ram_agent.player import channels_of
+from ram_agent.spaces import check_spaces
 from ram_envs.aliases import VectorEnv
 from ram_envs.datasets import DatasetUnavailableError, Split
 from ram_envs.datasets.source import is_lazy

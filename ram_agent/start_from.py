@@ -8,7 +8,7 @@ from pathlib import Path
 
 from ram_agent.agent import RAMAgent
 from ram_agent.config import AgentConfig, config_from_json
-from ram_agent.packed import packed_name
+from ram_agent.pretrained_agents import pretrained_name
 from ram_agent.weights import check_tensors, find_weights, load_weights
 
 # Settings on which the meaning of an agent's weights depends; others concern its training alone.
@@ -25,7 +25,7 @@ def resolve_start(start_from: str | Path) -> str:
         FileNotFoundError: if there are no weights.
     """
     found = os.path.abspath(find_weights(start_from))
-    return found if packed_name(start_from) is None else str(start_from)
+    return found if pretrained_name(start_from) is None else str(start_from)
 
 
 def fit_start(path: str, agent: AgentConfig) -> AgentConfig:

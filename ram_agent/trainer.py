@@ -17,17 +17,27 @@ from ram_agent.agent import RAMAgent
 from ram_agent.config import TrainConfig
 from ram_agent.distributed import Ranks
 from ram_agent.evaluation import Evaluation, evaluate
-from ram_agent.optimizer import make_averaging, make_optimizer, set_learning_rates, take_step
-from ram_agent.places import Places
-from ram_agent.player import check_envs
+from ram_agent.optimizer import (
+    make_averaging,
+    make_optimizer,
+    set_learning_rates,
+    take_step,
+    trained_parameters,
+)
+from ram_agent.player import check_envs, count_images
 from ram_agent.progress import show_progress
-from ram_agent.run_folder import RunFolder
+from ram_agent.replay_states import ReplayStates
+from ram_agent.run_folder import RunFolder, resume_from
 from ram_agent.segment_shard import SegmentShard
-from ram_agent.shard import VALIDATION_SEED, Shard, ShardGradient, average_shards
-from ram_agent.shards import count_played, count_updates, make_shards, warn_of_training_images
+from ram_agent.shard import (
+    VALIDATION_SEED,
+    Shard,
+    ShardGradient,
+    average_shards,
+)
+from ram_agent.shards import make_shards, warn_of_training_images
 from ram_agent.signals import calling_on_stop
 from ram_agent.training_state import TrainingState, collect_state, restore_state
-from ram_agent.weights import CheckpointError
 from ram_envs.aliases import VectorEnv
 from ram_envs.arguments import check_arguments
 from ram_envs.checks import checked_integer
@@ -79,18 +89,18 @@ class Trainer:
         self.ranks = ranks or Ranks()
         check_envs(agent, validation_envs, any_mode=True)
         self.shards = make_shards(agent, train_envs, config, self.ranks, min_validations)
-        self._places = Places(self.shards, self.ranks)
+        self._replay_states = ReplayStates(self.shards, self.ranks)
         warn_of_training_images(self.shards[0].envs, validation_envs)
         self.in_segments = isinstance(self.shards[0], SegmentShard)
         self.agent = agent
         self.validation_envs = validation_envs
         self.config = config
         self.folder = folder
-        self.num_updates, self.validation_interval = count_updates(
-            config, self.shards[0], min_validations
+        self.num_updates, self.validation_interval = self.shards[0].count_updates(
+            config, min_validations
         )
 
-        self._parameters = list(agent.parameters())
+        self._parameters = trained_parameters(agent)
         self._pool = ThreadPoolExecutor(
             len(self.shards), "ram-train", torch.set_num_threads, (torch.get_num_threads(),)
         )
@@ -141,7 +151,7 @@ class Trainer:
             self.load_state_dict(TrainingState(*state))
         if self.folder is not None:
             self.folder.begin(self.state_dict())
-        batch = count_played(self.config, 1, self.shards[0])
+        batch = self.shards[0].count_played(self.config, 1)
         progress = show_progress(self.num_updates, self.update, batch, self.ranks.is_first)
         with progress as advance, calling_on_stop(self._stop_requested.set):
             started = time.perf_counter() - self.seconds
@@ -172,9 +182,12 @@ class Trainer:
         """
         self._set_schedules(self.update / self.num_updates)
         num_steps = self.shards[0].count_steps(self.config)
+        self.agent.train()
         rows = [self._take_step(step) for step in range(num_steps)]
+        self.agent.eval()
         self.update += 1
-        metrics = mean_of_steps(rows, self.shards[0])
+        means = {name: sum(row[name] for row in rows) / len(rows) for name in rows[0]}
+        metrics = self.shards[0].summarize(means)
         decay = SCALE_DECAY if self.advantage_square else 0.0
         new_square = metrics.pop("advantage_square")
         self.advantage_square = decay * self.advantage_square + (1 - decay) * new_square
@@ -210,20 +223,12 @@ class Trainer:
         self.folder.lock()
         if not self.folder.has_begun:
             return
-        state = self.folder.load_state()
-        try:
-            self.load_state_dict(state)
-        except ValueError as error:
-            raise CheckpointError(
-                f"{self.folder.state_path} does not fit the settings in "
-                f"{self.folder.config_path.name}: {error} Restore both files from one copy."
-            ) from None
-        self.folder.forget_metrics_after(self.update)
+        resume_from(self.folder, self.load_state_dict)
 
     def state_dict(self) -> TrainingState:
         """Return all that is needed to continue."""
         tensors, counters = collect_state(self._modules, self.optimizer, self._counters)
-        return TrainingState(tensors | self._places.tensors(), counters)
+        return TrainingState(tensors | self._replay_states.tensors(), counters)
 
     def load_state_dict(self, state: TrainingState) -> None:
         """Continue from what `state_dict` returned.
@@ -231,12 +236,12 @@ class Trainer:
         Raises:
             ValueError: if it is the state of a trainer with other settings.
         """
-        places, tensors = self._places.split(state.tensors)
+        replays, tensors = self._replay_states.split(state.tensors)
         others = TrainingState(tensors, state.counters)
         restore_state(others, self._modules, self.optimizer, self._counters)
         for name, value in state.counters.items():
             setattr(self, name, value)
-        self._places.load(places, self.agent, self.config, self.update)
+        self._replay_states.load(replays, self.agent, self.config, self.update)
 
     @property
     def _counters(self) -> dict[str, Any]:
@@ -254,11 +259,11 @@ class Trainer:
         if self.in_segments and is_whole and not self._sums["finished_episodes"]:
             warn_of_cut_episodes(self.config, self.validation_interval)
         agent = self.averaged_agent
-        result = _validate(agent, self.validation_envs, self.config, self.ranks)
+        result = evaluate_validation(agent, self.validation_envs, self.config, self.ranks)
         validation = {f"validation_{result.measure}": result.value}
         row = {
             "update": self.update,
-            **count_played(self.config, self.update, self.shards[0]),
+            **self.shards[0].count_played(self.config, self.update),
             "seconds": round(self.seconds, 2),
             **validation,
             **mean_metrics(self._sums),
@@ -276,7 +281,7 @@ class Trainer:
         return row
 
     def _save(self) -> None:
-        self._places.gather()
+        self._replay_states.gather()
         if self.folder is not None:
             self.folder.save_agent("last", self.averaged_agent, self.update)
             self.folder.save_state(self.state_dict())
@@ -289,21 +294,11 @@ class Trainer:
         return stopped
 
 
-def mean_of_steps(
-    rows: Sequence[dict[str, float]], shard: Shard | SegmentShard
-) -> dict[str, float]:
-    """Return the metrics of an update, given the means over shards of each of its steps."""
-    metrics = {name: sum(row[name] for row in rows) / len(rows) for name in rows[0]}
-    if isinstance(shard, SegmentShard):
-        returns, episodes = metrics.pop("finished_return"), metrics["finished_episodes"]
-        metrics["finished_episodes"] = shard.num_shards * episodes
-        metrics |= {"train_return": returns / episodes} if episodes else {}
-    return metrics
-
-
-def _validate(agent: RAMAgent, envs: VectorEnv, config: TrainConfig, ranks: Ranks) -> Evaluation:
+def evaluate_validation(
+    agent: RAMAgent, envs: VectorEnv, config: TrainConfig, ranks: Ranks
+) -> Evaluation:
     """Evaluate on each image of the split, or in games where there are no images."""
-    has_images = getattr(envs.unwrapped, "num_images", None) is not None
+    has_images = count_images(envs) is not None
     num_episodes, seed = (None, 0) if has_images else (config.validation_games, VALIDATION_SEED)
     return evaluate(
         agent,

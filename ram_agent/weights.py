@@ -18,7 +18,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import load, save
 from torch import Tensor
 
-from ram_agent.packed import ENDING, PRETRAINED, packed_name, pretrained_names
+from ram_agent.pretrained_agents import ENDING, PRETRAINED, pretrained_name, pretrained_names
 from ram_envs.atomic_files import write_bytes
 from ram_envs.checks import suggest
 
@@ -51,7 +51,7 @@ def save_weights(
     description: dict[str, Any],
     packed: bool = False,
 ) -> Path:
-    """Write tensors as float32, with their description; see `RAMAgent.save`.
+    """Write tensors, numbers as float32, with their description; see `RAMAgent.save`.
 
     `packed` stores each matrix as 8-bit integers with a float32 factor for each row.
     """
@@ -59,7 +59,11 @@ def save_weights(
     if path.is_dir():
         raise IsADirectoryError(f"{path} is a folder. Give the name of a file in it.")
     path = _with_ending(path)
-    stored = {name: value.detach().to("cpu", torch.float32) for name, value in tensors.items()}
+    stored = {
+        # Counters of a custom module, such as those of batch normalization, keep their type.
+        name: value.detach().to("cpu", torch.float32 if value.is_floating_point() else value.dtype)
+        for name, value in tensors.items()
+    }
     try:
         check_finite(stored)  # `load_weights` would refuse the file
     except ValueError as error:
@@ -95,7 +99,7 @@ def find_weights(path: str | Path) -> Path:
     Raises:
         FileNotFoundError: if there are no weights.
     """
-    if (name := packed_name(path)) is not None:
+    if (name := pretrained_name(path)) is not None:
         if name not in pretrained_names():
             raise FileNotFoundError(
                 f"The pretrained weights {name!r} do not exist. {suggest(name, pretrained_names())}"

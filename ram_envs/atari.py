@@ -107,7 +107,7 @@ def atari_seeds(seed: int | Sequence[int | None], rows: npt.NDArray[np.intp]) ->
     return np.array([-1 if one is None else one % MAX_ATARI_SEED for one in each])
 
 
-def make_games(env_id: str, num_envs: int, mode: AutoresetMode, **keywords: Any) -> Any:
+def make_games(env_id: str, num_envs: int, mode: AutoresetMode, /, **keywords: Any) -> Any:
     """Make ale-py's vector environment of a game.
 
     Raises:

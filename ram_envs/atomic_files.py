@@ -22,7 +22,7 @@ def write_whole(path: Path, write: Callable[[IO[bytes]], None]) -> None:
     After the return the file survives a loss of power.
 
     Raises:
-        OSError: There is no room or no permission, for example; the old file is still there.
+        OSError: if there is no room or no permission, for example; the old file is still there.
     """
     temporary = path.with_name(f".{path.name}.{os.getpid()}-{threading.get_ident()}.tmp")
     try:
@@ -109,8 +109,8 @@ def read_json(path: Path) -> Any:
     """Return the value in a JSON file, which may come from an untrusted source.
 
     Raises:
-        FileNotFoundError: There is no such file.
-        ValueError: It is not JSON, too long, or nested too deeply.
+        FileNotFoundError: if there is no such file.
+        ValueError: if it is not JSON, too long, or nested too deeply.
     """
     with path.open("rb") as file:
         content = file.read(MAX_JSON_BYTES + 1)

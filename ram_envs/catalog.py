@@ -65,7 +65,7 @@ class EnvFacts:
     @property
     def retina(self) -> str:
         """The retina in words."""
-        plural = "s" * (self.num_scales > 1)
+        plural = "s" if self.num_scales > 1 else ""
         return f"{self.glimpse_size} × {self.glimpse_size}, {self.num_scales} scale{plural}"
 
     @property

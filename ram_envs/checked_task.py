@@ -116,7 +116,7 @@ class CheckedTask:
         self._steps[rows] += 1
         self._pass_gaze(rows)
         snapshots = self._look_at("advance", rows, before)
-        truncations = getattr(outcome, "truncations", None)
+        truncations = outcome.truncations
         for place, (row, snapshot) in enumerate(zip(rows.tolist(), snapshots, strict=True)):
             snapshot.reward = float(outcome.rewards[place])
             snapshot.terminated = bool(outcome.terminations[place])
@@ -234,15 +234,14 @@ class CheckedTask:
         )
 
     def _check_outcome(self, outcome: Outcome, count: int) -> None:
+        require(
+            isinstance(outcome, Outcome),
+            f"advance() returned {_describe(outcome)}. Return Outcome(rewards, terminations).",
+        )
         for name, dtype in (("rewards", np.float64), ("terminations", np.bool_)):
-            require(
-                hasattr(outcome, name),
-                f"advance() returned {_describe(outcome)}. Return Outcome(rewards, terminations).",
-            )
             _require_array(f"the {name} of advance()", getattr(outcome, name), dtype, (count,))
-        truncations = getattr(outcome, "truncations", None)
-        if truncations is not None:
-            _require_array("the truncations of advance()", truncations, np.bool_, (count,))
+        if outcome.truncations is not None:
+            _require_array("the truncations of advance()", outcome.truncations, np.bool_, (count,))
         infinite = outcome.rewards[~np.isfinite(outcome.rewards)]
         if infinite.size:
             raise TaskError(

@@ -61,11 +61,14 @@ def checked_integer(
 
     `meaning` ends the message: what the highest value stands for.
     """
-    is_integer = isinstance(value, (int, np.integer)) and not isinstance(value, bool)
-    if not is_integer or value < low or (high is not None and value > high):
+    if not _is_integer(value) or value < low or (high is not None and value > high):
         limits = f"from {low}" if high is None else f"from {low} to {high}"
         raise ValueError(f"{name}={value!r} is out of range. Give an integer {limits}{meaning}.")
     return int(value)
+
+
+def _is_integer(value: Any) -> bool:
+    return isinstance(value, (int, np.integer)) and not isinstance(value, bool)
 
 
 def checked_number(name: str, value: Any, low: float, high: float, meaning: str = "") -> float:
@@ -78,7 +81,21 @@ def checked_number(name: str, value: Any, low: float, high: float, meaning: str 
     return float(value)
 
 
+def checked_sides(name: str, size: Any, meaning: str = "") -> tuple[int, int]:
+    """Return a side, or (height, width), as (height, width); raise ValueError for anything else.
+
+    `meaning` ends the message: what else is allowed. The sides' range is not checked.
+    """
+    sides = size if isinstance(size, (tuple, list)) else (size, size)
+    if len(sides) != 2 or not all(map(_is_integer, sides)):
+        raise ValueError(
+            f"{name}={size!r} is not a size. Give a side in pixels or (height, width){meaning}."
+        )
+    return int(sides[0]), int(sides[1])
+
+
 def checked_location(name: str, location: Any) -> npt.NDArray[np.float32]:
+    """Return a location as float32 (2,), or raise ValueError unless it is (x, y) in [−1, 1]²."""
     try:
         checked = np.asarray(location, np.float64)
         is_location = checked.shape == (2,) and bool((np.abs(checked) <= 1).all())
@@ -90,6 +107,7 @@ def checked_location(name: str, location: Any) -> npt.NDArray[np.float32]:
 
 
 def check_render_mode(render_mode: str | None, known: Sequence[str]) -> None:
+    """Raise ValueError unless the render mode is known, or None."""
     if render_mode is not None and render_mode not in known:
         raise ValueError(
             f"render_mode={render_mode!r} does not exist. {suggest(render_mode, (None, *known))}"
@@ -97,6 +115,7 @@ def check_render_mode(render_mode: str | None, known: Sequence[str]) -> None:
 
 
 def checked_autoreset_mode(mode: AutoresetMode | str) -> AutoresetMode:
+    """Return the auto-reset mode, also by its value; raise ValueError if there is no such mode."""
     try:
         return AutoresetMode(mode)
     except ValueError:
@@ -116,6 +135,7 @@ def check_options(options: Mapping[str, Any], names: Sequence[str] | None, *more
 
 
 def checked_reset_mask(mask: Any, num_envs: int) -> npt.NDArray[np.bool_]:
+    """Return which environments are reset, all for None; raise ValueError for a wrong mask."""
     if mask is None:
         return np.ones(num_envs, np.bool_)
     if not isinstance(mask, np.ndarray) or mask.dtype != np.bool_ or mask.shape != (num_envs,):
@@ -133,6 +153,7 @@ def all_true(flags: npt.NDArray[Any]) -> bool:
 
 
 def check_running(running: npt.NDArray[np.bool_]) -> None:
+    """Raise ResetNeeded unless every episode, (B,), has begun and not ended."""
     if not all_true(running):
         stopped = np.flatnonzero(~running).tolist()
         where = f" in sub-environments {stopped}" if len(running) > 1 else ""
@@ -143,6 +164,12 @@ def check_running(running: npt.NDArray[np.bool_]) -> None:
 
 
 def checked_seeds(seeds: Any, num_envs: int) -> Sequence[int | None]:
+    """Return the seeds, or raise unless they are a list of num_envs ints from 0 or None.
+
+    Raises:
+        TypeError: if they are not a list or tuple.
+        ValueError: if their number or an entry is wrong.
+    """
     if not isinstance(seeds, (list, tuple)):
         raise TypeError(
             f"seed={seeds!r} is not a seed. Give an int, a list with one entry for each "
@@ -159,6 +186,7 @@ def checked_seeds(seeds: Any, num_envs: int) -> Sequence[int | None]:
 
 
 def checked_pair(action: Any) -> tuple[Any, Any]:
+    """Return location and choice, themselves unchecked; raise TypeError if this is no pair."""
     if not isinstance(action, (tuple, list)) or len(action) != 2:
         raise TypeError(
             f"action={action!r} is not a pair (location, choice) as in env.action_space.sample(). "

@@ -117,7 +117,7 @@ class GlimpseBatch(Gaze, Generic[State]):
             Rewards, terminations and truncations, each (n,).
         """
         outcome = self.task.advance(self.state, rows, choices)
-        terminations, truncations = outcome.terminations, getattr(outcome, "truncations", None)
+        terminations, truncations = outcome.terminations, outcome.truncations
         if truncations is None:
             truncations, ended = np.zeros(len(rows), np.bool_), terminations
         else:

@@ -22,7 +22,7 @@ from gymnasium.vector import AutoresetMode, SyncVectorEnv
 
 from ram_envs.aliases import VectorEnv
 from ram_envs.atari import AtariGame, make_games
-from ram_envs.checks import VECTOR_KEYWORDS, checked_autoreset_mode
+from ram_envs.checks import VECTOR_KEYWORDS, checked_autoreset_mode, checked_integer
 from ram_envs.glimpse_env import GlimpseEnv
 from ram_envs.registration import ENVS, check_registered
 from ram_envs.wrappers import RelativeGaze, ThroughRetina, vector
@@ -95,6 +95,7 @@ def make_vector_env(
     if (max_shift := keywords.pop("max_shift", None)) is not None:
         keywords.update(autoreset_mode=autoreset_mode, render_mode=render_mode)
         return vector.RelativeGaze(make_vector_env(env_id, num_envs, **keywords), max_shift)
+    num_envs = checked_integer("num_envs", num_envs, 1)
     spec, mode = find_spec(env_id), checked_autoreset_mode(autoreset_mode)
     if shows_glimpses(env_id, keywords):
         keywords = {**keywords, **_rendering(render_mode)}
@@ -276,7 +277,8 @@ def _make_game(
 ) -> Any:
     """Make one game of Atari."""
     game = AtariGame(env_id, render_mode, **{**ATARI, **keywords})
-    return game if max_episode_steps is None else gym.wrappers.TimeLimit(game, max_episode_steps)
+    limit = _checked_limit(max_episode_steps)
+    return game if limit is None else gym.wrappers.TimeLimit(game, limit)
 
 
 def _make_games(
@@ -288,8 +290,15 @@ def _make_games(
 ) -> VectorEnv:
     """Make many games of Atari, in ale-py's threads."""
     keywords = {**ATARI, **keywords}
-    if max_episode_steps is not None:
+    if (limit := _checked_limit(max_episode_steps)) is not None:
         skipped = {**find_spec(env_id).kwargs, **keywords}["frameskip"]
-        keywords["max_num_frames_per_episode"] = skipped * max_episode_steps
+        keywords["max_num_frames_per_episode"] = skipped * limit
     games: VectorEnv = make_games(env_id, num_envs, autoreset_mode, **keywords)
     return games
+
+
+def _checked_limit(max_episode_steps: int | None) -> int | None:
+    """Return a time limit in steps; None for none, which -1 means, too, as in `gym.make`."""
+    if max_episode_steps in (None, -1):
+        return None
+    return checked_integer("max_episode_steps", max_episode_steps, 1, meaning=", or -1 for none")

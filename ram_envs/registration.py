@@ -60,6 +60,11 @@ _KINDS = {
 }
 
 
+def dataset_keywords(env_id: str, dataset: str) -> dict[str, Any]:
+    """Return the keyword that chooses the data set of an environment; none for games."""
+    return {"dataset": dataset} if env_id in CLASSIFICATION else {}
+
+
 def check_registered(env_id: str) -> None:
     """Raise NameNotFound, with the ids of this package, unless an environment is registered.
 

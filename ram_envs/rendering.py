@@ -36,6 +36,7 @@ PANEL: Color = (36, 39, 47)
 BORDER: Color = (92, 97, 110)
 TEXT: Color = (232, 234, 238)
 FAINT_TEXT: Color = (160, 165, 176)
+FOG: Color = (36, 41, 54)  # where the retina has not looked
 SCALE_COLORS: tuple[Color, ...] = (
     (86, 180, 233),  # sky blue
     (230, 159, 0),  # orange
@@ -105,12 +106,12 @@ class CanvasView:
     scale: float
 
     def to_frame(self, x: float, y: float) -> tuple[int, int]:
-        """The frame position of a canvas position."""
+        """Return the frame position of a canvas position."""
         return self.left + round(x * self.scale), self.top + round(y * self.scale)
 
 
 def canvas_view(canvas_shape: tuple[int, ...], size: tuple[int, int] = FRAME_SIZE) -> CanvasView:
-    """Where a frame of ``size`` = (width, height) shows a canvas of shape (H, W[, C])."""
+    """Return where a frame of size (width, height) shows a canvas of shape (H, W[, C])."""
     left, top, width, height = _panel(size)
     canvas_height, canvas_width = canvas_shape[:2]
     room = (width - 2 * _MARGIN, height - 2 * _MARGIN)
@@ -123,10 +124,13 @@ def canvas_view(canvas_shape: tuple[int, ...], size: tuple[int, int] = FRAME_SIZ
 
 
 def draw_frame(scene: Scene, size: tuple[int, int] = FRAME_SIZE) -> pygame.Surface:
-    """Draw a scene as a new surface of ``size`` = (width, height), whatever the canvas's size.
+    """Return a picture of a scene: a new surface of size (width, height), for any canvas.
 
-    Left, the canvas with the path of fixations and the retina's squares; right, what each square
-    sees, framed in its color; below, the chosen label or move, and the outcome.
+    On the left is the canvas with the path of fixations and the retina's squares; on the right is
+    what each square sees, framed in its color; below are the chosen label or move and the outcome.
+
+    Raises:
+        ValueError: if the width or the height is odd or too small.
     """
     width, height = size
     if width % 2 or height % 2 or width < MINIMUM_SIZE[0] or height < MINIMUM_SIZE[1]:
@@ -142,13 +146,16 @@ def draw_frame(scene: Scene, size: tuple[int, int] = FRAME_SIZE) -> pygame.Surfa
 
 
 def to_rgb_array(surface: pygame.Surface) -> UInt8Array:
-    """The surface's pixels as an array of its own, (height, width, 3) uint8."""
+    """Return a copy of a surface's pixels, (height, width, 3) uint8."""
     pg = import_pygame()
     return np.ascontiguousarray(pg.surfarray.array3d(surface).transpose(1, 0, 2))
 
 
 def to_surface(frame: UInt8Array) -> pygame.Surface:
-    """The surface with the pixels of a frame (height, width, 3) uint8: undoes `to_rgb_array`."""
+    """Return a surface with the pixels of a frame (height, width, 3) uint8.
+
+    This is the inverse of `to_rgb_array`.
+    """
     pg = import_pygame()
     surface: pygame.Surface = pg.surfarray.make_surface(frame.transpose(1, 0, 2))
     return surface
@@ -158,14 +165,14 @@ def to_surface(frame: UInt8Array) -> pygame.Surface:
 
 
 def _draw_canvas(frame: _Frame, scene: Scene, view: CanvasView) -> None:
-    """The canvas in its panel, the path so far, and the retina's squares where it looks now."""
+    """Draw the canvas in its panel, the path so far, and the retina's squares where it looks."""
     panel = _panel(frame.surface.get_size())
     frame.surface.fill(PANEL, panel)
     canvas_height, canvas_width = scene.canvas.shape[:2]
     left, top, right, bottom = *view.to_frame(0, 0), *view.to_frame(canvas_width, canvas_height)
     canvas = scene.canvas
     if scene.ball is not None:
-        canvas = _to_rgb(canvas).copy()
+        canvas = to_rgb(canvas).copy()
         canvas[scene.ball[1], scene.ball[0]] = BALL
     frame.image(canvas, (left, top, max(1, right - left), max(1, bottom - top)))
     frame.outline((left - 1, top - 1, right + 1, bottom + 1), BORDER, width=1)
@@ -187,9 +194,9 @@ def _draw_canvas(frame: _Frame, scene: Scene, view: CanvasView) -> None:
 
 
 def _draw_path(frame: _Frame, points: list[tuple[int, int]], begins: bool) -> None:
-    """A line through the fixations, older ones fainter; the first is a square, the last a ring.
+    """Draw a line through the fixations, the older the fainter, from a square to a ring.
 
-    Where the path does not begin with the first fixation, it has neither the square nor numbers.
+    A path that does not begin with the first fixation has neither the square nor numbers.
     """
     last = len(points) - 1
     # 1 for the newest, falling to 0.35 for those six or more fixations ago.
@@ -213,7 +220,7 @@ def _draw_path(frame: _Frame, points: list[tuple[int, int]], begins: bool) -> No
 
 
 def _draw_patches(frame: _Frame, scene: Scene) -> None:
-    """What each scale sees, finest on top, enlarged and labeled with its width on the canvas."""
+    """Draw each scale of the glimpse, the finest on top, with its width on the canvas."""
     frame_width, frame_height = frame.surface.get_size()
     label_height, space = 16, 8  # above and below a patch
     cell_height = (frame_height - _FOOTER - 3 * _GAP + space) // scene.num_scales
@@ -273,24 +280,27 @@ class _Frame:
         self._fonts = _load_fonts()
 
     def image(self, pixels: np.ndarray, rect: tuple[int, int, int, int]) -> None:
-        """An image stretched over a rectangle: enlarged in crisp blocks, reduced by averaging."""
+        """Stretch an image (H, W) or (H, W, C) over a rectangle (left, top, width, height).
+
+        It is enlarged in crisp blocks, and reduced by averaging.
+        """
         # Of a vast image every n-th pixel is enough: four for each of the picture's.
         step = max(1, min(pixels.shape[0] // rect[3], pixels.shape[1] // rect[2]) // 4)
         pixels = pixels[::step, ::step]
-        source = self._pg.surfarray.make_surface(_to_rgb(pixels).transpose(1, 0, 2))
+        source = self._pg.surfarray.make_surface(to_rgb(pixels).transpose(1, 0, 2))
         enlarged = rect[2] >= source.get_width() and rect[3] >= source.get_height()
         transform = self._pg.transform
         stretch = transform.scale if enlarged else transform.smoothscale
         self.surface.blit(stretch(source, rect[2:]), rect[:2])
 
     def outline(self, corners: tuple[int, int, int, int], color: Color, width: int) -> None:
-        """The rim inside the rectangle from (left, top) to (right, bottom)."""
+        """Draw the rim inside the rectangle from (left, top) to (right, bottom)."""
         left, top, right, bottom = corners
         rect = (left, top, right - left, bottom - top)
         self._pg.draw.rect(self.surface, color, rect, width)
 
     def square(self, corners: tuple[int, int, int, int], color: Color) -> None:
-        """A line of two pixels on the edges, one on each side, with a dark rim to stand out."""
+        """Draw a line of two pixels on the edges, one on each side, with a dark rim."""
         # Brought nearer, where it is still out of sight: pygame takes seconds for vast squares.
         reach = max(self.surface.get_size()) + 8
         left, top, right, bottom = (min(max(corner, -8), reach) for corner in corners)
@@ -314,7 +324,7 @@ class _Frame:
         self._pg.draw.rect(self.surface, color, (center[0] - 4, center[1] - 4, 8, 8))
 
     def mark(self, good: bool, center: tuple[int, int]) -> None:
-        """A tick or a cross, drawn because the font has neither."""
+        """Draw a tick or a cross, which the font does not have."""
         x, y = center
         if good:
             strokes = [[(x - 8, y), (x - 3, y + 6), (x + 8, y - 7)]]
@@ -334,9 +344,10 @@ class _Frame:
         until: int | None = None,
         halo: bool = False,
     ) -> int:
-        """Words from a point to the right, cut off at x = ``until``; returns where they end.
+        """Write words from a point to the right; return the x at which they end.
 
-        A halo keeps them legible on a bright canvas. Without fonts nothing is written.
+        They are cut off at x = `until`. A halo keeps them legible on a bright canvas. Nothing is
+        written where pygame was built without fonts.
         """
         x, y = middle_left
         if font_name not in self._fonts:
@@ -360,7 +371,7 @@ _fonts: dict[str, pygame.font.Font] = {}
 
 
 def _load_fonts() -> dict[str, pygame.font.Font]:
-    """The font that comes with pygame in every size; none where pygame was built without fonts.
+    """Return pygame's own font in every size; none where pygame was built without fonts.
 
     They are kept, since a font remembers the letters it has drawn: a new one takes 5 ms a frame.
     """
@@ -380,12 +391,12 @@ def _load_fonts() -> dict[str, pygame.font.Font]:
 
 
 def _panel(size: tuple[int, int]) -> tuple[int, int, int, int]:
-    """The part of a frame the canvas has to itself: (left, top, width, height)."""
+    """Return the part of a frame that the canvas has to itself: (left, top, width, height)."""
     return _GAP, _GAP, size[0] - _COLUMN - 3 * _GAP, size[1] - _FOOTER - 3 * _GAP
 
 
 def _fitting_scale(size: tuple[int, int], room: tuple[int, int]) -> float:
-    """The largest whole factor at which an image fits the room, or the fraction if it must shrink.
+    """Return the largest whole factor at which an image fits the room, or a fraction below 1.
 
     A whole factor makes every pixel a block of one size.
     """
@@ -394,20 +405,23 @@ def _fitting_scale(size: tuple[int, int], room: tuple[int, int]) -> float:
 
 
 def _patch_widths(scene: Scene) -> list[int]:
-    """The width in canvas pixels of each scale, finest first: G · 2^k."""
+    """Return the width G · 2^k of each scale in canvas pixels, the finest first."""
     return [scene.glimpse.shape[-1] * 2**k for k in range(scene.num_scales)]
 
 
 def _glimpse_patch(scene: Scene, k: int) -> UInt8Array:
-    """Scale k of the glimpse as an image, (G, G, C) uint8."""
+    """Return scale k of the glimpse as an image, (G, G, C) uint8."""
     channels, *patch_shape = scene.glimpse.shape
     patches = scene.glimpse.reshape(scene.num_scales, channels // scene.num_scales, *patch_shape)
     patch: UInt8Array = np.round(patches[k].transpose(1, 2, 0) * 255).astype(np.uint8)
     return patch
 
 
-def _to_rgb(image: np.ndarray) -> UInt8Array:
-    """An image (H, W) or (H, W, C) in three channels: its own, or its brightness three times."""
+def to_rgb(image: np.ndarray) -> UInt8Array:
+    """Return an image (H, W) or (H, W, C) as (H, W, 3) uint8, read-only.
+
+    Three channels are kept. One channel, or the mean of any other number, is repeated.
+    """
     if image.ndim == 2:
         image = image[..., None]
     if image.shape[-1] not in (1, 3):
@@ -421,6 +435,6 @@ def _scale_color(k: int) -> Color:
 
 
 def _mix(ground: Color, color: Color, strength: float) -> Color:
-    """The color at a strength from 0 (the ground alone) to 1."""
+    """Return a color at a strength from 0, which is the ground alone, to 1."""
     red, green, blue = (round(g + (c - g) * strength) for g, c in zip(ground, color, strict=True))
     return red, green, blue

@@ -13,13 +13,14 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import gymnasium as gym
 import numpy as np
 import numpy.typing as npt
 from gymnasium import spaces
+from gymnasium.utils.env_checker import data_equivalence
 from gymnasium.vector import AutoresetMode
 
 try:
@@ -34,6 +35,7 @@ except ImportError as error:
 from ram_envs.aliases import VectorEnv
 from ram_envs.arguments import check_arguments
 from ram_envs.checks import checked_integer, checked_number
+from ram_envs.glimpse_env import GlimpseVectorEnv
 
 SMALL_BATCH = 512  # environments; below, one thread is faster
 
@@ -87,16 +89,11 @@ class SB3VecEnv(VecEnv):
             self._threads_checked = True
             _warn_of_threads(self.num_envs)
         seeds = None if self._seeds[0] is None else list(self._seeds)
-        # One reset for each set of options, since an array needs an entry for every row.
-        names = [frozenset(options) for options in self._options]
         observations: Any = None
-        for group in dict.fromkeys(names):
-            mask = np.array([others == group for others in names])
-            first = self._options[int(mask.argmax())]
-            options = {
-                name: np.array([each.get(name, first[name]) for each in self._options])
-                for name in group
-            }
+        groups = list(self._groups_of_options())
+        if len(groups) > 1 and not self._takes_arrays:
+            self.envs.reset(seed=seeds)  # Gymnasium's own reset some only after all
+        for options, mask in groups:
             if not mask.all():
                 options["reset_mask"] = mask
             observations, infos = self.envs.reset(seed=seeds, options=options)
@@ -106,6 +103,30 @@ class SB3VecEnv(VecEnv):
         self._reset_seeds()
         self._reset_options()
         return observations
+
+    @property
+    def _takes_arrays(self) -> bool:
+        return isinstance(self.envs.unwrapped, GlimpseVectorEnv)
+
+    def _groups_of_options(self) -> Iterator[tuple[dict[str, Any], npt.NDArray[np.bool_]]]:
+        """Yield the options of each reset, and the rows (num_envs,) that it resets.
+
+        Those of ram_envs take arrays with an entry for every row, so rows with the same names are
+        reset together; others take one dict, so only rows with equal values are.
+        """
+        done = np.zeros(self.num_envs, np.bool_)
+        for row, first in enumerate(self._options):
+            if done[row]:
+                continue
+            if self._takes_arrays:
+                mask = np.array([each.keys() == first.keys() for each in self._options])
+                rows = [{**first, **each} for each in self._options]
+                options = {name: np.array([each[name] for each in rows]) for name in first}
+            else:
+                mask = np.array([data_equivalence(each, first) for each in self._options])
+                options = dict(first)
+            done |= mask
+            yield options, mask
 
     def step_async(self, actions: npt.NDArray[Any]) -> None:
         self._actions = actions
@@ -121,6 +142,9 @@ class SB3VecEnv(VecEnv):
                 # The infos of a step are those of the episode that it belongs to.
                 self.reset_infos[row] = infos[row]
                 infos[row] = {**final[row], "terminal_observation": final_obs[row]}
+                # RecordEpisodeStatistics describes the episode that is over.
+                if (statistics := self.reset_infos[row].pop("episode", None)) is not None:
+                    infos[row]["episode"] = statistics
         cut_short = (truncations & ~terminations).tolist()
         for info, truncated in zip(infos, cut_short, strict=True):
             info["TimeLimit.truncated"] = truncated

@@ -44,6 +44,9 @@ class Task(Protocol, Generic[State]):
     locations)`: it is called with the locations (n, 2) float32 of each glimpse, the first included,
     after `begin` or `advance`. `ram_envs.tasks.search` is an example.
 
+    A task may have `option_names`, the options of `env.reset` that it accepts; others then raise
+    ValueError.
+
     For pictures a task may have further methods: `ball(state, row)`, the pixel (x, y) that is drawn
     in color; `target(state, row)`, a box (left, top, right, bottom) that is outlined; and
     `verdict(state, row)`, the result of an episode in words, or None.

@@ -79,7 +79,7 @@ def test_a_diverged_training_is_a_row() -> None:
     row = ablations.train(wild, 0, settings)
     assert row["validation_error"] is None
     with mock.patch.object(ablations, "CHANGES", (wild,)):
-        table = ablations.make_table([{"part": "rate", "instead": "huge", "seed": 0, **row}])
+        table = ablations.to_table([{"part": "rate", "instead": "huge", "seed": 0, **row}])
     assert table.splitlines()[-1] == "| rate |  | huge | diverged | – |"
 
 
@@ -90,7 +90,7 @@ def test_the_table() -> None:
 
     linear = CHANGES[1]
     rows = [row(linear, 0, 8.5), row(DEFAULT, 0, 11.0), row(DEFAULT, 1, 13.0)]
-    table = ablations.make_table(rows)
+    table = ablations.to_table(rows)
     assert table.splitlines()[2:] == [
         "| none |  |  | 12.0 ± 1.4 | 76 |",
         "| glimpse network | conv | linear (the paper) | 8.5 | 76 |",
@@ -100,6 +100,6 @@ def test_the_table() -> None:
 def test_the_page_shows_the_results() -> None:
     rows = json.loads((ROOT / "results" / "ablations.json").read_text(encoding="utf-8"))
     page = (ROOT / "docs" / "recipe.md").read_text(encoding="utf-8")
-    assert ablations.make_table(rows) in page
+    assert ablations.to_table(rows) in page
     names = {(row["part"], row["instead"]) for row in rows}
     assert names == {(change.part, change.instead) for change in CHANGES}

@@ -283,7 +283,9 @@ def test_episode_start_forgets_in_its_rows(core: str) -> None:
         ({"glimpse": np.full((3, 4, 4), 255.0), "location": np.zeros(2)}, ValueError, "255"),
         ({"glimpse": np.full((3, 4, 4), -1.0), "location": np.zeros(2)}, ValueError, "-1"),
         ({"glimpse": np.full((3, 4, 4), np.nan), "location": np.zeros(2)}, ValueError, "nan"),
-        ({"glimpse": np.zeros((3, 4, 4)), "location": np.full(2, np.nan)}, ValueError, "NaN"),
+        ({"glimpse": np.zeros((3, 4, 4)), "location": np.full(2, np.nan)}, ValueError, "nan"),
+        ({"glimpse": np.zeros((3, 4, 4)), "location": np.array([5, 2])}, ValueError, "5"),
+        ({"glimpse": np.zeros((1, 1, 3, 4, 4)), "location": np.zeros((1, 1, 2))}, ValueError, "1"),
     ],
 )
 def test_predict_refuses_other_observations(
@@ -291,6 +293,11 @@ def test_predict_refuses_other_observations(
 ) -> None:
     with pytest.raises(error, match=named):
         make_agent().predict(observation)
+
+
+def test_predict_refuses_starts_of_another_batch() -> None:
+    with pytest.raises(ValueError, match="episode_start"):
+        make_agent().predict(glimpses(3), episode_start=np.array([True, False]))
 
 
 def test_predict_refuses_the_state_of_another_batch() -> None:
@@ -439,9 +446,8 @@ def test_a_glimpse_network_of_ones_own_is_used_as_it_is() -> None:
     weights = network.pixels.weight.clone()
     agent = make_own_agent(network)
     assert agent.glimpse_network is network
-    assert network.training
     assert torch.equal(network.pixels.weight, weights)
-    network.eval()
+    assert not network.training
     observation = glimpses(7)
     output, _ = agent.step(observation, agent.initial_state(7))
     features = network(*(torch.from_numpy(value) for value in observation.values()))
@@ -450,9 +456,9 @@ def test_a_glimpse_network_of_ones_own_is_used_as_it_is() -> None:
 
 
 def test_an_agent_with_a_network_of_ones_own_is_saved_and_loaded(tmp_path: Path) -> None:
-    agent = make_own_agent(OwnNetwork()).eval()
+    agent = make_own_agent(OwnNetwork())
     path = agent.save(tmp_path / "own")
-    loaded = RAMAgent.load(path, glimpse_network=OwnNetwork()).eval()
+    loaded = RAMAgent.load(path, glimpse_network=OwnNetwork())
     for observation in (glimpses(3), glimpses(1)):
         want, _ = agent.predict(observation, deterministic=True)
         got, _ = loaded.predict(observation, deterministic=True)
@@ -464,6 +470,25 @@ def test_an_agent_with_a_network_of_ones_own_is_saved_and_loaded(tmp_path: Path)
         RAMAgent.load(path, glimpse_network=OwnNetwork(width=16))
     with pytest.raises(ValueError, match="glimpse_network"):
         RAMAgent.load(make_agent().save(tmp_path / "plain"), glimpse_network=OwnNetwork())
+
+
+class CountingNetwork(OwnNetwork):
+    """Has a counter, as batch normalization has."""
+
+    count: torch.Tensor
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("count", torch.tensor(0))
+
+
+def test_integers_of_a_network_of_ones_own_are_saved(tmp_path: Path) -> None:
+    network = CountingNetwork()
+    network.count += 7
+    path = make_own_agent(network).save(tmp_path / "own")
+    loaded = RAMAgent.load(path, glimpse_network=CountingNetwork())
+    count = loaded.state_dict()["glimpse_network.count"]
+    assert (int(count), count.dtype) == (7, torch.int64)
 
 
 @pytest.mark.parametrize(

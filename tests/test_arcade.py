@@ -15,12 +15,12 @@ from picture_envs import Numbers  # noqa: E402
 from ram_envs.play import main  # noqa: E402
 from ram_envs.play.arcade_game import ArcadeGame, ArcadeSeat, find_moves  # noqa: E402
 from ram_envs.play.game import Phase  # noqa: E402
-from ram_envs.play.screen import FOG, board_view  # noqa: E402
+from ram_envs.play.screen import board_view  # noqa: E402
 from ram_envs.play.seat import Deal  # noqa: E402
 from ram_envs.play.session import Options, set_up  # noqa: E402
 from ram_envs.play.sheet import SHEET_SIZE  # noqa: E402
 from ram_envs.play.window import Stage  # noqa: E402
-from ram_envs.rendering import to_rgb_array  # noqa: E402
+from ram_envs.rendering import FOG, to_rgb_array  # noqa: E402
 from ram_envs.wrappers import ThroughRetina  # noqa: E402
 
 ATARI = ("NOOP", "FIRE", "UP", "RIGHT", "UPRIGHT", "UPRIGHTFIRE")

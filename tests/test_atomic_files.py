@@ -12,12 +12,9 @@ from pathlib import Path
 from typing import IO
 
 import pytest
+from helpers import files_in
 
 from ram_envs.atomic_files import appending, write_bytes, write_json, write_whole
-
-
-def files_in(folder: Path) -> list[str]:
-    return sorted(path.name for path in folder.iterdir())
 
 
 def test_a_file_that_fails_half_way_leaves_the_old_one(tmp_path: Path) -> None:

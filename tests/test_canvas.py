@@ -331,3 +331,9 @@ def test_training_canvases_are_drawn_afresh_for_every_episode() -> None:
     assert not np.array_equal(first, second)
     assert first.sum() == second.sum()  # the same digit, elsewhere
     assert np.array_equal(env.unwrapped.canvas, first)
+
+
+def test_small_types_of_numpy_do_not_overflow() -> None:
+    canvas = Canvas((300, 300), (300, 300), num_clutter=np.uint8(2), clutter_size=np.uint8(8))  # type: ignore[arg-type]
+    assert (type(canvas.num_clutter), type(canvas.clutter_size)) == (int, int)
+    assert draw(canvas, np.zeros((1, 300, 300), np.uint8), [0]).shape == (1, 300, 300)

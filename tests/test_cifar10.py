@@ -28,6 +28,7 @@ from ram_envs.datasets import (
     load_dataset,
     loading,
 )
+from ram_envs.datasets.download import KnownFile
 
 NAMES = [*(f"data_batch_{number}.bin" for number in range(1, 6)), "test_batch.bin"]
 OFFICIAL_ADDRESS = cifar10.ADDRESS
@@ -70,7 +71,7 @@ def fresh_process(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[N
 def make_official(monkeypatch: pytest.MonkeyPatch, packed: bytes) -> bytes:
     """Let these bytes be the archive that is looked for."""
     sha256 = hashlib.sha256(packed).hexdigest()
-    archive = cifar10.Archive(cifar10.ARCHIVE.name, len(packed), sha256)
+    archive = KnownFile(cifar10.ARCHIVE.name, len(packed), sha256)
     monkeypatch.setattr(cifar10, "ARCHIVE", archive)
     return packed
 

@@ -20,7 +20,7 @@ import ram_agent
 import ram_envs
 from ram_agent.cli import COMMANDS, main
 from ram_agent.commands.train import parse_train
-from ram_agent.packed import pretrained_names
+from ram_agent.pretrained_agents import pretrained_names
 from ram_envs.datasets.loading import DatasetFallbackWarning
 from ram_envs.registration import ENVS
 
@@ -221,6 +221,9 @@ def test_a_misspelled_command(given: str, meant: str, capsys: pytest.CaptureFixt
         (["watch", "pretrained:mnist-6", "--invert", "--save"], "--image"),
         (["watch", "pretrained:catch", "--image", "a.png", "--start", "3", "--save"], "--start"),
         (["watch", "pretrained:catch", "--fps", "0", "--save"], "fps=0"),
+        (["watch", "pretrained:mnist-6", "--image", "a.png", "--max-steps", "3"], "--max-steps"),
+        (["train", "RAMMNIST-v0", "--env-kwargs", "split=test"], "split='test'"),
+        (["bench", "--compare", "no.json", "neither.json"], "no.json"),
         (["watch", "pretrained:catch", "--save", "catch.jpg"], "'.jpg'"),
         (["watch", "pretrained:catch", "--save", "catch"], "no ending"),
         (["watch", "pretrained:cach"], "Did you mean 'catch'?"),

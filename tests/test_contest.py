@@ -17,7 +17,8 @@ pytest.importorskip("matplotlib", reason="the extra figures is not installed")
 
 import contest
 from contestants import FOR_GAMES, FOR_IMAGES, PaperRAM, contestants
-from side_by_side import put_table, run_side_by_side
+from pages import put_table
+from side_by_side import run_side_by_side
 
 
 @pytest.mark.slow
@@ -111,7 +112,7 @@ def test_a_diverged_training_is_a_result() -> None:
     assert row["test_error"] is None
     assert "diverged" in row["diverged"]
     diverged = {"RAMMNIST-v0": [row, {**row, "seed": 1}]}
-    assert "| RAM, paper preset | 2 of 2 diverged |" in contest.make_table(diverged).splitlines()
+    assert "| RAM, paper preset | 2 of 2 diverged |" in contest.to_table(diverged).splitlines()
 
 
 def test_the_table() -> None:
@@ -121,7 +122,7 @@ def test_the_table() -> None:
 
     games = [row("RAM", 0, 10.0, 20.0), row("RAM", 1, 14.0, 21.0), row("TRPO", 0, 91.25, 300.4)]
     games += [row("A2C", 0, 90.0, 5.0), {**row("A2C", 1, 0.0, 0.0), "test_error": None}]
-    lines = contest.make_table({"RAMCatch-v0": games, "RAMMNIST-v0": []}).splitlines()
+    lines = contest.to_table({"RAMCatch-v0": games, "RAMMNIST-v0": []}).splitlines()
     assert lines[:3] == [
         "| agent | `RAMCatch-v0` |",
         "|---|---|",
@@ -157,7 +158,7 @@ def test_the_guide_shows_the_table_of_the_results() -> None:
     results = {
         env_id: contest._read(folder / f"{env_id}.json") for env_id in contest.Settings().env_ids
     }
-    table = contest.make_table(results)
+    table = contest.to_table(results)
     assert (folder / "table.md").read_text() == table
     assert table in (root / "docs" / "contest.md").read_text()
     for env_id, rows in results.items():

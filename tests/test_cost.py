@@ -51,6 +51,6 @@ def test_the_multiply_adds_of_networks_on_whole_canvases() -> None:
 
 def test_the_page_shows_the_counts(tmp_path: Path) -> None:
     rows = [row for side in cost.Settings().sides for row in cost.count(side)]
-    assert cost.make_table(rows) in (ROOT / "docs" / "cost.md").read_text(encoding="utf-8")
+    assert cost.to_table(rows) in (ROOT / "docs" / "cost.md").read_text(encoding="utf-8")
     cost.main(cost.Settings(sides=(28, 60), save=tmp_path / "cost.json"))
     assert (tmp_path / "cost.png").read_bytes()[:4] == b"\x89PNG"

@@ -9,7 +9,6 @@ from __future__ import annotations
 import copy
 import dataclasses
 import json
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +19,7 @@ import pytest
 pytest.importorskip("torch", reason="the extra agent is not installed")
 
 import torch
+from helpers import make_agent_for
 from lazy_images import LazyImages
 
 import ram_envs
@@ -36,7 +36,10 @@ from ram_envs.device_env import DeviceVectorEnv, why_on_host
 from ram_envs.registration import CLASSIFICATION, IMAGES, PAIRS
 from ram_envs.wrappers import vector
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
+
 SMALL = AgentConfig(hidden_size=32, feature_size=16)
 BRIEF = TrainConfig(episodes=120, batch_size=20, validate_every=60)
 
@@ -47,21 +50,8 @@ def make_envs(env_id: str = "RAMClutteredMNIST-v0", num_envs: int = 5, **keyword
     return gym.make_vec(env_id, num_envs=num_envs, autoreset_mode="Disabled", **keywords)
 
 
-def make_agent(envs: gym.vector.VectorEnv) -> RAMAgent:
-    torch.manual_seed(0)
-    return RAMAgent(envs.single_observation_space, envs.single_action_space, SMALL)
-
-
 def nothing_chosen() -> torch.Tensor:
     return torch.zeros(5, dtype=torch.int64, device=DEVICE)
-
-
-@pytest.fixture(autouse=True)
-def one_thread() -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 # --- the same episodes -----------------------------------------------------------------------
@@ -213,7 +203,7 @@ def test_a_rollout_is_that_of_the_vector_environment(gaze: player.Gaze) -> None:
     envs = make_envs()
     played = [
         collect_rollout(
-            make_agent(envs),
+            make_agent_for(envs, SMALL),
             where,
             seed=3,
             gaze=gaze,
@@ -229,7 +219,7 @@ def test_a_rollout_is_that_of_the_vector_environment(gaze: player.Gaze) -> None:
 @pytest.mark.parametrize("gaze", ["learned", "random", "center"])
 def test_a_rollout_asks_for_no_value(monkeypatch: pytest.MonkeyPatch, gaze: player.Gaze) -> None:
     on_device = DeviceVectorEnv(make_envs(), "meta")
-    agent = make_agent(on_device).to("meta")
+    agent = make_agent_for(on_device, SMALL).to("meta")
     with pytest.raises(RuntimeError, match="meta"):  # the check at the end, which asks for one
         collect_rollout(agent, on_device, seed=0, gaze=gaze)
     checked = []
@@ -243,7 +233,7 @@ def test_a_rollout_asks_for_no_value(monkeypatch: pytest.MonkeyPatch, gaze: play
 
 def test_an_agent_that_has_diverged() -> None:
     on_device = DeviceVectorEnv(make_envs(), "cpu")
-    agent = make_agent(on_device)
+    agent = make_agent_for(on_device, SMALL)
     agent.location_head.bias.data.fill_(torch.nan)
     with pytest.raises(FloatingPointError, match="diverged"):
         collect_rollout(agent, on_device, seed=3)
@@ -251,7 +241,7 @@ def test_an_agent_that_has_diverged() -> None:
 
 def test_choices_are_drawn_as_multinomial_draws_them() -> None:
     envs = make_envs(num_envs=200)
-    agent = make_agent(envs)
+    agent = make_agent_for(envs, SMALL)
     output, _ = agent.step(envs.reset(seed=0)[0], agent.initial_state(200))
     probs = output.choice_logits.detach().softmax(1)
     generators = [torch.Generator().manual_seed(1) for _ in range(2)]
@@ -267,7 +257,7 @@ def test_choices_are_drawn_as_multinomial_draws_them() -> None:
 @pytest.mark.parametrize("how", [{}, {"deterministic": False}, {"gaze": "random"}])
 def test_an_evaluation_is_that_of_the_vector_environment(how: dict[str, Any]) -> None:
     envs = make_envs(num_envs=60, split="test")
-    agent = make_agent(envs)
+    agent = make_agent_for(envs, SMALL)
     on_device = evaluate(agent, DeviceVectorEnv(envs, "cpu"), num_episodes=150, **how)
     assert on_device == evaluate(agent, envs, num_episodes=150, **how)
     assert len(set(on_device.errors)) > 1
@@ -281,7 +271,7 @@ def test_a_training_is_that_of_the_vector_environment(supervision: Any) -> None:
     for place in (lambda envs: envs, lambda envs: DeviceVectorEnv(envs, "cpu")):
         train_envs = [place(make_envs(num_envs=10)) for _ in range(2)]
         validation_envs = place(make_envs(num_envs=50, split="validation"))
-        trainer = Trainer(make_agent(train_envs[0]), train_envs, validation_envs, config)
+        trainer = Trainer(make_agent_for(train_envs[0], SMALL), train_envs, validation_envs, config)
         metrics = [trainer.train_one_update() for _ in range(4)]
         weights = {name: one.tolist() for name, one in trainer.agent.state_dict().items()}
         results.append((metrics, weights, evaluate(trainer.averaged_agent, validation_envs)))
@@ -291,7 +281,7 @@ def test_a_training_is_that_of_the_vector_environment(supervision: Any) -> None:
 @pytest.mark.skipif(DEVICE == "cpu", reason="there is no GPU")
 def test_an_evaluation_on_the_gpu() -> None:
     envs = make_envs(num_envs=500, split="test")
-    agent = make_agent(envs)
+    agent = make_agent_for(envs, SMALL)
     expected = evaluate(agent, envs, num_episodes=297)
     on_device = evaluate(agent.to(DEVICE), DeviceVectorEnv(envs, DEVICE), num_episodes=297)
     assert on_device.errors == pytest.approx(expected.errors, abs=1)  # sums are rounded otherwise

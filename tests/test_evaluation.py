@@ -237,3 +237,13 @@ def test_a_game_has_no_error() -> None:
     evaluation = Evaluation(900, mean_return=2.4, return_spread=0.6, errors=())  # three balls
     with pytest.raises(ValueError, match=r"2\.4"):
         _ = evaluation.error
+
+
+def test_separate_environments_of_images_are_warned_of() -> None:
+    def make_one() -> Any:
+        return gym.make("RAMMNIST-v0", dataset="digits", split="test", num_glimpses=1)
+
+    envs = gym.vector.SyncVectorEnv([make_one] * 2, autoreset_mode=AutoresetMode.DISABLED)
+    agent = RAMAgent(envs.single_observation_space, envs.single_action_space)
+    with pytest.warns(UserWarning, match=r"gym\.make_vec"):
+        evaluate(agent, envs, num_episodes=2)

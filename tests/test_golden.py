@@ -83,10 +83,10 @@ def test_training(env_id: str) -> None:
 def test_what_is_kept_shows_rewards() -> None:
     for env_id in ENV_IDS:
         text = golden.path_of(env_id).read_text(encoding="utf-8")
-        assert f"pays {'0.99' if env_id in SEARCH else '1'}, the end" in text
+        assert f"reward {'0.99' if env_id in SEARCH else '1'}, the end" in text
         assert len(text) < 10_000
         assert (
-            env_id not in GAMES or f"pays {'-0.02' if env_id in SEARCH else '0'}, the end" in text
+            env_id not in GAMES or f"reward {'-0.02' if env_id in SEARCH else '0'}, the end" in text
         )
 
 

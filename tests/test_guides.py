@@ -5,7 +5,6 @@ Commands are run too, made small; those that take long are read by the command l
 
 from __future__ import annotations
 
-import gzip
 import importlib
 import os
 import re
@@ -21,6 +20,7 @@ from typing import Any
 import gymnasium as gym
 import numpy as np
 import pytest
+from helpers import write_idx
 
 from ram_envs import ImageDataset
 from ram_envs.testing import TaskError, check_task
@@ -97,11 +97,6 @@ def test_the_complaint_that_the_guide_shows(own_task: str) -> None:
     with pytest.raises(TaskError) as caught:
         check_task(careless["BrighterSquare"]())
     assert f"> {caught.value}\n".replace("1.0. Write", "1.0.\n> Write") in OWN_TASK
-
-
-def write_idx(path: Path, values: np.ndarray) -> None:
-    sizes = b"".join(size.to_bytes(4, "big") for size in values.shape)
-    path.write_bytes(gzip.compress(bytes([0, 0, 8, values.ndim]) + sizes + values.tobytes()))
 
 
 @pytest.fixture

@@ -221,7 +221,7 @@ def test_another_form_is_named(undecided: pytest.MonkeyPatch) -> None:
 def test_numba_is_used_where_it_is_installed(undecided: pytest.MonkeyPatch) -> None:
     undecided.delenv("RAM_ENVS_KERNELS", raising=False)
     assert form_in_use() == "numba"
-    assert kernels.numba_version() == importlib.import_module("numba").__version__
+    assert kernels.describe_form() == f"numba {importlib.import_module('numba').__version__}"
 
 
 @needs_numba
@@ -282,3 +282,14 @@ def test_every_kernel_is_compiled() -> None:
     assert len(kernels._kernels) >= 12
     for kernel in kernels._kernels:
         assert kernel.compiled().__module__ == kernel.module
+
+
+def test_no_form_is_in_use_while_another_thread_looks_for_numba(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    seen: list[Any] = []
+    monkeypatch.setattr(kernels, "_form", None)
+    monkeypatch.setattr(kernels, "_why_not_numba", lambda is_wanted: seen.append(kernels._form))
+    monkeypatch.setenv(kernels.VARIABLE, "numba")
+    assert kernels.form_in_use() == "numba"
+    assert seen == [None]

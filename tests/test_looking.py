@@ -16,10 +16,11 @@ pytest.importorskip("tyro", reason="the extra agent is not installed")
 from ram_agent import RAMAgent, look  # noqa: E402
 from ram_agent.figures import record_gaze  # noqa: E402
 from ram_agent.gaze_map import record_gaze_map  # noqa: E402
-from ram_agent.looking import FOG, place_on_canvas  # noqa: E402
+from ram_agent.looking import place_on_canvas  # noqa: E402
 from ram_agent.splits import describe_images  # noqa: E402
 from ram_envs.datasets import ImageDataset, load_dataset  # noqa: E402
 from ram_envs.datasets.pixels import PictureWarning  # noqa: E402
+from ram_envs.rendering import FOG  # noqa: E402
 
 AGENT = "cluttered-mnist-8"
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -119,6 +120,13 @@ def test_a_keyword_of_make_vec_in_make() -> None:
         gym.make("RAMCatch-v0", num_envs=4)
 
 
+@pytest.mark.parametrize("num_envs", [0, -1, 2.0, "2", True])
+@pytest.mark.parametrize("env_id", ["RAMCatch-v0", "Numbers-v0", "ALE/Pong-v5"])
+def test_wrong_numbers_of_environments(env_id: str, num_envs: Any) -> None:
+    with pytest.raises(ValueError, match="num_envs="):
+        make_vector_env(env_id, num_envs)
+
+
 def test_what_cannot_be_made(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(NoPictureError, match="CartPole"):
         make_env("CartPole-v1")
@@ -182,6 +190,24 @@ def test_one_game_of_atari() -> None:
     first = env.reset(seed=0)[0]
     assert not np.array_equal(env.reset()[0]["glimpse"], first["glimpse"])
     assert data_equivalence(env.reset(seed=0)[0], first)
+
+
+def test_time_limits_of_atari() -> None:
+    pytest.importorskip("ale_py", reason="the extra atari is not installed")
+    for wrong in (0, -2, 1.5):
+        for make in (make_env, partial(make_vector_env, num_envs=2)):
+            with pytest.raises(ValueError, match="max_episode_steps="):
+                make("ALE/Pong-v5", max_episode_steps=wrong)
+    envs = make_vector_env("ALE/Pong-v5", 2, max_episode_steps=-1)  # none
+    envs.reset(seed=0)
+    for _ in range(3):
+        assert not envs.step((np.zeros((2, 2)), np.zeros(2, np.int64)))[3].any()
+
+
+def test_atari_has_a_keyword_mode() -> None:
+    pytest.importorskip("ale_py", reason="the extra atari is not installed")
+    with pytest.raises(TypeError, match="mode"):  # which only its single environment takes
+        make_env("ALE/Breakout-v5", mode=1)
 
 
 def test_a_game_whose_rom_is_missing(tmp_path: Path) -> None:

@@ -22,6 +22,7 @@ from typing import Any
 import numpy as np
 import pooch
 import pytest
+from helpers import to_idx
 
 import ram_envs
 from ram_envs.datasets import (
@@ -33,6 +34,7 @@ from ram_envs.datasets import (
     loading,
     mnist,
 )
+from ram_envs.datasets.download import KnownFile
 from ram_envs.datasets.idx import parse_idx
 
 TRAIN_IMAGES, TRAIN_LABELS, TEST_IMAGES, TEST_LABELS = (
@@ -43,19 +45,14 @@ TRAIN_IMAGES, TRAIN_LABELS, TEST_IMAGES, TEST_LABELS = (
 )
 
 
-def idx(values: np.ndarray) -> bytes:
-    sizes = b"".join(size.to_bytes(4, "big") for size in values.shape)
-    return bytes([0, 0, 8, values.ndim]) + sizes + values.tobytes()
-
-
 def tiny_mnist() -> dict[str, bytes]:
     """Four IDX files: 6 training and 2 test images of 3 × 3, whose pixels are their number."""
     train = np.repeat(np.arange(6, dtype=np.uint8), 9).reshape(6, 3, 3)
     return {
-        TRAIN_IMAGES: idx(train),
-        TRAIN_LABELS: idx(np.array([0, 1, 1, 0, 1, 0], np.uint8)),
-        TEST_IMAGES: idx(train[:2] + 100),
-        TEST_LABELS: idx(np.array([1, 0], np.uint8)),
+        TRAIN_IMAGES: to_idx(train),
+        TRAIN_LABELS: to_idx([0, 1, 1, 0, 1, 0]),
+        TEST_IMAGES: to_idx(train[:2] + 100),
+        TEST_LABELS: to_idx([1, 0]),
     }
 
 
@@ -71,7 +68,7 @@ def tiny(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> dict[str, bytes]:
     """MNIST is the tiny one, looked for in an empty cache under ``tmp_path``, no mirror known."""
     files = tiny_mnist()
     table = tuple(
-        mnist.IdxFile(name, len(content), hashlib.sha256(content).hexdigest())
+        KnownFile(name, len(content), hashlib.sha256(content).hexdigest())
         for name, content in files.items()
     )
     monkeypatch.setattr(mnist, "MNIST_FILES", table)
@@ -456,10 +453,11 @@ LOAD_IN_A_NEW_PROCESS = """
 import json, pathlib, sys
 import pooch
 from ram_envs.datasets import load_dataset, mnist
+from ram_envs.datasets.download import KnownFile
 
 told = json.loads(sys.argv[1])
 pooch.os_cache = lambda project: pathlib.Path(told["cache"]) / project
-mnist.MNIST_FILES = tuple(mnist.IdxFile(*row) for row in told["files"])
+mnist.MNIST_FILES = tuple(KnownFile(*row) for row in told["files"])
 mnist.NUM_VALIDATION = 2
 mnist.MIRRORS = (told["mirror"],)
 print(load_dataset("mnist", "train").labels.tolist())

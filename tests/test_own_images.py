@@ -15,6 +15,7 @@ from typing import Any
 import gymnasium as gym
 import numpy as np
 import pytest
+from helpers import write_idx
 
 import ram_envs
 from ram_envs.datasets import ImageDataset, load_dataset
@@ -203,6 +204,13 @@ def test_an_npz_of_images_and_labels(tmp_path: Path) -> None:
         assert np.array_equal(dataset.images, IMAGES)  # type: ignore[arg-type]
         assert np.array_equal(dataset.labels, LABELS)
     assert np.shares_memory(splits["train"].images, splits["test"].images)
+
+
+def test_an_npz_of_images_beside_a_split(tmp_path: Path) -> None:
+    tests = {"test_images": IMAGES, "test_labels": LABELS}
+    np.savez(tmp_path / "a.npz", images=IMAGES, labels=LABELS, **tests)  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="test_images"):
+        read_images(tmp_path / "a.npz")
 
 
 def test_an_npz_of_splits_with_labels_in_a_column(tmp_path: Path) -> None:
@@ -407,13 +415,6 @@ def test_an_npz_whose_arrays_are_larger_than_it_is(tmp_path: Path) -> None:
 
 
 # --- IDX -------------------------------------------------------------------------------------
-
-
-def write_idx(path: Path, values: Any) -> None:
-    values = np.asarray(values, np.uint8)
-    sizes = b"".join(size.to_bytes(4, "big") for size in values.shape)
-    content = bytes([0, 0, 8, values.ndim]) + sizes + values.tobytes()
-    path.write_bytes(gzip.compress(content) if path.suffix == ".gz" else content)
 
 
 @pytest.fixture
@@ -652,6 +653,23 @@ def test_worker_processes_play_what_one_process_plays(animals: Path) -> None:
         return [observation["glimpse"].tolist(), info["index"].tolist()]
 
     assert play("async") == play("sync")
+
+
+@pytest.mark.parametrize("mode", ["r", "r+", "c"])
+def test_a_map_that_was_changed_travels_as_it_is(tmp_path: Path, mode: Any) -> None:
+    np.save(tmp_path / "images.npy", np.full((2, 3, 3), 200, np.uint8))
+    images = np.load(tmp_path / "images.npy", mmap_mode=mode)
+    if mode != "r":
+        images[0] = 55
+    dataset = ram_envs.ImageDataset(images, np.array([0, 1]))
+    sent = pickle.loads(pickle.dumps(dataset))
+    assert np.array_equal(sent.images, images)
+    assert sent.fingerprint == dataset.fingerprint
+
+
+def test_an_unknown_user(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="~nosuchuser"):
+        load_dataset("~nosuchuser/images", "train")
 
 
 def test_a_path_that_is_nothing_names_what_is_expected(tmp_path: Path) -> None:

@@ -125,6 +125,28 @@ def test_splits_may_have_other_folders_beside_them(tmp_path: Path) -> None:
         assert len(load_dataset(tmp_path, "test")) == 2
 
 
+def test_a_split_under_another_name_is_warned_of(tmp_path: Path) -> None:
+    for split in ("train", "dev", "test"):
+        for number in range(8):
+            save(tmp_path / split / "cat" / f"{number}.png")
+    with pytest.warns(PictureWarning, match=r"splits: 8, .*dev"):
+        assert len(load_dataset(tmp_path, "train")) < 8
+    assert len(check_images(tmp_path).left_out["beside the splits"]) == 8
+
+
+def test_an_empty_class_that_comes_later_is_seen(photos: Path) -> None:
+    load_dataset(photos, "train")
+    (photos / "owl").mkdir()
+    with pytest.raises(FileNotFoundError, match="owl"):
+        load_dataset(photos, "train")
+
+
+def test_a_link_to_itself_is_left_out(photos: Path) -> None:
+    (photos / "cat" / "loop").symlink_to("loop")
+    with pytest.warns(PictureWarning, match="loop"):
+        assert sorted(values(photos)) == [0, 1, 2, 100, 101, 102]
+
+
 @pytest.mark.parametrize(
     ("names", "culprit"),
     [
@@ -207,3 +229,13 @@ def test_a_report_of_arrays_and_of_too_few_pictures(photos: Path, tmp_path: Path
     report = check_images(photos)
     assert (report.number, report.splits) == (4, {})
     assert "validation" in str(report)
+    np.savez(tmp_path / "b.npz", images=images[:2], labels=[0, 1])
+    report = check_images(tmp_path / "b.npz")
+    assert (report.number, report.splits, [*report.problems]) == (2, {}, [""])
+
+
+def test_a_report_of_training_images_alone(tmp_path: Path) -> None:
+    for name in ("cat", "dog"):
+        save(tmp_path / "train" / name / "a.png")
+    report = check_images(tmp_path)
+    assert (report.number, report.splits, [*report.problems]) == (2, {}, [""])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import subprocess
@@ -25,12 +26,12 @@ from ram_envs.play.game import Game, Phase  # noqa: E402
 from ram_envs.play.menu import ENTRIES, Menu  # noqa: E402
 from ram_envs.play.quiz_game import QuizGame  # noqa: E402
 from ram_envs.play.recording import Recording, load_recording, save_recording  # noqa: E402
-from ram_envs.play.screen import FOG, board_view, gaze_at  # noqa: E402
+from ram_envs.play.screen import board_view, gaze_at  # noqa: E402
 from ram_envs.play.seat import AgentPilot, Deal, Seat  # noqa: E402
 from ram_envs.play.session import Options, make_env  # noqa: E402
 from ram_envs.play.sheet import SHEET_SIZE, Sheet  # noqa: E402
 from ram_envs.play.window import Stage, run  # noqa: E402
-from ram_envs.rendering import to_rgb_array  # noqa: E402
+from ram_envs.rendering import FOG, to_rgb_array  # noqa: E402
 from ram_envs.tasks.catch import Catch  # noqa: E402
 from ram_envs.tasks.classification import ImageClassification  # noqa: E402
 from ram_envs.views import spread_glimpse  # noqa: E402
@@ -975,13 +976,13 @@ def test_the_paddle_key_does_not_stop_the_gaze() -> None:
 def test_a_digit_is_typed_where_the_minus_key_is() -> None:
     stage = begun(quiz())
     press(stage, pygame.K_MINUS, "6")
-    assert (stage.game.guess, stage.game.speed) == (6, 1.0)  # type: ignore[attr-defined]
+    assert (stage.game.guess, stage.game.speed) == (6, 1.0)
 
 
 def test_the_answer_leaves_the_eye_where_it_looked_last() -> None:
     stage = begun(quiz())
     for _ in range(5):
-        stage.game.look((10, 10))  # type: ignore[attr-defined]
+        stage.game.look((10, 10))
     stage.game.move_gaze_to((50, 50))
     press(stage, pygame.K_3, "3")
     assert stage.game.player.edge == (10, 10)
@@ -1114,6 +1115,13 @@ def test_a_recording_with_strange_settings_is_refused(
     said = capsys.readouterr().err
     assert str(recording_path) in said
     assert said.count("\n") == 1
+
+
+def test_a_game_that_cannot_be_replayed_is_not_recorded(tmp_path: Path) -> None:
+    options = Options("RAMSearch-v0", {"canvas_size": 3000})
+    session.set_up(options)
+    with pytest.raises(ValueError, match="canvas_size"):
+        session.set_up(dataclasses.replace(options, record=tmp_path / "a.json"))
 
 
 @pytest.mark.parametrize("args", [["--num-balls", "1" + "0" * 15], ["--size", "9" * 20]])
@@ -1471,7 +1479,9 @@ def test_levels_of_catch() -> None:
 
 
 def test_moving_digits_are_a_quiz() -> None:
-    game = session.set_up(Options("RAMMovingMNIST-v0", {"dataset": "digits"}, seed=1)).game
+    table = session.set_up(Options("RAMMovingMNIST-v0", {"dataset": "digits"}, seed=1))
+    assert table.keywords["split"] == "test"
+    game = table.game
     assert isinstance(game, QuizGame)
     game.proceed()
     while not game.must_answer:

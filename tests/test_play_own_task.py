@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from pathlib import Path
 from typing import Any
@@ -13,14 +14,18 @@ import pytest
 pygame = pytest.importorskip("pygame", reason="the extra play is not installed")
 
 from ram_envs import GlimpseEnv, Outcome, Retina, check_task  # noqa: E402
+from ram_envs.datasets import load_dataset  # noqa: E402
 from ram_envs.play import main, window  # noqa: E402
 from ram_envs.play.arcade_game import ArcadeGame  # noqa: E402
 from ram_envs.play.game import Phase  # noqa: E402
-from ram_envs.play.screen import FOG, board_view  # noqa: E402
-from ram_envs.play.session import Options, set_up  # noqa: E402
+from ram_envs.play.quiz_game import QuizGame  # noqa: E402
+from ram_envs.play.screen import board_view  # noqa: E402
+from ram_envs.play.session import Options, save_results, set_up  # noqa: E402
 from ram_envs.play.sheet import SHEET_SIZE  # noqa: E402
 from ram_envs.play.window import Stage  # noqa: E402
-from ram_envs.rendering import to_rgb_array  # noqa: E402
+from ram_envs.rendering import FOG, to_rgb_array  # noqa: E402
+from ram_envs.tasks.canvas import Canvas  # noqa: E402
+from ram_envs.tasks.classification import ImageClassification  # noqa: E402
 
 EXAMPLES = Path(__file__).parent.parent / "examples"
 
@@ -226,3 +231,28 @@ def test_what_cannot_be_played(
         main(args)
     assert left.value.code == 1
     assert message in capsys.readouterr().err
+
+
+class Inverted(ImageClassification):
+    """Black digits on white."""
+
+    def images(self, state: Any) -> Any:
+        canvases: Any
+        canvases, rows = super().images(state)
+        return 255 - canvases, rows
+
+
+def make_inverted(**keywords: Any) -> GlimpseEnv:
+    canvas = Canvas((28, 28), (28, 28))
+    task = Inverted(load_dataset("digits", "test"), canvas, 2, fixed_canvases=True)
+    return GlimpseEnv(task, Retina(8, 1), **keywords)
+
+
+gym.register("Inverted-v0", make_inverted)
+
+
+def test_a_classification_of_ones_own_is_a_quiz(tmp_path: Path) -> None:
+    table = set_up(Options("Inverted-v0", seed=0, save=tmp_path / "answers.json"))
+    assert isinstance(table.game, QuizGame)
+    save_results(table, tmp_path / "answers.json")
+    assert json.loads((tmp_path / "answers.json").read_text())["dataset"] == "digits"

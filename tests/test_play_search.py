@@ -13,12 +13,12 @@ pygame = pytest.importorskip("pygame")
 
 from ram_envs.play.command import main  # noqa: E402
 from ram_envs.play.game import Phase  # noqa: E402
-from ram_envs.play.screen import FOG, board_view  # noqa: E402
+from ram_envs.play.screen import board_view  # noqa: E402
 from ram_envs.play.search_game import SearchGame  # noqa: E402
 from ram_envs.play.seat import Deal, Seat  # noqa: E402
 from ram_envs.play.session import Options, make_env, set_up  # noqa: E402
 from ram_envs.play.window import Stage  # noqa: E402
-from ram_envs.rendering import to_rgb_array  # noqa: E402
+from ram_envs.rendering import FOG, to_rgb_array  # noqa: E402
 from ram_envs.searcher import Searcher  # noqa: E402
 
 

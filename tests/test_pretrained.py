@@ -16,7 +16,7 @@ from gymnasium.vector import AutoresetMode
 from ram_agent import RAMAgent
 from ram_agent.cli import main
 from ram_agent.evaluation import evaluate
-from ram_agent.packed import PRETRAINED, pretrained_names
+from ram_agent.pretrained_agents import PRETRAINED, pretrained_names
 from ram_agent.runs import own_env
 from ram_agent.splits import make_split
 

@@ -12,7 +12,7 @@ import game_curves
 import matplotlib.pyplot as plt
 import publish
 
-from ram_agent.packed import PRETRAINED
+from ram_agent.pretrained_agents import PRETRAINED
 from ram_envs.atomic_files import write_json
 
 ROOT = Path(__file__).parent.parent
@@ -34,7 +34,7 @@ def test_readme_and_page_show_the_results() -> None:
     results = ROOT / "results"
     assert publish.make_games(results) in (ROOT / "README.md").read_text(encoding="utf-8")
     for game in publish.GAMES:
-        page = (ROOT / game.page).read_text(encoding="utf-8")
+        page = game.page.read_text(encoding="utf-8")
         assert publish.make_learned(game, results) in page
     page = (ROOT / "docs" / "beyond.md").read_text(encoding="utf-8")
     assert publish.make_beyond(beyond) in page

@@ -11,6 +11,7 @@ import torch
 from gymnasium import spaces
 from gymnasium.vector import AutoresetMode
 from gymnasium.vector.utils import batch_space
+from helpers import make_agent_for
 
 import ram_envs  # noqa: F401
 from ram_agent.agent import RAMAgent
@@ -80,9 +81,7 @@ class UnlabeledEnvs(gym.vector.VectorEnv):
 
 
 def make_agent(envs: gym.vector.VectorEnv, **settings: Any) -> RAMAgent:
-    torch.manual_seed(0)
-    config = AgentConfig(hidden_size=32, feature_size=16, **settings)
-    return RAMAgent(envs.single_observation_space, envs.single_action_space, config)
+    return make_agent_for(envs, AgentConfig(hidden_size=32, feature_size=16, **settings))
 
 
 def play(envs: gym.vector.VectorEnv | None = None, noise: int = 0, **keywords: Any) -> Rollout:
@@ -264,3 +263,40 @@ def test_an_agent_that_has_diverged() -> None:
 def test_episodes_of_unequal_length() -> None:
     with pytest.raises(ValueError, match=r"\[1, 2\]"):
         play(UnlabeledEnvs(3, 2, 2))
+
+
+class LabeledEnvs(UnlabeledEnvs):
+    """Three choices; the infos of `reset` are as given."""
+
+    infos: dict[str, Any]
+
+    def reset(self, **keywords: Any) -> Any:
+        observation, _ = super().reset(**keywords)
+        return observation, self.infos
+
+
+def play_labeled(**infos: Any) -> Rollout:
+    envs = LabeledEnvs(1, 1)
+    envs.infos = infos
+    return play(envs)
+
+
+@pytest.mark.parametrize("dtype", [np.int8, np.int32, np.uint16, np.int64])
+def test_labels_of_any_integer_type(dtype: Any) -> None:
+    labels = play_labeled(label=np.array([1, 0], dtype), _label=np.array([True, True])).labels
+    assert labels is not None
+    assert (labels.tolist(), labels.dtype) == ([1, 0], torch.int64)
+
+
+@pytest.mark.parametrize(
+    ("infos", "words"),
+    [
+        ({"label": np.array([0, 3])}, "from 0 to 3"),
+        ({"label": np.array([-1, 0])}, "from -1 to 0"),
+        ({"label": np.array([0.0, 1.0])}, "float64"),
+        ({"label": np.array([0, 1]), "_label": np.array([False, True])}, "1 of 2"),
+    ],
+)
+def test_labels_that_are_no_choices(infos: dict[str, Any], words: str) -> None:
+    with pytest.raises(ValueError, match=words):
+        play_labeled(**infos)

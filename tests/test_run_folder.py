@@ -13,10 +13,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 import torch
-from gymnasium import spaces
+from helpers import files_in, make_agent
 
 import ram_agent
 from ram_agent.agent import RAMAgent
@@ -28,22 +27,8 @@ from ram_agent.weights import CheckpointError, write_tensors
 RUN = {"env_id": "RAMMNIST-v0"}
 
 
-def make_agent() -> RAMAgent:
-    torch.manual_seed(0)
-    location = spaces.Box(-1, 1, (2,), np.float32)
-    return RAMAgent(
-        spaces.Dict(glimpse=spaces.Box(0, 1, (2, 3, 3), np.float32), location=location),
-        spaces.Tuple((location, spaces.Discrete(4))),
-        AgentConfig(hidden_size=8, feature_size=6),
-    )
-
-
 def state_at(update: int) -> TrainingState:
     return TrainingState({"agent.w": torch.arange(100.0)}, {"update": update})
-
-
-def files_in(folder: Path) -> list[str]:
-    return sorted(path.name for path in folder.iterdir())
 
 
 # --- a new run ---------------------------------------------------------------------------------
@@ -290,10 +275,10 @@ def test_metrics_come_back_without_a_row_that_a_crash_cut_short(tmp_path: Path) 
 @pytest.mark.parametrize(
     "line", [b"[" * 10**5, b"3", b'{"update": "3"}', b"\xff\xfe", b'"' + b"x" * 10**6]
 )
-def test_rows_of_metrics_end_at_a_damaged_one(tmp_path: Path, line: bytes) -> None:
+def test_rows_of_metrics_around_a_damaged_one_are_kept(tmp_path: Path, line: bytes) -> None:
     folder = RunFolder(tmp_path)
-    folder.metrics_path.write_bytes(b'{"update": 10}\n' + line + b'\n{"update": 20}\n')
-    assert folder.read_metrics() == [{"update": 10}]
+    folder.metrics_path.write_bytes(b'{"update": 10}\n' + line + b'\n\n{"update": 20}\n')
+    assert folder.read_metrics() == [{"update": 10}, {"update": 20}]
 
 
 def test_metrics_after_the_checkpoint_are_forgotten(tmp_path: Path) -> None:

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from collections.abc import Iterator
 from typing import Any
 
 import gymnasium as gym
 import numpy as np
 import pytest
 from gymnasium.utils.env_checker import data_equivalence
-from gymnasium.vector import AutoresetMode
+from gymnasium.vector import AutoresetMode, SyncVectorEnv
+from gymnasium.wrappers.vector import RecordEpisodeStatistics
+from picture_envs import Numbers
 
 pytest.importorskip("stable_baselines3", reason="the extra sb3 is not installed")
 
@@ -25,21 +26,14 @@ from ram_envs import wrappers
 from ram_envs.sb3 import GlimpseFeatures, SB3VecEnv
 from ram_envs.wrappers import vector
 
+pytestmark = pytest.mark.usefixtures("one_thread")  # SB3VecEnv warns of more
+
 IDS: dict[str, dict[str, Any]] = {
     "RAMClutteredMNIST-v0": {"dataset": "digits", "num_glimpses": 3},
     "RAMCatch-v0": {"size": 8, "glimpse_size": 3},
     "RAMSearch-v0": {"canvas_size": 48, "time_limit": 4},
 }
 NAMES = ["GridAction", "FlatBoxAction", "FixedGaze", "RandomGaze"]
-
-
-@pytest.fixture(autouse=True)
-def one_thread() -> Iterator[None]:
-    """SB3VecEnv warns of more."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 def make(env_id: str, num_envs: int, name: str = "GridAction", **keywords: Any) -> SB3VecEnv:
@@ -111,6 +105,42 @@ def test_options_of_some_are_those_of_dummy_vec_env(options: Any) -> None:
     assert ours.reset_infos == theirs.reset_infos
     assert data_equivalence(dict(ours.reset()), dict(theirs.reset()))  # type: ignore[arg-type]
     assert ours.reset_infos == theirs.reset_infos
+
+
+class Noting(Numbers):
+    """Keeps the options of its last reset."""
+
+    options: Any = None
+
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> Any:
+        self.options = options
+        return super().reset(seed=seed, options=options)
+
+
+def test_options_of_other_packages_are_their_own_values() -> None:
+    games = SyncVectorEnv([Noting] * 3, autoreset_mode=AutoresetMode.SAME_STEP)
+    envs = SB3VecEnv(vector.FixedGaze(vector.ThroughRetina(games, 2, 1)))
+    hard, easy = {"level": "hard", "lives": 3}, {"level": "easy", "lives": 3}
+    envs.set_options([hard, easy, hard])
+    envs.reset()
+    given = [{key: env.options[key] for key in hard} for env in games.envs]  # type: ignore[attr-defined]
+    assert given == [hard, easy, hard]
+
+
+@pytest.mark.parametrize("is_inside", [False, True])
+def test_statistics_stand_beside_the_end_of_their_episode(is_inside: bool) -> None:
+    envs: Any = gym.make_vec(
+        "RAMCatch-v0", num_envs=2, autoreset_mode="SameStep", **IDS["RAMCatch-v0"]
+    )
+    first, second = (RecordEpisodeStatistics, vector.GridAction)
+    ours = SB3VecEnv(second(first(envs)) if is_inside else first(second(envs)))
+    ours.reset()
+    infos: Any = [{}]
+    while "terminal_observation" not in infos[0]:
+        assert "episode" not in infos[0]
+        _, rewards, _, infos = ours.step(np.zeros((2, 3), np.int64))
+    assert [info["episode"]["r"] for info in infos] == rewards.tolist()
+    assert "episode" not in ours.reset_infos[0]
 
 
 def test_several_threads_are_warned_of_once(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 import torch
 from gymnasium.vector import AutoresetMode
+from helpers import make_agent_for, without_seconds
 
 import ram_agent.segment
 from ram_agent.agent import RAMAgent
@@ -22,8 +23,8 @@ from ram_agent.distributed import Ranks
 from ram_agent.evaluation import evaluate
 from ram_agent.losses import gaussian_log_prob
 from ram_agent.objective import segment_loss
-from ram_agent.places import Places
 from ram_agent.player import Player, Step
+from ram_agent.replay_states import ReplayStates
 from ram_agent.run_folder import RunFolder
 from ram_agent.segment import Segment, collect_segment, unroll
 from ram_agent.segment_shard import ResumeWarning, SegmentShard
@@ -119,14 +120,9 @@ CONFIG = replace_settings(
 )
 
 
-def make_agent(envs: GlimpseVectorEnv, config: AgentConfig = SMALL) -> RAMAgent:
-    torch.manual_seed(0)
-    return RAMAgent(envs.single_observation_space, envs.single_action_space, config)
-
-
 def make_player(envs: GlimpseVectorEnv | None = None, config: AgentConfig = SMALL) -> Player:
     envs = envs or make_envs()
-    player = Player(make_agent(envs, config), envs)
+    player = Player(make_agent_for(envs, config), envs)
     player.begin(seed=3)
     return player
 
@@ -442,7 +438,7 @@ def make_trainer(
         make_envs(config.batch_size // shards, mode, limit=8, longest=longest)
         for _ in range(shards)
     ]
-    agent = make_agent(train_envs[0])
+    agent = make_agent_for(train_envs[0], SMALL)
     if folder is not None and not folder.path.exists():
         folder.create({"training": dataclasses.asdict(config)})
     validation_envs = make_envs(4, AutoresetMode.DISABLED, limit=8, longest=longest)
@@ -463,10 +459,6 @@ def test_each_pass_has_minibatches_of_its_own(monkeypatch: pytest.MonkeyPatch) -
     assert len(taken) == 4
     assert sorted(first) == sorted(second) == [*range(8)]
     assert first != second
-
-
-def without_seconds(folder: RunFolder) -> list[dict[str, float]]:
-    return [{**row, "seconds": 0} for row in folder.read_metrics()]
 
 
 def test_same_step_and_disabled_learn_the_same() -> None:
@@ -539,7 +531,7 @@ def test_a_control_never_learns_where_to_look() -> None:
     changed = {name for name in before if not torch.equal(before[name], agent.state_dict()[name])}
     assert {"choice_head.weight", "baseline_head.weight"} <= changed
     assert not {"location_head.weight", "location_head.bias"} & changed
-    locations = trainer.shards[0].place["locations"]  # type: ignore[union-attr]
+    locations = trainer.shards[0].replay_state["locations"]  # type: ignore[union-attr]
     assert locations.std().item() == pytest.approx(3**-0.5, abs=0.15)  # uniform in [−1, 1]
 
 
@@ -573,17 +565,17 @@ def test_places_that_do_not_fit(spoil: Any) -> None:
         make_trainer().load_state_dict(state)
 
 
-def test_ranks_share_the_places(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_ranks_share_their_replay_states(monkeypatch: pytest.MonkeyPatch) -> None:
     """The first rank saves where the environments of all ranks are."""
     both = make_trainer(shards=2)
     both.train_one_update()
     first, second = (shard for shard in both.shards if isinstance(shard, SegmentShard))
-    monkeypatch.setattr(Ranks, "gather", lambda self, own: [*own, (1, second.place)])
-    places = Places([first], Ranks(0, 2))
-    places.gather()
-    own, others = places.split(both.state_dict().tensors)
-    assert own.keys() == places.tensors().keys()
-    assert all(torch.equal(own[key], tensor) for key, tensor in places.tensors().items())
+    monkeypatch.setattr(Ranks, "gather", lambda self, own: [*own, (1, second.replay_state)])
+    states = ReplayStates([first], Ranks(0, 2))
+    states.gather()
+    own, others = states.split(both.state_dict().tensors)
+    assert own.keys() == states.tensors().keys()
+    assert all(torch.equal(own[key], tensor) for key, tensor in states.tensors().items())
     assert not any(key.startswith("environments") for key in others)
 
 
@@ -643,7 +635,7 @@ def test_it_learns_to_remember_across_segments(mode: AutoresetMode) -> None:
 @pytest.mark.parametrize("mode", MODES)
 def test_evaluation_of_unequal_episodes(mode: AutoresetMode) -> None:
     """Episode i is that of seed i, whatever the mode and the number of environments."""
-    agent = make_agent(make_envs())
+    agent = make_agent_for(make_envs(), SMALL)
     result = evaluate(agent, make_envs(5, mode, limit=None), num_episodes=23)
     alone = [
         evaluate(agent, make_envs(1, AutoresetMode.DISABLED, None), num_episodes=1, seed=seed)
@@ -659,4 +651,4 @@ def test_an_episode_that_never_ends(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("ram_agent.rollout.MAX_STEPS", 50)
     envs = make_envs(2, limit=None, longest=10**6)
     with pytest.raises(ValueError, match="max_episode_steps"):
-        evaluate(make_agent(envs), envs, num_episodes=2)
+        evaluate(make_agent_for(envs, SMALL), envs, num_episodes=2)

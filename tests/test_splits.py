@@ -12,6 +12,7 @@ import gymnasium as gym
 import numpy as np
 import numpy.typing as npt
 import pytest
+from helpers import write_idx
 
 from ram_envs.datasets import SPLITS, ImageDataset, load_dataset, loading
 from ram_envs.datasets.own_images import read_images
@@ -230,17 +231,12 @@ def test_large_mapped_arrays_are_divided_without_a_copy(
     assert np.array_equal(env.canvas, copied["test"].array[2])
 
 
-def write_idx(path: Path, values: npt.NDArray[np.uint8]) -> None:
-    sizes_ = b"".join(size.to_bytes(4, "big") for size in values.shape)
-    path.write_bytes(bytes([0, 0, 8, values.ndim]) + sizes_ + values.tobytes())
-
-
 @pytest.mark.parametrize("is_sorted", [True, False])
 def test_no_class_of_sorted_idx_files_is_lost(is_sorted: bool, tmp_path: Path) -> None:
-    labels = (np.arange(90) // 30 if is_sorted else LABELS[:90]).astype(np.uint8)
+    labels = np.arange(90) // 30 if is_sorted else LABELS[:90]
     for name, images, of in (("train", IMAGES[:90], labels), ("t10k", IMAGES[:3], LABELS[:3])):
         write_idx(tmp_path / f"{name}-images-idx3-ubyte", images)
-        write_idx(tmp_path / f"{name}-labels-idx1-ubyte", of.astype(np.uint8))
+        write_idx(tmp_path / f"{name}-labels-idx1-ubyte", of)
     validation = load_dataset(tmp_path, "validation")
     assert np.bincount(validation.labels).tolist() == [5, 5, 5]
     values = validation.array[:, 0, 0].tolist()

@@ -546,11 +546,8 @@ def make_trainer(envs: TwoSteps, agent: RAMAgent, **settings: Any) -> Trainer:
 def shard_gradients(trainer: Trainer) -> Any:
     """Return the gradients of the one shard's loss."""
     progress = trainer.update / trainer.num_updates
-    return (
-        trainer.shards[0]
-        .learn(trainer.agent, trainer.config, trainer.update, progress, trainer.advantage_square)
-        .gradients
-    )
+    state = (trainer.agent, trainer.config, trainer.update, progress, trainer.advantage_square)
+    return trainer.shards[0].learn(*state, step=0).gradients
 
 
 def gradient_of_choices(agent: RAMAgent, envs: TwoSteps) -> list[Tensor]:

@@ -326,6 +326,26 @@ class _Plain(VectorEnv):
         return pictures, actions.astype(np.int32), ended, np.zeros(2, np.bool_), infos
 
 
+class _WithoutFinal(_Plain):
+    """Names the last observation as Gymnasium did before version 1."""
+
+    def step(self, actions: Any) -> Any:
+        *others, infos = super().step(actions)
+        if "final_obs" in infos:
+            infos["final_observation"] = infos.pop("final_obs")
+        return *others, infos
+
+
+def test_last_observations_under_another_name() -> None:
+    envs: Any = vector.ThroughRetina(_WithoutFinal(), 2, 1)
+    envs.reset(seed=0)
+    actions = (np.zeros((2, 2), np.float32), np.array([1, 3]))
+    for _ in range(2):
+        envs.step(actions)
+    with pytest.raises(TypeError, match="final_obs"):
+        envs.step(actions)
+
+
 def test_a_native_vector_environment_that_has_no_masks() -> None:
     envs: Any = vector.ThroughRetina(_Plain(), 2, 1)
     envs.reset(seed=0)

@@ -10,7 +10,7 @@ import os
 import re
 import signal
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,7 @@ import numpy as np
 import pytest
 import torch
 from gymnasium.vector import AutoresetMode
+from helpers import without_seconds
 
 import ram_agent.objective
 import ram_agent.trainer
@@ -61,6 +62,8 @@ def striped_squares() -> ram_envs.ImageDataset:
     return ram_envs.ImageDataset(np.tile(images.reshape(8, 24, 24), (8, 1, 1)), np.tile([0, 1], 32))
 
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 PATTERNS = three_patterns()
 SMALL = AgentConfig(hidden_size=64, feature_size=32)
 SHORT = TrainConfig(episodes=120, batch_size=10, validate_every=1)  # 12 updates, 5 epochs
@@ -101,18 +104,6 @@ def make_trainer(
 
 def weights(trainer: Trainer) -> dict[str, Any]:
     return {name: value.tolist() for name, value in trainer.agent.state_dict().items()}
-
-
-def without_seconds(folder: RunFolder) -> list[dict[str, float]]:
-    return [{**row, "seconds": None} for row in folder.read_metrics()]  # type: ignore[dict-item]
-
-
-@pytest.fixture(autouse=True)
-def one_thread() -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 # --- the same numbers ------------------------------------------------------------------------
@@ -1123,3 +1114,88 @@ def test_learns_to_look_where_the_answer_is() -> None:
     assert learned[1] < 20
     assert evaluate(agent, envs, gaze="center").errors == (50, 50)
     assert evaluate(agent, envs, gaze="random").error > 25
+
+
+# --- custom modules --------------------------------------------------------------------------
+
+
+class Dropping(torch.nn.Module):
+    """Drops half of its features in training; one of its layers is not used."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.pixels = torch.nn.Linear(18, 64)
+        self.unused = torch.nn.Linear(2, 2)
+        self.modes: list[bool] = []
+
+    def forward(self, glimpses: torch.Tensor, locations: torch.Tensor) -> torch.Tensor:
+        self.modes.append(self.training)
+        inputs = torch.cat([glimpses.flatten(1), locations], 1)
+        features: torch.Tensor = torch.nn.functional.dropout(
+            self.pixels(inputs).relu(), training=self.training
+        )
+        return features
+
+
+def test_a_custom_module_is_in_training_mode_for_updates_alone() -> None:
+    envs = make_envs(10)
+    network = Dropping()
+    spaces = envs.single_observation_space, envs.single_action_space
+    agent = RAMAgent(*spaces, AgentConfig(hidden_size=64), glimpse_network=network)
+    unused = network.unused.weight.tolist()
+    trainer = Trainer(agent, envs, make_envs(24), SHORT)
+    network.modes.clear()
+    trainer.train_one_update()
+    assert set(network.modes) == {True}
+    assert not agent.training
+    network.modes.clear()
+    errors = {evaluate(agent, make_envs(24)).errors for _ in range(2)}
+    assert len(errors) == 1
+    assert set(network.modes) == {False}
+    # Weight decay alone changes a layer that is not used.
+    ratio = torch.tensor(network.unused.weight.tolist()) / torch.tensor(unused)
+    assert ratio.std() < 1e-4
+
+
+def test_frozen_parameters_keep_their_values() -> None:
+    trainer = make_trainer()
+    network = trainer.agent.glimpse_network.requires_grad_(False)
+    frozen = Trainer(trainer.agent, make_envs(10), make_envs(24), SHORT)
+    before = {name: value.tolist() for name, value in network.state_dict().items()}
+    head = trainer.agent.choice_head.weight.tolist()
+    frozen.train_one_update()
+    assert {name: value.tolist() for name, value in network.state_dict().items()} == before
+    assert trainer.agent.choice_head.weight.tolist() != head
+    state = frozen.state_dict()
+    frozen.train_one_update()
+    frozen.load_state_dict(state)
+    assert frozen.update == 1
+
+
+# --- what is measured ------------------------------------------------------------------------
+
+
+class Scored(gym.vector.VectorWrapper):
+    """A right label is worth 3, a wrong one −3."""
+
+    def step(self, actions: Any) -> Any:
+        observation, rewards, ended, truncated, infos = super().step(actions)
+        return observation, np.where(ended, 6 * rewards - 3, 0), ended, truncated, infos
+
+
+def test_the_training_error_does_not_depend_on_rewards() -> None:
+    errors = []
+    for wrap in (lambda envs: envs, Scored):
+        torch.manual_seed(0)
+        envs = wrap(make_envs(10))
+        agent = RAMAgent(envs.single_observation_space, envs.single_action_space, SMALL)
+        metrics = Trainer(agent, envs, make_envs(24), SHORT).train_one_update()
+        errors.append(metrics["train_error"])
+    assert errors[0] == errors[1]
+    assert 0 < errors[0] <= 100
+
+
+def test_validation_games_have_no_effect_on_images() -> None:
+    with pytest.raises(ValueError, match="validation_games=5"):
+        make_trainer(replace_settings(SHORT, validation_games=5))
+    make_trainer(replace_settings(SHORT, validation_sampled=True))

@@ -14,34 +14,17 @@ import numpy as np
 import pytest
 import safetensors.torch
 import torch
-from gymnasium import spaces
+from helpers import files_in, make_agent
 
 from ram_agent.agent import RAMAgent
-from ram_agent.config import AgentConfig
-from ram_agent.packed import pretrained_names
+from ram_agent.pretrained_agents import pretrained_names
 from ram_agent.weights import CheckpointError, read_tensors, write_tensors
 
 KIND = "ram-agent"
 
 
-def make_agent(**settings: Any) -> RAMAgent:
-    torch.manual_seed(0)
-    location = spaces.Box(-1, 1, (2,), np.float32)
-    agent = RAMAgent(
-        spaces.Dict(glimpse=spaces.Box(0, 1, (2, 3, 3), np.float32), location=location),
-        spaces.Tuple((location, spaces.Discrete(4))),
-        AgentConfig(**{"hidden_size": 8, "feature_size": 6, **settings}),
-    )
-    agent.location_std.fill_(0.0625)
-    return agent
-
-
 def saved(folder: Path) -> Path:
     return make_agent().save(folder / "agent")
-
-
-def files_in(folder: Path) -> list[str]:
-    return sorted(path.name for path in folder.iterdir())
 
 
 # --- what is saved comes back ------------------------------------------------------------------

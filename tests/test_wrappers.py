@@ -13,6 +13,7 @@ import pytest
 from gymnasium import spaces
 from gymnasium.utils.env_checker import check_env, data_equivalence
 from gymnasium.vector import AutoresetMode, SyncVectorEnv
+from picture_envs import Numbers
 
 import ram_envs
 from ram_envs import wrappers
@@ -442,3 +443,18 @@ def test_choices_that_do_not_begin_at_0() -> None:
     for wrapper in (wrappers.GridAction, wrappers.FlatBoxAction):
         with pytest.raises(ValueError, match=r"start=1.*TransformAction.*choice \+ 1"):
             wrapper(env)
+
+
+@pytest.mark.parametrize("name", ["FixedGaze", "GlimpseStack"])
+def test_what_begins_with_an_episode_is_inside_of_autoreset(name: str) -> None:
+    wrap = getattr(wrappers, name)
+    with pytest.raises(TypeError, match="Autoreset"):
+        wrap(wrappers.DictAction(gym.wrappers.Autoreset(make("RAMCatch-v0"))))
+    env = gym.wrappers.Autoreset(wrap(make("RAMCatch-v0")))
+    env.reset(seed=0)
+    env.step(env.action_space.sample())
+
+
+def test_a_retina_is_inside_of_autoreset() -> None:
+    with pytest.raises(TypeError, match="Autoreset"):
+        wrappers.ThroughRetina(gym.wrappers.Autoreset(Numbers()), 2, 1)

@@ -4,8 +4,8 @@ r"""Draw each environment, as an agent looks at it, for its manual page: docs/im
         --out runs/shapes
     python tools/draw_environments.py --runs runs/shapes
 
-The folder shapes/ is that of docs/own_images.md. The other environments are looked at by the agents
-that come with the package, and the search by the scripted searcher.
+The folder shapes/ is that of docs/own_images.md. The agents that come with the package look at the
+other environments, and the scripted searcher at RAMSearch-v0.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from PIL import Image
 from ram_agent.agent import RAMAgent
 from ram_agent.pictures import play_frames
 from ram_agent.splits import make_split
-from ram_envs.registration import CATCH, MOVING
+from ram_envs.registration import CATCH, MOVING, dataset_keywords
 from ram_envs.rendering import (
     BACKGROUND,
     FAINT_TEXT,
@@ -46,16 +46,16 @@ PRETRAINED = {
 IMAGES = Path(__file__).parent.parent / "docs" / "images"
 SIZE = (480, 350)
 COLORS = 24
-MOST_BYTES = 150_000
+MAX_BYTES = 150_000
 
 
 def draw(agent: RAMAgent, env_id: str, keywords: dict[str, Any]) -> Path:
-    """Write an animation of test episodes, as many as a page has room for; its path."""
+    """Write an animation of test episodes, as many as fit into MAX_BYTES; return its path."""
     envs = make_split(env_id, 1, "test", render_mode="rgb_array", **keywords)
     path = IMAGES / f"{env_id}.gif"
     for num_episodes in (3, 2, 1):
         frames, durations = [], []
-        # Of images some from everywhere in the split, since it may be in the order of its classes.
+        # Images from the whole split, since it may be sorted by class.
         apart = getattr(envs.unwrapped, "num_images", 0) // 3 + 1
         for episode in play_frames(agent, envs, [apart * n for n in range(num_episodes)]):
             images = [Image.fromarray(frame) for frame in episode]
@@ -63,13 +63,13 @@ def draw(agent: RAMAgent, env_id: str, keywords: dict[str, Any]) -> Path:
             pause = 125 if env_id in CATCH else 350 if env_id in MOVING else 700
             durations += [pause] * (len(episode) - 1) + [1500]
         save(frames, durations, path)
-        if path.stat().st_size <= MOST_BYTES:
+        if path.stat().st_size <= MAX_BYTES:
             break
     return path
 
 
 def draw_search() -> Path:
-    """Write an animation of two searches by the scripted searcher; its path."""
+    """Write an animation of two searches by the scripted searcher; return its path."""
     env: Any = gym.make("RAMSearch-v0", render_mode="rgb_array")
     searcher = Searcher(env.unwrapped.batch.task.image_shape)
     frames, durations = [], []
@@ -90,18 +90,18 @@ def draw_search() -> Path:
 
 
 def save(frames: list[Image.Image], durations: list[int], path: Path) -> None:
-    """Write an animation that repeats itself."""
+    """Write an animated GIF that repeats forever."""
     first, *others = with_one_palette(frames)
     first.save(path, save_all=True, append_images=others, duration=durations, loop=0)
 
 
 def with_one_palette(frames: list[Image.Image]) -> list[Image.Image]:
-    """The same colors in all frames, so that a GIF need only keep where they differ."""
+    """Return the frames with one palette, so that a GIF stores only what changes."""
     width, height = frames[0].size
     sheet = Image.new("RGB", (width, height * len(frames)))
     for place, frame in enumerate(frames):
         sheet.paste(frame, (0, height * place))
-    # Its own colors a picture keeps, bright and dim, though few pixels have them.
+    # Keep the drawing's own colors, bright and dim, although few pixels have them.
     found = (sheet.quantize(COLORS).getpalette() or [])[: 3 * COLORS]
     named = (*SCALE_COLORS, PATH, RIGHT, WRONG, TEXT, FAINT_TEXT)
     own = [
@@ -123,8 +123,7 @@ def main() -> None:
     torch.set_num_threads(1)
     print(draw_search())
     for env_id, run in PRETRAINED.items():
-        keywords = {} if env_id in CATCH else {"dataset": options.dataset}
-        print(draw(RAMAgent.load(run), env_id, keywords))
+        print(draw(RAMAgent.load(run), env_id, dataset_keywords(env_id, options.dataset)))
     for run in options.runs:
         agent = RAMAgent.load(run)
         print(draw(agent, agent.info["env_id"], agent.info["env_kwargs"]))

@@ -5,7 +5,7 @@
     docs/images/hero.gif      an agent looks at cluttered digits through fog
     docs/images/preview.png   the same, still, for previews of links
     docs/images/retina.png    what three patches show of one canvas
-    docs/images/learning.png  a look is worth how much it raises the label's probability
+    docs/images/learning.png  how much each look raises the true label's probability
 
 `make pictures` draws these and all others.
 """
@@ -80,7 +80,7 @@ def draw_hero(looks: list[Look]) -> Path:
 
 
 def draw_preview(seen: Look) -> Path:
-    """Draw the last look on a ground of 1200 × 630 pixels, as previews of links want."""
+    """Draw the last look on a background of 1200 × 630 pixels, the size of link previews."""
     picture = Image.fromarray(seen.frames(fog=True)[-1])
     ground = Image.new("RGB", (1200, 630), (22, 24, 29))
     ground.paste(picture, ((1200 - picture.width) // 2, (630 - picture.height) // 2))
@@ -91,23 +91,22 @@ def draw_preview(seen: Look) -> Path:
 
 def draw_retina(seen: Look) -> Path:
     """Draw a canvas with the squares of the retina, and what each of its patches shows."""
-    import matplotlib
-
-    matplotlib.use("Agg")
-    import matplotlib.pyplot as plt
+    from matplotlib.figure import Figure
+    from matplotlib.patches import Rectangle
 
     num_scales, size = seen.glimpses.shape[1:3]
     step = 1
     height, width = seen.canvas.shape[:2]
     x, y = pixel_edges(seen.locations[step], height, width)
-    figure, axes = plt.subplots(1, num_scales + 1, figsize=(9, 2.6), layout="constrained")
+    figure = Figure(figsize=(9, 2.6), layout="constrained")
+    axes = figure.subplots(1, num_scales + 1)
     axes[0].imshow(seen.canvas, cmap="gray", extent=(0, width, height, 0))
     axes[0].set_title(f"canvas, {width} × {height}", fontsize=10)
     for scale in range(num_scales):
         color = np.divide(SCALE_COLORS[scale], 255)
         side = size << scale
         corner = (x - side // 2, y - side // 2)
-        axes[0].add_patch(plt.Rectangle(corner, side, side, fill=False, color=color, lw=2))  # type: ignore[attr-defined]
+        axes[0].add_patch(Rectangle(corner, side, side, fill=False, color=color, lw=2))
         axis = axes[scale + 1]
         axis.imshow(seen.glimpses[step, scale], cmap="gray", vmin=0, vmax=1)
         axis.set_title(f"{side} × {side} pixels, {size} × {size} cells", fontsize=10)
@@ -122,15 +121,13 @@ def draw_retina(seen: Look) -> Path:
 
 def draw_learning(seen: Look, label: int) -> Path:
     """Draw the true label's probability after each look, and what each look added to it."""
-    import matplotlib
-
-    matplotlib.use("Agg")
-    import matplotlib.pyplot as plt
+    from matplotlib.figure import Figure
 
     probs = seen.probabilities[:, label]
     before = np.concatenate([[1 / len(seen.class_names)], probs[:-1]])
     steps = np.arange(1, len(probs) + 1)
-    figure, axis = plt.subplots(figsize=(6, 3), layout="constrained")
+    figure = Figure(figsize=(6, 3), layout="constrained")
+    axis = figure.subplots()
     axis.bar(
         steps, probs - before, bottom=before, width=0.6, color="#56b4e9", label="gain of the look"
     )

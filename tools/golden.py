@@ -1,10 +1,10 @@
-"""Write down what every id gives: short plays, and a tiny training of RAM.
+"""Record short plays and a tiny training of RAM in every id.
 
     python tools/golden.py                 # all ids
     python tools/golden.py RAMCatch-v0     # some
 
-`tests/test_golden.py` compares with what is kept in `tests/golden/`, so that no result changes
-unnoticed. A play is exact on every machine. The metrics of a training differ in their last digits.
+`tests/test_golden.py` repeats them and compares them with the files in `tests/golden/`, so that no
+result changes unnoticed. Plays are equal on every machine; metrics differ in their last digits.
 """
 
 from __future__ import annotations
@@ -21,21 +21,21 @@ import numpy as np
 
 import ram_envs
 from ram_envs.aliases import Env
-from ram_envs.registration import CLASSIFICATION, ENVS, SEARCH
+from ram_envs.registration import CLASSIFICATION, ENVS, SEARCH, dataset_keywords
 
 FOLDER = Path(ram_envs.__file__).parent.parent / "tests" / "golden"
-# Where the player looks, again and again: inside, at the border and beyond.
+# Locations of the player, in a cycle: inside the canvas, on its border and outside.
 LOOKS = ((0.25, -0.5), (-1, 1), (0, 0), (1.75, 0.125), (-0.625, -0.375))
-# Seeds whose first ball the player of `play` misses and catches; and of whose searches one fails.
+# Seeds with which the player of `play` misses or catches the ball, and misses or finds the target.
 MISSED, CAUGHT = 0, 11
 NOT_FOUND, FOUND = 0, 121
 UPDATES = 4
 
 
 def main(args: list[str] | None = None) -> None:
-    """Write the files of the ids that are named, or of all."""
+    """Write the files of the given ids, or of all."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("ids", nargs="*", metavar="ID", help="all if none is named")
+    parser.add_argument("ids", nargs="*", metavar="ID", help="default: all")
     ids = parser.parse_args(args).ids or sorted(ENVS)
     unknown = sorted(set(ids) - set(ENVS))
     if unknown:
@@ -55,11 +55,11 @@ def path_of(env_id: str) -> Path:
 def keywords_of(env_id: str) -> dict[str, Any]:
     if env_id in SEARCH:
         return {"time_limit": 12}
-    return {"dataset": "digits"} if env_id in CLASSIFICATION else {}
+    return dataset_keywords(env_id, "digits")
 
 
 def play_all(env_id: str) -> dict[str, list[str]]:
-    """An id's plays by name, each a line for every glimpse."""
+    """Return an id's plays by name, a line for each glimpse."""
     if env_id not in CLASSIFICATION:
         seeds = (NOT_FOUND, FOUND) if env_id in SEARCH else (MISSED, CAUGHT)
         return {f"seed {seed}": play(env_id, seed, None) for seed in seeds}
@@ -71,7 +71,7 @@ def play_all(env_id: str) -> dict[str, list[str]]:
 
 
 def play(env_id: str, seed: int, options: dict[str, Any] | None, **keywords: Any) -> list[str]:
-    """An episode: what is seen, and what is paid for the label that is true, or for moves."""
+    """Play an episode; return a line for each observation, with choice and reward."""
     env = gym.make(env_id, **keywords_of(env_id), **keywords)
     observation, info = env.reset(seed=seed, options=options)
     num_choices = env.action_space[1].n  # type: ignore[index]
@@ -83,18 +83,18 @@ def play(env_id: str, seed: int, options: dict[str, Any] | None, **keywords: Any
         over = terminated or truncated
         steps += 1
         end = ", the end" if over else ""
-        lines.append(f"{choice} pays {reward:g}{end}: {describe(env, observation, info)}")
+        lines.append(f"{choice} reward {reward:g}{end}: {describe(env, observation, info)}")
     return lines
 
 
 def describe(env: Env, observation: dict[str, Any], info: dict[str, Any]) -> str:
-    """What is seen, in a line that says what differs where two do."""
+    """Return an observation in one line: location, checksums and sums of pixels, info."""
     x, y = observation["location"].tolist()
     glimpse, canvas = observation["glimpse"], env.unwrapped.canvas  # type: ignore[attr-defined]
-    told = "".join(f", {name} {value}" for name, value in info.items())
+    facts = "".join(f", {name} {value}" for name, value in info.items())
     return (
         f"at {x:.7f} {y:.7f} glimpse {checksum(glimpse)} of sum {glimpse.sum(dtype=float):.4f}, "
-        f"canvas {checksum(canvas)} of sum {canvas.sum(dtype=int)}{told}"
+        f"canvas {checksum(canvas)} of sum {canvas.sum(dtype=int)}{facts}"
     )
 
 
@@ -103,7 +103,7 @@ def checksum(array: np.ndarray[Any, Any]) -> str:
 
 
 def train(env_id: str) -> list[dict[str, float]]:
-    """The metrics of the first updates of a small agent, with all else as the id's preset says."""
+    """Return the metrics of the first updates of a small agent, otherwise with the id's preset."""
     from ram_agent.presets import preset
     from ram_agent.runs import make_trainer
     from ram_agent.splits import measure_pixels

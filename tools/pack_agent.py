@@ -17,8 +17,8 @@ from ram_agent.agent import RAMAgent
 from ram_agent.evaluation import evaluate
 from ram_agent.facts import is_sampled
 from ram_agent.measure import usual_episodes
-from ram_agent.packed import PRETRAINED
 from ram_agent.player import Gaze
+from ram_agent.pretrained_agents import PRETRAINED
 from ram_agent.runs import own_env
 from ram_agent.splits import count_evaluation_envs, make_split
 
@@ -28,9 +28,11 @@ GAZES = get_args(Gaze)[:2]  # learned and random
 def main(args: list[str] | None = None) -> None:
     """Pack an agent."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("run", help="what RAMAgent.load takes: a run's folder, pretrained:NAME, …")
-    parser.add_argument("name")
-    parser.add_argument("--out", type=Path, default=PRETRAINED, help="another folder")
+    parser.add_argument("run", help="a run's folder, or what else RAMAgent.load takes")
+    parser.add_argument("name", help="name of the packed agent")
+    parser.add_argument(
+        "--out", type=Path, default=PRETRAINED, help="folder of the file; default: the package's"
+    )
     options = parser.parse_args(args)
     agent = RAMAgent.load(options.run)
     info = {**agent.info, "command": without_folders(agent.info.get("command", ""))}

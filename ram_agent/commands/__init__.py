@@ -1,1 +1,1 @@
-"""One file for each command of `ram`, imported when that command is used."""
+"""The commands of `ram`, each imported when it is used, and what they share."""

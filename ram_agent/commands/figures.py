@@ -29,9 +29,9 @@ from ram_envs.atomic_files import check_writable
 from ram_envs.datasets import Split
 from ram_envs.wrappers.vector import find_seen
 
-DPI = 100
 NUM_FIXATIONS = 20_000  # in the heat map
 NUM_GAMES = 2_000  # recorded for the figures of Catch
+DPI = 100
 
 
 @dataclass(frozen=True)

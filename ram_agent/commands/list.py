@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from ram_agent.packed import describe_agents
+from ram_agent.pretrained_agents import describe_agents
 from ram_envs.catalog import describe_all
 
 

@@ -24,8 +24,8 @@ from ram_agent.callbacks import (
     print_validation,
     train_with,
 )
-from ram_agent.commands.help import describe_common
 from ram_agent.commands.parsing import UNSET, parse
+from ram_agent.commands.train_help import describe_common
 from ram_agent.config import AgentConfig, TrainConfig, config_from_json, flatten_settings
 from ram_agent.distributed import Ranks, checked_device, join_ranks, local_device
 from ram_agent.measure import name_env, show_trained

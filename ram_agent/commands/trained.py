@@ -13,7 +13,7 @@ import tyro
 from ram_agent.agent import RAMAgent
 from ram_agent.commands.parsing import UNSET
 from ram_agent.looking import class_names
-from ram_agent.packed import packed_name
+from ram_agent.pretrained_agents import pretrained_name
 from ram_agent.runs import own_env
 from ram_agent.splits import (
     DATASETS,
@@ -37,7 +37,7 @@ def check_one_run(args: list[str]) -> None:
 
 def name_run(run: str) -> str:
     """Return the name of an agent, for files that show it."""
-    return Path(packed_name(run) or run).resolve().stem
+    return Path(pretrained_name(run) or run).resolve().stem
 
 
 def check_takes(env_id: str, keywords: dict[str, Any], trained_in: str) -> None:

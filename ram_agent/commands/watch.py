@@ -124,6 +124,7 @@ def check(command: Watch) -> None:
         "--episodes": command.episodes,
         "--start": command.start or None,
         "--sampled": command.sampled or None,
+        "--max-steps": command.max_steps,
     }
     if command.image is not None and (given := [name for name in fixed if fixed[name] is not None]):
         raise ValueError(f"{', '.join(given)}: --image shows one picture. Leave it out.")

@@ -23,12 +23,11 @@ from ram_agent.measure import name_env
 from ram_agent.paper.tables import Network
 from ram_agent.progress import print_metrics
 from ram_agent.provenance import provenance
-from ram_agent.run_folder import RunFolder
+from ram_agent.run_folder import RunFolder, resume_from
 from ram_agent.settings import Checked
-from ram_agent.shard import draw_index
+from ram_agent.shard import count_intervals, draw_index
 from ram_agent.splits import EVALUATION_ENVS, place_split, with_found_dataset
-from ram_agent.training_state import collect_state, restore_state
-from ram_agent.weights import CheckpointError
+from ram_agent.training_state import TrainingState, collect_state, restore_state
 from ram_envs.aliases import VectorEnv
 from ram_envs.atomic_files import write_json
 
@@ -145,9 +144,9 @@ class ControlTrainer:
             self.network.parameters(), config.learning_rate, weight_decay=config.weight_decay
         )
         self.num_images: int = self.train_envs.unwrapped.num_images  # type: ignore[attr-defined]
-        self.num_updates = max(1, math.ceil(config.episodes / config.batch_size))
-        interval = max(config.validate_every, self.num_images)
-        self.validation_interval = math.ceil(interval / config.batch_size)
+        self.num_updates, self.validation_interval = count_intervals(
+            config.episodes, max(config.validate_every, self.num_images), config.batch_size
+        )
         self.update = 0
         self.seconds = 0.0
         self.best_error = math.inf
@@ -221,17 +220,12 @@ class ControlTrainer:
         if not self.folder.state_path.is_file():
             self.folder.metrics_path.unlink(missing_ok=True)
             return
-        state = self.folder.load_state()
-        try:
-            restore_state(state, self._modules, self.optimizer, self._counters)
-        except ValueError as error:
-            raise CheckpointError(
-                f"{self.folder.state_path} does not fit the settings: {error} Remove "
-                f"{self.folder.path} to train again."
-            ) from None
+        resume_from(self.folder, self._load)
+
+    def _load(self, state: TrainingState) -> None:
+        restore_state(state, self._modules, self.optimizer, self._counters)
         for name, value in state.counters.items():
             setattr(self, name, value)
-        self.folder.forget_metrics_after(self.update)
 
     @property
     def _modules(self) -> dict[str, nn.Module]:

@@ -1,7 +1,6 @@
 """Images and their labels: MNIST, CIFAR-10, the digits in the package, and the user's own."""
 
-from ram_envs.datasets.download import DatasetUnavailableError
-from ram_envs.datasets.idx import CorruptDatasetError
+from ram_envs.datasets.errors import CorruptDatasetError, DatasetUnavailableError
 from ram_envs.datasets.image_dataset import ImageDataset
 from ram_envs.datasets.image_report import ImageReport, check_images
 from ram_envs.datasets.loading import DatasetFallbackWarning, load_dataset

@@ -17,7 +17,8 @@ import numpy.typing as npt
 
 from ram_envs.atomic_files import max_unpacked
 from ram_envs.datasets.idx import find_idx, read_idx
-from ram_envs.datasets.splits import SPLIT_NAMES, LabeledImages
+from ram_envs.datasets.source import LabeledImages
+from ram_envs.datasets.splits import SPLIT_NAMES
 
 # --- .npz ------------------------------------------------------------------------------------
 
@@ -37,7 +38,7 @@ def read_npz(path: Path) -> dict[str, LabeledImages]:
             file.seek(0)
             with np.load(file, allow_pickle=False) as arrays:
                 _check_sizes(arrays.zip, path)
-                return _find_splits(arrays, path)
+                return _read_splits(arrays, path)
     except ValueError as error:
         if str(path) in str(error):
             raise
@@ -71,7 +72,7 @@ def _read_npy_header(file: IO[bytes]) -> tuple[tuple[int, ...], np.dtype[Any]] |
     """Return shape and dtype of the array that follows, or None if the file is not an .npy.
 
     Raises:
-        ValueError: The header is damaged.
+        ValueError: if the header is damaged.
     """
     try:
         version = np.lib.format.read_magic(file)
@@ -89,8 +90,13 @@ def _read_npy_header(file: IO[bytes]) -> tuple[tuple[int, ...], np.dtype[Any]] |
     return shape, dtype
 
 
-def _find_splits(arrays: Mapping[str, Any], path: Path) -> dict[str, LabeledImages]:
+def _read_splits(arrays: Mapping[str, Any], path: Path) -> dict[str, LabeledImages]:
     if {"images", "labels"} <= set(arrays):
+        if others := sorted(name for name in arrays if name.endswith("_images")):
+            raise ValueError(
+                f"{path} holds images beside {', '.join(others)}. Rename images and labels to "
+                "train_images and train_labels, or leave the others out."
+            )
         return {"all": _read_arrays(arrays, "images", "labels", path)}
     found: dict[str, LabeledImages] = {
         split: _read_arrays(arrays, f"{name}_images", f"{name}_labels", path)

@@ -12,15 +12,14 @@ import io
 import reprlib
 import tarfile
 import zlib
-from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
 import numpy as np
 import numpy.typing as npt
 
-from ram_envs.datasets.download import DATA_DIR_VARIABLE, download
-from ram_envs.datasets.idx import CorruptDatasetError
+from ram_envs.datasets.download import DATA_DIR_VARIABLE, KnownFile, download, find_folder
+from ram_envs.datasets.errors import CorruptDatasetError
 from ram_envs.datasets.image_dataset import ImageDataset
 from ram_envs.datasets.splits import Split
 
@@ -44,17 +43,7 @@ TRAIN_BATCHES = tuple(f"data_batch_{number}.bin" for number in range(1, 6))
 TEST_BATCH = "test_batch.bin"
 RECORD = 1 + 3 * 32 * 32  # the label; then the red, the green and the blue pixels, row by row
 
-
-@dataclass(frozen=True)
-class Archive:
-    """The archive's name, size and hash."""
-
-    name: str
-    num_bytes: int
-    sha256: str
-
-
-ARCHIVE = Archive(
+ARCHIVE = KnownFile(
     "cifar-10-binary.tar.gz",
     170_052_171,
     "c4a38c50a1bc5f3a1c5537f2155ab9d68f9f25eb1ed8d9ddda3db29a59bca1dd",
@@ -67,18 +56,11 @@ def load_cifar10(data_dir: str | None) -> dict[Split, ImageDataset]:
     Images are (32, 32, 3), red, green and blue.
 
     Raises:
-        FileNotFoundError: `data_dir` lacks the archive.
-        DatasetUnavailableError: The archive is missing and could not be downloaded.
-        CorruptDatasetError: The archive is cut short, or another one.
+        FileNotFoundError: if `data_dir` lacks the archive.
+        DatasetUnavailableError: if the archive is missing and could not be downloaded.
+        CorruptDatasetError: if the archive is cut short, or another one.
     """
-    if data_dir is not None:
-        folder = Path(data_dir).expanduser() / "cifar10"
-        remedy = f"Replace it with the one from {ADDRESS}, or unset {DATA_DIR_VARIABLE}."
-    else:
-        import pooch  # slow to import, and needed only without a data folder
-
-        folder = Path(pooch.os_cache("ram-gym")) / "cifar10"
-        remedy = "Delete it; it is then downloaded again."
+    folder, remedy = find_folder("cifar10", data_dir)
     path = folder / ARCHIVE.name
     if not path.is_file():
         if data_dir is not None:
@@ -91,7 +73,8 @@ def load_cifar10(data_dir: str | None) -> dict[Split, ImageDataset]:
         batches = _read_archive(path)
     except CorruptDatasetError as problem:
         raise CorruptDatasetError(
-            f"{path} is not the binary version of CIFAR-10: {problem}. {remedy}"
+            f"{path} is not the binary version of CIFAR-10: {problem}. {remedy} The original is "
+            f"{ADDRESS}{ARCHIVE.name}."
         ) from None
     images = np.concatenate([batches[name][0] for name in TRAIN_BATCHES])
     labels = np.concatenate([batches[name][1] for name in TRAIN_BATCHES])

@@ -1,22 +1,46 @@
-"""Downloads of known files: over HTTPS, bounded in size, kept only once they are verified."""
+"""Where the files of a known data set lie, and downloads of those that are missing.
+
+A download goes over HTTPS, is bounded in size, and is kept only once it is verified.
+"""
 
 from __future__ import annotations
 
 import io
 import sys
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from urllib.parse import urljoin
 
-from ram_envs.datasets.idx import CorruptDatasetError
+from ram_envs.datasets.errors import CorruptDatasetError, DatasetUnavailableError
 
 DATA_DIR_VARIABLE = "RAM_ENVS_DATA_DIR"
 CONNECT_SECONDS, READ_SECONDS = 3.0, 30.0
 
 
-class DatasetUnavailableError(OSError):
-    """A data set is not on this machine and could not be downloaded."""
+@dataclass(frozen=True)
+class KnownFile:
+    """A file of a data set: its name, and the size and hash of its contents."""
+
+    name: str
+    num_bytes: int
+    sha256: str
+
+
+def cache_folder(name: str) -> Path:
+    """Return a folder in the user's cache; it may be deleted at any time."""
+    import pooch  # slow to import, and seldom needed
+
+    return Path(pooch.os_cache("ram-gym")) / name
+
+
+def find_folder(name: str, data_dir: str | None) -> tuple[Path, str]:
+    """Return the folder of a data set, in `data_dir` or the cache, and how to mend a file there."""
+    if data_dir is None:
+        return cache_folder(name), "Delete it; it is then downloaded again."
+    remedy = f"Replace it with the original file, or unset {DATA_DIR_VARIABLE}."
+    return Path(data_dir).expanduser() / name, remedy
 
 
 def download(
@@ -31,15 +55,15 @@ def download(
     """Fetch a file into a folder; nothing appears there before it is verified.
 
     Args:
-        name: The file's name, on the mirrors and in the folder.
-        mirrors: The addresses to try in turn, each with a final slash.
-        folder: Where the file is kept.
-        max_bytes: The most that are accepted.
-        verify: Called with the contents; raises `CorruptDatasetError` for wrong ones.
-        problem, advice: What an error says before and after the reasons.
+        name: the file's name, on the mirrors and in the folder.
+        mirrors: the addresses to try in turn, each with a final slash.
+        folder: where the file is kept.
+        max_bytes: the most that are accepted.
+        verify: called with the contents; raises `CorruptDatasetError` for wrong ones.
+        problem, advice: what an error says before and after the reasons.
 
     Raises:
-        DatasetUnavailableError: No mirror has the file, or it could not be written.
+        DatasetUnavailableError: if no mirror has the file, or it could not be written.
     """
     import pooch
 

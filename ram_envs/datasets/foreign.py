@@ -17,17 +17,17 @@ from ram_envs.datasets.pixels import (
     to_pixels,
     too_large,
 )
-from ram_envs.datasets.splits import LabeledImages
+from ram_envs.datasets.source import LabeledImages
 
 
 def read_foreign(dataset: Any, background: Background) -> LabeledImages:
     """Return the images, labels and class names of a data set with a length and entries.
 
     Warns:
-        PictureWarning: Pictures may not be what their owner expects.
+        PictureWarning: if pictures may not be what their owner expects.
 
     Raises:
-        TypeError, ValueError: An entry is not an image with a label; its index is named.
+        TypeError, ValueError: if an entry is not an image with a label; its index is named.
     """
     _check_is_indexed(dataset)
     images: list[Pixels] = []

@@ -14,13 +14,10 @@ import numpy as np
 import numpy.typing as npt
 
 from ram_envs.atomic_files import max_unpacked
+from ram_envs.datasets.errors import CorruptDatasetError
 
 MAX_AXES = 4
 CHUNK_BYTES = 2**20
-
-
-class CorruptDatasetError(ValueError):
-    """A file of a known data set or format does not hold what it should; it is never used."""
 
 
 def find_idx(name: str, folder: Path) -> Path | None:
@@ -36,7 +33,7 @@ def read_idx(path: Path) -> npt.NDArray[np.uint8]:
     """Return the array in an IDX file, compressed or not.
 
     Raises:
-        CorruptDatasetError: It is not IDX, damaged, or of another size than its header states.
+        CorruptDatasetError: if it is not IDX, damaged, or of another size than its header states.
     """
     try:
         with path.open("rb") as file:

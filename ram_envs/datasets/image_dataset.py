@@ -37,14 +37,14 @@ class ImageDataset:
     Args:
         images: (N, H, W) or (N, H, W, C), uint8, 0 black and 255 white.
         labels: (N,), the class of each image, 0 … n−1, of any integer type.
-        name: What environments, checkpoints and results call the data set.
-        num_classes: n. By default it is the number of classes that occur, and all of 0 … n−1
-            must; with `num_classes` or `class_names` some may be missing.
-        class_names: The name of each class; by default "0", "1", ….
+        name: what environments, checkpoints and results call the data set.
+        num_classes: n; by default the number of classes that occur, which must be all of 0 … n−1.
+            With `num_classes` or `class_names` some may be missing.
+        class_names: the name of each class; by default "0", "1", ….
 
     Raises:
-        TypeError: The images, the labels or a name have the wrong type.
-        ValueError: Shapes or values do not fit.
+        TypeError: if the images, the labels or a name have the wrong type.
+        ValueError: if shapes or values do not fit.
     """
 
     images: npt.NDArray[np.uint8] | ImageSource
@@ -111,19 +111,19 @@ class ImageDataset:
         """Read a data set of PyTorch or Hugging Face once, into memory.
 
         Args:
-            dataset: Has a length, and yields pairs (image, label) or mappings with "image" (or
+            dataset: has a length, and yields pairs (image, label) or mappings with "image" (or
                 "img") and "label". An image is a PIL image, an array (H, W[, C]) or a tensor
                 (C, H, W), uint8 or floats in [0, 1]; `ram_envs.datasets.pixels.to_pixels` states
                 all. Class names are taken from `.features` or `.classes`.
-            name: What environments, checkpoints and results call it.
-            background: What shows through transparent parts: 0 (black) … 255 (white), or (red,
+            name: what environments, checkpoints and results call it.
+            background: what shows through transparent parts: 0 (black) … 255 (white), or (red,
                 green, blue).
 
         Warns:
-            PictureWarning: Pictures may not be what their owner expects.
+            PictureWarning: if pictures may not be what their owner expects.
 
         Raises:
-            TypeError, ValueError: An entry is not an image with a label; its index is named.
+            TypeError, ValueError: if an entry is not an image with a label; its index is named.
         """
         images, labels, class_names, _ = read_foreign(dataset, check_background(background))
         return cls(images, labels, name, class_names=class_names)
@@ -137,7 +137,7 @@ class ImageDataset:
         """The images as an array, from which canvases can be drawn.
 
         Raises:
-            TypeError: The images are lazy.
+            TypeError: if the images are lazy.
         """
         if not isinstance(self.images, np.ndarray):
             raise TypeError(
@@ -173,9 +173,9 @@ def stamp(
     """Let a data set be pickled as a call that loads it; return it.
 
     Args:
-        dataset: Fresh from a loader.
-        reload: A function and its arguments, which return the same data set.
-        fingerprint: Replaces the hash of the contents, where these are known.
+        dataset: fresh from a loader.
+        reload: a function and its arguments, which return the same data set.
+        fingerprint: replaces the hash of the contents, where these are known.
     """
     vars(dataset)["_reload"] = reload
     if fingerprint is not None:
@@ -193,8 +193,10 @@ def _check_class_names(num_classes: Any, class_names: Any) -> int | None:
     is_sequence = isinstance(class_names, Sequence) and not isinstance(class_names, str)
     if not is_sequence or not all(isinstance(name, str) for name in class_names):
         raise TypeError(f"class_names={class_names!r} is not a sequence of str, one per class.")
-    count = len(set(class_names))
-    if count != len(class_names) or count not in (num_classes or count, num_classes):
+    count = len(class_names)
+    if repeated := next((name for name in class_names if class_names.count(name) > 1), None):
+        raise ValueError(f"class_names={class_names!r} repeats {repeated!r}. Give each name once.")
+    if count not in (num_classes or count, num_classes):
         raise ValueError(
             f"class_names={class_names!r} does not have one name for each of the {num_classes} "
             "classes."

@@ -13,7 +13,7 @@ import numpy as np
 from ram_envs.arguments import check_arguments
 from ram_envs.atomic_files import write_whole
 from ram_envs.datasets.own_images import (
-    Datasets,
+    check_all_splits,
     find_source,
     holds_arrays,
     plan_split,
@@ -22,7 +22,7 @@ from ram_envs.datasets.own_images import (
 from ram_envs.datasets.picture_folder import Folder, arrange
 from ram_envs.datasets.pictures import open_picture, refuse_picture, show_progress
 from ram_envs.datasets.pixels import WHITE, Background, Notes, Pixels, check_background, to_pixels
-from ram_envs.datasets.splits import SPLITS
+from ram_envs.datasets.splits import SPLITS, Split
 
 CELL, LABEL = 64, 96  # pixels of a picture on the contact sheet, and of the name beside a row
 MAX_ROWS, MAX_COLUMNS = 40, 10
@@ -34,15 +34,15 @@ class ImageReport:
     """What was found at a path; `str(report)` is a summary.
 
     Attributes:
-        path: The absolute path.
-        number: The number of images that can be read.
-        sizes: How many images have each (height, width).
-        modes: How many images have each format and mode, such as "PNG RGBA".
-        classes: How many images each class has.
-        splits: How many images each split has; empty if there are too few to divide.
-        left_out: The files that are left out, by reason.
-        problems: The pictures that cannot be read and why, by path; ("", why) for the whole.
-        notes: What `load_dataset` would warn of.
+        path: the absolute path.
+        number: the number of images that can be read.
+        sizes: how many images have each (height, width).
+        modes: how many images have each format and mode, such as "PNG RGBA".
+        classes: how many images each class has.
+        splits: how many images each split has; empty if there are too few to divide.
+        left_out: the files that are left out, by reason.
+        problems: the pictures that cannot be read and why, by path; ("", why) for the whole.
+        notes: what `load_dataset` would warn of.
     """
 
     path: str
@@ -90,13 +90,13 @@ def check_images(
     """Read all images at a path and report what was found, without stopping at a damaged one.
 
     Args:
-        path: A folder or an .npz, as for `load_dataset`.
-        save: Where to write a contact sheet, a PNG: some pictures of each class, as read.
-        background: As for `load_dataset`.
+        path: a folder or an .npz, as for `load_dataset`.
+        save: where to write a contact sheet, a PNG: some pictures of each class, as read.
+        background: as for `load_dataset`.
 
     Raises:
-        FileNotFoundError, ValueError: There are no classes of images at the path.
-        OSError: The contact sheet cannot be written.
+        FileNotFoundError, ValueError: if there are no classes of images at the path.
+        OSError: if the contact sheet cannot be written.
     """
     check_background(background)
     source = find_source(path)
@@ -105,7 +105,7 @@ def check_images(
     if isinstance(source, Folder) and not holds_arrays(source):
         _check_pictures(source, background, report, samples)
     else:
-        _check_arrays(read_source(source, None, background), report, samples)
+        _check_arrays(source, background, report, samples)
     if save is not None:
         sheet = _draw_contact_sheet(samples)
         write_whole(Path(save), lambda file: sheet.save(file, "PNG"))
@@ -142,22 +142,36 @@ def _check_pictures(
             keys = tuple(picture.key for picture in kept)
             plan = plan_split(part, set(arrangement.parts), labels, keys, Path(folder.path))
             report.splits |= {split: len(rows) for split, rows in plan.items()}
-        report.splits = {split: report.splits.get(split, 0) for split in SPLITS}
-    except ValueError as error:
+        check_all_splits(report.splits, folder.path)
+    except (ValueError, FileNotFoundError) as error:
+        report.splits = {}
         report.problems[""] = str(error)
 
 
 def _check_arrays(
-    datasets: Datasets, report: ImageReport, samples: dict[str, list[Pixels]]
+    source: Path | Folder,
+    background: Background,
+    report: ImageReport,
+    samples: dict[str, list[Pixels]],
 ) -> None:
-    for split in SPLITS:
+    splits: tuple[Split, ...] = SPLITS
+    try:
+        datasets = read_source(source, None, background)
+    except ValueError as error:
+        try:
+            datasets, splits = read_source(source, "all", background), ("train",)
+        except ValueError:
+            raise error from None
+        report.problems[""] = str(error)  # too few to divide
+    for split in splits:
         dataset = datasets[split]
         shape = dataset.images.shape
         kind = "gray" if len(shape) == 3 else f"{shape[3]} channels"
         report.number += len(dataset)
         report.sizes[shape[1], shape[2]] += len(dataset)
         report.modes[f"array of uint8, {kind}"] += len(dataset)
-        report.splits[split] = len(dataset)
+        if len(splits) == len(SPLITS):
+            report.splits[split] = len(dataset)
         for label, number in enumerate(np.bincount(dataset.labels, minlength=dataset.num_classes)):
             name = dataset.class_names[label]
             report.classes[name] += int(number)

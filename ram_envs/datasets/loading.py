@@ -7,9 +7,7 @@ from __future__ import annotations
 
 import functools
 import hashlib
-import multiprocessing
 import os
-import sys
 import threading
 import warnings
 from collections.abc import Callable, Sequence
@@ -19,13 +17,15 @@ from typing import Any, Literal
 from ram_envs.checks import suggest
 from ram_envs.datasets.cifar10 import load_cifar10
 from ram_envs.datasets.digits import load_digits
-from ram_envs.datasets.download import DATA_DIR_VARIABLE, DatasetUnavailableError
+from ram_envs.datasets.download import DATA_DIR_VARIABLE
+from ram_envs.datasets.errors import DatasetUnavailableError
 from ram_envs.datasets.image_dataset import ImageDataset, stamp
 from ram_envs.datasets.mnist import load_mnist
 from ram_envs.datasets.own_images import find_source, read_source
 from ram_envs.datasets.picture_folder import Folder
 from ram_envs.datasets.pixels import WHITE, Background, check_background
 from ram_envs.datasets.splits import SPLIT_NAMES, SPLITS, Split
+from ram_envs.notices import print_notice
 
 _Datasets = dict[Split, ImageDataset]
 _LOADERS: dict[str, Callable[[str | None], _Datasets]] = {
@@ -56,15 +56,16 @@ def load_dataset(
         split: "train", "validation" or "test".
         splits: "all" serves every split all images of a folder or an .npz without splits, which
             are divided 70/15/15 by default.
-        background: What shows through transparent parts of a folder's pictures: 0 (black) … 255
+        background: what shows through transparent parts of a folder's pictures: 0 (black) … 255
             (white), or (red, green, blue).
 
     Raises:
-        FileNotFoundError: ``RAM_ENVS_DATA_DIR`` is set, but the data set is not there; or the path
-            holds no images.
-        DatasetUnavailableError: The data set is not on this machine and could not be downloaded.
-        CorruptDatasetError: A file of MNIST or CIFAR-10 is damaged, or another one.
-        TypeError, ValueError: The data set does not exist, its images or labels do not fit, or
+        FileNotFoundError: if ``RAM_ENVS_DATA_DIR`` is set, but the data set is not there; or if the
+            path holds no images.
+        DatasetUnavailableError: if the data set is not on this machine and could not be
+            downloaded.
+        CorruptDatasetError: if a file of MNIST or CIFAR-10 is damaged, or another one.
+        TypeError, ValueError: if the data set does not exist, its images or labels do not fit, or
             `splits` or `background` has no effect on it.
     """
     _check_split(split, splits)
@@ -92,12 +93,12 @@ def load_dataset(
     )
 
 
-def find_splits(dataset: Any, splits: Literal["all"] | None = None) -> tuple[str, ...]:
+def list_dataset_splits(dataset: Any, splits: Literal["all"] | None = None) -> tuple[str, ...]:
     """Return the splits whose images differ: three, or ("all",) if the same serve every split.
 
     Args:
-        dataset: As for `load_dataset`, which checks it.
-        splits: Likewise.
+        dataset: as for `load_dataset`, which checks it.
+        splits: likewise.
     """
     if isinstance(dataset, (tuple, list)):
         return ("all",) if len({id(entry) for entry in dataset}) == 1 else SPLITS
@@ -114,7 +115,7 @@ def _check_split(split: Any, splits: Any) -> None:
 
 def _find_path(dataset: str | Path) -> str:
     """Return the absolute path of a folder or file that a user names."""
-    path = os.path.abspath(Path(dataset).expanduser())
+    path = os.path.abspath(os.path.expanduser(dataset))  # an unknown user stays as it is
     if dataset == "":
         raise ValueError("dataset='' is empty. Give a name or a path; '.' is the current folder.")
     if isinstance(dataset, Path) or path.endswith(".npz") or os.path.exists(path):
@@ -176,7 +177,7 @@ def _load_known(name: str, data_dir: str | None) -> _Datasets:
     if os.path.isdir(name) and os.path.abspath(name) != os.path.abspath(
         os.path.join(data_dir or "/", name)
     ):
-        _print(f"dataset={name!r} is the built-in data set. For the folder, give './{name}'.")
+        print_notice(f"dataset={name!r} is the built-in data set. For the folder, give './{name}'.")
     try:
         datasets = _LOADERS[name](data_dir)
     except DatasetUnavailableError as error:
@@ -238,14 +239,7 @@ def _state_of_files(source: Path | Folder) -> str:
 def _announce(path: str, datasets: _Datasets) -> None:
     counts = [f"{len(dataset):,} {split}" for split, dataset in datasets.items()]
     total = sum(map(len, datasets.values()))
-    _print(f"{path}: {total:,} images: {', '.join(counts)}")
-
-
-def _print(text: str) -> None:
-    """Print to stderr, in any encoding, unless this is a worker process."""
-    if multiprocessing.parent_process() is None and sys.stderr is not None:
-        encoding = getattr(sys.stderr, "encoding", None) or "utf-8"
-        print(text.encode(encoding, "replace").decode(encoding), file=sys.stderr)
+    print_notice(f"{path}: {total:,} images: {', '.join(counts)}")
 
 
 def clear_cache() -> None:

@@ -6,14 +6,14 @@ A file is used only if the sha256 of its uncompressed contents is the known one.
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
-from ram_envs.datasets.download import DATA_DIR_VARIABLE, download
-from ram_envs.datasets.idx import CorruptDatasetError, find_idx, gunzip, is_gzip, parse_idx
+from ram_envs.datasets.download import DATA_DIR_VARIABLE, KnownFile, download, find_folder
+from ram_envs.datasets.errors import CorruptDatasetError
+from ram_envs.datasets.idx import find_idx, gunzip, is_gzip, parse_idx
 from ram_envs.datasets.image_dataset import ImageDataset
 from ram_envs.datasets.splits import Split
 
@@ -23,37 +23,23 @@ MIRRORS = (
 )
 NUM_VALIDATION = 10_000  # the last of the 60,000 training images
 
-
-@dataclass(frozen=True)
-class IdxFile:
-    """A file of MNIST; size and hash are those of the uncompressed contents."""
-
-    name: str
-    num_bytes: int
-    sha256: str
-
-    @property
-    def max_bytes(self) -> int:
-        return self.num_bytes + 1024  # gzip adds a little where it cannot compress
-
-
-MNIST_FILES = (
-    IdxFile(
+MNIST_FILES = (  # size and hash are those of the uncompressed contents
+    KnownFile(
         "train-images-idx3-ubyte",
         47_040_016,
         "ba891046e6505d7aadcbbe25680a0738ad16aec93bde7f9b65e87a2fc25776db",
     ),
-    IdxFile(
+    KnownFile(
         "train-labels-idx1-ubyte",
         60_008,
         "65a50cbbf4e906d70832878ad85ccda5333a97f0f4c3dd2ef09a8a9eef7101c5",
     ),
-    IdxFile(
+    KnownFile(
         "t10k-images-idx3-ubyte",
         7_840_016,
         "0fa7898d509279e482958e8ce81c8e77db3f2f8254e26661ceb7762c4d494ce7",
     ),
-    IdxFile(
+    KnownFile(
         "t10k-labels-idx1-ubyte",
         10_008,
         "ff7bcfd416de33731a308c3f266cc351222c34898ecbeaf847f06e48f7ec33f2",
@@ -65,24 +51,17 @@ def load_mnist(data_dir: str | None) -> dict[Split, ImageDataset]:
     """Return MNIST from `data_dir`/mnist, or without one from the user's cache or a download.
 
     Raises:
-        FileNotFoundError: `data_dir` lacks a file.
-        DatasetUnavailableError: A file is missing and could not be downloaded.
-        CorruptDatasetError: A file is damaged, or another one.
+        FileNotFoundError: if `data_dir` lacks a file.
+        DatasetUnavailableError: if a file is missing and could not be downloaded.
+        CorruptDatasetError: if a file is damaged, or another one.
     """
-    if data_dir is not None:
-        folder = Path(data_dir).expanduser() / "mnist"
-        missing = [file.name for file in MNIST_FILES if find_idx(file.name, folder) is None]
-        if missing:
-            raise FileNotFoundError(
-                f"{folder} lacks {', '.join(missing)} (with or without .gz). Put the original "
-                f"files of MNIST there, or unset {DATA_DIR_VARIABLE} to download them."
-            )
-        remedy = f"Replace it with the original file, or unset {DATA_DIR_VARIABLE}."
-    else:
-        import pooch  # slow to import, and needed only without a data folder
-
-        folder = Path(pooch.os_cache("ram-gym")) / "mnist"
-        remedy = "Delete it; it is then downloaded again."
+    folder, remedy = find_folder("mnist", data_dir)
+    missing = [file.name for file in MNIST_FILES if find_idx(file.name, folder) is None]
+    if missing and data_dir is not None:
+        raise FileNotFoundError(
+            f"{folder} lacks {', '.join(missing)} (with or without .gz). Put the original files of "
+            f"MNIST there, or unset {DATA_DIR_VARIABLE} to download them."
+        )
     train_images, train_labels, test_images, test_labels = (
         _read_file(find_idx(file.name, folder) or _download(file, folder), file, remedy)
         for file in MNIST_FILES
@@ -96,9 +75,14 @@ def load_mnist(data_dir: str | None) -> dict[Split, ImageDataset]:
     }
 
 
-def _read_file(path: Path, file: IdxFile, remedy: str) -> npt.NDArray[np.uint8]:
+def _max_bytes(file: KnownFile) -> int:
+    """Return how long a file may be: gzip adds a little where it cannot compress."""
+    return file.num_bytes + 1024
+
+
+def _read_file(path: Path, file: KnownFile, remedy: str) -> npt.NDArray[np.uint8]:
     with path.open("rb") as stream:
-        raw = stream.read(file.max_bytes + 1)
+        raw = stream.read(_max_bytes(file) + 1)
     try:
         return _decode(raw, file)
     except CorruptDatasetError as problem:
@@ -106,10 +90,10 @@ def _read_file(path: Path, file: IdxFile, remedy: str) -> npt.NDArray[np.uint8]:
         raise CorruptDatasetError(message) from None
 
 
-def _decode(raw: bytes, file: IdxFile) -> npt.NDArray[np.uint8]:
+def _decode(raw: bytes, file: KnownFile) -> npt.NDArray[np.uint8]:
     """Return the array in an IDX file, compressed or not, once its contents are verified."""
-    if len(raw) > file.max_bytes:
-        raise CorruptDatasetError(f"it is longer than {file.max_bytes:,} bytes")
+    if len(raw) > _max_bytes(file):
+        raise CorruptDatasetError(f"it is longer than {_max_bytes(file):,} bytes")
     content = gunzip(raw, file.num_bytes) if is_gzip(raw) else raw
     if len(content) != file.num_bytes:
         count = f"more than {file.num_bytes:,}" if len(content) > file.num_bytes else len(content)
@@ -120,12 +104,12 @@ def _decode(raw: bytes, file: IdxFile) -> npt.NDArray[np.uint8]:
     return parse_idx(content)
 
 
-def _download(file: IdxFile, folder: Path) -> Path:
+def _download(file: KnownFile, folder: Path) -> Path:
     return download(
         f"{file.name}.gz",
         MIRRORS,
         folder,
-        file.max_bytes,
+        _max_bytes(file),
         lambda raw: _decode(raw, file),
         f"MNIST could not be downloaded to {folder}",
         f"Set {DATA_DIR_VARIABLE} to a folder that holds the four files of MNIST in mnist/, or "

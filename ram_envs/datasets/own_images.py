@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import warnings
+from collections.abc import Collection
 from pathlib import Path
 from typing import Literal
 
@@ -32,8 +33,8 @@ from ram_envs.datasets.pixels import (
     check_background,
     stack_images,
 )
-from ram_envs.datasets.source import select_rows
-from ram_envs.datasets.splits import SPLITS, LabeledImages, Split, divide
+from ram_envs.datasets.source import LabeledImages, select_rows
+from ram_envs.datasets.splits import SPLITS, Split, divide
 
 IDX_NAMES = tuple(file.name for file in MNIST_FILES)  # training and test images and labels
 MIN_CACHED = 1000  # files; fewer are read again in less than a second
@@ -65,16 +66,16 @@ def read_images(
     divided 82/18 likewise.
 
     Args:
-        path: The folder or the .npz.
+        path: the folder or the .npz.
         splits: "all" to serve every split all images of a source without splits.
-        background: What shows through transparent parts of pictures: 0 (black) … 255 (white), or
+        background: what shows through transparent parts of pictures: 0 (black) … 255 (white), or
             (red, green, blue).
 
     Raises:
-        FileNotFoundError: There is nothing at `path`, no images in it, or a split is missing.
-        ValueError: An image cannot be read, arrays are not images and labels, or there are too few
-            to divide.
-        DependencyNotInstalled: Pillow is missing, for a folder of pictures.
+        FileNotFoundError: if there is nothing at `path`, no images in it, or a split is missing.
+        ValueError: if an image cannot be read, arrays are not images and labels, or there are too
+            few to divide.
+        DependencyNotInstalled: if Pillow is missing, for a folder of pictures.
     """
     return read_source(find_source(path), splits, check_background(background))
 
@@ -171,7 +172,7 @@ def plan_split(
     """Return the splits that the images called `name` are divided among, with the rows of each.
 
     Raises:
-        ValueError: There are too few images.
+        ValueError: if there are too few images.
     """
     if name == "all":
         among, advice = SPLITS, "pass splits='all' to use all images for each"
@@ -189,16 +190,20 @@ def plan_split(
     return dict(rows.items())
 
 
+def check_all_splits(found: Collection[str], path: str | Path) -> None:
+    """Raise FileNotFoundError if a split is missing among those that were found."""
+    if missing := [split for split in SPLITS if split not in found]:
+        raise FileNotFoundError(
+            f"{path} has {', '.join(found)} but no {', '.join(missing)}. Give images and labels "
+            "for train and test at least; validation images are then taken from train."
+        )
+
+
 def _make_datasets(arrays: Arrays, path: Path) -> Datasets:
     """Return data sets of all three splits, with the same classes; an error names the file."""
     if "all" in arrays:
         return dict.fromkeys(SPLITS, _make_dataset(arrays["all"], path, str(path)))
-    missing = [split for split in SPLITS if split not in arrays]
-    if missing:
-        raise FileNotFoundError(
-            f"{path} has {', '.join(arrays)} but no {', '.join(missing)}. Give images and labels "
-            "for train and test at least; validation images are then taken from train."
-        )
+    check_all_splits(arrays, path)
     datasets = {split: _make_dataset(arrays[split], path, _where(path, split)) for split in SPLITS}
     counts = [dataset.num_classes for dataset in datasets.values()]
     if len(set(counts)) > 1:

@@ -16,8 +16,10 @@ from typing import IO, NamedTuple
 import numpy as np
 
 from ram_envs.atomic_files import write_whole
-from ram_envs.datasets.splits import LabeledImages
+from ram_envs.datasets.download import cache_folder
+from ram_envs.datasets.source import LabeledImages
 
+FOLDER = "pictures"
 MAX_CACHE_BYTES = 2**31  # of all entries; the least recently used are removed
 VERSION = 1  # raised when pictures are read or divided differently
 
@@ -27,13 +29,6 @@ class Entry(NamedTuple):
 
     arrays: dict[str, LabeledImages]
     notes: tuple[str, ...]
-
-
-def cache_folder() -> Path:
-    """Return the folder of the entries; it may be deleted at any time."""
-    import pooch
-
-    return Path(pooch.os_cache("ram-gym")) / "pictures"
 
 
 def make_key(state: str, *settings: object) -> str:
@@ -46,7 +41,7 @@ def make_key(state: str, *settings: object) -> str:
 
 def load(key: str) -> Entry | None:
     """Return an entry, or None if there is none, or a damaged one."""
-    path = cache_folder() / key
+    path = cache_folder(FOLDER) / key
     try:
         with path.open("rb") as file:
             facts = json.loads(_read(file).tobytes())
@@ -75,8 +70,8 @@ def store(key: str, entry: Entry) -> None:
             np.save(file, labels)
 
     with contextlib.suppress(OSError):
-        write_whole(cache_folder() / key, write)
-        _remove_oldest(cache_folder())
+        write_whole(cache_folder(FOLDER) / key, write)
+        _remove_oldest(cache_folder(FOLDER))
 
 
 def _read(file: IO[bytes]) -> np.ndarray:

@@ -53,9 +53,10 @@ class Folder:
 
     @cached_property
     def state(self) -> str:
-        """A hash of the relative paths, sizes and times of all files."""
+        """A hash of the relative paths of all below, and of the sizes and times of the files."""
         start = len(self.path)
-        lines = (f"{path[start:]}\0{size}\0{times}" for path, size, times in self.walk())
+        lines = [f"{path[start:]}\0{size}\0{times}" for path, size, times in self.walk()]
+        lines += [path[start:] for path in self.walk_folders()]
         text = "\n".join(lines).encode("utf-8", "surrogateescape")
         return hashlib.blake2b(text, digest_size=16).hexdigest()
 
@@ -64,6 +65,12 @@ class Folder:
         yield from self.files
         for folder in self.folders:
             yield from folder.walk()
+
+    def walk_folders(self) -> Iterator[str]:
+        """Yield the paths of all folders, of empty ones, too."""
+        for folder in self.folders:
+            yield folder.path
+            yield from folder.walk_folders()
 
     def pictures(self) -> list[File]:
         """Return the pictures that lie in the folder itself."""
@@ -111,7 +118,11 @@ def _scan(path: str, above: tuple[str, ...]) -> Folder:
     for entry in found:
         if entry.name.startswith(".") or entry.name in IGNORED_FOLDERS:
             continue
-        if entry.is_dir():
+        try:
+            is_folder = entry.is_dir()
+        except OSError:  # a link to itself
+            is_folder = False
+        if is_folder:
             target = os.path.realpath(entry.path) if entry.is_symlink() else entry.path
             if target not in above:  # a link that leads back
                 result.folders.append(_scan(entry.path, (*above, target)))
@@ -120,7 +131,7 @@ def _scan(path: str, above: tuple[str, ...]) -> Folder:
             stat = entry.stat()
             times = (stat.st_mtime_ns, stat.st_ctime_ns)
             result.files.append(File(entry.path, stat.st_size, times))
-        except FileNotFoundError:
+        except OSError:
             result.files.append(File(entry.path, 0, (0, 0)))
     return result
 
@@ -129,7 +140,7 @@ def picture_endings() -> frozenset[str]:
     """Return the endings of files that the installed Pillow reads, of the formats above.
 
     Raises:
-        DependencyNotInstalled: Pillow is missing.
+        DependencyNotInstalled: if Pillow is missing.
     """
     try:
         import PIL  # noqa: F401
@@ -165,11 +176,11 @@ def arrange(folder: Folder) -> Arrangement:
     training and test must be there. Otherwise each folder is a class.
 
     Raises:
-        FileNotFoundError: There are no class folders, or one has no pictures.
-        ValueError: A class is missing in the training split, or a split is there twice.
+        FileNotFoundError: if there are no class folders, or one has no pictures.
+        ValueError: if a class is missing in the training split, or a split is there twice.
     """
     left_out = _strays(folder)
-    splits = _find_splits(folder)
+    splits = _find_split_folders(folder)
     parts: dict[str, Folder] = dict(splits.items()) or {"all": folder}
     first = parts.get("train") or next(iter(parts.values()))
     class_names = tuple(_classes(first))
@@ -194,11 +205,11 @@ def arrange(folder: Folder) -> Arrangement:
             pictures[part] += found
     if splits:
         others = [other for other in folder.folders if other not in splits.values()]
-        left_out += [(f.path, "beside the splits") for other in others for f in other.pictures()]
+        left_out += [(file.path, "beside the splits") for other in others for file in other.walk()]
     return Arrangement(class_names, pictures, left_out)
 
 
-def _find_splits(folder: Folder) -> dict[Split, Folder]:
+def _find_split_folders(folder: Folder) -> dict[Split, Folder]:
     found: dict[Split, Folder] = {}
     for entry in folder.folders:
         for split, names in SPLIT_NAMES.items():

@@ -26,7 +26,7 @@ from ram_envs.datasets.pixels import (
     to_pixels,
     too_large,
 )
-from ram_envs.datasets.splits import LabeledImages
+from ram_envs.datasets.source import LabeledImages
 
 MAX_PADDED_PIXELS = 2**24  # of the images of short files
 
@@ -35,9 +35,9 @@ def read_pictures(folder: Folder, background: Background, notes: Notes) -> dict[
     """Return the pictures in a folder, for each split, or "all" where it has none.
 
     Raises:
-        FileNotFoundError: There are no class folders, or one has no pictures.
-        ValueError: A picture cannot be read, or all do not fit in memory.
-        DependencyNotInstalled: Pillow is missing.
+        FileNotFoundError: if there are no class folders, or one has no pictures.
+        ValueError: if a picture cannot be read, or all together do not fit into memory.
+        DependencyNotInstalled: if Pillow is missing.
     """
     arrangement = arrange(folder)
     arrangement.note(notes)
@@ -93,8 +93,8 @@ def read_picture(path: str, background: Background, notes: Notes) -> Pixels:
     """Return a picture as (H, W) if it is gray, else as (H, W, 3).
 
     Raises:
-        ValueError: It cannot be read, or unpacks to far more than a photo of its length.
-        MemoryError: There is too little memory.
+        ValueError: if it cannot be read, or unpacks to far more than a photo of its length.
+        MemoryError: if there is too little memory.
     """
     try:
         with open_picture(path) as image:
@@ -116,8 +116,8 @@ def open_picture(path: str) -> Any:
     """Open a picture without reading its pixels, after checks of its size.
 
     Raises:
-        ValueError: It is too large, or not a file.
-        Exception: Pillow does not read it.
+        ValueError: if it is too large, or not a file.
+        Exception: if Pillow does not read it.
     """
     from PIL import Image
 

@@ -56,16 +56,16 @@ def to_pixels(
     """Return a picture as (H, W) if it is gray, else as (H, W, 3).
 
     Args:
-        picture: A PIL image; an array (H, W[, C]) or a tensor, (C, H, W) or (H, W[, C]): uint8,
+        picture: a PIL image; an array (H, W[, C]) or a tensor, (C, H, W) or (H, W[, C]): uint8,
             other integers of 0 … 255, bool, or floats in [0, 1]. Four channels are red, green,
             blue and alpha.
-        background: What shows through transparent parts: 0 (black) … 255 (white), or (R, G, B).
-        notes: Collects remarks, on what is dark or has several pages, for example.
-        name: What notes call the picture.
+        background: what shows through transparent parts: 0 (black) … 255 (white), or (R, G, B).
+        notes: collects remarks, on what is dark or has several pages, for example.
+        name: what notes call the picture.
 
     Raises:
-        TypeError: It is neither an image nor an array of numbers.
-        ValueError: Its shape does not fit, or its values have no known range.
+        TypeError: if it is neither an image nor an array of numbers.
+        ValueError: if its shape does not fit, or its values have no known range.
     """
     notes = Notes() if notes is None else notes
     if hasattr(picture, "convert"):  # a PIL image, perhaps of a file that is read only here
@@ -191,7 +191,7 @@ def check_background(background: Any) -> Background:
     """Return the background, checked.
 
     Raises:
-        ValueError: It is neither 0 … 255 nor three of these.
+        ValueError: if it is neither 0 … 255 nor three of these.
     """
     values = background if isinstance(background, (tuple, list)) else (background,)
     integers = [isinstance(v, (int, np.integer)) and not isinstance(v, bool) for v in values]
@@ -212,8 +212,8 @@ def stack_images(images: Sequence[Pixels]) -> Pixels:
     Gray images become color where others are.
 
     Raises:
-        ValueError: Color images differ in their number of channels, or all would not fit in
-            memory.
+        ValueError: if color images differ in their number of channels, or all together do not fit
+            into memory.
     """
     height = max(image.shape[0] for image in images)
     width = max(image.shape[1] for image in images)

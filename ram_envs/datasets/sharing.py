@@ -32,7 +32,7 @@ class SharedArray:
     of them, however they end.
 
     Raises:
-        OSError: The folder for temporary files has no room.
+        OSError: if the folder for temporary files has no room.
     """
 
     def __init__(self, array: AnyArray) -> None:
@@ -73,11 +73,16 @@ class MappedArray:
 
 
 def find_mapped(array: npt.NDArray[np.uint8]) -> MappedArray | None:
-    """Return the file that contiguous bytes are mapped from by numpy, or None."""
+    """Return the file that contiguous bytes are mapped from by numpy, or None.
+
+    A map in mode "c" may differ from its file.
+    """
     base: Any = array
     while isinstance(base, np.ndarray) and not isinstance(base.base, mmap.mmap):
         base = base.base
-    if not isinstance(base, np.memmap) or base.filename is None or not array.flags.c_contiguous:
+    if not isinstance(base, np.memmap) or base.filename is None or base.mode == "c":
+        return None
+    if not array.flags.c_contiguous:
         return None
     # The innermost view is all that was mapped.
     offset = base.offset + array.ctypes.data - base.ctypes.data

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -26,6 +26,22 @@ class ImageSource(Protocol):
     def dtype(self) -> Any: ...
 
     def __getitem__(self, key: Any, /) -> Any: ...
+
+
+class LabeledImages(NamedTuple):
+    """Images and labels as a reader found them; `ImageDataset` checks them.
+
+    Attributes:
+        images: (N, H, W[, C]) uint8, where the file holds what it should.
+        labels: (N,) integers, likewise.
+        class_names: the name of each class, where the source has names.
+        keys: what identifies each image, to choose its split; None for its index.
+    """
+
+    images: npt.NDArray[Any]
+    labels: npt.NDArray[Any]
+    class_names: tuple[str, ...] | None = None
+    keys: tuple[str, ...] | None = None
 
 
 def is_lazy(images: Any) -> bool:

@@ -6,7 +6,7 @@ import hashlib
 import os
 import re
 from collections.abc import Sequence
-from typing import Any, Literal, NamedTuple
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -22,22 +22,6 @@ SPLIT_NAMES: dict[Split, tuple[str, ...]] = {
 }
 SHARES: dict[Split, float] = {"train": 0.70, "validation": 0.15, "test": 0.15}
 BLOCK = 20  # numbers in a row that are spread evenly; 14, 3 and 3 of them for the three splits
-
-
-class LabeledImages(NamedTuple):
-    """Images and labels as a reader found them; `ImageDataset` checks them.
-
-    Attributes:
-        images: (N, H, W[, C]) uint8, where the file holds what it should.
-        labels: (N,) integers, likewise.
-        class_names: the name of each class, where the source has names.
-        keys: what identifies each image, to choose its split; None for its index.
-    """
-
-    images: npt.NDArray[Any]
-    labels: npt.NDArray[Any]
-    class_names: tuple[str, ...] | None = None
-    keys: tuple[str, ...] | None = None
 
 
 def divide(

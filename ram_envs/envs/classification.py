@@ -8,12 +8,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
-import numpy as np
 from gymnasium.vector import AutoresetMode
 
-from ram_envs.checks import suggest_keywords
+from ram_envs.checks import checked_sides, suggest_keywords
 from ram_envs.datasets import ImageDataset, Split, load_dataset
-from ram_envs.datasets.loading import find_splits
+from ram_envs.datasets.loading import list_dataset_splits
 from ram_envs.glimpse_env import GlimpseEnv, GlimpseVectorEnv
 from ram_envs.retina import Retina
 from ram_envs.tasks.canvas import Canvas
@@ -54,7 +53,7 @@ class DatasetFacts:
     ) -> None:
         self.dataset_name = task.dataset.name
         self.num_images = len(task.dataset)
-        self.splits = find_splits(dataset, splits)
+        self.splits = list_dataset_splits(dataset, splits)
 
 
 class ClassificationEnv(DatasetFacts, GlimpseEnv):
@@ -254,8 +253,11 @@ def make_canvas(
         ValueError: if the sizes do not fit, or a size of pieces is given and there are none.
     """
     image_shape = dataset.images.shape[1:]
+    sides = image_shape[:2]
+    if canvas_size is not None:
+        sides = checked_sides("canvas_size", canvas_size, ", or None")
     canvas = kind(
-        shape=(*_height_and_width(canvas_size, image_shape), *image_shape[2:]),
+        shape=(*sides, *image_shape[2:]),
         image_shape=image_shape,
         num_clutter=num_clutter,
         clutter_size=clutter_size,
@@ -266,19 +268,3 @@ def make_canvas(
             "or leave it out."
         )
     return canvas
-
-
-def _height_and_width(
-    size: int | Sequence[int] | None, image_shape: tuple[int, ...]
-) -> tuple[int, ...]:
-    if size is None:
-        return image_shape[:2]
-    sides = tuple(size) if isinstance(size, (tuple, list)) else (size, size)
-    are_integers = all(
-        isinstance(side, (int, np.integer)) and not isinstance(side, bool) for side in sides
-    )
-    if len(sides) != 2 or not are_integers:
-        raise ValueError(
-            f"canvas_size={size!r} is not a size. Give a side in pixels, (height, width), or None."
-        )
-    return tuple(int(side) for side in sides)

@@ -17,12 +17,14 @@ import importlib
 import importlib.util
 import os
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from typing import Any, Generic, Literal, ParamSpec, TypeVar
 
 import numpy as np
 
 from ram_envs.arrays import is_tensor
+from ram_envs.notices import print_notice
 
 Form = Literal["numpy", "numba"]
 VARIABLE = "RAM_ENVS_KERNELS"
@@ -33,6 +35,7 @@ Result = TypeVar("Result")
 
 _kernels: list[Kernel[..., Any]] = []
 _form: Form | None = None  # None before the first use
+_choosing = threading.Lock()
 
 
 class Kernel(Generic[Arguments, Result]):
@@ -89,24 +92,30 @@ def form_in_use() -> Form:
     Raises:
         ValueError: if the variable RAM_ENVS_KERNELS has another value.
     """
-    global _form
     if _form is None:
-        chosen = os.environ.get(VARIABLE) or None
-        if chosen not in (None, "numpy", "numba"):
-            raise ValueError(f"{VARIABLE}={chosen!r} does not exist. Choose 'numpy' or 'numba'.")
-        _form = "numpy"
-        if chosen != "numpy":
-            reason = _why_not_numba(is_wanted=chosen == "numba")
-            if reason is None:
-                _form = "numba"
-            elif reason:
-                _fall_back(reason)
+        with _choosing:  # importing numba takes a second, in which other threads may ask
+            return _form or _choose_form()
     return _form
 
 
-def numba_version() -> str | None:
-    """Return the version of numba if it is in use."""
-    return str(sys.modules["numba"].__version__) if form_in_use() == "numba" else None
+def _choose_form() -> Form:
+    global _form
+    chosen = os.environ.get(VARIABLE) or None
+    if chosen not in (None, "numpy", "numba"):
+        raise ValueError(f"{VARIABLE}={chosen!r} does not exist. Choose 'numpy' or 'numba'.")
+    reason = "" if chosen == "numpy" else _why_not_numba(is_wanted=chosen == "numba")
+    if reason:
+        _fall_back(reason)
+    else:
+        _form = "numba" if reason is None else "numpy"
+    assert _form is not None
+    return _form
+
+
+def describe_form() -> str:
+    """Return the form in use: "numpy", or "numba" with its version."""
+    form = form_in_use()
+    return f"numba {sys.modules['numba'].__version__}" if form == "numba" else form
 
 
 def load_all() -> None:
@@ -157,13 +166,7 @@ def _why_not_numba(is_wanted: bool) -> str | None:
 def _fall_back(reason: str) -> None:
     """Use numpy from now on, and say why."""
     _set_form("numpy")
-    say(f"{reason}. The slower numpy kernels are used; {VARIABLE}=numpy silences this line.")
-
-
-def say(text: str) -> None:
-    """Print one line on stderr, in the main process only."""
-    import multiprocessing  # slow to import
-
-    if multiprocessing.parent_process() is None and sys.stderr is not None:
-        line = " ".join(text.split()).encode("ascii", "replace").decode()
-        print(f"ram_envs: {line}", file=sys.stderr)
+    print_notice(
+        f"ram_envs: {reason}. The slower numpy kernels are used; {VARIABLE}=numpy silences this "
+        "line."
+    )

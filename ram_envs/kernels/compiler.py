@@ -12,7 +12,7 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-from ram_envs.kernels import say
+from ram_envs.notices import print_notice
 
 OPTIONS = {"nogil": True, "error_model": "numpy"}
 
@@ -69,9 +69,9 @@ def compiled(result: Any, *arguments: Any) -> Callable[[Callable[..., Any]], Cal
 def _say_uncached(error: Exception) -> None:
     global _said_uncached
     if not _said_uncached:
-        say(
-            f"compiled kernels cannot be cached ({error}), so every process compiles them. Set "
-            "NUMBA_CACHE_DIR to a folder that can be written to."
+        print_notice(
+            f"ram_envs: compiled kernels cannot be cached ({error}), so every process compiles "
+            "them. Set NUMBA_CACHE_DIR to a folder that can be written to."
         )
     _said_uncached = True
 

@@ -7,15 +7,16 @@
 `python -m ram_envs.play MODULE:ID` plays a task of a user's own: the mouse looks, keys choose.
 
     seat.py             a player (a person, an agent or a recording) and their environment
-    game.py             what every game has: phases, scores, the next episode, the summary
+    game.py             what every game has: phases, scores, the next episode, keys, words
     catch_game.py       Catch, in real time or turn by turn
+    look_game.py        what the quiz and Search share
     quiz_game.py        the glimpse quiz
     search_game.py      Search, look by look
     arcade_game.py      environments of other packages, and tasks of a user's own
     recording.py        games to play again, as files
     sheet.py            lines, text and marks (pygame from here on)
     screen.py           what is drawn of a game
-    window.py           keys, mouse and the loop
+    window.py           keyboard, mouse and the loop
     extras.py           the gaze's trail, the looks that are left, labels to click
     menu.py             the menu of `ram play` without an id
     gif.py              a game as an animation, without a window

@@ -11,14 +11,26 @@ from typing import Any
 
 import numpy as np
 
-from ram_envs.play.game import Game, Phase
+from ram_envs.play.game import ARROWS, COMMON_KEYS, RETINA_IN_WORDS, Game, KeyTable, Phase
 from ram_envs.play.seat import Action, Deal, Seat
 from ram_envs.task import Task
 
-MAX_STEPS = 2  # per tick: on a slow computer the game is slower, and does not jump
 PATH_LENGTH = 24  # fixations that are shown after a game
 NUM_NUMBER_KEYS = 10  # 0 to 9
-MAX_NAME, MAX_SENTENCE = 26, 80  # letters that fit beside the board and on the start card
+# Letters that fit beside the board, on the start card and in the help.
+MAX_NAME, MAX_SENTENCE, MAX_NAMES = 26, 80, 62
+
+KEYS: KeyTable = (
+    ("arrows or W, A, S, D", "move; Space fires"),
+    ("mouse or I, J, K, L", "look"),
+    ("N", "next game"),
+    ("R", "begin this game again"),
+    ("+, −", "faster, slower"),
+    ("F", "lift the fog"),
+    *COMMON_KEYS,
+)
+DIRECTION_KEYS = {"w": "up", "a": "left", "s": "down", "d": "right", "space": "fire"}
+DIRECTION_KEYS |= {arrow: arrow for arrow in ARROWS}
 
 Directions = frozenset[str]  # of "up", "down", "left", "right", "fire"
 
@@ -98,12 +110,13 @@ class ArcadeGame(Game):
         turns: whether the game waits for the player.
     """
 
+    takes_digits = True
+
     def __init__(
         self, player: ArcadeSeat, deals: Iterable[Deal], *, title: str, speed: float
     ) -> None:
-        super().__init__(player, deals)
+        super().__init__(player, deals, speed=speed)
         self.title = title
-        self.speed = speed
         env: Any = player.env
         named_by: Any = env.batch if player.task is None else player.task
         names = named_by.choice_names
@@ -112,13 +125,7 @@ class ArcadeGame(Game):
         self._first = int(env.action_space[1].start)
         self._moves = find_moves(names or ())
         self.turns = frozenset() not in self._moves or not player.frames_change
-        self._held: dict[int, str] = {}  # keys that are down, and their directions
         self._tapped: set[str] = set()  # directions since the last step, even if released again
-        self._steps_due = 0.0
-
-    @property
-    def can_be_drawn(self) -> bool:
-        return False
 
     @property
     def arcade_seat(self) -> ArcadeSeat:
@@ -130,41 +137,19 @@ class ArcadeGame(Game):
         """Whether arrow keys or Space are moves."""
         return any(self._moves)
 
-    @property
-    def introduction(self) -> list[str]:
-        """What is played, in a few lines."""
-        keys = "The numbers choose a move; H lists them."
-        if self.has_directions:
-            keys = "Arrow keys or W, A, S, D move; Space fires; numbers choose a move."
-        lines = [
-            "You see through a retina: sharp where you look, coarse around it.",
-            "The mouse moves your gaze. You get a new glimpse with every step.",
-            f"{keys} Each key is a step." if self.turns else keys,
-        ]
-        about = (self.arcade_seat.task.__doc__ or "").strip() if self.arcade_seat.task else ""
-        return [shorten(about.splitlines()[0], MAX_SENTENCE), *lines] if about else lines
+    def press(self, key: str, shift: bool = False) -> None:
+        if self.phase is Phase.PLAYING and key in DIRECTION_KEYS:
+            self.hold(DIRECTION_KEYS[key], key)
+        elif self.phase is not Phase.PLAYING or key != "enter":  # which would leave the game
+            super().press(key, shift)
 
-    @property
-    def status(self) -> list[str]:
-        """The pace; where the game waits and there is room, the number of each move."""
-        if not self.turns:
-            return [f"{self.speed:.3g} steps per second"]
-        listed = self.names if len(self.names) <= NUM_NUMBER_KEYS else ()
-        moves = [f"{number}  {shorten(name, MAX_NAME)}" for number, name in enumerate(listed)]
-        return ["each key is a step", *moves]
-
-    def hold(self, direction: str, key: int) -> None:
+    def hold(self, direction: str, key: str) -> None:
         """Press a key of a direction. Where the game waits for the player, this is a step."""
         if not self.turns:
             self._held[key] = direction
             self._tapped |= {direction} if self.time_runs else set()
         elif self.time_runs and frozenset({direction}) in self._moves:
             self.advance(self._moves[frozenset({direction})])
-
-    def release(self, key: int | None = None) -> None:
-        """Release a key; all of them if None."""
-        for held in [key] if key is not None else list(self._held):
-            self._held.pop(held, None)
 
     def choose(self, number: int) -> None:
         """Make the move of a number, at once."""
@@ -179,19 +164,71 @@ class ArcadeGame(Game):
             self._end_episode()
             self.phase = Phase.SHOWN
 
-    def proceed(self) -> None:
-        """Start, or leave this game for the next."""
-        if self.phase is Phase.READY:
-            self._begin()
-        elif self.phase is Phase.PLAYING:
-            self._leave()
-        elif self.phase is Phase.SHOWN:
-            self._next()
-
     def again(self) -> None:
         """Begin the present game again."""
         if self.phase in (Phase.PLAYING, Phase.SHOWN):
             self._begin()
+
+    def _step_in_time(self) -> None:
+        """Make the move of the directions that are held, or of as many of them as possible."""
+        held = self._tapped | set(self._held.values())
+        known = [directions for directions in self._moves if directions <= held]
+        self.advance(self._moves[max(known, key=len)])
+
+    def _resume(self) -> None:
+        super()._resume()
+        self._tapped.clear()
+
+    def _end_episode(self) -> None:
+        self.arcade_seat.totals.append(self.arcade_seat.total)
+
+    def _unanswered(self) -> int:
+        return 0
+
+    # What is shown ------------------------------------------------------------------------------
+
+    @property
+    def keys(self) -> KeyTable:
+        numbers = f"0 … {min(9, len(self.names) - 1)}"
+        unused = ("+, −" if self.turns else "", "" if self.has_directions else KEYS[0][0])
+        used = [row for row in KEYS if row[0] not in unused]
+        return ((numbers, shorten(", ".join(self.names), MAX_NAMES)), *used)
+
+    @property
+    def introduction(self) -> list[str]:
+        keys = "The numbers choose a move; H lists them."
+        if self.has_directions:
+            keys = "Arrow keys or W, A, S, D move; Space fires; numbers choose a move."
+        lines = [
+            RETINA_IN_WORDS,
+            "The mouse moves your gaze. You get a new glimpse with every step.",
+            f"{keys} Each key is a step." if self.turns else keys,
+        ]
+        about = (self.arcade_seat.task.__doc__ or "").strip() if self.arcade_seat.task else ""
+        return [shorten(about.splitlines()[0], MAX_SENTENCE), *lines] if about else lines
+
+    @property
+    def scores(self) -> list[tuple[str, object]]:
+        seat = self.arcade_seat
+        best = f"{max(seat.totals):.4g}" if seat.totals else "–"
+        return [("score", f"{seat.total:.4g}"), ("best", best), ("games", len(seat.totals))]
+
+    @property
+    def status(self) -> list[str]:
+        """The pace; where the game waits and there is room, the number of each move."""
+        if not self.turns:
+            return [f"{self.speed:.3g} steps per second", *super().status]
+        listed = self.names if len(self.names) <= NUM_NUMBER_KEYS else ()
+        moves = [f"{number}  {shorten(name, MAX_NAME)}" for number, name in enumerate(listed)]
+        return ["each key is a step", *moves, *super().status]
+
+    @property
+    def hint(self) -> str:
+        if self.phase is Phase.SHOWN:
+            return "Space: next game     R: this one again     H: help     Esc: stop"
+        if self.turns:
+            return "Mouse: look     a key: a step     F: fog     H: help     Esc: stop"
+        return super().hint
 
     def summary(self) -> str:
         totals = self.arcade_seat.totals
@@ -200,38 +237,6 @@ class ArcadeGame(Game):
         games = f"{len(totals)} games" if len(totals) > 1 else "1 game"
         mean = sum(totals) / len(totals)
         return f"You played {games}: mean score {mean:.4g}, best {max(totals):.4g}."
-
-    def _play(self, seconds: float) -> None:
-        if self.turns:
-            return
-        self._steps_due += seconds * self.speed
-        for _ in range(MAX_STEPS):
-            # A little less than a step is enough: sums of clock steps are rarely exact.
-            if self._steps_due < 1 - 1e-9 or self.phase is not Phase.PLAYING:
-                break
-            self._steps_due -= 1
-            self.advance(self._held_move())
-        self._steps_due = min(self._steps_due, 1.0)
-
-    def _held_move(self) -> int:
-        """Return the move of the directions that are held, or of as many of them as possible."""
-        held = self._tapped | set(self._held.values())
-        known = [directions for directions in self._moves if directions <= held]
-        return self._moves[max(known, key=len)]
-
-    def _begin(self) -> None:
-        super()._begin()
-        self._steps_due = 0.0
-        self._tapped.clear()
-
-    def _give_up(self) -> None:
-        self._end_episode()
-
-    def _end_episode(self) -> None:
-        self.arcade_seat.totals.append(self.arcade_seat.total)
-
-    def _unanswered(self) -> int:
-        return 0
 
 
 def shorten(words: str, length: int) -> str:

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from ram_envs.play.game import Game, Phase
+from ram_envs.play.game import ARROWS, COMMON_KEYS, RETINA_IN_WORDS, Game, Phase
 from ram_envs.play.seat import Action, Deal, Seat
 from ram_envs.tasks.catch import Catch
 
 LEFT, STAY, RIGHT = 0, 1, 2
+PADDLE_KEYS = {"left": LEFT, "a": LEFT, "right": RIGHT, "d": RIGHT, "down": STAY, "s": STAY}
 BALLS_PER_LEVEL = 5
 FASTER = 1.2  # each level
-MAX_ROWS = 2  # per tick: on a slow computer the game is slower, and does not jump
 
 
 class CatchGame(Game):
@@ -27,7 +27,26 @@ class CatchGame(Game):
         level: from 1; five balls in a row are a level, and a miss takes the player back one.
     """
 
+    title = "Catch"
     noun, verb = "balls", "caught"
+    opponent_in_words = "plays the same ball"
+    has_demo = True
+    keys = (
+        ("Left, Right or A, D", "move the paddle"),
+        ("mouse or I, J, K, L", "look (also Shift with the arrow keys)"),
+        ("N, Enter or Space", "next ball"),
+        ("R", "repeat the ball, for practice"),
+        ("+, −", "faster, slower"),
+        ("T", "turn by turn: the ball waits for your move (Down: stay)"),
+        ("F", "lift the fog"),
+        *COMMON_KEYS,
+    )
+    introduction = [
+        "Catch the falling ball with your paddle on the bottom row.",
+        RETINA_IN_WORDS,
+        "Arrow keys move the paddle; the mouse moves your gaze.",
+        "You get a new glimpse with every row that the ball falls.",
+    ]
 
     def __init__(
         self,
@@ -39,18 +58,26 @@ class CatchGame(Game):
         turns: bool = False,
         levels: bool = False,
     ) -> None:
-        super().__init__(player, deals, opponent)
-        self.speed = speed
+        super().__init__(player, deals, opponent, speed=speed)
         self.turns = turns
         self.levels = levels
-        self.level = 1
-        self._held: dict[int, int] = {}  # keys that are down, the newest last, and their moves
         self._tapped: int | None = None  # the newest since the last row, even if it is up again
-        self._rows_due = 0.0
 
-    def hold(self, move: int, key: int) -> None:
+    def press(self, key: str, shift: bool = False) -> None:
+        if shift and key in ARROWS:
+            self._hold_gaze(ARROWS[key], key)
+        elif key in PADDLE_KEYS:
+            self.hold(PADDLE_KEYS[key], key)
+        elif key == "space" and self.turns and self.time_runs:
+            self.hold(STAY, key)
+        elif key == "t":
+            self.toggle_turns()
+        else:
+            super().press(key, shift)
+
+    def hold(self, move: int, key: str) -> None:
         """Press a key of the paddle. Turn by turn, this is the step."""
-        if self.turns and self.player.pilot is None:
+        if self.waits:
             if self.time_runs:
                 self.advance(move)
             return
@@ -59,17 +86,10 @@ class CatchGame(Game):
         if self.time_runs:
             self._tapped = move
 
-    def release(self, key: int | None = None) -> None:
-        """Release a key of the paddle; all of them if None."""
-        if key is None:
-            self._held.clear()
-        else:
-            self._held.pop(key, None)
-
     def toggle_turns(self) -> None:
         self.turns = not self.turns
-        self.release()
-        self._forget_taps()
+        self._held.clear()
+        self._steps_due, self._tapped = 0.0, None
 
     def advance(self, move: int) -> None:
         """Play one row: every player moves, then looks."""
@@ -83,16 +103,11 @@ class CatchGame(Game):
         if self.player.pilot is not None:
             self.move_gaze_to(self.player.edge)
         if self.opponent is not None and self.opponent.pilot is not None:
-            answer = self.opponent.pilot.act(self.opponent.observation)
-            assert answer is not None, "an opponent is an agent, which does not give up"
-            opponent_right = self.opponent.step(answer)
-            if opponent_right is not None:
-                self._count(self.opponent, opponent_right)
+            self._step_opponent(self.opponent)
         if right is not None:
             self._count(self.player, right)
             self._change_level(right)
             self.phase = Phase.SHOWN
-            self._shown_for = 0.0
         if self.player.over:
             self._end_episode()
 
@@ -107,34 +122,30 @@ class CatchGame(Game):
             self.level = max(1, self.level - 1)
         self.change_speed(FASTER ** (self.level - before))
 
-    def _play(self, seconds: float) -> None:
-        if self.turns and self.player.pilot is None:
-            return
-        self._rows_due += seconds * self.speed
-        for _ in range(MAX_ROWS):
-            # A little less than a row is enough: sums of clock steps are rarely exact.
-            if self._rows_due < 1 - 1e-9 or self.phase is not Phase.PLAYING:
-                break
-            self._rows_due -= 1
-            held = next(reversed(self._held.values()), STAY)
-            move = held if self._tapped is None else self._tapped
-            self._tapped = None
-            self.advance(move)
-        self._rows_due = min(self._rows_due, 1.0)
+    def _step_in_time(self) -> None:
+        held = next(reversed(self._held.values()), STAY)
+        move = held if self._tapped is None else self._tapped
+        self._tapped = None
+        self.advance(move)
 
-    def _begin(self) -> None:
-        super()._begin()
-        self._forget_taps()
-
-    def _next_ball(self) -> None:
-        super()._next_ball()
-        self._forget_taps()
-
-    def _forget_taps(self) -> None:
-        self._rows_due = 0.0
+    def _resume(self) -> None:
+        super()._resume()
         self._tapped = None
 
     def _unanswered(self) -> int:
         task = self.player.env.batch.task
         assert isinstance(task, Catch)
         return task.num_balls - len(self.player.verdicts)
+
+    @property
+    def status(self) -> list[str]:
+        pace = "turn by turn" if self.waits else f"{self.speed:.3g} rows per second"
+        return [pace, *super().status]
+
+    @property
+    def hint(self) -> str:
+        if self.phase is Phase.SHOWN and self.player.pilot is None:
+            return "Space: next ball     R: repeat it     H: help     Esc: stop"
+        if self.waits:
+            return "Left, Right, Down (stay): one row     T: real time     H: help     Esc: stop"
+        return super().hint

@@ -153,7 +153,7 @@ def find_challenger(session: Session) -> str | None:
         return None
     if any(importlib.util.find_spec(name) is None for name in ("torch", "safetensors")):
         return None
-    from ram_agent.packed import describe_agents
+    from ram_agent.pretrained_agents import describe_agents
 
     wanted = getattr(game.player.env.batch.task, "num_glimpses", None)
     for agent in describe_agents():

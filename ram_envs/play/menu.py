@@ -7,10 +7,9 @@ from dataclasses import dataclass
 import pygame
 
 from ram_envs.play.session import Options
-from ram_envs.play.sheet import SHEET_SIZE, Sheet, fit_sheet
-from ram_envs.rendering import BORDER, FAINT_TEXT, PANEL, PATH, TEXT
+from ram_envs.play.sheet import BODY, SHEET_SIZE, SMALL, TITLE, Sheet, fit_sheet
+from ram_envs.rendering import FAINT_TEXT, PATH, TEXT
 
-TITLE, BODY, SMALL = 40, 26, 21
 TOP, PITCH = 120, 52  # of the list, in units of the sheet
 
 
@@ -99,10 +98,7 @@ class Menu:
         for place, entry in enumerate(ENTRIES):
             y = TOP + PITCH * place
             if place == self.place:
-                corner = sheet.fit(36, y - PITCH // 2 + 3)
-                rect = pygame.Rect(corner, (sheet.pixels(888), sheet.pixels(PITCH - 6)))
-                pygame.draw.rect(surface, PANEL, rect, border_radius=sheet.pixels(8))
-                pygame.draw.rect(surface, BORDER, rect, 1, border_radius=sheet.pixels(8))
+                sheet.card((36, y - PITCH // 2 + 3, 888, PITCH - 6), radius=8)
             sheet.text(str(place + 1), (54, y), BODY, PATH)
             sheet.text(entry.name, (90, y), BODY, TEXT)
             sheet.text(entry.sentence, (430, y), SMALL, FAINT_TEXT)

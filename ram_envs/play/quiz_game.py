@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from ram_envs.play.game import Game, Phase
-from ram_envs.play.seat import Action, Deal, Edge, Seat, location_of
+from ram_envs.play.game import COMMON_KEYS, NEXT_KEYS, Phase
+from ram_envs.play.look_game import LookGame
+from ram_envs.play.seat import Action, Deal, Edge, Seat
 from ram_envs.tasks.classification import Classification
 from ram_envs.tasks.pairs import PairClassification
+
+MAX_BUTTONS = 10  # labels that can be clicked
 
 
 @dataclass(frozen=True)
@@ -25,20 +28,32 @@ class QuizAnswer:
     seconds: float
 
 
-class QuizGame(Game):
+class QuizGame(LookGame):
     """T glimpses of a canvas, the first at a random location; the T-th step decides.
 
     Args:
-        player, deals, opponent: as in `Game`; each deal has an image's index.
-        speed: glimpses per second of an agent or a recording.
+        player, deals, opponent, speed: as in `Game`; each deal has an image's index.
 
     Attributes:
         guess: the label that was typed last; before the T-th glimpse it is provisional.
         typed: the digits that were typed since the last glimpse.
         answers: one for each answered canvas that counts.
+        legend: the number to type for each class, where the classes have other names.
     """
 
+    title = "Glimpse quiz"
     noun, verb = "canvases", "named"
+    keys = (
+        ("mouse click", "look there"),
+        ("I, J, K, L, then Enter", "look without a mouse (also the arrow keys)"),
+        ("0 … 9", "a guess; after the last glimpse, your answer (two digits for pairs, sums)"),
+        ("Enter", "after the last glimpse: answer with your guess"),
+        ("N, Enter or Space", "next canvas"),
+        ("F", "after the answer: your last glimpse, or the whole canvas"),
+        *COMMON_KEYS,
+    )
+    takes_digits = True
+    trail_start = 0  # all of them
 
     def __init__(
         self,
@@ -48,14 +63,16 @@ class QuizGame(Game):
         *,
         speed: float = 1.0,
     ) -> None:
-        super().__init__(player, deals, opponent)
-        self.speed = speed
-        self.guess: int | None = None
+        super().__init__(player, deals, opponent, speed=speed)
         self.typed = ""
-        self._codes = label_codes(self.task)
         self.answers: list[QuizAnswer] = []
+        self._codes = label_codes(self.task)
         self._seconds = 0.0
-        self._glimpses_due = 0.0
+        names = self.task.choice_names
+        if not isinstance(self.task, PairClassification):
+            self.labels = range(len(names)) if len(names) <= MAX_BUTTONS else ()
+            if any(name != str(label) for label, name in enumerate(names)):
+                self.legend = [f"{label}  {name}" for label, name in enumerate(names)]
 
     @property
     def task(self) -> Classification[Any]:
@@ -73,36 +90,6 @@ class QuizGame(Game):
         return self.task.choice_names[label]
 
     @property
-    def question(self) -> str:
-        """What is to be typed after the last glimpse."""
-        if isinstance(self.task, PairClassification):
-            return "both digits" if self.task.answer == "pair" else "the sum, then Enter"
-        return "the number of the class" if self.legend else "the digit"
-
-    @property
-    def legend(self) -> list[str]:
-        """The number to type for each class, where the classes have other names."""
-        names = self.task.choice_names
-        is_named = any(name != str(label) for label, name in enumerate(names))
-        if isinstance(self.task, PairClassification) or not is_named:
-            return []
-        return [f"{label}  {name}" for label, name in enumerate(names)]
-
-    @property
-    def introduction(self) -> list[str]:
-        """What is played, in a few lines."""
-        what = "An image is" if self.legend else "A digit is"
-        if isinstance(self.task, PairClassification):
-            what = "Two digits are"
-        legend = [self.legend[start : start + 5] for start in range(0, len(self.legend), 5)]
-        return [
-            f"{what} hidden in the fog, perhaps among clutter.",
-            f"You have {self.task.num_glimpses} glimpses; the first is at a random location.",
-            f"Click to look. After the last glimpse, type {self.question}.",
-            *("    ".join(line) for line in legend),
-        ]
-
-    @property
     def glimpses_taken(self) -> int:
         return min(len(self.player.actions) + 1, self.task.num_glimpses)
 
@@ -111,19 +98,30 @@ class QuizGame(Game):
         """Whether all glimpses have been taken."""
         return self.phase is Phase.PLAYING and self.glimpses_taken == self.task.num_glimpses
 
+    def press(self, key: str, shift: bool = False) -> None:
+        if key in NEXT_KEYS and not self.time_runs:
+            self.proceed()
+        else:
+            super().press(key, shift)
+
     def look(self, edge: Edge) -> None:
         """Take the next glimpse, if one is left."""
         self.move_gaze_to(edge)
-        if self.time_runs and not self.must_answer and self.player.pilot is None:
+        if self.time_runs and not self.must_answer and self.waits:
             self.typed = ""
             self._step((self.location, self.guess or 0))
+
+    def choose(self, number: int) -> None:
+        """Choose a label as the guess; after the last glimpse it is the answer."""
+        self.typed = ""
+        self.type_digit(number)
 
     def type_digit(self, digit: int) -> None:
         """Add a digit to the guess, or begin another; after the last glimpse it is the answer.
 
         A guess that could go on, such as 1 where 18 is a label, becomes the answer by `confirm`.
         """
-        if not self.time_runs or self.player.pilot is not None:
+        if not self.time_runs or not self.waits:
             return
         for typed in (f"{self.typed}{digit}", str(digit)):
             longer = [code for code in self._codes if code.startswith(typed)]
@@ -136,14 +134,13 @@ class QuizGame(Game):
     def confirm(self) -> None:
         """Look where the gaze is; after the last glimpse, answer with the guess."""
         if not self.must_answer:
-            self.look(self.gaze)
-        elif self.time_runs and self.player.pilot is None:
+            super().confirm()
+        elif self.time_runs and self.waits:
             self._answer()
 
     def _answer(self) -> None:
-        if self.guess is not None:  # the gaze stays where it was
-            shape = self.player.env.batch.task.image_shape
-            self._step((location_of(self.player.edge, shape), self.guess))
+        if self.guess is not None:
+            self._stay(self.guess)
 
     def proceed(self) -> None:
         """Start, or continue after the answer; no canvas is skipped."""
@@ -153,53 +150,81 @@ class QuizGame(Game):
     def again(self) -> None:
         """Do nothing: a canvas that was seen is known."""
 
-    def toggle_fog(self) -> None:
-        """Lift or lower the fog; for a person only after the answer."""
-        if self.phase is not Phase.PLAYING or self.player.pilot is not None:
-            super().toggle_fog()
-
     def _begin(self) -> None:
-        self.fog_lifted = False
         super()._begin()
-        self.guess, self.typed = None, ""
-        self._seconds = self._glimpses_due = 0.0
+        self.guess, self.typed, self._seconds = None, "", 0.0
 
     def _play(self, seconds: float) -> None:
         self._seconds += seconds
-        if self.player.pilot is None:
-            return
-        self._glimpses_due = min(self._glimpses_due + seconds * self.speed, 2.0)
-        if self._glimpses_due >= 1 - 1e-9:
-            self._glimpses_due -= 1
-            action = self.player.pilot.act(self.player.observation)
-            if action is None:
-                self._leave()
-            else:
-                self._step(action)
+        super()._play(seconds)
 
     def _step(self, action: Action) -> None:
-        self.guess = action[1] if self.player.pilot is not None else self.guess
-        right = self.player.step(action)
-        if right is None:
-            self.move_gaze_to(self.player.edge)
-            return
-        if self.opponent is not None:
-            self._finish_opponent()
-        if not self.is_practice:
+        if self.player.pilot is not None:
+            self.guess = action[1]
+        super()._step(action)
+
+    def _end_episode(self) -> None:
+        if self.player.verdicts and not self.is_practice:
             self.answers.append(
                 QuizAnswer(
                     index=int(self.player.env.batch.state.index[0]),
                     label=self.label,
-                    answer=action[1],
-                    opponent_answer=_answer(self.opponent),
+                    answer=self.player.actions[-1][1],
+                    opponent_answer=None if self.opponent is None else self.opponent.actions[-1][1],
                     seconds=round(self._seconds, 2),
                 )
             )
-        self._count(self.player, right)
-        self._end_episode()
-        self.phase = Phase.SHOWN
-        self.fog_lifted = True
-        self._shown_for = 0.0
+        super()._end_episode()
+        self.num_looks += len(self.player.trail)
+
+    # What is shown ------------------------------------------------------------------------------
+
+    @property
+    def question(self) -> str:
+        """What is to be typed after the last glimpse."""
+        if isinstance(self.task, PairClassification):
+            return "both digits" if self.task.answer == "pair" else "the sum, then Enter"
+        return "the number of the class" if self.legend else "the digit"
+
+    @property
+    def introduction(self) -> list[str]:
+        what = "An image is" if self.legend else "A digit is"
+        if isinstance(self.task, PairClassification):
+            what = "Two digits are"
+        legend = [self.legend[start : start + 5] for start in range(0, len(self.legend), 5)]
+        return [
+            f"{what} hidden in the fog, perhaps among clutter.",
+            f"You have {self.task.num_glimpses} glimpses; the first is at a random location.",
+            f"Click to look. After the last glimpse, type {self.question}.",
+            *("    ".join(line) for line in legend),
+        ]
+
+    @property
+    def looks_left(self) -> tuple[int, int]:
+        return self.task.num_glimpses - self.glimpses_taken, self.task.num_glimpses
+
+    @property
+    def status(self) -> list[str]:
+        lines = [f"glimpse {self.glimpses_taken} of {self.task.num_glimpses}"]
+        if self.phase is Phase.PLAYING and self.guess is not None:
+            lines.append(f"guess: {self.name(self.guess)}")
+        elif self.phase is Phase.PLAYING and self.typed:
+            lines.append(f"guess: {self.typed} …")
+        return [*lines, *super().status]
+
+    @property
+    def hint(self) -> str:
+        if not self.waits:
+            return super().hint
+        if self.phase is Phase.SHOWN:
+            return "Space: next canvas     F: your last glimpse     H: help     Esc: stop"
+        if self.must_answer:
+            return f"No glimpse left: type {self.question}.     H: help     Esc: stop"
+        return "Click to look.     Type digits to note a guess.     H: help     Esc: stop"
+
+    def outcome(self, seat: Seat) -> str:
+        said = self.name(seat.actions[-1][1])
+        return f"{said} is right" if seat.verdicts[-1] else f"{said}; it is {self.name(self.label)}"
 
 
 def label_codes(task: Classification[Any]) -> dict[str, int]:
@@ -209,11 +234,3 @@ def label_codes(task: Classification[Any]) -> dict[str, int]:
     if task.answer == "sum":
         return {name: label for label, name in enumerate(task.choice_names)}
     return {f"{a}{b}": int(label) for (a, b), label in np.ndenumerate(task.answers)}
-
-
-def _answer(seat: Seat | None) -> int | None:
-    return None if seat is None else _last_choice(seat.actions)
-
-
-def _last_choice(actions: Sequence[Action]) -> int:
-    return actions[-1][1]

@@ -2,38 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-
-from ram_envs.play.game import Game, Phase
-from ram_envs.play.seat import Action, Deal, Edge, Seat, location_of
+from ram_envs.play.game import COMMON_KEYS, RETINA_IN_WORDS, Phase
+from ram_envs.play.look_game import LookGame
+from ram_envs.play.seat import Edge, Seat
 from ram_envs.tasks.search import LOOK, TAKE, Search
 
 
-class SearchGame(Game):
-    """Every look is a step, and so is taking what the last look showed; time does not press.
+class SearchGame(LookGame):
+    """Every look is a step, and so is taking what the last look showed."""
 
-    Args:
-        player, deals, opponent: as in `Game`.
-        speed: steps per second of an agent or a recording.
-
-    Attributes:
-        is_mistaken: whether the last step took something other than the target.
-    """
-
+    title = "Search"
     noun, verb = "targets", "found"
-
-    def __init__(
-        self,
-        player: Seat,
-        deals: Iterable[Deal],
-        opponent: Seat | None = None,
-        *,
-        speed: float = 1.0,
-    ) -> None:
-        super().__init__(player, deals, opponent)
-        self.speed = speed
-        self.is_mistaken = False
-        self._steps_due = 0.0
+    keys = (
+        ("mouse click", "look there"),
+        ("Space", "take what you look at, if its bars stand upright"),
+        ("I, J, K, L, then Enter", "look without a mouse (also the arrow keys)"),
+        ("N", "next search"),
+        ("R", "repeat the search, for practice"),
+        ("F", "after the search: your last glimpse, or the whole canvas"),
+        *COMMON_KEYS,
+    )
 
     @property
     def task(self) -> Search:
@@ -48,49 +36,54 @@ class SearchGame(Game):
         looks, mistakes = int(state.steps[0]) + 1, int(state.mistakes[0])
         return 1 - task.look_cost * looks - task.mistake_cost * mistakes
 
+    @property
+    def is_mistaken(self) -> bool:
+        """Whether the last step took something other than the target."""
+        actions = self.player.actions
+        return bool(actions) and actions[-1][1] == TAKE and self.player.verdicts != [True]
+
+    def press(self, key: str, shift: bool = False) -> None:
+        if key == "space" and self.time_runs:
+            self.take()
+        else:
+            super().press(key, shift)
+
     def look(self, edge: Edge) -> None:
-        """Look at a pixel edge."""
         self.move_gaze_to(edge)
-        if self.time_runs and self.player.pilot is None:
+        if self.time_runs and self.waits:
             self._step((self.location, LOOK))
 
     def take(self) -> None:
         """Take what the last look showed; the eye stays where it is."""
-        if self.time_runs and self.player.pilot is None:
-            self._step((location_of(self.player.edge, self.task.image_shape), TAKE))
+        if self.time_runs and self.waits:
+            self._stay(TAKE)
 
-    def toggle_fog(self) -> None:
-        """Lift or lower the fog; for a person only after the search."""
-        if self.phase is not Phase.PLAYING or self.player.pilot is not None:
-            super().toggle_fog()
+    @property
+    def introduction(self) -> list[str]:
+        return [
+            f"{self.task.num_items} striped squares lie in the fog. One has upright bars: find it.",
+            RETINA_IN_WORDS,
+            "Click to look; press Space to take what you look at.",
+            "Every look costs 0.01, and so does every mistake.",
+        ]
 
-    def _begin(self) -> None:
-        self.fog_lifted = self.is_mistaken = False
-        super()._begin()
-        self._steps_due = 0.0
+    @property
+    def status(self) -> list[str]:
+        if self.phase is Phase.READY:
+            return []
+        lines = [f"look {len(self.player.actions) + 1} of {self.task.time_limit}"]
+        if self.phase is Phase.PLAYING:
+            lines.append(f"worth {self.worth:.2f}")
+            lines += ["that is not it"] if self.is_mistaken else []
+        return [*lines, *super().status]
 
-    def _play(self, seconds: float) -> None:
-        if self.player.pilot is None:
-            return
-        self._steps_due = min(self._steps_due + seconds * self.speed, 2.0)
-        if self._steps_due >= 1 - 1e-9:
-            self._steps_due -= 1
-            action = self.player.pilot.act(self.player.observation)
-            if action is None:
-                self._leave()
-            else:
-                self._step(action)
+    @property
+    def hint(self) -> str:
+        if self.phase is Phase.SHOWN and self.waits:
+            return "N: next search     R: repeat it     F: your last glimpse     Esc: stop"
+        if self.phase is Phase.PLAYING:
+            return "Click to look.     Space: take what you look at.     H: help     Esc: stop"
+        return super().hint
 
-    def _step(self, action: Action) -> None:
-        right = self.player.step(action)
-        self.move_gaze_to(self.player.edge)
-        self.is_mistaken = action[1] == TAKE and not right
-        if right is None:
-            return
-        if self.opponent is not None:
-            self._finish_opponent()
-        self._count(self.player, right)
-        self._end_episode()
-        self.phase = Phase.SHOWN
-        self.fog_lifted = True
-        self._shown_for = 0.0
+    def target(self, seat: Seat) -> tuple[int, int, int, int]:
+        return self.task.target(seat.env.batch.state, 0)

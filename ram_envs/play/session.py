@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import reprlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from itertools import count
 from pathlib import Path
@@ -14,6 +14,7 @@ import numpy as np
 
 import ram_envs
 from ram_envs.atomic_files import write_json
+from ram_envs.envs.classification import DatasetFacts
 from ram_envs.glimpse_env import GlimpseEnv
 from ram_envs.making import find_spec, resolve_env_id, shows_glimpses
 from ram_envs.making import make_env as make_glimpse_env
@@ -117,14 +118,17 @@ def set_up(options: Options) -> Session:
         recording = load_recording(options.replay, env_id)
         check_replay(recording, options.replay)
         keywords = recording.keywords
-    keywords = _with_test_split(env_id, keywords)
+    else:
+        keywords = _with_test_split(env_id, keywords)
+    if options.record is not None:
+        check_can_be_recorded(keywords)
     env = make_env(env_id, keywords)
     if not isinstance(env.batch.task, tuple(GAMES)):
         check_alone(env_id, options)
         return set_up_arcade(env_id, options, env)
     is_quiz = isinstance(env.batch.task, Classification)
-    if is_quiz:  # the one that was found
-        keywords["dataset"] = env.dataset_name  # type: ignore[attr-defined]
+    if isinstance(env, DatasetFacts):  # the one that was found
+        keywords["dataset"] = env.dataset_name
     if options.save is not None and not is_quiz:
         raise ValueError(
             f"--save {options.save} writes the answers of a quiz, and {env_id} is a game. Use "
@@ -244,7 +248,7 @@ def save_results(session: Session, path: Path) -> None:
         "ram_envs": ram_envs.__version__,
         "env_id": session.env_id,
         "env_kwargs": session.keywords,
-        "dataset": session.keywords["dataset"],
+        "dataset": game.task.dataset.name,
         "split": session.keywords.get("split"),
         "num_glimpses": game.task.num_glimpses,
         "seed": session.seed,
@@ -261,14 +265,22 @@ def save_results(session: Session, path: Path) -> None:
     write_json(path, results)
 
 
+def check_can_be_recorded(keywords: Mapping[str, Any]) -> None:
+    """Raise ValueError for a setting with which no recording is played again."""
+    for name, value in keywords.items():
+        if isinstance(value, (int, float)) and value > MAX_SETTING:
+            raise ValueError(
+                f"{reprlib.repr(name)} is {reprlib.repr(value)}, and a recording has at most "
+                f"{MAX_SETTING:,}. Choose less, or play without --record."
+            )
+
+
 def check_replay(recording: Recording, path: Path) -> None:
     """Raise RecordingError unless a recording, played again, comes to the score that it names."""
-    for name, value in recording.keywords.items():
-        if isinstance(value, (int, float)) and value > MAX_SETTING:
-            raise RecordingError(
-                f"{path} has {reprlib.repr(name)} at {reprlib.repr(value)}; a game is played "
-                f"with {MAX_SETTING:,} at most. Record it again."
-            )
+    try:
+        check_can_be_recorded(recording.keywords)
+    except ValueError as error:
+        raise RecordingError(f"{path}: {error}") from None
     if not recording.episodes:
         raise RecordingError(f"{path} holds no finished episode. Record a longer game.")
     try:
@@ -317,7 +329,7 @@ def playable_ids() -> list[str]:
 
 def _with_test_split(env_id: str, keywords: dict[str, Any]) -> dict[str, Any]:
     """A quiz shows the test split unless a split is given."""
-    quizzes = (*ram_envs.registration.IMAGES, *ram_envs.registration.PAIRS)
+    quizzes = ram_envs.registration.CLASSIFICATION
     if find_spec(env_id).entry_point in [gym.spec(own_id).entry_point for own_id in quizzes]:
         return {"split": "test", **keywords}
     return dict(keywords)

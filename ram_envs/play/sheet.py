@@ -9,9 +9,11 @@ from dataclasses import dataclass
 
 import pygame
 
-from ram_envs.rendering import BACKGROUND, BORDER, PANEL, RIGHT, WRONG, Color
+from ram_envs.rendering import BACKGROUND, BORDER, PANEL, RIGHT, SCALE_COLORS, WRONG, Color
 
 SHEET_SIZE = (960, 640)
+TITLE, BODY, SMALL = 40, 26, 21  # heights of letters
+GAZE_PATH, BALL_PATH = SCALE_COLORS[:2]  # sky blue, in squares; orange, in dots
 
 Box = tuple[int, int, int, int]  # left, top, width, height, in units of the sheet
 
@@ -59,12 +61,16 @@ class Sheet:
             pygame.draw.line(self.surface, BACKGROUND, start, end, self.pixels(5))
         pygame.draw.line(self.surface, color, start, end, self.pixels(2))
 
-    def card(self, box: Box) -> None:
-        """Draw a panel for text, above everything."""
+    def rect(self, box: Box) -> pygame.Rect:
+        """Return a box in window pixels."""
         left, top, width, height = box
-        rect = pygame.Rect(self.fit(left, top), (self.pixels(width), self.pixels(height)))
-        pygame.draw.rect(self.surface, PANEL, rect, border_radius=self.pixels(10))
-        pygame.draw.rect(self.surface, BORDER, rect, 1, border_radius=self.pixels(10))
+        return pygame.Rect(self.fit(left, top), (self.pixels(width), self.pixels(height)))
+
+    def card(self, box: Box, radius: int = 10) -> None:
+        """Draw a panel for text, above everything."""
+        rect = self.rect(box)
+        pygame.draw.rect(self.surface, PANEL, rect, border_radius=self.pixels(radius))
+        pygame.draw.rect(self.surface, BORDER, rect, 1, border_radius=self.pixels(radius))
 
     def mark(self, good: bool, center: tuple[int, int]) -> None:
         """Draw a tick or a cross."""

@@ -55,10 +55,14 @@ class Canvas:
                 f"canvas_size={self.shape[:2]} is too small for images of {self.image_shape[:2]}. "
                 "Give a (height, width) that is at least the images' size."
             )
-        checked_integer("num_clutter", self.num_clutter, 0)
         side = min(self.image_shape[:2]) if self.num_clutter else None
         meaning = ", the images' side" if self.num_clutter else ""
-        checked_integer("clutter_size", self.clutter_size, 1, side, meaning)
+        # Small types of NumPy would overflow in sums.
+        for name, value in {
+            "num_clutter": checked_integer("num_clutter", self.num_clutter, 0),
+            "clutter_size": checked_integer("clutter_size", self.clutter_size, 1, side, meaning),
+        }.items():
+            object.__setattr__(self, name, value)
 
     @property
     def is_image(self) -> bool:

@@ -31,7 +31,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ram_envs.checks import checked_integer, checked_number
+from ram_envs.checks import checked_integer, checked_number, checked_sides
 from ram_envs.retina import pixel_edges
 from ram_envs.streams import Streams
 from ram_envs.task import Outcome, Rows
@@ -103,12 +103,9 @@ class Search:
         self._cells = math.isqrt(self.num_items) + 1  # down, and across
         least = self._cells * CELL_SIZE
         meaning = f" for num_distractors={num_distractors}: a side, or (height, width), in pixels"
-        sides = tuple(canvas_size) if isinstance(canvas_size, (tuple, list)) else (canvas_size,) * 2
-        if len(sides) != 2:
-            raise ValueError(f"canvas_size={canvas_size!r} is not a size. Give (height, width).")
-        self.image_shape: tuple[int, ...] = tuple(
-            checked_integer("canvas_size", side, least, None, meaning) for side in sides
-        )
+        self.image_shape: tuple[int, ...] = checked_sides("canvas_size", canvas_size)
+        for side in self.image_shape:
+            checked_integer("canvas_size", side, least, None, meaning)
 
     def allocate(self, num_envs: int) -> SearchState:
         return SearchState(

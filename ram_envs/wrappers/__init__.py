@@ -45,7 +45,7 @@ from ram_envs.wrappers.codes import (
     num_choices,
 )
 from ram_envs.wrappers.history import GlimpseHistory
-from ram_envs.wrappers.through_retina import ThroughRetina
+from ram_envs.wrappers.through_retina import ThroughRetina, check_reset_by_caller
 
 __all__ = [
     "DictAction",
@@ -181,7 +181,8 @@ class FixedGaze(_CodedAction):
         location: (x, y) in [−1, 1]²; (0, 0) is the canvas's center.
 
     Raises:
-        TypeError: if the environment's actions are not pairs (location, choice).
+        TypeError: if the environment's actions are not pairs (location, choice), or it resets
+            itself.
         ValueError: for a location outside the canvas.
     """
 
@@ -189,6 +190,7 @@ class FixedGaze(_CodedAction):
     def __init__(self, env: Env, location: Sequence[float] = (0.0, 0.0)) -> None:
         RecordConstructorArgs.__init__(self, location=location)
         check_absolute(env)
+        check_reset_by_caller(env)
         self._location = checked_location("location", location)
         super().__init__(env, FixedGazeCode(num_choices(env), self._location))
 
@@ -245,13 +247,15 @@ class GlimpseStack(gym.Wrapper[Any, Any, Any, Any], RecordConstructorArgs):
         num_glimpses: n, at least 1.
 
     Raises:
-        TypeError: if the observation is not a glimpse and its location.
+        TypeError: if the observation is not a glimpse and its location, or the environment resets
+            itself.
         ValueError: if n is less than 1.
     """
 
     @check_arguments
     def __init__(self, env: Env, num_glimpses: int = 4) -> None:
         RecordConstructorArgs.__init__(self, num_glimpses=num_glimpses)
+        check_reset_by_caller(env)
         super().__init__(env)
         self._history = GlimpseHistory(env.observation_space, num_glimpses, num_envs=1)
         self.observation_space = self._history.space

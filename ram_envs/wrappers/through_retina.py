@@ -51,7 +51,8 @@ class ThroughRetina(gym.Wrapper[Any, Any, Any, Any], RecordConstructorArgs):
         initial_location: (x, y) of each episode's first glimpse; uniformly random if None.
 
     Raises:
-        TypeError: if the observation is not a picture; by `step`, for an action that is not a pair.
+        TypeError: if the observation is not a picture, or the environment resets itself; by
+            `step`, for an action that is not a pair.
         ValueError: if the retina does not suit the picture, or the render mode is another one; by
             `step`, for a location that is NaN, or a choice out of range.
         ResetNeeded: by `step`, before the first reset or after the end of an episode.
@@ -75,6 +76,7 @@ class ThroughRetina(gym.Wrapper[Any, Any, Any, Any], RecordConstructorArgs):
             initial_location=initial_location,
         )
         super().__init__(env)
+        check_reset_by_caller(env)
         check_frames(env, source)
         self.metadata = {**env.metadata, "render_modes": ["rgb_array"]}
         self._renders = source == "render"
@@ -153,6 +155,18 @@ def check_discrete(
     if not isinstance(space, spaces.Discrete):
         return choices
     return checked_choices(choices, shape, int(space.n), rows, int(space.start))[()]
+
+
+def check_reset_by_caller(env: Env) -> None:
+    """Raise TypeError if an environment resets itself, which wrappers around it do not notice."""
+    inner: Any = env
+    while isinstance(inner, gym.Wrapper):
+        if isinstance(inner, gym.wrappers.Autoreset):
+            raise TypeError(
+                f"{env} resets itself. Put Autoreset around all other wrappers, or use "
+                "gym.make_vec, whose environments reset themselves."
+            )
+        inner = inner.env
 
 
 def check_frames(env: Any, source: Source) -> None:

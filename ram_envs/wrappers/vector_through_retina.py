@@ -207,6 +207,11 @@ class ThroughRetina(AnyVectorWrapper, RecordConstructorArgs):
 
     def _put_final(self, infos: dict[str, Any], ended: npt.NDArray[np.bool_]) -> None:
         """Look at the last pictures of the episodes that ended."""
+        if "final_obs" not in infos:
+            raise TypeError(
+                f"{self.env.unwrapped} resets itself in the same step, but its infos lack "
+                "'final_obs', the last observations of the episodes that ended, as Gymnasium 1 has."
+            )
         rows, last = np.flatnonzero(ended), infos["final_obs"]
         pictures = self.batch.pictures.copy()
         for row in rows:

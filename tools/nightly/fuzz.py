@@ -145,7 +145,7 @@ def fuzz_inside(settings: argparse.Namespace) -> None:
             limit_address_space()
         fuzz_targets.check_input(name, content)
 
-    for path in sorted((CORPUS / name).iterdir()):  # creates all that is cached
+    for path in sorted((CORPUS / name).iterdir()):  # fills all caches
         fuzz_targets.check_input(name, path.read_bytes(), max_seconds=math.inf)
     found = settings.corpus / name
     found.mkdir(parents=True, exist_ok=True)

@@ -27,7 +27,8 @@ from ram_agent.run_folder import RunFolder
 from ram_agent.runs import describe_run, make_trainer, own_env
 from ram_agent.trainer import Trainer
 from ram_agent.weights import CheckpointError
-from ram_envs.datasets.idx import CorruptDatasetError, read_idx
+from ram_envs.datasets.errors import CorruptDatasetError
+from ram_envs.datasets.idx import read_idx
 from ram_envs.datasets.own_images import read_images
 from ram_envs.play.recording import RecordingError, load_recording
 from ram_envs.play.session import check_replay

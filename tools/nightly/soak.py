@@ -26,7 +26,7 @@ from gymnasium.vector import AsyncVectorEnv, AutoresetMode
 
 import ram_envs  # noqa: F401  (registers the ids)
 from ram_envs.atomic_files import write_json
-from ram_envs.registration import CLASSIFICATION
+from ram_envs.registration import dataset_keywords
 
 IDS = ("RAMMNIST-v0", "RAMClutteredMNIST-v0", "RAMMovingMNIST-v0", "RAMCatch-v0")
 NUM_ENVS = 64
@@ -87,13 +87,16 @@ def run_lap(seed: int, steps: int) -> int:
 def step_vector(
     env_id: str, mode: AutoresetMode | None, num_envs: int, rounds: int, rng: np.random.Generator
 ) -> int:
-    """Make, step, reset some rows and close; draw if there is no mode; return the steps."""
+    """Make environments, step them, reset some rows and close; return the number of steps.
+
+    Without a mode, also draw a picture after each step.
+    """
     envs: Any = gym.make_vec(
         env_id,
         num_envs=num_envs,
         autoreset_mode=mode or AutoresetMode.NEXT_STEP,
         render_mode="rgb_array" if mode is None else None,
-        **keywords_of(env_id),
+        **dataset_keywords(env_id, "digits"),
     )
     envs.reset(seed=int(rng.integers(2**32)))
     num_choices = envs.single_action_space[1].n
@@ -112,9 +115,9 @@ def step_vector(
 
 
 def kill_worker(seed: int) -> int:
-    """Kill one of two worker processes and expect an error; return the steps."""
+    """Kill one of two worker processes and expect an error; return the number of steps."""
     env_id = IDS[seed % len(IDS)]
-    make = functools.partial(gym.make, env_id, **keywords_of(env_id))
+    make = functools.partial(gym.make, env_id, **dataset_keywords(env_id, "digits"))
     # Only forked workers are children of this process, whose children are counted.
     workers = AsyncVectorEnv([make, make], context="fork")
     workers.reset(seed=seed)
@@ -132,10 +135,6 @@ def kill_worker(seed: int) -> int:
     finally:
         workers.close(terminate=True)
     return 2
-
-
-def keywords_of(env_id: str) -> dict[str, Any]:
-    return {"dataset": "digits"} if env_id in CLASSIFICATION else {}
 
 
 def measure() -> dict[str, int]:

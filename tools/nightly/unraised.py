@@ -1,6 +1,6 @@
 """List the `raise` statements that no test reaches; the last step of `make coverage`.
 
-Each of them is an error message that a user may meet and nobody has seen.
+Each of them may show users a message that no test has seen.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Where the environments of a training are between two restarts, as part of its saved state."""
+"""What restores the environments of a training in a resumed run, as part of its saved state."""
 
 from __future__ import annotations
 
@@ -9,40 +9,40 @@ from torch import Tensor
 from ram_agent.agent import RAMAgent
 from ram_agent.config import TrainConfig
 from ram_agent.distributed import Ranks
-from ram_agent.segment_shard import Place, SegmentShard
+from ram_agent.segment_shard import ReplayState, SegmentShard
 from ram_agent.shard import Shard
 from ram_agent.weights import check_tensors
 
 PREFIX = "environments."
 
 
-class Places:
-    """The places of all shards, those of other ranks included.
+class ReplayStates:
+    """The replay states of all shards, those of other ranks included.
 
     Args:
-        shards: those of this rank. Shards that learn from labels have no place: each update begins
-            new episodes.
+        shards: those of this rank. Shards that learn from labels have no replay state: each update
+            begins new episodes.
         ranks: the processes that train together.
     """
 
     def __init__(self, shards: Sequence[Shard] | Sequence[SegmentShard], ranks: Ranks) -> None:
         self.shards = [shard for shard in shards if isinstance(shard, SegmentShard)]
         self.ranks = ranks
-        self._others: dict[int, Place] = {}  # by number of the shard
+        self._others: dict[int, ReplayState] = {}  # by number of the shard
 
     def gather(self) -> None:
-        """Learn where the environments of the other ranks are, which must call this, too."""
+        """Collect the replay states of the other ranks, which must call this, too."""
         if self.shards and self.ranks.size > 1:
-            places = [(shard.number, shard.place) for shard in self.shards]
-            self._others = dict(self.ranks.gather(places))
+            states = [(shard.number, shard.replay_state) for shard in self.shards]
+            self._others = dict(self.ranks.gather(states))
 
     def tensors(self) -> dict[str, Tensor]:
-        """Return all places as named tensors."""
-        places = {**self._others, **{shard.number: shard.place for shard in self.shards}}
+        """Return all replay states as named tensors."""
+        states = {**self._others, **{shard.number: shard.replay_state for shard in self.shards}}
         return {
             f"{PREFIX}{number}.{name}": tensor
-            for number, place in places.items()
-            for name, tensor in place.items()
+            for number, state in states.items()
+            for name, tensor in state.items()
         }
 
     def split(self, tensors: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
@@ -53,17 +53,19 @@ class Places:
     def load(
         self, tensors: Mapping[str, Tensor], agent: RAMAgent, config: TrainConfig, update: int
     ) -> None:
-        """Let the environments go on from the places that `tensors` returned before an update.
+        """Let the environments go on from the states that `tensors` returned before an update.
 
         Raises:
             ValueError: if they are not those of such a training.
         """
         num_shards = self.shards[0].num_shards if self.shards else 0
-        names = list(self.shards[0].expected_place(agent, config, update)) if self.shards else []
+        names = (
+            list(self.shards[0].expected_replay_state(agent, config, update)) if self.shards else []
+        )
         expected = {
             f"{PREFIX}{number}.{name}": like
             for number in range(num_shards)
-            for name, like in self.shards[0].expected_place(agent, config, update).items()
+            for name, like in self.shards[0].expected_replay_state(agent, config, update).items()
         }
         check_tensors(tensors, expected)
         self._others = {
@@ -71,4 +73,4 @@ class Places:
             for number in range(num_shards)
         }
         for shard in self.shards:
-            shard.place = self._others[shard.number]
+            shard.replay_state = self._others[shard.number]

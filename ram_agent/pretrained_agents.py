@@ -19,7 +19,7 @@ PREFIX = "pretrained:"  # begins the names of the package's agents
 
 
 @dataclass(frozen=True)
-class PackedAgent:
+class PretrainedAgent:
     """An agent of the package.
 
     name          as in pretrained:NAME
@@ -39,12 +39,12 @@ def pretrained_names() -> list[str]:
     return sorted(path.stem for path in PRETRAINED.glob(f"*{ENDING}"))
 
 
-def packed_name(run: str | Path) -> str | None:
+def pretrained_name(run: str | Path) -> str | None:
     """Return NAME of "pretrained:NAME"; None for a path."""
     return str(run).removeprefix(PREFIX) if str(run).startswith(PREFIX) else None
 
 
-def describe_agents() -> list[PackedAgent]:
+def describe_agents() -> list[PretrainedAgent]:
     """Return the agents of the package by environment, those with the fewest glimpses first."""
     agents = [_describe(name) for name in pretrained_names()]
     return sorted(agents, key=lambda agent: (agent.env_id, agent.num_glimpses or 0, agent.name))
@@ -58,12 +58,12 @@ def read_info(path: Path) -> dict[str, Any]:
     return info
 
 
-def _describe(name: str) -> PackedAgent:
+def _describe(name: str) -> PretrainedAgent:
     info = read_info(PRETRAINED / f"{name}{ENDING}")
     number = info["env_kwargs"].get("num_glimpses")
     if number is None and (found := re.search(r"-(\d+)(-|$)", name)):
         number = int(found[1])
-    return PackedAgent(name, info["env_id"], number, _result(info))
+    return PretrainedAgent(name, info["env_id"], number, _result(info))
 
 
 def _result(info: dict[str, Any]) -> str:
