@@ -79,7 +79,7 @@ def log_probs(policies: list[Categorical], actions: Tensor) -> Tensor:
 
 def make_envs(settings: Settings, split: str, num_envs: int) -> Any:
     # A game has no images to choose.
-    is_game = settings.env_id not in CLASSIFICATION
+    is_game = settings.env_id.rpartition(":")[2] not in CLASSIFICATION
     images: dict[str, Any] = {} if is_game else {"dataset": settings.dataset, "split": split}
     mode = "SameStep"  # so no step is spent on a reset
     envs = gym.make_vec(settings.env_id, num_envs=num_envs, autoreset_mode=mode, **images)

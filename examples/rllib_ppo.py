@@ -85,7 +85,7 @@ def make_envs(config: dict[str, Any]) -> Any:
 def main(settings: Settings) -> None:
     torch.set_num_threads(1)  # the networks are small
     # A game has no images to choose.
-    is_game = settings.env_id not in CLASSIFICATION
+    is_game = settings.env_id.rpartition(":")[2] not in CLASSIFICATION
     images: dict[str, Any] = {} if is_game else {"dataset": settings.dataset, "split": "train"}
     test_images = {} if is_game else {"split": "test"}
     steps_per_update = settings.num_envs * settings.num_steps

@@ -75,7 +75,7 @@ def choose_agent(settings: Settings) -> tuple[Any, dict[str, Any]]:
 
 def make_envs(settings: Settings, split: str) -> VecMonitor:
     # A game has no images to choose.
-    is_game = settings.env_id not in CLASSIFICATION
+    is_game = settings.env_id.rpartition(":")[2] not in CLASSIFICATION
     images: dict[str, Any] = {} if is_game else {"dataset": settings.dataset, "split": split}
     envs: Any = gym.make_vec(
         settings.env_id, num_envs=settings.num_envs, autoreset_mode="SameStep", **images

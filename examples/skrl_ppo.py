@@ -82,7 +82,7 @@ class Value(DeterministicMixin, Model):
 
 def make_env(settings: Settings, split: str, num_envs: int) -> Any:
     # A game has no images to choose.
-    is_game = settings.env_id not in CLASSIFICATION
+    is_game = settings.env_id.rpartition(":")[2] not in CLASSIFICATION
     images: dict[str, Any] = {} if is_game else {"dataset": settings.dataset, "split": split}
     mode = "SameStep"  # skrl would learn from the steps that NextStep spends on a reset
     envs = gym.make_vec(settings.env_id, num_envs=num_envs, autoreset_mode=mode, **images)

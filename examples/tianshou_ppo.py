@@ -47,7 +47,7 @@ class Settings:
 
 def make_env(settings: Settings, split: str) -> gym.Env[Any, Any]:
     # A game has no images to choose.
-    is_game = settings.env_id not in CLASSIFICATION
+    is_game = settings.env_id.rpartition(":")[2] not in CLASSIFICATION
     images: dict[str, Any] = {} if is_game else {"dataset": settings.dataset, "split": split}
     env: Any = GridAction(gym.make(settings.env_id, **images), columns=3, rows=3)
     sizes = env.action_space.nvec

@@ -107,13 +107,13 @@ def evaluate(
 
     Args:
         agent: the agent.
-        envs: a vector environment with any number of sub-environments; with images, one of
-            `gym.make_vec` that does not reset itself (autoreset DISABLED). Without labels episodes
-            may have any length: each sub-environment plays one of every `envs.num_envs` episodes,
-            so that short ones do not count more often than long ones.
+        envs: a vector environment with any number of sub-environments; with images, a native one
+            (`gym.make_vec` without vectorization_mode) that does not reset itself (autoreset
+            DISABLED). Without labels episodes may have any length: each sub-environment plays one
+            of every `envs.num_envs` episodes, so that short ones do not count more often.
         num_episodes: if None, the whole split, or 10,000 where there are no images.
-        deterministic: mean locations, instead of samples, and without labels the most probable
-            choices. With labels these are always the decisions.
+        deterministic: whether to take mean locations instead of samples and, without labels, the
+            most probable choices. With labels the answer is always the most probable choice.
         gaze: "learned", "random" or "center"; see `collect_rollout`.
         seed: seed of the first locations and of the agent's noise.
         stop_when_sure: thresholds from 0 to 1, for `Evaluation.early_answers`.
@@ -133,8 +133,9 @@ def evaluate(
         getattr(env.unwrapped, "splits", ()) for env in getattr(envs.unwrapped, "envs", ())
     ):
         warnings.warn(
-            "Separate environments draw their images at random, some twice and others never. "
-            "Make them with gym.make_vec(ENV_ID, num_envs=…), which shows each image once.",
+            "These environments draw their images at random, some twice and others never. Make "
+            "them with gym.make_vec(ENV_ID, num_envs=…) without vectorization_mode, to see each "
+            "image once.",
             stacklevel=3,  # the caller, past the decorator
         )
     if num_episodes is None:

@@ -268,7 +268,9 @@ def read_picture(image: Any) -> npt.NDArray[np.uint8]:
                 f"{image} is not a picture. Give a PNG or JPEG, for example."
             ) from None
         except OSError as error:
-            raise ValueError(f"{image} is damaged: {error} Restore it.") from None
+            if error.errno is not None:  # of the file system, such as a missing permission
+                raise
+            raise ValueError(f"{image} is damaged: {error}. Restore it.") from None
     try:
         return to_pixels(image)
     except (TypeError, ValueError) as error:

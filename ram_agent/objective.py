@@ -98,7 +98,7 @@ def check_used(config: TrainConfig, supervised: bool, has_images: bool = False) 
     if has_images and config.validation_games != TrainConfig.validation_games:
         raise ValueError(
             f"validation_games={config.validation_games} has no effect where there are images: a "
-            "validation shows each of its split once. Leave it out."
+            "validation shows each image of its split once. Leave it out."
         )
     if supervised:
         how, unused = "where labels are supervised", SEGMENTS_ALONE

@@ -131,20 +131,20 @@ def read_labels(info: dict[str, Any], agent: RAMAgent) -> Tensor:
         ValueError: if some episodes have none, or one that is not a choice of the agent.
     """
     labels, known = info["label"], info.get("_label")
-    if isinstance(labels, Tensor):  # of ram_envs, on a GPU, which a check would wait for
-        return labels.to(agent.device)
+    if isinstance(labels, Tensor) and labels.device.type != "cpu":
+        return labels  # of ram_envs, whose labels are right; a check would wait for the GPU
     if known is not None and not np.all(known):
         raise ValueError(
             f"{np.size(known) - np.count_nonzero(known)} of {np.size(known)} episodes have no "
             "label. Give infos a 'label' for every episode, or for none."
         )
-    labels = np.asarray(labels)
-    if not np.issubdtype(labels.dtype, np.integer) or not (
-        labels.min() >= 0 and labels.max() < agent.num_choices
-    ):
+    labels, last = np.asarray(labels), agent.num_choices - 1
+    if not np.issubdtype(labels.dtype, np.integer):
+        raise ValueError(f"The labels have dtype {labels.dtype}. Give integers from 0 to {last}.")
+    if not (labels.min() >= 0 and labels.max() <= last):
         raise ValueError(
-            f"The labels are {labels.dtype} from {labels.min()} to {labels.max()}. Give integers "
-            f"from 0 to {agent.num_choices - 1}, the agent's choices."
+            f"The labels go from {labels.min()} to {labels.max()}. Give choices of the agent, from "
+            f"0 to {last}."
         )
     return torch.as_tensor(labels.astype(np.int64), device=agent.device)
 

@@ -81,6 +81,15 @@ def _check_names(env_id: str, keywords: Mapping[str, Any]) -> None:
             )
 
 
+def _without_numpy(value: Any) -> Any:
+    """Return a value without NumPy's types, which config.json cannot hold."""
+    if isinstance(value, np.ndarray | np.generic):
+        return value.tolist()
+    if isinstance(value, list | tuple):
+        return type(value)(map(_without_numpy, value))
+    return value
+
+
 def describe_run(
     env_id: str,
     keywords: dict[str, Any],
@@ -110,10 +119,7 @@ def describe_run(
             was trained with other settings.
         FileNotFoundError: if `start_from` has no weights.
     """
-    keywords = {
-        name: value.tolist() if isinstance(value, np.ndarray | np.generic) else value
-        for name, value in keywords.items()  # of JSON
-    }
+    keywords = {name: _without_numpy(value) for name, value in keywords.items()}
     shards = checked_integer("shards", shards, 1)
     if training.batch_size % shards:
         raise ValueError(

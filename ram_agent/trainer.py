@@ -71,7 +71,7 @@ class Trainer:
 
     Raises:
         TypeError, ValueError: if the agent cannot play the environments, they do not share the
-            batch evenly, or epochs are given and there is no split of images.
+            batch evenly, or a setting has no effect, such as epochs without a split of images.
     """
 
     @check_arguments
@@ -100,6 +100,7 @@ class Trainer:
             config, min_validations
         )
 
+        agent.eval()
         self._parameters = trained_parameters(agent)
         self._pool = ThreadPoolExecutor(
             len(self.shards), "ram-train", torch.set_num_threads, (torch.get_num_threads(),)
@@ -183,8 +184,10 @@ class Trainer:
         self._set_schedules(self.update / self.num_updates)
         num_steps = self.shards[0].count_steps(self.config)
         self.agent.train()
-        rows = [self._take_step(step) for step in range(num_steps)]
-        self.agent.eval()
+        try:
+            rows = [self._take_step(step) for step in range(num_steps)]
+        finally:
+            self.agent.eval()
         self.update += 1
         means = {name: sum(row[name] for row in rows) / len(rows) for name in rows[0]}
         metrics = self.shards[0].summarize(means)

@@ -92,7 +92,7 @@ class SB3VecEnv(VecEnv):
         observations: Any = None
         groups = list(self._groups_of_options())
         if len(groups) > 1 and not self._takes_arrays:
-            self.envs.reset(seed=seeds)  # Gymnasium's own reset some only after all
+            self.envs.reset(seed=seeds)  # Gymnasium's reset some rows only after all
         for options, mask in groups:
             if not mask.all():
                 options["reset_mask"] = mask
@@ -111,8 +111,8 @@ class SB3VecEnv(VecEnv):
     def _groups_of_options(self) -> Iterator[tuple[dict[str, Any], npt.NDArray[np.bool_]]]:
         """Yield the options of each reset, and the rows (num_envs,) that it resets.
 
-        Those of ram_envs take arrays with an entry for every row, so rows with the same names are
-        reset together; others take one dict, so only rows with equal values are.
+        Environments of ram_envs take an array with an entry for each row, so rows with the same
+        option names share a reset. Others take one dict, so only rows with equal options do.
         """
         done = np.zeros(self.num_envs, np.bool_)
         for row, first in enumerate(self._options):

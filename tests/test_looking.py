@@ -16,7 +16,7 @@ pytest.importorskip("tyro", reason="the extra agent is not installed")
 from ram_agent import RAMAgent, look  # noqa: E402
 from ram_agent.figures import record_gaze  # noqa: E402
 from ram_agent.gaze_map import record_gaze_map  # noqa: E402
-from ram_agent.looking import place_on_canvas  # noqa: E402
+from ram_agent.looking import place_on_canvas, read_picture  # noqa: E402
 from ram_agent.splits import describe_images  # noqa: E402
 from ram_envs.datasets import ImageDataset, load_dataset  # noqa: E402
 from ram_envs.datasets.pixels import PictureWarning  # noqa: E402
@@ -174,3 +174,14 @@ def test_a_control_looks_at_a_picture_as_in_training(digit: np.ndarray) -> None:
     counts = record_gaze_map(agent, envs, 6).counts
     assert counts[14, 14] >= 25
     assert counts.sum() == 30
+
+
+def test_a_truncated_picture_is_named(tmp_path: Path) -> None:
+    Image = pytest.importorskip("PIL.Image")
+    path = tmp_path / "cut.jpg"
+    Image.fromarray(np.arange(4096, dtype=np.uint8).reshape(64, 64)).save(path)
+    path.write_bytes(path.read_bytes()[:-200])
+    with pytest.raises(ValueError, match=r"cut\.jpg is damaged"):
+        read_picture(path)
+    with pytest.raises(FileNotFoundError, match="folder"):
+        read_picture(tmp_path)

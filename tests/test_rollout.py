@@ -294,6 +294,8 @@ def test_labels_of_any_integer_type(dtype: Any) -> None:
         ({"label": np.array([0, 3])}, "from 0 to 3"),
         ({"label": np.array([-1, 0])}, "from -1 to 0"),
         ({"label": np.array([0.0, 1.0])}, "float64"),
+        ({"label": np.array(["a", "b"])}, "<U1"),
+        ({"label": torch.tensor([0, 3])}, "from 0 to 3"),
         ({"label": np.array([0, 1]), "_label": np.array([False, True])}, "1 of 2"),
     ],
 )

@@ -556,7 +556,7 @@ def test_environments_that_are_no_function_of_their_seed() -> None:
         lambda tensors: tensors["environments.0.locations"].fill_(math.nan),
     ],
 )
-def test_places_that_do_not_fit(spoil: Any) -> None:
+def test_replay_states_that_do_not_fit(spoil: Any) -> None:
     trainer = make_trainer()
     trainer.train_one_update()
     state = trainer.state_dict()

@@ -1143,7 +1143,9 @@ def test_a_custom_module_is_in_training_mode_for_updates_alone() -> None:
     spaces = envs.single_observation_space, envs.single_action_space
     agent = RAMAgent(*spaces, AgentConfig(hidden_size=64), glimpse_network=network)
     unused = network.unused.weight.tolist()
+    agent.train()
     trainer = Trainer(agent, envs, make_envs(24), SHORT)
+    assert not trainer.averaged_agent.training
     network.modes.clear()
     trainer.train_one_update()
     assert set(network.modes) == {True}

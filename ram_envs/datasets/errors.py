@@ -1,4 +1,4 @@
-"""Errors of the known data sets: one is not at hand, or a file of it is not the right one."""
+"""Errors of the known data sets: one is not available, or one of its files is damaged."""
 
 
 class DatasetUnavailableError(OSError):

@@ -9,6 +9,7 @@ from __future__ import annotations
 import functools
 import hashlib
 import math
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -194,7 +195,8 @@ def _check_class_names(num_classes: Any, class_names: Any) -> int | None:
     if not is_sequence or not all(isinstance(name, str) for name in class_names):
         raise TypeError(f"class_names={class_names!r} is not a sequence of str, one per class.")
     count = len(class_names)
-    if repeated := next((name for name in class_names if class_names.count(name) > 1), None):
+    if len(set(class_names)) < count:
+        repeated = Counter(class_names).most_common(1)[0][0]
         raise ValueError(f"class_names={class_names!r} repeats {repeated!r}. Give each name once.")
     if count not in (num_classes or count, num_classes):
         raise ValueError(

@@ -39,7 +39,7 @@ class ImageReport:
         sizes: how many images have each (height, width).
         modes: how many images have each format and mode, such as "PNG RGBA".
         classes: how many images each class has.
-        splits: how many images each split has; empty if there are too few to divide.
+        splits: how many images each split has; empty if they cannot be divided, or one is missing.
         left_out: the files that are left out, by reason.
         problems: the pictures that cannot be read and why, by path; ("", why) for the whole.
         notes: what `load_dataset` would warn of.

@@ -172,8 +172,9 @@ def picture_formats() -> tuple[str, ...]:
 def arrange(folder: Folder) -> Arrangement:
     """Find the splits, classes and pictures of a folder.
 
-    A folder named as a split is one if it holds class folders only; beside other folders, both
-    training and test must be there. Otherwise each folder is a class.
+    A folder named as a split is one if all folders are. Beside folders of other names, splits must
+    contain class folders and no pictures, and both training and test must exist; otherwise each
+    folder is a class.
 
     Raises:
         FileNotFoundError: if there are no class folders, or one has no pictures.

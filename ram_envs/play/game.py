@@ -183,7 +183,7 @@ class Game(Series, ABC):
         noun, verb: for the result, such as "balls" and "caught".
         opponent_in_words: stands on the opponent's board while it is hidden.
         takes_digits: whether digits are typed.
-        trail_start: the first fixation that is drawn during an episode, from the end.
+        trail_start: index in the trail of the first fixation that is drawn during an episode.
         has_demo: whether the start card shows a falling ball.
         turns: whether the game waits for a person's steps.
         levels, level: whether there are levels, and the present one.

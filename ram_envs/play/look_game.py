@@ -1,4 +1,4 @@
-"""What the quiz and Search share: a person takes one look after another, without haste."""
+"""What the quiz and Search share: each look is a step, without a time limit."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from ram_envs.play.seat import Action, location_of
 class LookGame(Game):
     """A look is a step; agents and recordings take `speed` of them per second.
 
-    The fog lifts after the last step, and for a person not before.
+    The fog lifts after the last step; a person cannot lift it earlier.
     """
 
     turns = True

@@ -120,8 +120,11 @@ def set_up(options: Options) -> Session:
         keywords = recording.keywords
     else:
         keywords = _with_test_split(env_id, keywords)
-    if options.record is not None:
-        check_can_be_recorded(keywords)
+    if options.record is not None and (large := find_too_large(keywords)):
+        raise ValueError(
+            f"{large} is too large for a recording. Give at most {MAX_SETTING:,}, or leave "
+            "--record out."
+        )
     env = make_env(env_id, keywords)
     if not isinstance(env.batch.task, tuple(GAMES)):
         check_alone(env_id, options)
@@ -265,22 +268,20 @@ def save_results(session: Session, path: Path) -> None:
     write_json(path, results)
 
 
-def check_can_be_recorded(keywords: Mapping[str, Any]) -> None:
-    """Raise ValueError for a setting with which no recording is played again."""
+def find_too_large(keywords: Mapping[str, Any]) -> str | None:
+    """Return a setting, NAME=VALUE, that is too large to be replayed; None if there is none."""
     for name, value in keywords.items():
         if isinstance(value, (int, float)) and value > MAX_SETTING:
-            raise ValueError(
-                f"{reprlib.repr(name)} is {reprlib.repr(value)}, and a recording has at most "
-                f"{MAX_SETTING:,}. Choose less, or play without --record."
-            )
+            return f"{reprlib.repr(name)[1:-1]}={reprlib.repr(value)}"
+    return None
 
 
 def check_replay(recording: Recording, path: Path) -> None:
     """Raise RecordingError unless a recording, played again, comes to the score that it names."""
-    try:
-        check_can_be_recorded(recording.keywords)
-    except ValueError as error:
-        raise RecordingError(f"{path}: {error}") from None
+    if large := find_too_large(recording.keywords):
+        raise RecordingError(
+            f"{path} has {large}; a recording has at most {MAX_SETTING:,}. Record the game again."
+        )
     if not recording.episodes:
         raise RecordingError(f"{path} holds no finished episode. Record a longer game.")
     try:
