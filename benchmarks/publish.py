@@ -32,14 +32,14 @@ class Game(NamedTuple):
     file      its results, in the folder of results
     link      where they are shown, a page and perhaps a section
     digits    decimal places of returns
-    controls  results of agents that were trained with another gaze
+    others    results of agents that were trained with another seed or gaze
     """
 
     env_id: str
     file: str
     link: str
     digits: int
-    controls: tuple[str, ...] = ()
+    others: tuple[str, ...] = ()
 
     @property
     def page(self) -> Path:
@@ -55,7 +55,18 @@ GAMES = (
         "games/RoadRunner-learned-seed-0.json",
         "docs/any_environment.md#ram-plays-roadrunner",
         0,
-        ("games/RoadRunner-random-seed-0.json", "games/RoadRunner-center-seed-0.json"),
+        (
+            "games/RoadRunner-learned-seed-1.json",
+            "games/RoadRunner-random-seed-0.json",
+            "games/RoadRunner-center-seed-0.json",
+        ),
+    ),
+    Game(
+        "ALE/UpNDown-v5",
+        "games/UpNDown-learned-seed-0.json",
+        "docs/any_environment.md#ram-plays-upndown",
+        0,
+        ("games/UpNDown-random-seed-0.json", "games/UpNDown-center-seed-0.json"),
     ),
 )
 
@@ -280,11 +291,14 @@ def make_games(results: Path) -> str:
 
 
 def make_learned(game: Game, results: Path) -> str:
-    """Return a Markdown table of a game: the mean return with each gaze, and of each control."""
+    """Return a Markdown table of a game: the mean return with each gaze, and of other agents."""
     rows = list(read_json(results / game.file)["results"].items())
-    for file in game.controls:
-        gaze, result = next(iter(read_json(results / file)["results"].items()))
-        rows.append((f"{gaze}, also in training", result))
+    for file in game.others:
+        run = read_json(results / file)
+        gaze, result = next(iter(run["results"].items()))
+        is_control = run["training"]["gaze"]["locations"] != "learned"
+        which = "also in training" if is_control else f"seed {run['training']['seed']}"
+        rows.append((f"{gaze}, {which}", result))
     body = []
     for gaze, result in rows:
         mean, spread = result["mean_return"], result["standard_error"]
