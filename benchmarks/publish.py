@@ -66,7 +66,11 @@ GAMES = (
         "games/UpNDown-learned-seed-0.json",
         "docs/any_environment.md#ram-plays-upndown",
         0,
-        ("games/UpNDown-random-seed-0.json", "games/UpNDown-center-seed-0.json"),
+        (
+            "games/UpNDown-learned-seed-1.json",
+            "games/UpNDown-random-seed-0.json",
+            "games/UpNDown-center-seed-0.json",
+        ),
     ),
 )
 
