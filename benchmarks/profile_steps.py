@@ -84,7 +84,7 @@ def find_parts(env_id: str, num_envs: int, dataset: str) -> dict[str, tuple[Rate
     steps = count_steps(envs, num_envs)
     _, choices = check(actions, num_choices=batch.num_choices)
 
-    def advance(_: int) -> None:  # begin anew each time: otherwise the episodes would end
+    def advance(_: int) -> None:  # restarts, so that no episode ends
         batch.task.begin(batch.state, batch.all_rows, streams, {})
         batch.task.advance(batch.state, batch.all_rows, choices)
 

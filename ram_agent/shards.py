@@ -73,7 +73,7 @@ def make_shards(
 
 
 def check_epochs(config: TrainConfig, num_images: int | None) -> None:
-    """Raise ValueError if epochs are given and there is no split of images to walk through."""
+    """Raise ValueError if epochs are given, but the training has no images to count them by."""
     if config.epochs is not None and num_images is None:
         raise ValueError(
             f"epochs={config.epochs} needs a split of images with labels, which this training does "

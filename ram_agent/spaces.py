@@ -13,7 +13,7 @@ import numpy.typing as npt
 import torch
 
 from ram_agent.cores import State
-from ram_envs.checks import check_first_choice
+from ram_envs.checks import check_first_choice, is_glimpse_action
 
 MAX_GLIMPSE_VALUES = 2**20  # of an agent in a file, so that its spaces fit into memory
 
@@ -91,19 +91,14 @@ def check_spaces(observation_space: gym.Space[Any], action_space: gym.Space[Any]
             "without WholeCanvas or GlimpseStack, and of a vector environment the "
             "single_observation_space."
         )
-    if not (
-        isinstance(action_space, spaces.Tuple)
-        and len(action_space) == 2
-        and action_space[0].shape == (2,)
-        and isinstance(action_space[1], spaces.Discrete)
-    ):
+    if not is_glimpse_action(action_space):
         raise TypeError(
             f"The agent does not support the action space {action_space}. It needs "
             "Tuple(Box (2,), Discrete(n)): use an environment of ram_envs without GridAction, "
             "FlatBoxAction, DictAction, FixedGaze or RandomGaze, and of a vector environment the "
             "single_action_space."
         )
-    check_first_choice(action_space[1])
+    check_first_choice(action_space[1])  # type: ignore[index]
 
 
 def make_spaces(glimpse_shape: Any, num_choices: Any) -> tuple[gym.Space[Any], gym.Space[Any]]:

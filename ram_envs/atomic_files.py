@@ -22,7 +22,7 @@ def write_whole(path: Path, write: Callable[[IO[bytes]], None]) -> None:
     After the return the file survives a loss of power.
 
     Raises:
-        OSError: if there is no room or no permission, for example; the old file is still there.
+        OSError: if the file cannot be written, as on a full disk; the old file is kept.
     """
     temporary = path.with_name(f".{path.name}.{os.getpid()}-{threading.get_ident()}.tmp")
     try:
@@ -109,7 +109,7 @@ def read_json(path: Path) -> Any:
     """Return the value in a JSON file, which may come from an untrusted source.
 
     Raises:
-        FileNotFoundError: if there is no such file.
+        FileNotFoundError: if the file does not exist.
         ValueError: if it is not JSON, too long, or nested too deeply.
     """
     with path.open("rb") as file:

@@ -115,7 +115,7 @@ def check_render_mode(render_mode: str | None, known: Sequence[str]) -> None:
 
 
 def checked_autoreset_mode(mode: AutoresetMode | str) -> AutoresetMode:
-    """Return the auto-reset mode, also by its value; raise ValueError if there is no such mode."""
+    """Return a mode, given itself or by its value; raise ValueError if it does not exist."""
     try:
         return AutoresetMode(mode)
     except ValueError:
@@ -186,7 +186,7 @@ def checked_seeds(seeds: Any, num_envs: int) -> Sequence[int | None]:
 
 
 def checked_pair(action: Any) -> tuple[Any, Any]:
-    """Return location and choice, themselves unchecked; raise TypeError if this is no pair."""
+    """Return the two halves of an action, or raise TypeError unless it is a pair."""
     if not isinstance(action, (tuple, list)) or len(action) != 2:
         raise TypeError(
             f"action={action!r} is not a pair (location, choice) as in env.action_space.sample(). "
@@ -274,6 +274,16 @@ def checked_coordinates(
             "output is NaN has usually diverged."
         )
     return checked
+
+
+def is_glimpse_action(space: Any) -> bool:
+    """Return whether an action space is Tuple(Box (2,), Discrete(n))."""
+    return (
+        isinstance(space, spaces.Tuple)
+        and len(space) == 2
+        and space[0].shape == (2,)
+        and isinstance(space[1], spaces.Discrete)
+    )
 
 
 def check_first_choice(choices: spaces.Discrete) -> None:

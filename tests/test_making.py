@@ -206,7 +206,7 @@ def test_time_limits_of_atari() -> None:
 
 def test_atari_has_a_keyword_mode() -> None:
     pytest.importorskip("ale_py", reason="the extra atari is not installed")
-    with pytest.raises(TypeError, match="mode"):  # which only its single environment takes
+    with pytest.raises(TypeError, match="'mode'"):
         make_env("ALE/Breakout-v5", mode=1)
 
 

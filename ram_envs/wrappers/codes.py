@@ -19,6 +19,7 @@ from ram_envs.checks import (
     checked_integer,
     checked_number,
     checked_pair,
+    is_glimpse_action,
 )
 from ram_envs.gaze import Gaze
 
@@ -52,12 +53,7 @@ def num_choices(env: Any) -> int:
         ValueError: if the choices do not begin at 0.
     """
     space = env.single_action_space if hasattr(env, "single_action_space") else env.action_space
-    if not (
-        isinstance(space, spaces.Tuple)
-        and len(space) == 2
-        and space[0].shape == (2,)
-        and isinstance(space[1], spaces.Discrete)
-    ):
+    if not is_glimpse_action(space):
         raise TypeError(
             f"action_space={space} is not Tuple(Box (2,), Discrete(n)), as in the environments of "
             "ram_envs. Use only one wrapper that changes the actions."
