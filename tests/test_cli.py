@@ -306,6 +306,7 @@ def test_ctrl_c_in_a_command(times: int, tmp_path: Path) -> None:
     code = (  # SIGINT as in a terminal; a shell ignores it in the background
         "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)\n"
         "from ram_agent import cli; run = cli.run\n"
+        "import ram_agent.measure, ram_agent.commands.evaluate\n"  # imports may swallow SIGINT
         "cli.run = lambda args: (print('ready', flush=True), run(args)); cli.main()"
     )
     arguments = ["evaluate", "pretrained:catch", "--num-episodes", "1000000"]
