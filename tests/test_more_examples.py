@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import re
 import runpy
+from pathlib import Path
 from unittest import mock
 
 import pytest
@@ -42,17 +44,28 @@ def test_skrl(env_id: str, monkeypatch: pytest.MonkeyPatch) -> None:
     check("skrl_ppo.py", f"--env-id {env_id} --eval-envs 20")
 
 
-def test_atari_with_stable_baselines3(capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.parametrize("view", ["learned-gaze", "center-gaze", "whole-frame"])
+def test_atari_with_stable_baselines3(
+    view: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     pytest.importorskip("ale_py", reason="the extra atari is not installed")
     pytest.importorskip("stable_baselines3", reason="the extra sb3 is not installed")
     num_threads = torch.get_num_threads()
-    command = "sb3_atari.py --quick --num-envs 2 --eval-episodes 2"
+    path = tmp_path / "ppo.json"
+    command = f"sb3_atari.py --quick --view {view} --num-envs 2 --validation-games 2"
+    command += f" --validate-every 128 --eval-episodes 3 --save {path}"
     try:
         with mock.patch("sys.argv", command.split()):
             runpy.run_path(str(EXAMPLES / "sb3_atari.py"), run_name="__main__")
     finally:
         torch.set_num_threads(num_threads)
-    assert re.search(r"mean return -?\d\.\d+ ± \d\.\d+ over 2 games\n", capsys.readouterr().out)
+    ((name, result),) = json.loads(path.read_text())["results"].items()
+    assert name == f"PPO of Stable-Baselines3, {view.replace('-', ' ')}"
+    assert result["episodes"] == 3
+    said = f"mean return {result['mean_return']:.2f} ± {result['standard_error']:.2f} over 3 games"
+    assert capsys.readouterr().out.endswith(f"{said}\n")
+    rows = path.with_suffix(".metrics.jsonl").read_text().splitlines()
+    assert [json.loads(row)["steps"] for row in rows] == [128, 256]
 
 
 def test_ram_in_atari(capsys: pytest.CaptureFixture[str]) -> None:
