@@ -32,7 +32,7 @@ class Game(NamedTuple):
     file      its results, in the folder of results
     link      where they are shown, a page and perhaps a section
     digits    decimal places of returns
-    others    results of agents that were trained with another seed or gaze
+    others    results of agents that were trained with another seed or gaze, or by another library
     """
 
     env_id: str
@@ -49,11 +49,11 @@ class Game(NamedTuple):
 
 GAMES = (
     Game("RAMSearch-v0", "games/RAMSearch-v0-seed-0.json", "docs/environments/RAMSearch-v0.md", 3),
-    Game("ALE/Pong-v5", "pretrained/pong.json", "docs/any_environment.md#ram-plays-pong", 1),
+    Game("ALE/Pong-v5", "pretrained/pong.json", "docs/atari.md#pong", 1),
     Game(
         "ALE/RoadRunner-v5",
         "games/RoadRunner-learned-seed-0.json",
-        "docs/any_environment.md#ram-plays-roadrunner",
+        "docs/atari.md#roadrunner",
         0,
         (
             "games/RoadRunner-learned-seed-1.json",
@@ -64,7 +64,7 @@ GAMES = (
     Game(
         "ALE/UpNDown-v5",
         "games/UpNDown-learned-seed-0.json",
-        "docs/any_environment.md#ram-plays-upndown",
+        "docs/atari.md#upndown",
         0,
         (
             "games/UpNDown-learned-seed-1.json",
@@ -144,7 +144,7 @@ def find_headlines(tables: dict[str, list[Row]]) -> list[Headline]:
 
 def make_headlines(headlines: list[Headline]) -> str:
     """Return a Markdown table of each table's headline beside its controls and the paper."""
-    head = ("environment", "looks", "RAM", "random gaze", "sees everything", "the paper")
+    head = ("environment", "glimpses", "RAM", "random gaze", "small CNN, whole canvas", "the paper")
     body = []
     for table, learned, random, cnn in headlines:
         where = f"[{table.env_id}](docs/environments/{table.env_id}.md)"
@@ -171,7 +171,7 @@ def draw_headlines(headlines: list[Headline], path: Path) -> None:
     for label, style, errors in (
         ("RAM", "C0o", [headline.learned for headline in headlines]),
         ("the same with random gaze", "C1s", [headline.random for headline in headlines]),
-        ("small CNN, sees everything", "C2x", [headline.cnn for headline in headlines]),
+        ("small CNN, whole canvas", "C2x", [headline.cnn for headline in headlines]),
         ("the paper's RAM", "k|", [headline.paper for headline in headlines]),
     ):
         known = [(error, place) for place, error in enumerate(errors) if error is not None]
@@ -299,10 +299,11 @@ def make_learned(game: Game, results: Path) -> str:
     rows = list(read_json(results / game.file)["results"].items())
     for file in game.others:
         run = read_json(results / file)
-        gaze, result = next(iter(run["results"].items()))
-        is_control = run["training"]["gaze"]["locations"] != "learned"
-        which = "also in training" if is_control else f"seed {run['training']['seed']}"
-        rows.append((f"{gaze}, {which}", result))
+        name, result = next(iter(run["results"].items()))
+        if "training" in run:  # of RAM
+            is_control = run["training"]["gaze"]["locations"] != "learned"
+            name += ", also in training" if is_control else f", seed {run['training']['seed']}"
+        rows.append((name, result))
     body = []
     for gaze, result in rows:
         mean, spread = result["mean_return"], result["standard_error"]

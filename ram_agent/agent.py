@@ -347,7 +347,7 @@ def _check_network_given(path: Path, saved: str | None, given: nn.Module | None)
     """Raise ValueError unless a module is given where the saved agent has one of the user's own."""
     if saved is None and given is not None:
         raise ValueError(
-            f"The agent in {path} has no glimpse network of your own. Leave glimpse_network out."
+            f"The agent in {path} has no custom glimpse network. Leave glimpse_network out."
         )
     if saved is not None and given is None:
         raise ValueError(

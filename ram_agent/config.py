@@ -114,7 +114,7 @@ class OptimizerConfig(Checked):
     """Adam, or SGD with momentum 0.9 (the paper)."""
 
     learning_rate: float = 4e-3
-    """The highest learning rate."""
+    """Peak learning rate."""
 
     head_rate: float = 0.3
     """Factor on the learning rate of the location and baseline heads. With faster location heads
@@ -125,7 +125,7 @@ class OptimizerConfig(Checked):
     added to the gradient."""
 
     max_grad_norm: float | None = 1.0
-    """Norm to which longer gradients are clipped; None for no clipping."""
+    """Maximum gradient norm; larger gradients are clipped. None: no clipping."""
 
     average_decay: float = 0.999
     """Decay per optimizer step of the running average of the weights, which is validated and
@@ -155,7 +155,7 @@ class GazeConfig(Checked):
 
     locations: Literal["learned", "random", "center"] = "learned"
     """The gaze in training and validation: the agent's own, or that of a control: uniformly random
-    locations, or always the center (with max_shift: random moves, or no moves). A control's
+    locations, or always the center (with max_shift: random shifts, or none). A control's
     location head is not trained."""
 
 
@@ -167,7 +167,7 @@ class ScheduleConfig(Checked):
     """How the learning rate falls to 0."""
 
     warmup_updates: int = 200
-    """Updates over which the learning rate rises to its highest; at most a tenth of all."""
+    """Number of updates of linear warm-up; at most a tenth of all."""
 
 
 @dataclass(frozen=True)

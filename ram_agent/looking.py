@@ -34,7 +34,7 @@ BRIGHT_ON_DARK = ("mnist", "digits")  # data sets of bright digits on black
 
 @dataclass(frozen=True)
 class Look:
-    """What an agent saw of one picture, and what it took it for.
+    """An agent's glimpses of one picture, and its label probabilities.
 
     A notebook shows it as an animation.
 
@@ -145,7 +145,7 @@ def look(
     invert: bool = False,
     seed: int = 0,
 ) -> Look:
-    """Show an agent one picture, and return where it looked and what it took it for.
+    """Show an agent one picture, and return its locations, glimpses and label.
 
         seen = ram_agent.look(RAMAgent.pretrained("cluttered-mnist-8"), "digit.png")
 

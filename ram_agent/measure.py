@@ -99,7 +99,7 @@ def print_results(
     # A return of several balls is not a percentage.
     words = SCORES.get(env_id) if keywords.get("num_balls", 1) == 1 else None
     if keywords.get("max_shift") is not None:
-        title += " (random gaze: random moves; center gaze: no moves)"
+        title += " (random gaze: random shifts; center gaze: no shifts)"
     own = next(iter(results.values()))
     episodes = own["episodes"]
     if "mean_return" in own:

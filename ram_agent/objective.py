@@ -112,7 +112,7 @@ def check_used(config: TrainConfig, supervised: bool, has_images: bool = False) 
             if field.name in unused and value != field.default:
                 instead = {"episodes": ", and give steps", "steps": ", and give episodes"}
                 raise ValueError(
-                    f"{field.name}={value!r} has no effect {how}. Leave it at {field.default!r}"
+                    f"{field.name}={value!r} has no effect {how}. Leave it out"
                     f"{instead.get(field.name, '')}."
                 )
 

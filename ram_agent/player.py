@@ -63,7 +63,7 @@ class Player:
         agent: the agent.
         envs: a vector environment with any auto-reset mode.
         gaze: the locations: "learned", the agent's; "random", uniform; "center", always (0, 0).
-            With RelativeGaze, "random" makes random moves and "center" does not move.
+            With RelativeGaze, "random" shifts the gaze at random and "center" never shifts it.
 
     Attributes:
         observation: what the agent will act on next.

@@ -66,7 +66,7 @@ def collect_rollout(
         sample_choice: whether choices are sampled, too; if None, only where there are no labels:
             under supervision the most probable label is the decision.
         gaze: the locations: "learned", the agent's; "random", uniform; "center", always (0, 0).
-            With RelativeGaze, "random" makes random moves and "center" does not move.
+            With RelativeGaze, "random" shifts the gaze at random and "center" never shifts it.
         generator: source of the agent's noise; PyTorch's global one if None. See `noise_source`.
         on_step: called after reset and after every step, for example to draw a frame.
 

@@ -189,9 +189,10 @@ class SegmentShard:
         differs = (glimpses != saved["glimpses"]).flatten(1).any(1)
         if differs.any():
             warnings.warn(
-                f"{int(differs.sum())} of {len(differs)} environments are not in the state in "
-                "which the run was stopped: they are not a function of their seed and actions. "
-                "Training continues, with other results than an uninterrupted run.",
+                f"{int(differs.sum())} of {len(differs)} environments did not return to the "
+                "state in which the run stopped: they are not deterministic given seed and "
+                "actions. Training continues, but its results will differ from those of an "
+                "uninterrupted run.",
                 ResumeWarning,
                 stacklevel=2,
             )

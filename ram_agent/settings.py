@@ -7,7 +7,7 @@ import math
 import numbers
 import reprlib
 from collections.abc import Iterable
-from typing import Any, Literal, NamedTuple, Self, get_args, get_origin, get_type_hints
+from typing import Any, Literal, NamedTuple, get_args, get_origin, get_type_hints
 
 
 class Checked:
@@ -20,7 +20,7 @@ class Checked:
         ValueError: for a value of another type, or out of its range; names the setting.
     """
 
-    def __new__(cls, *args: Any, **settings: Any) -> Self:
+    def __new__(cls, *args: Any, **settings: Any) -> Any:
         """Name the group of a setting that is given outside of it, and one that does not exist."""
         for name, kind in type_hints(cls).items():
             if is_group(kind) and (

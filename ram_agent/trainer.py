@@ -67,7 +67,7 @@ class Trainer:
         folder: where to write checkpoints and metrics; None writes nothing.
         ranks: the processes that train this agent together, each with a trainer of its own, of
             which the first has the folder; None for this process alone.
-        min_validations: the least number of validations, in a training of at least as many updates.
+        min_validations: the minimum number of validations, if there are at least as many updates.
 
     Raises:
         TypeError, ValueError: if the agent cannot play the environments, they do not share the

@@ -122,7 +122,7 @@ def make_games(env_id: str, num_envs: int, mode: AutoresetMode, /, **keywords: A
         return gym.make_vec(env_id, num_envs=num_envs, autoreset_mode=mode, **keywords)
     except FileNotFoundError as error:
         raise FileNotFoundError(
-            f"{env_id} needs the ROM {error.filename}, which does not exist. ale-py brings every "
+            f"{env_id} needs the ROM {error.filename}, which does not exist. ale-py includes every "
             "ROM: unset ALE_ROMS_DIR, or install ale-py again."
         ) from error
 

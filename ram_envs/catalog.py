@@ -27,7 +27,7 @@ SUMMARIES = {  # ids without one get the first line of their manual page
     "RAMPairsMNIST-v0": "Find two digits among clutter, and name both.",
     "RAMAdditionMNIST-v0": "Find two digits among clutter, and name their sum.",
     "RAMMovingMNIST-v0": "Follow a digit that drifts among drifting clutter, and name it.",
-    "RAMCatch-v0": "Catch a falling ball with a paddle, seeing a few pixels sharply.",
+    "RAMCatch-v0": "Catch a falling ball with a paddle, seeing only a few pixels sharply.",
     "RAMSearch-v0": "Find the one item that differs in fine detail, and take it.",
 }
 SCORES = {"RAMCatch-v0": "caught"}  # what a mean return of 1 means, in words

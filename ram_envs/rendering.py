@@ -135,7 +135,7 @@ def draw_frame(scene: Scene, size: tuple[int, int] = FRAME_SIZE) -> pygame.Surfa
     width, height = size
     if width % 2 or height % 2 or width < MINIMUM_SIZE[0] or height < MINIMUM_SIZE[1]:
         raise ValueError(
-            f"size={size} does not make a frame: give an even width and height (video codecs "
+            f"size={size} is not a valid frame size. Give an even width and height (video codecs "
             f"refuse odd ones) of at least {MINIMUM_SIZE[0]} × {MINIMUM_SIZE[1]} pixels."
         )
     frame = _Frame(size)

@@ -181,7 +181,7 @@ class SB3VecEnv(VecEnv):
         chosen = sorted(self._get_indices(indices))
         if chosen != list(range(self.num_envs)):
             raise ValueError(
-                f"{call} cannot reach the sub-environments {chosen} alone: all live in one object. "
+                f"{call} acts on all sub-environments at once, not on {chosen} alone. "
                 'Leave indices out; .envs.reset(options={"reset_mask": mask}) resets some.'
             )
 

@@ -39,7 +39,7 @@ def check_task(task: Task[Any], num_envs: int = 4, seed: int = 0, max_steps: int
         task: an instance of the task, as small as you like.
         num_envs: the number of episodes played side by side, at least 2, since rows are compared.
         seed: seed of the episodes and of the choices made in them.
-        max_steps: the most steps that an episode of random choices may take.
+        max_steps: the maximum number of steps of an episode of random choices.
 
     Raises:
         TaskError: for the first rule that is broken.

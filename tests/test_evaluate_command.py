@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
 from pathlib import Path
 from typing import Any
@@ -202,7 +203,7 @@ def test_watch_a_picture(run: Path, tmp_path: Path, capsys: pytest.CaptureFixtur
     main(
         ["watch", str(run), "--image", str(tmp_path / "white.png"), "--invert", "--save", str(path)]
     )
-    assert "% sure" in capsys.readouterr().out
+    assert re.search(r"\d \(\d+%\)", capsys.readouterr().out)
     with Image.open(path) as picture:
         assert picture.size == (960, 560)
 

@@ -214,8 +214,8 @@ def test_the_command_plays_a_module_of_this_folder(
     ("args", "message"),
     [
         (["no_such_module:Own-v0"], "Run the command in the folder of no_such_module.py"),
-        ([f"{__name__}:Half-v0", "--agent", "pretrained:catch"], "--agent: a person plays"),
-        ([f"{__name__}:Half-v0", "--record", "half.json"], "--record: a person plays"),
+        ([f"{__name__}:Half-v0", "--agent", "pretrained:catch"], "--agent"),
+        ([f"{__name__}:Half-v0", "--record", "half.json"], "--record"),
         ([f"{__name__}:Half-v0", "--num-clutter", "3"], "num_clutter"),
     ],
 )

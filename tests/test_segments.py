@@ -497,7 +497,8 @@ def test_stopped_and_resumed_is_as_if_not_stopped(
     resumed.resume()
     # What was loaded can be saved before anything is played.
     torch.testing.assert_close(resumed.state_dict().tensors, saved.tensors, rtol=0, atol=0)
-    with warnings.catch_warnings(action="error"):
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
         assert resumed.train()
     states = [trainer.state_dict() for trainer in (resumed, whole)]
     for state in states:

@@ -95,7 +95,7 @@ class Environment:
 
     distortion: float = 0.0
     """Strength of random rotation, scaling, shear and shift of training images. It helps long
-    trainings without clutter; 1 is strong for digits."""
+    runs without clutter; 1 is strong for digits."""
 
     elastic: float = 0.0
     """Strength of random local deformations of training images, which are harder to memorize and

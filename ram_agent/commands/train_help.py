@@ -19,7 +19,7 @@ COMMON = {  # option: what it does, in a few words
     "steps": "number of training steps, in games",
     "seed": "seed of weights, images and noise",
     "batch_size": "episodes per update",
-    "learning_rate": "the highest learning rate",
+    "learning_rate": "peak learning rate",
     "preset": "default (best results) or paper (the paper's settings)",
     "out": "the run's folder",
     "resume": "continue the run in this folder",

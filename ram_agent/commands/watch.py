@@ -50,7 +50,7 @@ class Watch(Trained):
     another package)."""
 
     max_steps: Annotated[int | None, UNSET] = None
-    """The most steps of an episode (default: 300 in an environment of another package)."""
+    """Maximum number of steps per episode (default: 300 in an environment of another package)."""
 
     start: int = 0
     """The first episode: the index of an image, or the seed of a game."""
@@ -137,7 +137,7 @@ def show_image(command: Watch, window: Any) -> None:
     from ram_agent.pictures import FPS, save_picture
 
     seen = look(RAMAgent.load(command.run), command.image, invert=command.invert)
-    print(f"It is {seen.name}, {100 * seen.probability:.0f}% sure.")
+    print(f"Label: {seen.name} ({100 * seen.probability:.0f}%).")
     if command.save is None:
         return Viewer(window, command.fps or FPS).show(iter([seen.frames()]))
     save_picture([seen.frames()], command.save, command.fps or FPS)

@@ -129,10 +129,11 @@ def make_markdown(table: Table, rows: Sequence[Row]) -> str:
         for (quick, dataset), group in groups.items()
         for paragraph in _group_paragraphs(table, group, quick, dataset)
     ]
-    paragraphs.append(
+    quoted = (
         "The paper's values are quoted from other texts. Those marked with * are from memory; no "
-        f"text confirms them. {table.note}".strip()
+        "text confirms them. "
     )
+    paragraphs.append((quoted if table.has_paper_values else "") + table.note)
     return "\n\n".join(paragraphs) + "\n"
 
 
@@ -146,7 +147,7 @@ def _group_paragraphs(
     paragraphs = [title]
     if quick:
         paragraphs[0] += ", a quick run"
-        paragraphs.append("A quick run, for a first look: on other images, after a short training.")
+        paragraphs.append("A quick run on other images, to see that it learns.")
     number = f"{rows[0]['test_episodes']:,}"
     if table.is_game:
         measure = f"Caught balls (%) in {number} games"
@@ -162,6 +163,12 @@ def _group_paragraphs(
     ]
     if not table.is_game:
         paragraphs += _accuracy_paragraphs(rows)
+    time_to_paper = (
+        "Time to the paper's error is the mean time per seed until the validation error fell below "
+        "the test error of the paper's NIPS version. "
+        if table.has_paper_values
+        else ""
+    )
     machines = dict.fromkeys(row["machine"] for row in rows)
     paragraphs += [
         _table(
@@ -182,10 +189,8 @@ def _group_paragraphs(
                 for row in rows
             ],
         ),
-        "Episodes and env-steps are per seed; a network on the whole canvas takes no steps. Time "
-        "to the paper's error is the mean time per seed until the validation error fell below the "
-        "test error of the paper's NIPS version. "
-        f"Trained on {' and '.join(machines)}.",
+        "Episodes and env-steps are per seed; a network on the whole canvas takes no steps. "
+        f"{time_to_paper}Trained on {' and '.join(machines)}.",
     ]
     return paragraphs
 

@@ -56,7 +56,7 @@ class Reproduce:
       ram reproduce cluttered --num-glimpses 8 --seeds 0 1 2
       ram reproduce translated --controls fc-256 cnn
 
-    Ctrl-C saves, and the same command continues. Finished trainings are not repeated. Rows written
+    Ctrl-C saves, and the same command continues. Finished runs are not repeated. Rows written
     by other commands are kept.
     """
 
@@ -71,7 +71,7 @@ class Reproduce:
     """Train only these networks on the whole canvas: fc-256, fc-64, conv, cnn."""
 
     seeds: Annotated[tuple[int, ...], UNSET] = ()
-    """Seeds of the trainings of each row. Default: 0 1 2 for the row in bold, 0 for the others."""
+    """Seeds of the runs of each row. Default: 0 1 2 for the row in bold, 0 for the others."""
 
     dataset: Annotated[str | None, UNSET] = None
     """Images of the environments: auto, mnist, digits, cifar10, or the path of a folder or an .npz.

@@ -170,6 +170,12 @@ class Table:
         return str(CLASSIFICATION.get(self.env_id, {}).get("dataset", "auto"))
 
     @property
+    def has_paper_values(self) -> bool:
+        """Whether the paper reports a result for one of the rows."""
+        others = [row.others for row in self.rows] + [row.others for row in self.controls]
+        return any(each.arxiv or each.nips for each in others)
+
+    @property
     def headline(self) -> Ram:
         (row,) = (row for row in self.rows if row.is_headline)
         return row
@@ -355,8 +361,8 @@ TABLES: dict[str, Table] = {
         random_gaze=Others(since=Reported(33.2, "APPLE", digits=1)),
         note="Our rows were measured on a copy of the images that was encoded again as JPEG. "
         "Glimpses of 5 × 5 pixels and moves of at most 0.2 are the settings of ap_gym, with which "
-        "APPLE-SAC was trained for 2.5 million steps. There, random gaze makes random moves and "
-        "center gaze does not move. The paper has no natural images.",
+        "APPLE-SAC was trained for 2.5 million steps. There, random gaze is shifted at "
+        "random and center gaze never. The paper has no natural images.",
     ),
     "catch": Table(
         "RAMCatch-v0",

@@ -242,8 +242,8 @@ def _check_images(images: Any) -> None:
         )
     if 0 in images.shape:
         raise ValueError(
-            f"images have shape {images.shape}, without any pixel. Give at least one image of at "
-            "least 1 × 1 pixels."
+            f"images have shape {images.shape}, so they contain no pixels. Give at least one image "
+            "of at least 1 × 1 pixels."
         )
     if len(images.shape) == 4 and images.shape[1] in (1, 3) and images.shape[3] > 4:
         raise ValueError(

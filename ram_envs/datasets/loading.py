@@ -37,7 +37,7 @@ _NAMES = (*_LOADERS, "auto")
 
 
 class DatasetFallbackWarning(UserWarning):
-    """``dataset="auto"`` serves the digits, because MNIST is not available."""
+    """``dataset="auto"`` uses the digits, because MNIST is not available."""
 
 
 def load_dataset(
@@ -51,11 +51,11 @@ def load_dataset(
     Args:
         dataset: "mnist"; "digits"; "cifar10"; "auto", which is MNIST if available, else the digits
             with a `DatasetFallbackWarning`; the path of a folder or an .npz, see
-            `ram_envs.datasets.own_images.read_images`; an `ImageDataset`, which serves every split
-            whole; or three of them, for train, validation and test.
+            `ram_envs.datasets.own_images.read_images`; an `ImageDataset`, which is used whole for
+            every split; or three of them, for train, validation and test.
         split: "train", "validation" or "test".
-        splits: "all" serves every split all images of a folder or an .npz without splits, which
-            are divided 70/15/15 by default.
+        splits: "all" uses all images of a folder or an .npz without splits for every split; by
+            default they are divided 70/15/15.
         background: what shows through transparent parts of a folder's pictures: 0 (black) … 255
             (white), or (red, green, blue).
 
@@ -194,7 +194,7 @@ def _load_auto(data_dir: str | None) -> _Datasets:
         return _load_named("mnist")
     except DatasetUnavailableError as error:
         warnings.warn(
-            "MNIST is not available, so dataset='auto' serves the package's 1,797 small digits; "
+            "MNIST is not available, so dataset='auto' uses the package's 1,797 small digits; "
             f"results on the two are not comparable. {error}",
             DatasetFallbackWarning,
             stacklevel=4,  # the caller of load_dataset

@@ -67,7 +67,7 @@ def read_images(
 
     Args:
         path: the folder or the .npz.
-        splits: "all" to serve every split all images of a source without splits.
+        splits: "all" to use all images of a source without splits for every split.
         background: what shows through transparent parts of pictures: 0 (black) … 255 (white), or
             (red, green, blue).
 

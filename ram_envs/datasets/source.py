@@ -74,7 +74,8 @@ class MappedRows:
 
     def __getitem__(self, key: Any, /) -> Any:
         first, *others = key if isinstance(key, tuple) else (key,)
-        return self._array[(self._rows[first], *others)]
+        index = (self._rows[first], *others)
+        return self._array[index]
 
     def __reduce__(self) -> tuple[Any, ...]:
         mapped: Any = find_mapped(self._array)

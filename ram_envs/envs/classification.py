@@ -28,7 +28,7 @@ class DatasetFacts:
     Attributes:
         dataset_name: the name of the data set, which dataset="auto" leaves open.
         num_images: the number of images in the split.
-        splits: ("train", "validation", "test"), or ("all",) where one split serves as all three.
+        splits: ("train", "validation", "test"), or ("all",) where all three are one.
     """
 
     dataset_name: str
@@ -119,8 +119,8 @@ class ClassificationEnv(DatasetFacts, GlimpseEnv):
       (`ram_envs.datasets.own_images`), an `ImageDataset` (used whole for every split), or three
       of them (train, validation, test). `RAMCIFAR10-v0` has "cifar10".
     - `split="train"`, "validation" or "test".
-    - `splits=None`: "all" serves every split all images of a path without splits, which are divided
-      70/15/15 by default.
+    - `splits=None`: "all" uses all images of a path without splits for every split; by default
+      they are divided 70/15/15.
     - `num_glimpses=6`: T, the number of steps.
     - `glimpse_size=8`, `num_scales=1`: G and K of the retina.
     - `canvas_size=None`: a side or (height, width) in pixels; None for the image's own size.
@@ -128,7 +128,7 @@ class ClassificationEnv(DatasetFacts, GlimpseEnv):
     - `distortion=0.0`: the strength of random affine maps of training images, 0 to 4; 1 is strong
       for digits (`ram_envs.tasks.distortion`). Validation and test images stay as they are.
     - `elastic=0.0`: the same for random elastic maps.
-    - `mirror=False`: whether half the training images are swapped left to right at random, as is
+    - `mirror=False`: whether training images are flipped horizontally with probability ½, as is
       usual for natural images.
     - `initial_location=None`: (x, y) of the first glimpse; None for uniformly random.
     - `render_mode=None`: "rgb_array" or "human" (needs pygame: `pip install "ram-gym[play]"`).

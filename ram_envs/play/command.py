@@ -49,7 +49,7 @@ KEYWORDS = {**CATCH_KEYWORDS, **QUIZ_KEYWORDS, **SEARCH_KEYWORDS, **RETINA_KEYWO
 HELP = {
     "size": "side of the screen of Catch, in pixels",
     "paddle_width": "width of the paddle, in pixels",
-    "max_speed": "highest speed of the balls, or of the moving digit, in pixels per step",
+    "max_speed": "maximum speed of the balls, or of the moving digit, in pixels per step",
     "num_balls": "balls in an episode of Catch",
     "dataset": "mnist, digits (embedded), cifar10, or the path of your images",
     "split": "train, validation or test",
@@ -60,7 +60,7 @@ HELP = {
     "num_distractors": "items of Search beside the target",
     "look_cost": "what a look costs in Search",
     "mistake_cost": "what a wrong item costs in Search",
-    "time_limit": "the most looks of a search",
+    "time_limit": "maximum number of looks in a search",
     "glimpse_size": "side of the retina's patches, in pixels",
     "num_scales": "number of patches, each twice as wide as the one before",
     "source": "observation or render: what other environments show to the retina",
@@ -283,7 +283,8 @@ def check_options(options: Options) -> None:
             raise ValueError(f"{names} is for a game: give ENV_ID, too. `ram play` opens a menu.")
     if options.gif is not None and options.agent is None and options.replay is None:
         raise ValueError(
-            f"--gif {options.gif} draws a game that plays itself. Add --agent RUN or --replay FILE."
+            f"--gif {options.gif} records an agent or a replay, not your own game. Add --agent RUN "
+            "or --replay FILE."
         )
     if options.replay is not None:
         fixed = [*options.keywords]

@@ -164,7 +164,7 @@ def check_alone(env_id: str, options: Options) -> None:
     for name in ("agent", "versus", "replay", "record", "gif", "save", "turns", "levels"):
         if getattr(options, name):
             raise ValueError(
-                f"--{name}: a person plays {env_id} alone. Leave it out; an agent plays in "
+                f"--{name} is not supported in {env_id}. Leave it out; to watch an agent, use "
                 "`ram watch RUN --save FILE`."
             )
 

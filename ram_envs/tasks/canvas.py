@@ -36,7 +36,7 @@ class Canvas:
         num_clutter: the number of pieces.
         clutter_size: the side of a piece in pixels; at most h and w.
         distortion: of the image, but not of the pieces, before it is placed.
-        mirror: whether half the images, but no pieces, are swapped left to right at random.
+        mirror: whether half the images, but no pieces, are flipped horizontally at random.
 
     Raises:
         ValueError: if an image does not fit the canvas, or a piece the image.

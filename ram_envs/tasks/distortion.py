@@ -83,7 +83,7 @@ class Distortion:
 
 
 def mirror(images: npt.NDArray[np.uint8], streams: Streams) -> npt.NDArray[np.uint8]:
-    """Return images (B, h, w[, C]), each swapped left to right with probability ½, by one draw."""
+    """Return images (B, h, w[, C]), each flipped horizontally with probability ½, by one draw."""
     ends = (..., *(None,) * (images.ndim - 1))
     is_swapped = cast(streams.integers(2)[:, 0], "uint8")[ends]
     any_images: Any = images

@@ -119,7 +119,9 @@ class DictCode:
 
     def __init__(self, num_choices: int, choice: str) -> None:
         if choice == "location":
-            raise ValueError("choice='location' is the other key's name. Choose another name.")
+            raise ValueError(
+                "choice='location' is already the key of the location. Choose another name."
+            )
         self.choice = choice
         location = spaces.Box(-1, 1, (2,), np.float32)
         self.space = spaces.Dict({"location": location, choice: spaces.Discrete(num_choices)})
