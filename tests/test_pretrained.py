@@ -39,7 +39,7 @@ def test_the_catch_agent_says_how_it_was_trained_and_watches_the_ball() -> None:
     agent = RAMAgent.pretrained("catch")
     facts = agent.info
     assert agent.config.core == "lstm"
-    assert facts["command"].startswith("ram train RAMCatch-v0")
+    assert facts["command"] == "ram reproduce catch --seeds 0 1 2"
     assert facts["commit"]
     envs = gym.make_vec("RAMCatch-v0", num_envs=500, autoreset_mode=AutoresetMode.DISABLED)
     rates = {
