@@ -185,6 +185,14 @@ def checked_seeds(seeds: Any, num_envs: int) -> Sequence[int | None]:
     return seeds
 
 
+def as_array(value: Any, dtype: npt.DTypeLike | None = None) -> npt.NDArray[Any]:
+    """Return numpy's array of a value, or array(None), which fits no space, if there is none."""
+    try:
+        return np.asarray(value, dtype)
+    except (TypeError, ValueError):
+        return np.array(None)
+
+
 def checked_pair(action: Any) -> tuple[Any, Any]:
     """Return the two halves of an action, or raise TypeError unless it is a pair."""
     if not isinstance(action, (tuple, list)) or len(action) != 2:
@@ -306,7 +314,7 @@ def checked_choices(
     """Return choices of `shape`, of which the smallest is `first`, as int64; only `rows` must be
     in range.
     """
-    checked, last = np.asarray(choices), first + num_choices - 1
+    checked, last = as_array(choices), first + num_choices - 1
     if checked.dtype.kind not in "iu" or checked.shape != shape:
         wanted = "an integer" if shape == () else f"integers of shape {shape}"
         raise TypeError(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+import re
 import subprocess
 import sys
 from typing import Any
@@ -251,13 +252,14 @@ def test_wrappers_that_set_locations_take_no_shifts() -> None:
         ("GridAction", [3, 0, 0], r"\[3, 0, 0\].*\[2, 4, 9\]"),
         ("GridAction", [0, -1, 0], "-1"),
         ("GridAction", [0.5, 1, 0], r"0\.5"),
-        ("GridAction", [0, 0], r"\(1, 3\)"),
-        ("FlatBoxAction", [0.0] * 11, r"\(1, 12\)"),
+        ("GridAction", [0, 0], r"=\[0, 0\].*\(3,\)"),
+        ("GridAction", [[0, 0, 1]], r"=\[\[0, 0, 1\]\].*\(3,\)"),
+        ("FlatBoxAction", [0.0] * 11, r"\(12,\)"),
         ("FlatBoxAction", [0.0] * 11 + [np.nan], "nan"),
         ("DictAction", {"location": [0, 0], "choice": 1}, "'choice'.*'label'"),
         ("DictAction", {"location": [np.nan, 0], "label": 1}, "nan"),
         ("RelativeGaze", ((np.nan, 0), 1), "nan"),
-        ("RelativeGaze", ((0, 0, 0), 1), r"\(1, 3\)"),
+        ("RelativeGaze", ((0, 0, 0), 1), r"\(3,\)"),
         ("RelativeGaze", ((0, 0), 10), "10"),
         ("FixedGaze", 10, "10"),
         ("RandomGaze", -1, "-1"),
@@ -268,6 +270,18 @@ def test_impossible_actions_are_refused(name: str, action: Any, message: str) ->
     env.reset(seed=0)
     with pytest.raises(ValueError, match=message):
         env.step(action)
+
+
+@pytest.mark.parametrize("action", [((0.1, 0.2), 3), {"location": (0.1, 0.2), "key": 3}])
+@pytest.mark.parametrize(
+    "name", ["GridAction", "FlatBoxAction", "DictAction", "FixedGaze", "RandomGaze"]
+)
+def test_an_action_of_another_space_is_named_as_it_was_given(name: str, action: Any) -> None:
+    one, two = make("RAMCatch-v0", name), make_vec("RAMCatch-v0", 2, AutoresetMode.NEXT_STEP, name)
+    for env in (one, two):
+        env.reset(seed=0)
+        with pytest.raises((ValueError, TypeError), match=re.escape(f"={action!r}")):
+            env.step(action)
 
 
 def test_only_one_wrapper_changes_the_actions() -> None:

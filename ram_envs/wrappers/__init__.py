@@ -19,7 +19,7 @@ vector version of each wrapper, with the same episodes bit for bit.
 from __future__ import annotations
 
 import importlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import gymnasium as gym
@@ -30,7 +30,7 @@ from gymnasium.utils import RecordConstructorArgs
 
 from ram_envs.aliases import Env
 from ram_envs.arguments import check_arguments
-from ram_envs.checks import checked_location, checked_pair
+from ram_envs.checks import checked_location
 from ram_envs.gaze import Gaze
 from ram_envs.glimpse_env import GlimpseEnv
 from ram_envs.wrappers.codes import (
@@ -80,13 +80,7 @@ class _CodedAction(gym.ActionWrapper[Any, Any, Any], RecordConstructorArgs):
         self.action_space = code.space
 
     def action(self, action: Any) -> Any:
-        one = (
-            {key: np.asarray(value)[None] for key, value in action.items()}
-            if isinstance(action, Mapping)
-            else np.asarray(action)[None]
-        )
-        locations, choices = self._code.decode(one, self._batch)
-        return locations[0], choices[0]
+        return self._code.decode(action, self._batch, ())
 
 
 class GridAction(_CodedAction):
@@ -162,12 +156,6 @@ class RelativeGaze(_CodedAction):
         RecordConstructorArgs.__init__(self, max_shift=max_shift)
         check_absolute(env)
         super().__init__(env, RelativeGazeCode(num_choices(env), max_shift))
-
-    def action(self, action: Any) -> Any:
-        shift, choice = checked_pair(action)
-        one = np.asarray(shift)[None], np.asarray(choice)[None]
-        locations, choices = self._code.decode(one, self._batch)
-        return locations[0], choices[0]
 
 
 class FixedGaze(_CodedAction):

@@ -1,6 +1,6 @@
 """Alternative encodings of the (location, choice) action, for agents without Tuple support.
 
-A code has a space and decodes B actions of it. A wrapper and its vector twin share the code.
+A code has a space and decodes actions of it. A wrapper and its vector twin share the code.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import numpy.typing as npt
 from gymnasium import spaces
 
 from ram_envs.checks import (
+    as_array,
     check_first_choice,
     checked_coordinates,
     checked_integer,
@@ -23,8 +24,8 @@ from ram_envs.checks import (
 )
 from ram_envs.gaze import Gaze
 
-Locations = npt.NDArray[np.float32]  # (B, 2)
-Choices = npt.NDArray[np.int64]  # (B,)
+Locations = npt.NDArray[np.float32]  # (2,), or (B, 2) of a vector environment
+Lead = tuple[int, ...]  # () for one environment, (B,) for a vector environment
 
 
 class ActionCode(Protocol):
@@ -34,14 +35,15 @@ class ActionCode(Protocol):
     def space(self) -> gym.Space[Any]:
         """The action space of one environment."""
 
-    def decode(self, actions: Any, batch: Gaze) -> tuple[Locations, Choices]:
-        """Decode B actions, batched as Gymnasium does, to locations (B, 2) and choices (B,).
+    def decode(self, action: Any, batch: Gaze, lead: Lead) -> tuple[Any, Any]:
+        """Decode an action, or B batched as Gymnasium does, to the locations and the choices.
 
-        Only the rows of running episodes must be in range: the environment ignores the others, or
-        refuses to step them.
+        Their shapes are (*lead, 2) and `lead`. What a code passes on as it is, the environment
+        checks. Only the rows of running episodes must be in range: the environment ignores the
+        others, or refuses to step them.
 
         Raises:
-            ValueError: if they are not B actions of the space.
+            ValueError: if it is not an action of the space, or not B of them.
         """
 
 
@@ -80,19 +82,19 @@ class GridCode:
         columns, rows = checked_integer("columns", columns, 1), checked_integer("rows", rows, 1)
         self.space = spaces.MultiDiscrete([columns, rows, num_choices])
 
-    def decode(self, actions: Any, batch: Gaze) -> tuple[Locations, Choices]:
-        cells = np.asarray(actions)
-        sizes, shape = self.space.nvec, (batch.num_envs, 3)
+    def decode(self, action: Any, batch: Gaze, lead: Lead) -> tuple[Any, Any]:
+        cells = as_array(action)
+        sizes, shape = self.space.nvec, (*lead, 3)
         if cells.shape == shape:
-            cells = np.where(batch.running[:, None], cells, 0)
+            cells = np.where(batch.running.reshape(*lead, 1), cells, 0)
         is_integer = cells.shape == shape and np.issubdtype(cells.dtype, np.integer)
         if not is_integer or (cells < 0).any() or (cells >= sizes).any():
             raise ValueError(
-                f"action={actions!r} is not (column, row, choice). Give integers from 0 to "
+                f"action={action!r} is not (column, row, choice). Give integers from 0 to "
                 f"{(sizes - 1).tolist()}, of shape {shape}."
             )
-        locations = (2 * cells[:, :2] + 1) / sizes[:2] - 1
-        return locations.astype(np.float32), cells[:, 2].astype(np.int64)
+        locations = (2 * cells[..., :2] + 1) / sizes[:2] - 1
+        return locations.astype(np.float32), cells[..., 2].astype(np.int64)
 
 
 class FlatBoxCode:
@@ -101,17 +103,17 @@ class FlatBoxCode:
     def __init__(self, num_choices: int) -> None:
         self.space = spaces.Box(-1, 1, (2 + num_choices,), np.float32)
 
-    def decode(self, actions: Any, batch: Gaze) -> tuple[Locations, Choices]:
-        numbers = np.asarray(actions, np.float32)
-        shape = (batch.num_envs, *(self.space.shape or ()))
+    def decode(self, action: Any, batch: Gaze, lead: Lead) -> tuple[Any, Any]:
+        numbers = as_array(action, np.float32)
+        shape = (*lead, *self.space.shape)
         if numbers.shape == shape:
-            numbers = np.where(batch.running[:, None], numbers, 0)
+            numbers = np.where(batch.running.reshape(*lead, 1), numbers, 0)
         if numbers.shape != shape or np.isnan(numbers).any():
             raise ValueError(
-                f"action={actions!r} is not (x, y, scores). Give numbers without NaN, of shape "
+                f"action={action!r} is not (x, y, scores). Give numbers without NaN, of shape "
                 f"{shape}."
             )
-        return numbers[:, :2], numbers[:, 2:].argmax(1)
+        return numbers[..., :2], numbers[..., 2:].argmax(-1)
 
 
 class DictCode:
@@ -126,13 +128,13 @@ class DictCode:
         location = spaces.Box(-1, 1, (2,), np.float32)
         self.space = spaces.Dict({"location": location, choice: spaces.Discrete(num_choices)})
 
-    def decode(self, actions: Any, batch: Gaze) -> tuple[Locations, Choices]:
-        if not isinstance(actions, Mapping) or set(actions) != {"location", self.choice}:
+    def decode(self, action: Any, batch: Gaze, lead: Lead) -> tuple[Any, Any]:
+        if not isinstance(action, Mapping) or set(action) != {"location", self.choice}:
             raise ValueError(
-                f"action={actions!r} is not a dict of 'location' and {self.choice!r}. Give both, "
+                f"action={action!r} is not a dict of 'location' and {self.choice!r}. Give both, "
                 "and nothing else."
             )
-        return np.asarray(actions["location"]), np.asarray(actions[self.choice])
+        return action["location"], action[self.choice]
 
 
 class RelativeGazeCode:
@@ -143,18 +145,19 @@ class RelativeGazeCode:
         self.space = spaces.Tuple((shift, spaces.Discrete(num_choices)))
         self._max_shift = checked_number("max_shift", max_shift, 0, 2, ", the canvas's side")
 
-    def decode(self, actions: Any, batch: Gaze) -> tuple[Locations, Choices]:
-        shifts, choices = checked_pair(actions)
-        shifts = checked_coordinates(shifts, (batch.num_envs, 2), batch.running)
-        return shift_locations(batch.locations, shifts, self._max_shift), np.asarray(choices)
+    def decode(self, action: Any, batch: Gaze, lead: Lead) -> tuple[Any, Any]:
+        shifts, choices = checked_pair(action)
+        shifts = checked_coordinates(shifts, (*lead, 2), batch.running.reshape(lead))
+        locations = batch.locations.reshape(*lead, 2)
+        return shift_locations(locations, shifts, self._max_shift), choices
 
 
 def shift_locations(
     locations: Locations, shifts: npt.NDArray[np.floating], max_shift: float
 ) -> Locations:
-    """Return locations (B, 2) moved by shifts (B, 2) in the unit disc, times `max_shift`."""
+    """Return locations (…, 2) moved by shifts (…, 2) in the unit disc, times `max_shift`."""
     moves = np.clip(shifts.astype(np.float64), -1e9, 1e9)  # so that infinity has a direction
-    moves /= np.maximum(np.hypot(moves[:, :1], moves[:, 1:]), 1)
+    moves /= np.maximum(np.hypot(moves[..., :1], moves[..., 1:]), 1)
     return np.clip(locations + max_shift * moves, -1, 1).astype(np.float32)
 
 
@@ -165,8 +168,8 @@ class FixedGazeCode:
         self.space = spaces.Discrete(num_choices)
         self._location = location
 
-    def decode(self, actions: Any, batch: Gaze) -> tuple[Locations, Choices]:
-        return np.tile(self._location, (batch.num_envs, 1)), np.asarray(actions)
+    def decode(self, action: Any, batch: Gaze, lead: Lead) -> tuple[Any, Any]:
+        return np.tile(self._location, (*lead, 1)), action
 
 
 class RandomGazeCode:
@@ -175,5 +178,5 @@ class RandomGazeCode:
     def __init__(self, num_choices: int) -> None:
         self.space = spaces.Discrete(num_choices)
 
-    def decode(self, actions: Any, batch: Gaze) -> tuple[Locations, Choices]:
-        return batch.random_locations(), np.asarray(actions)
+    def decode(self, action: Any, batch: Gaze, lead: Lead) -> tuple[Any, Any]:
+        return batch.random_locations().reshape(*lead, 2), action

@@ -92,7 +92,7 @@ class _CodedAction(_VectorWrapper):
         self.action_space = batch_space(code.space, env.num_envs)
 
     def step(self, actions: Any) -> Step:
-        return self.env.step(self._code.decode(actions, self.native.batch))
+        return self.env.step(self._code.decode(actions, self.native.batch, (self.num_envs,)))
 
 
 class GridAction(_CodedAction):
