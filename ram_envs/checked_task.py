@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from ram_envs.checks import as_array
 from ram_envs.datasets.source import ImageSource, is_lazy
 from ram_envs.streams import Streams, UInt64Array, combine_keys
 from ram_envs.task import Outcome, Rows, Task
@@ -49,6 +50,12 @@ def check_attributes(task: Any) -> None:
     require(
         isinstance(changes, (bool, np.bool_)),
         f"frames_change is {changes!r}. Make it True (a game) or False (a picture).",
+    )
+    options = getattr(task, "option_names", None)
+    require(
+        options is None
+        or (isinstance(options, (tuple, list)) and all(isinstance(name, str) for name in options)),
+        f"option_names is {options!r}. Make it a tuple of strings, such as ('size',), or None.",
     )
 
 
@@ -98,6 +105,8 @@ class CheckedTask:
         self._keys = np.zeros(num_envs, np.uint64)
         self._steps = np.zeros(num_envs, np.int64)
         self.state = _call("allocate()", task.allocate, num_envs)
+        _call("images() before the first begin()", task.images, self.state)
+        _call("infos() before the first begin()", task.infos, self.state)
 
     def begin(self, rows: Rows, keys: UInt64Array) -> list[Snapshot]:
         before = self._look() if self.begun.any() else {}
@@ -158,6 +167,8 @@ class CheckedTask:
         """Return a snapshot of each row that has begun."""
         source, source_rows = self._checked_images()
         infos = self._checked_infos()
+        for row in np.flatnonzero(self.begun).tolist():
+            self._check_pictures(row)
         return {
             row: Snapshot(
                 np.array(source[int(source_rows[row])]),
@@ -233,6 +244,31 @@ class CheckedTask:
             f"integer from 0 to {most}; use another key for anything else.",
         )
 
+    def _check_pictures(self, row: int) -> None:
+        """Check what the methods for pictures return; a task need not have them."""
+        height, width = self.task.image_shape[:2]
+        ball, target, verdict = (
+            _call(f"{name}() of row {row}", method, self.state, row)
+            if (method := getattr(self.task, name, None)) is not None
+            else None
+            for name in ("ball", "target", "verdict")
+        )
+        require(
+            ball is None
+            or (_are_integers(ball, 2) and 0 <= ball[0] < width and 0 <= ball[1] < height),
+            f"ball() of row {row} returned {ball!r}. Return None or a pixel (x, y), integers from "
+            f"(0, 0) to ({width - 1}, {height - 1}).",
+        )
+        require(
+            target is None or _are_integers(target, 4),
+            f"target() of row {row} returned {target!r}. Return None or a box of integers, (left, "
+            "top, right, bottom).",
+        )
+        require(
+            verdict is None or isinstance(verdict, str),
+            f"verdict() of row {row} returned {verdict!r}. Return None or the result in words.",
+        )
+
     def _check_outcome(self, outcome: Outcome, count: int) -> None:
         require(
             isinstance(outcome, Outcome),
@@ -254,6 +290,11 @@ def _call(name: str, method: Callable[..., Any], *arguments: Any) -> Any:
         return method(*arguments)
     except Exception as error:
         raise TaskError(f"{name} raised {type(error).__name__}: {error}") from error
+
+
+def _are_integers(values: Any, count: int) -> bool:
+    array = as_array(values)
+    return array.shape == (count,) and array.dtype.kind in "iu"
 
 
 def _require_array(name: str, array: Any, dtype: Any, shape: tuple[int, ...] | None = None) -> None:

@@ -129,6 +129,8 @@ def test_our_own_tasks_pass(task: Any) -> None:
         ("choice_names", ("a", "b", "a"), r"choice_names.*\['a'\]"),
         ("frames_change", None, "frames_change is None.*False"),
         ("advance", 3, r"advance\(\)"),
+        ("option_names", "side", "option_names is 'side'"),
+        ("option_names", ("side", 3), r"option_names is \('side', 3\)"),
     ],
 )
 def test_attributes_of_the_wrong_kind(name: str, value: Any, words: str) -> None:
@@ -326,6 +328,56 @@ def test_rows_that_have_not_begun_have_an_image_too() -> None:
             return source, np.where(state.length > 0, rows, 99)
 
     assert re.search(r"rows of images\(\).* 99\..* 3", complaint(Hasty()))
+
+
+@pytest.mark.parametrize("verb", ["images", "infos"])
+def test_a_state_in_which_nothing_has_begun_is_shown_too(verb: str) -> None:
+    task = Lamp()
+    shown = getattr(task, verb)
+
+    def late(state: LampState) -> Any:
+        if not state.length.any():
+            raise KeyError("nothing")
+        return shown(state)
+
+    setattr(task, verb, late)
+    assert re.match(rf"{verb}\(\) before .*begin\(\) raised KeyError", complaint(task))
+
+
+class Drawn(Lamp):
+    """With everything that pictures may show."""
+
+    option_names: Any = ("side",)
+
+    def ball(self, state: LampState, row: int) -> Any:
+        return state.place[row], 1
+
+    def target(self, state: LampState, row: int) -> Any:
+        return None if state.lit[row] else (0, 0, 1, 1)
+
+    def verdict(self, state: LampState, row: int) -> Any:
+        return "over" if state.steps[row] == state.length[row] else None
+
+
+def test_a_task_with_pictures() -> None:
+    check_task(Drawn())
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "words"),
+    [
+        ("ball", (3, 0), r"\(3, 0\).*\(2, 1\)"),
+        ("ball", (0, -1), r"\(0, -1\)"),
+        ("ball", (0.5, 0), r"\(0\.5, 0\)"),
+        ("ball", 1, "1"),
+        ("target", (0, 0, 1), r"\(0, 0, 1\)"),
+        ("verdict", True, "True"),
+    ],
+)
+def test_pictures_of_another_kind(name: str, value: Any, words: str) -> None:
+    task = Drawn()
+    setattr(task, name, lambda state, row: value)
+    assert re.match(rf"{name}\(\) of row 0 returned {words}", complaint(task))
 
 
 # --- what must not matter --------------------------------------------------------------------
