@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, cast
@@ -99,6 +100,12 @@ def test_fog_hides_the_canvas_until_the_search_is_over() -> None:
     assert (draw(stage) == np.array(FOG)).all(axis=-1).sum() == 0
     press(stage, pygame.K_f)
     assert (draw(stage) == np.array(FOG)).all(axis=-1).sum() > 50_000
+
+
+def test_the_introduction_states_the_costs_of_the_task() -> None:
+    stage = search(look_cost=0.05, mistake_cost=0.5)
+    costs = [re.findall(r"0\.\d+", line) for line in stage.game.introduction]
+    assert costs == [[], [], [], ["0.05", "0.5"]]
 
 
 def test_a_match_against_the_scripted_player() -> None:

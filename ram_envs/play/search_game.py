@@ -60,11 +60,12 @@ class SearchGame(LookGame):
 
     @property
     def introduction(self) -> list[str]:
+        task = self.task
         return [
-            f"{self.task.num_items} striped squares lie in the fog. One has upright bars: find it.",
+            f"{task.num_items} striped squares lie in the fog. One has upright bars: find it.",
             RETINA_IN_WORDS,
             "Click to look; press Space to take what you look at.",
-            "Every look costs 0.01, and so does every mistake.",
+            f"Every look costs {task.look_cost:g}, and a mistake {task.mistake_cost:g} more.",
         ]
 
     @property
