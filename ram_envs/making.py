@@ -11,7 +11,7 @@ import ast
 import importlib
 import inspect
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from typing import Any
 
@@ -67,7 +67,7 @@ def make_env(env_id: str, *, render_mode: str | None = None, **keywords: Any) ->
         return gym.make(env_id, disable_env_checker=True, **_rendering(render_mode), **keywords)
     retina, own = _divide(keywords)
     if is_atari(spec):
-        env = _make_game(env_id, render_mode, **own)
+        env = AtariGame(env_id, render_mode, **_game_keywords(env_id, **own))
     else:
         env = _make_world(env_id, retina, render_mode, **own)
     return ThroughRetina(env, **retina)
@@ -107,9 +107,11 @@ def make_vector_env(
     retina, own = _divide(keywords)
     # ale-py's vector environment always resets itself, and draws nothing.
     if is_atari(spec) and mode is not AutoresetMode.DISABLED and render_mode is None:
-        return vector.ThroughRetina(_make_games(env_id, num_envs, mode, **own), **retina)
+        games = make_games(env_id, num_envs, mode, **_game_keywords(env_id, **own))
+        return vector.ThroughRetina(games, **retina)
+    make: Callable[[], Any]
     if is_atari(spec):
-        make = partial(_make_game, env_id, render_mode, **own)
+        make = partial(AtariGame, env_id, render_mode, **_game_keywords(env_id, **own))
     else:
         make = partial(_make_world, env_id, retina, render_mode, **own)
     return vector.ThroughRetina(SyncVectorEnv([make] * num_envs, autoreset_mode=mode), **retina)
@@ -269,36 +271,17 @@ def _make_world(
     return gym.make(env_id, disable_env_checker=True, **_rendering(render_mode), **keywords)
 
 
-def _make_game(
-    env_id: str,
-    render_mode: str | None = None,
-    max_episode_steps: int | None = None,
-    **keywords: Any,
-) -> Any:
-    """Make one game of Atari."""
-    game = AtariGame(env_id, render_mode, **{**ATARI, **keywords})
-    limit = _checked_limit(max_episode_steps)
-    return game if limit is None else gym.wrappers.TimeLimit(game, limit)
+def _game_keywords(
+    env_id: str, max_episode_steps: int | None = None, **keywords: Any
+) -> dict[str, Any]:
+    """Return the keywords of ale-py's games; a time limit is one of frames.
 
-
-def _make_games(
-    env_id: str,
-    num_envs: int,
-    autoreset_mode: AutoresetMode,
-    max_episode_steps: int | None = None,
-    **keywords: Any,
-) -> VectorEnv:
-    """Make many games of Atari, in ale-py's threads."""
+    ale-py pools the last picture of a game that it cuts off in another way. So that one game and
+    many show the same one, ale-py cuts off both.
+    """
     keywords = {**ATARI, **keywords}
-    if (limit := _checked_limit(max_episode_steps)) is not None:
-        skipped = {**find_spec(env_id).kwargs, **keywords}["frameskip"]
-        keywords["max_num_frames_per_episode"] = skipped * limit
-    games: VectorEnv = make_games(env_id, num_envs, autoreset_mode, **keywords)
-    return games
-
-
-def _checked_limit(max_episode_steps: int | None) -> int | None:
-    """Return a time limit in steps; None for none, which -1 means, too, as in `gym.make`."""
-    if max_episode_steps in (None, -1):
-        return None
-    return checked_integer("max_episode_steps", max_episode_steps, 1, meaning=", or -1 for none")
+    if max_episode_steps in (None, -1):  # -1 means no limit in `gym.make`, too
+        return keywords
+    limit = checked_integer("max_episode_steps", max_episode_steps, 1, meaning=", or -1 for none")
+    skipped = {**find_spec(env_id).kwargs, **keywords}["frameskip"]
+    return {**keywords, "max_num_frames_per_episode": skipped * limit}

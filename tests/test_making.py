@@ -150,13 +150,14 @@ def test_a_missing_rom_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
             make()
 
 
-def test_many_games_of_atari_are_as_one() -> None:
+@pytest.mark.parametrize("env_id", ["ALE/Pong-v5", "ALE/Breakout-v5"])
+def test_many_games_of_atari_are_as_one(env_id: str) -> None:
     pytest.importorskip("ale_py", reason="the extra atari is not installed")
-    keywords: dict[str, Any] = {"num_scales": 2, "max_num_frames_per_episode": 40}
+    keywords: dict[str, Any] = {"num_scales": 2, "max_episode_steps": 10}
     mode = AutoresetMode.SAME_STEP
-    many: Any = make_vector_env("ALE/Pong-v5", 2, autoreset_mode=mode, **keywords)
+    many: Any = make_vector_env(env_id, 2, autoreset_mode=mode, **keywords)
     drawn: Any = make_vector_env(
-        "ALE/Pong-v5", 2, autoreset_mode=mode, render_mode="rgb_array", **keywords
+        env_id, 2, autoreset_mode=mode, render_mode="rgb_array", **keywords
     )
     assert many.single_observation_space["glimpse"].shape == (2, 12, 12)
     assert drawn.metadata["render_fps"] == 15
