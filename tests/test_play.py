@@ -70,9 +70,9 @@ def best_move(env: Any) -> int:
     return 2 if target > left + task.paddle_width - 1 else 0 if target < left else 1
 
 
-def catch(deals: Any = None, keywords: Any = None, **options: Any) -> CatchGame:
+def catch(deals: Any = None, keywords: Any = None, opponent: Seat | None = None) -> CatchGame:
     deals = deals or [Deal(0), Deal(1)]
-    return CatchGame(Seat("you", make_env("RAMCatch-v0", keywords or {})), deals, **options)
+    return CatchGame(Seat("you", make_env("RAMCatch-v0", keywords or {})), deals, opponent)
 
 
 def quiz(indices: tuple[int, ...] = (0, 1), opponent: Seat | None = None) -> QuizGame:
@@ -920,7 +920,8 @@ def test_the_games_are_the_environments_themselves() -> None:
 
 @pytest.mark.parametrize(("speed", "rows"), [(4.0, 8), (45.0, 22), (64.0, 22)])
 def test_the_speed_that_is_shown_is_the_speed_of_the_ball(speed: float, rows: int) -> None:
-    stage = begun(catch(speed=speed))
+    stage = begun(catch())
+    stage.game.speed = speed
     for _ in range(120 if speed == 4.0 else 30):  # two seconds, or half of one
         stage.tick(1 / 60)
     assert row(stage.game) == rows if speed == 4.0 else row(stage.game) >= rows
@@ -1181,7 +1182,8 @@ def test_the_numbers_along_the_path_have_a_dark_rim() -> None:
 def test_turn_by_turn_space_stays_and_the_hint_says_the_keys(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    stage = begun(catch(turns=True))
+    stage = begun(catch())
+    stage.game.turns = True
     put_paddle(stage.game, 10)
     press(stage, pygame.K_SPACE)
     assert (row(stage.game), paddle(stage.game)) == (1, 10)
@@ -1465,6 +1467,20 @@ def test_what_was_seen_remains_faded() -> None:
     picture = draw(stage)
     assert (picture == np.array(FOG)).all(-1).any()
     assert catch().player.remembered() is None
+
+
+@pytest.mark.parametrize(
+    ("env_id", "options", "expected"),
+    [
+        ("RAMCatch-v0", {}, (4.0, False, False)),
+        ("RAMCatch-v0", {"speed": 7.0, "turns": True, "levels": True}, (7.0, True, True)),
+        ("RAMSearch-v0", {"speed": 2.0}, (2.0, True, False)),
+        (QUIZ, {"keywords": {"dataset": "digits"}}, (1.0, True, False)),
+    ],
+)
+def test_the_options_of_a_game(env_id: str, options: Any, expected: Any) -> None:
+    game = session.set_up(Options(env_id, seed=0, **options)).game
+    assert (game.speed, game.turns, game.levels) == expected
 
 
 def test_levels_of_catch() -> None:

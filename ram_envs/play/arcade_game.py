@@ -115,8 +115,8 @@ class ArcadeGame(Game):
     def __init__(
         self, player: ArcadeSeat, deals: Iterable[Deal], *, title: str, speed: float
     ) -> None:
-        super().__init__(player, deals, speed=speed)
-        self.title = title
+        super().__init__(player, deals)
+        self.title, self.speed = title, speed
         env: Any = player.env
         named_by: Any = env.batch if player.task is None else player.task
         names = named_by.choice_names

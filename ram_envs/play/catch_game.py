@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-
 from ram_envs.play.game import ARROWS, COMMON_KEYS, RETINA_IN_WORDS, Game, Phase
-from ram_envs.play.seat import Action, Deal, Seat
+from ram_envs.play.seat import Action
 from ram_envs.tasks.catch import Catch
 
 LEFT, STAY, RIGHT = 0, 1, 2
@@ -17,13 +15,10 @@ FASTER = 1.2  # each level
 class CatchGame(Game):
     """The paddle follows held keys, the retina the gaze; a row is one step.
 
-    Args:
-        player, deals, opponent: as in `Game`.
+    Attributes:
         speed: rows per second.
         turns: whether the ball waits for the player's move instead.
         levels: whether balls fall faster from level to level.
-
-    Attributes:
         level: from 1; five balls in a row are a level, and a miss takes the player back one.
     """
 
@@ -31,6 +26,7 @@ class CatchGame(Game):
     noun, verb = "balls", "caught"
     opponent_in_words = "plays the same ball"
     has_demo = True
+    speed = 4.0
     keys = (
         ("Left, Right or A, D", "move the paddle"),
         ("mouse or I, J, K, L", "look (also Shift with the arrow keys)"),
@@ -48,20 +44,7 @@ class CatchGame(Game):
         "You get a new glimpse with every row that the ball falls.",
     ]
 
-    def __init__(
-        self,
-        player: Seat,
-        deals: Iterable[Deal],
-        opponent: Seat | None = None,
-        *,
-        speed: float = 4.0,
-        turns: bool = False,
-        levels: bool = False,
-    ) -> None:
-        super().__init__(player, deals, opponent, speed=speed)
-        self.turns = turns
-        self.levels = levels
-        self._tapped: int | None = None  # the newest since the last row, even if it is up again
+    _tapped: int | None = None  # the newest move since the last row, even if its key is up again
 
     def press(self, key: str, shift: bool = False) -> None:
         if shift and key in ARROWS:

@@ -176,10 +176,10 @@ class Game(Series, ABC):
 
     Args:
         player, deals, opponent: as in `Series`.
-        speed: steps per second, where time runs.
 
     Attributes:
         title: what the game is called.
+        speed: steps per second, where time runs.
         noun, verb: for the result, such as "balls" and "caught".
         opponent_in_words: stands on the opponent's board while it is hidden.
         takes_digits: whether digits are typed.
@@ -195,6 +195,7 @@ class Game(Series, ABC):
     """
 
     title: str
+    speed = 1.0
     noun, verb = "episodes", "won"
     opponent_in_words = "plays after you"
     max_steps_per_tick = 2  # on a slow computer the game is slower, and does not jump
@@ -204,16 +205,8 @@ class Game(Series, ABC):
     labels: Sequence[int] = ()
     guess: int | None = None
 
-    def __init__(
-        self,
-        player: Seat,
-        deals: Iterable[Deal],
-        opponent: Seat | None = None,
-        *,
-        speed: float = 1.0,
-    ) -> None:
+    def __init__(self, player: Seat, deals: Iterable[Deal], opponent: Seat | None = None) -> None:
         super().__init__(player, deals, opponent)
-        self.speed = speed
         self.brightened = False
         self.gaze: Edge = (0, 0)
         self.age, self.num_looks = 0.0, 0

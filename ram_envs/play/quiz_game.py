@@ -32,7 +32,7 @@ class QuizGame(LookGame):
     """T glimpses of a canvas, the first at a random location; the T-th step decides.
 
     Args:
-        player, deals, opponent, speed: as in `Game`; each deal has an image's index.
+        player, deals, opponent: as in `Game`; each deal has an image's index.
 
     Attributes:
         guess: the label that was typed last; before the T-th glimpse it is provisional.
@@ -54,17 +54,10 @@ class QuizGame(LookGame):
     )
     takes_digits = True
     trail_start = 0  # all of them
+    typed = ""
 
-    def __init__(
-        self,
-        player: Seat,
-        deals: Iterable[Deal],
-        opponent: Seat | None = None,
-        *,
-        speed: float = 1.0,
-    ) -> None:
-        super().__init__(player, deals, opponent, speed=speed)
-        self.typed = ""
+    def __init__(self, player: Seat, deals: Iterable[Deal], opponent: Seat | None = None) -> None:
+        super().__init__(player, deals, opponent)
         self.answers: list[QuizAnswer] = []
         self._codes = label_codes(self.task)
         self._seconds = 0.0

@@ -153,10 +153,11 @@ def set_up(options: Options) -> Session:
     if options.versus is not None:
         opponent_env = make_env(env_id, keywords)
         opponent = Seat("agent", opponent_env, load_pilot(options.versus, opponent_env))
-    player = Seat(name, env, pilot)
-    chosen = {name: getattr(options, name) for name in ("speed", "turns", "levels")}
-    settings = {name: value for name, value in chosen.items() if value}
-    return Session(env_id, keywords, seed, make_game(player, deals, opponent, **settings))
+    game = make_game(Seat(name, env, pilot), deals, opponent)
+    game.speed = options.speed or game.speed
+    game.turns = options.turns or game.turns
+    game.levels = options.levels
+    return Session(env_id, keywords, seed, game)
 
 
 def check_alone(env_id: str, options: Options) -> None:
@@ -314,13 +315,11 @@ def replay(
     return make_game(player, deals)
 
 
-def make_game(
-    player: Seat, deals: Iterable[Deal], opponent: Seat | None = None, **settings: Any
-) -> Game:
-    """Return the game of the player's task; `settings` are keywords of the game."""
+def make_game(player: Seat, deals: Iterable[Deal], opponent: Seat | None = None) -> Game:
+    """Return the game of the player's task."""
     task = player.env.batch.task
     game = next(game for kind, game in GAMES.items() if isinstance(task, kind))
-    return game(player, deals, opponent, **settings)
+    return game(player, deals, opponent)
 
 
 def playable_ids() -> list[str]:
