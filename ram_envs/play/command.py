@@ -11,7 +11,6 @@ import sys
 from dataclasses import replace
 from itertools import count
 from pathlib import Path
-from typing import Any
 
 import gymnasium as gym
 
@@ -29,41 +28,27 @@ from ram_envs.play.session import (
     set_up,
 )
 
-CATCH_KEYWORDS = {"size": int, "paddle_width": int, "max_speed": float, "num_balls": int}
-SEARCH_KEYWORDS = {
-    "num_distractors": int,
-    "look_cost": float,
-    "mistake_cost": float,
-    "time_limit": int,
-}
-QUIZ_KEYWORDS = {
-    "dataset": str,
-    "split": str,
-    "num_glimpses": int,
-    "canvas_size": int,
-    "num_clutter": int,
-    "clutter_size": int,
-}
-RETINA_KEYWORDS = {"glimpse_size": int, "num_scales": int, "source": str}
-KEYWORDS = {**CATCH_KEYWORDS, **QUIZ_KEYWORDS, **SEARCH_KEYWORDS, **RETINA_KEYWORDS}
-HELP = {
-    "size": "side of the screen of Catch, in pixels",
-    "paddle_width": "width of the paddle, in pixels",
-    "max_speed": "maximum speed of the balls, or of the moving digit, in pixels per step",
-    "num_balls": "balls in an episode of Catch",
-    "dataset": "mnist, digits (embedded), cifar10, or the path of your images",
-    "split": "train, validation or test",
-    "num_glimpses": "looks per canvas of the quiz",
-    "canvas_size": "side of the canvas, in pixels",
-    "num_clutter": "pieces of clutter",
-    "clutter_size": "side of a piece, in pixels",
-    "num_distractors": "items of Search beside the target",
-    "look_cost": "what a look costs in Search",
-    "mistake_cost": "what a wrong item costs in Search",
-    "time_limit": "maximum number of looks in a search",
-    "glimpse_size": "side of the retina's patches, in pixels",
-    "num_scales": "number of patches, each twice as wide as the one before",
-    "source": "observation or render: what other environments show to the retina",
+KEYWORDS: dict[str, tuple[type, str]] = {
+    "size": (int, "side of the screen of Catch, in pixels"),
+    "paddle_width": (int, "width of the paddle, in pixels"),
+    "max_speed": (
+        float,
+        "maximum speed of the balls, or of the moving digit, in pixels per step",
+    ),
+    "num_balls": (int, "balls in an episode of Catch"),
+    "dataset": (str, "mnist, digits (embedded), cifar10, or the path of your images"),
+    "split": (str, "train, validation or test"),
+    "num_glimpses": (int, "looks per canvas of the quiz"),
+    "canvas_size": (int, "side of the canvas, in pixels"),
+    "num_clutter": (int, "pieces of clutter"),
+    "clutter_size": (int, "side of a piece, in pixels"),
+    "num_distractors": (int, "items of Search beside the target"),
+    "look_cost": (float, "what a look costs in Search"),
+    "mistake_cost": (float, "what a wrong item costs in Search"),
+    "time_limit": (int, "maximum number of looks in a search"),
+    "glimpse_size": (int, "side of the retina's patches, in pixels"),
+    "num_scales": (int, "number of patches, each twice as wide as the one before"),
+    "source": (str, "observation or render: what other environments show to the retina"),
 }
 
 # What wrong settings, files and machines raise, here and inside Gymnasium and numpy.
@@ -107,30 +92,21 @@ def main(args: list[str] | None = None) -> None:
 
 def play(options: Options) -> None:
     """Set up the game that the options describe, play it, and print the result."""
-    from ram_envs.play import gif, window
+    from ram_envs.play import window
     from ram_envs.play.menu import Menu
-
-    wish = None
 
     if options.env_id is None:
         menu = Menu()
         with contextlib.suppress(KeyboardInterrupt):
             window.run(menu, "ram play")
-        return None if menu.chosen is None else play(menu.chosen)
+        if menu.chosen is not None:
+            play(menu.chosen)
+        return
     session = set_up(options)
     game = session.game
     # After every episode: a crash loses no more than the one that is being played.
     game.on_episode_end = lambda: _try_to_save(session, options)
-    if options.gif is not None:
-        gif.save_gif(game, options.gif)
-        print(f"Written to {options.gif}")
-    else:
-        stage = window.Stage(game)
-        stage.challenger = find_challenger(session)
-        stage.save_gif = lambda: draw_played(session)
-        with contextlib.suppress(KeyboardInterrupt):  # like closing the window
-            window.run(stage, f"ram play {session.env_id}")
-        wish = stage.wish
+    wish = _show(session, options)
     print(game.summary())
     if game.phase is Phase.FINISHED and game.opponent is not None:
         print(game.verdict_words())
@@ -143,7 +119,22 @@ def play(options: Options) -> None:
     if wish is not None:  # the files keep the first game
         versus = find_challenger(session) if wish == "challenge" else options.versus
         play(replace(options, seed=None, versus=versus, record=None, save=None, replay=None))
-    return None
+
+
+def _show(session: Session, options: Options) -> str | None:
+    """Draw the game, in a file or a window; return what the player wishes to play next."""
+    from ram_envs.play import gif, window
+
+    if options.gif is not None:
+        gif.save_gif(session.game, options.gif)
+        print(f"Written to {options.gif}")
+        return None
+    stage = window.Stage(session.game)
+    stage.challenger = find_challenger(session)
+    stage.save_gif = lambda: draw_played(session)
+    with contextlib.suppress(KeyboardInterrupt):  # like closing the window
+        window.run(stage, f"ram play {session.env_id}")
+    return stage.wish
 
 
 def find_challenger(session: Session) -> str | None:
@@ -232,10 +223,10 @@ def make_parser() -> argparse.ArgumentParser:
         "--save", type=Path, metavar="FILE", help="write your answers, and the agent's (JSON)"
     )
     settings = parser.add_argument_group("settings of the environment")
-    for keyword, kind in KEYWORDS.items():
+    for keyword, (kind, meaning) in KEYWORDS.items():
         name = {int: "N", float: "X", str: "NAME"}[kind]
         settings.add_argument(
-            f"--{keyword.replace('_', '-')}", type=kind, metavar=name, help=HELP[keyword]
+            f"--{keyword.replace('_', '-')}", type=kind, metavar=name, help=meaning
         )
     settings.add_argument(
         "--env-kwargs",
@@ -262,20 +253,14 @@ def check_options(options: Options) -> None:
         ValueError: for a value out of its range, or options that exclude each other.
         OSError: for a file that exists, or cannot be written.
     """
+    episodes, seed, speed = options.episodes, options.seed, options.speed
     slowest, fastest = SPEEDS
-    ranges: tuple[tuple[str, Any, bool, str], ...] = (
-        ("episodes", options.episodes, (options.episodes or 0) >= 1, "a number from 1"),
-        ("seed", options.seed, 0 <= (options.seed or 0) < 2**63, "a number from 0, below 2^63"),
-        (
-            "speed",
-            options.speed,
-            slowest <= (options.speed or 0) <= fastest,
-            f"{slowest:g} to {fastest:g}",
-        ),
-    )
-    for name, value, is_valid, expected in ranges:
-        if value is not None and not is_valid:
-            raise ValueError(f"--{name} {value} is out of range. Give {expected}.")
+    if episodes is not None and episodes < 1:
+        raise ValueError(f"--episodes {episodes} is out of range. Give a number from 1.")
+    if seed is not None and not 0 <= seed < 2**63:
+        raise ValueError(f"--seed {seed} is out of range. Give a number from 0, below 2^63.")
+    if speed is not None and not slowest <= speed <= fastest:
+        raise ValueError(f"--speed {speed} is out of range. Give {slowest:g} to {fastest:g}.")
     if options.env_id is None:
         given = [name for name, value in vars(options).items() if value]
         if given:
