@@ -24,11 +24,10 @@ from ram_envs.aliases import VectorEnv
 from ram_envs.datasets import DatasetUnavailableError, Split
 from ram_envs.datasets.source import is_lazy
 from ram_envs.device_env import place_envs
-from ram_envs.envs.classification import DatasetFacts
 from ram_envs.making import (
-    find_creator,
     find_keywords,
     find_spec,
+    has_dataset,
     is_atari,
     make_env,
     make_vector_env,
@@ -72,10 +71,7 @@ def find_splits(env_id: str, keywords: dict[str, Any]) -> tuple[str, ...]:
 
 def has_splits(env_id: str, keywords: dict[str, Any]) -> bool:
     """Return whether an environment has images in splits; where its class says so, without it."""
-    creator = find_creator(env_id)
-    if isinstance(creator, type) and issubclass(creator, DatasetFacts):
-        return True
-    return bool(find_splits(env_id, keywords))
+    return has_dataset(env_id) or bool(find_splits(env_id, keywords))
 
 
 def is_foreign(env_id: str, keywords: dict[str, Any]) -> bool:

@@ -23,6 +23,7 @@ from gymnasium.vector import AutoresetMode, SyncVectorEnv
 from ram_envs.aliases import VectorEnv
 from ram_envs.atari import AtariGame, make_games
 from ram_envs.checks import VECTOR_KEYWORDS, checked_autoreset_mode, checked_integer
+from ram_envs.envs.classification import DatasetFacts
 from ram_envs.glimpse_env import GlimpseEnv
 from ram_envs.registration import ENVS, check_registered
 from ram_envs.wrappers import RelativeGaze, ThroughRetina, vector
@@ -194,6 +195,12 @@ def find_creator(env_id: str) -> Any:
     spec = find_spec(env_id)
     creator: Any = spec.vector_entry_point if is_atari(spec) else spec.entry_point
     return load_env_creator(creator) if isinstance(creator, str) else creator
+
+
+def has_dataset(env_id: str) -> bool:
+    """Return whether the class of an environment says that it has images in splits."""
+    creator = find_creator(env_id)
+    return isinstance(creator, type) and issubclass(creator, DatasetFacts)
 
 
 def default_keywords(env_id: str) -> dict[str, Any]:

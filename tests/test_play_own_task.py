@@ -15,6 +15,7 @@ pygame = pytest.importorskip("pygame", reason="the extra play is not installed")
 
 from ram_envs import GlimpseEnv, Outcome, Retina, check_task  # noqa: E402
 from ram_envs.datasets import load_dataset  # noqa: E402
+from ram_envs.envs.classification import ClassificationEnv  # noqa: E402
 from ram_envs.play import main, window  # noqa: E402
 from ram_envs.play.arcade_game import ArcadeGame  # noqa: E402
 from ram_envs.play.game import Phase  # noqa: E402
@@ -256,3 +257,24 @@ def test_a_classification_of_ones_own_is_a_quiz(tmp_path: Path) -> None:
     assert isinstance(table.game, QuizGame)
     save_results(table, tmp_path / "answers.json")
     assert json.loads((tmp_path / "answers.json").read_text())["dataset"] == "digits"
+
+
+class OwnDigits(ClassificationEnv):
+    """Digits with the keywords of every data set."""
+
+
+class TrainingDigits(ClassificationEnv):
+    """Digits without a choice of the split."""
+
+    def __init__(self) -> None:
+        super().__init__(dataset="digits")
+
+
+def test_the_quiz_of_an_own_class_shows_the_test_split_if_there_is_a_choice() -> None:
+    gym.register("OwnDigits-v0", f"{__name__}:OwnDigits", kwargs={"dataset": "digits"})
+    gym.register("TrainingDigits-v0", f"{__name__}:TrainingDigits")
+    own, training = (set_up(Options(f"{name}-v0")) for name in ("OwnDigits", "TrainingDigits"))
+    assert own.keywords == {"split": "test", "dataset": "digits"}
+    assert training.keywords == {"dataset": "digits"}
+    tasks: list[Any] = [one.game.player.env.batch.task for one in (own, training)]
+    assert [len(task.dataset) for task in tasks] == [300, 1297]

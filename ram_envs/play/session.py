@@ -16,7 +16,13 @@ import ram_envs
 from ram_envs.atomic_files import write_json
 from ram_envs.envs.classification import DatasetFacts
 from ram_envs.glimpse_env import GlimpseEnv
-from ram_envs.making import find_spec, resolve_env_id, shows_glimpses
+from ram_envs.making import (
+    find_keywords,
+    find_spec,
+    has_dataset,
+    resolve_env_id,
+    shows_glimpses,
+)
 from ram_envs.making import make_env as make_glimpse_env
 from ram_envs.play.arcade_game import ArcadeGame, ArcadeSeat
 from ram_envs.play.catch_game import CatchGame
@@ -328,11 +334,10 @@ def playable_ids() -> list[str]:
 
 
 def _with_test_split(env_id: str, keywords: dict[str, Any]) -> dict[str, Any]:
-    """A quiz shows the test split unless a split is given."""
-    quizzes = ram_envs.registration.CLASSIFICATION
-    if find_spec(env_id).entry_point in [gym.spec(own_id).entry_point for own_id in quizzes]:
-        return {"split": "test", **keywords}
-    return dict(keywords)
+    """A quiz shows the test split unless a split is given, or the environment takes none."""
+    known = find_keywords(env_id)
+    takes_split = has_dataset(env_id) and (known is None or "split" in known)
+    return {"split": "test", **keywords} if takes_split else dict(keywords)
 
 
 def _num_episodes(options: Options, is_quiz: bool) -> int | None:
