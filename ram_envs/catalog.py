@@ -5,7 +5,6 @@ The facts are read from the environment itself, made with blank images, so that 
 
 from __future__ import annotations
 
-import inspect
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,7 +16,7 @@ from ram_envs.aliases import Env
 from ram_envs.datasets import ImageDataset
 from ram_envs.registration import CLASSIFICATION, ENVS
 
-SUMMARIES = {  # ids without one get the first line of their manual page
+SUMMARIES = {
     "RAMMNIST-v0": "Name a digit that fills the image.",
     "RAMTranslatedMNIST-v0": "Find a digit on an empty canvas, and name it.",
     "RAMClutteredMNIST-v0": "Find a digit among pieces of others, and name it.",
@@ -87,7 +86,7 @@ def describe_env(env_id: str) -> EnvFacts:
     needs_images = env_id == "RAMClassification-v0"
     return EnvFacts(
         env_id,
-        SUMMARIES.get(env_id) or (inspect.getdoc(type(env)) or "").splitlines()[0],
+        SUMMARIES[env_id],
         (height, width),
         retina.glimpse_size,
         retina.num_scales,

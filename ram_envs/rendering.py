@@ -28,7 +28,6 @@ UInt8Array = npt.NDArray[np.uint8]
 Color = tuple[int, int, int]
 
 FRAME_SIZE = (768, 560)  # (width, height); both even, as video codecs want
-MINIMUM_SIZE = (480, 320)
 
 # Colors that color-blind people tell apart (Okabe & Ito 2008), on a dark ground.
 BACKGROUND: Color = (22, 24, 29)
@@ -53,6 +52,8 @@ TARGET = BALL
 _GAP = 16  # between the parts of a frame
 _COLUMN = 176  # width of the column of patches
 _FOOTER = 40  # height of the line of text
+# The part of a frame that the canvas has to itself: (left, top, width, height).
+_PANEL_AREA = (_GAP, _GAP, FRAME_SIZE[0] - _COLUMN - 3 * _GAP, FRAME_SIZE[1] - _FOOTER - 3 * _GAP)
 _MARGIN = 24  # at least this much of the panel shows around the canvas
 _FONT_SIZES = {"tiny": 15, "small": 16, "normal": 22}
 _NUMBERED = 8  # of a longer path only the newest fixations carry their number
@@ -110,9 +111,9 @@ class CanvasView:
         return self.left + round(x * self.scale), self.top + round(y * self.scale)
 
 
-def canvas_view(canvas_shape: tuple[int, ...], size: tuple[int, int] = FRAME_SIZE) -> CanvasView:
-    """Return where a frame of size (width, height) shows a canvas of shape (H, W[, C])."""
-    left, top, width, height = _panel(size)
+def canvas_view(canvas_shape: tuple[int, ...]) -> CanvasView:
+    """Return where a frame shows a canvas of shape (H, W[, C])."""
+    left, top, width, height = _PANEL_AREA
     canvas_height, canvas_width = canvas_shape[:2]
     room = (width - 2 * _MARGIN, height - 2 * _MARGIN)
     scale = _fitting_scale((canvas_width, canvas_height), room)
@@ -123,23 +124,14 @@ def canvas_view(canvas_shape: tuple[int, ...], size: tuple[int, int] = FRAME_SIZ
     )
 
 
-def draw_frame(scene: Scene, size: tuple[int, int] = FRAME_SIZE) -> pygame.Surface:
-    """Return a picture of a scene: a new surface of size (width, height), for any canvas.
+def draw_frame(scene: Scene) -> pygame.Surface:
+    """Return a picture of a scene: a new surface of `FRAME_SIZE`, for any canvas.
 
     On the left is the canvas with the path of fixations and the retina's squares; on the right is
     what each square sees, framed in its color; below are the chosen label or move and the outcome.
-
-    Raises:
-        ValueError: if the width or the height is odd or too small.
     """
-    width, height = size
-    if width % 2 or height % 2 or width < MINIMUM_SIZE[0] or height < MINIMUM_SIZE[1]:
-        raise ValueError(
-            f"size={size} is not a valid frame size. Give an even width and height (video codecs "
-            f"refuse odd ones) of at least {MINIMUM_SIZE[0]} × {MINIMUM_SIZE[1]} pixels."
-        )
-    frame = _Frame(size)
-    _draw_canvas(frame, scene, canvas_view(scene.canvas.shape, size))
+    frame = _Frame()
+    _draw_canvas(frame, scene, canvas_view(scene.canvas.shape))
     _draw_patches(frame, scene)
     _draw_footer(frame, scene)
     return frame.surface
@@ -166,8 +158,7 @@ def to_surface(frame: UInt8Array) -> pygame.Surface:
 
 def _draw_canvas(frame: _Frame, scene: Scene, view: CanvasView) -> None:
     """Draw the canvas in its panel, the path so far, and the retina's squares where it looks."""
-    panel = _panel(frame.surface.get_size())
-    frame.surface.fill(PANEL, panel)
+    frame.surface.fill(PANEL, _PANEL_AREA)
     canvas_height, canvas_width = scene.canvas.shape[:2]
     left, top, right, bottom = *view.to_frame(0, 0), *view.to_frame(canvas_width, canvas_height)
     canvas = scene.canvas
@@ -182,7 +173,7 @@ def _draw_canvas(frame: _Frame, scene: Scene, view: CanvasView) -> None:
         corners = (*view.to_frame(left, top), *view.to_frame(right, bottom))
         frame.square(corners, TARGET)
 
-    frame.surface.set_clip(panel)  # squares may reach beyond the canvas, not beyond the panel
+    frame.surface.set_clip(_PANEL_AREA)  # squares may reach beyond the canvas, not beyond the panel
     now_x, now_y = (int(edge) for edge in scene.fixations[-1])
     for k, width in reversed(list(enumerate(_patch_widths(scene)))):
         x, y = now_x - width // 2, now_y - width // 2
@@ -221,7 +212,7 @@ def _draw_path(frame: _Frame, points: list[tuple[int, int]], begins: bool) -> No
 
 def _draw_patches(frame: _Frame, scene: Scene) -> None:
     """Draw each scale of the glimpse, the finest on top, with its width on the canvas."""
-    frame_width, frame_height = frame.surface.get_size()
+    frame_width, frame_height = FRAME_SIZE
     label_height, space = 16, 8  # above and below a patch
     cell_height = (frame_height - _FOOTER - 3 * _GAP + space) // scene.num_scales
     left = frame_width - _GAP - _COLUMN
@@ -240,7 +231,7 @@ def _draw_patches(frame: _Frame, scene: Scene) -> None:
 
 def _draw_footer(frame: _Frame, scene: Scene) -> None:
     """Draw one line: the caption, the last choice and, once it is known, the verdict."""
-    frame_width, frame_height = frame.surface.get_size()
+    frame_width, frame_height = FRAME_SIZE
     middle = frame_height - _GAP - _FOOTER // 2
     column = frame_width - _GAP - _COLUMN
     x = frame.text(scene.caption, (_GAP, middle), FAINT_TEXT, "normal", until=column - _GAP)
@@ -273,9 +264,9 @@ def _verdict(scene: Scene) -> tuple[str, bool | None]:
 class _Frame:
     """A surface and the few kinds of strokes a frame is made of."""
 
-    def __init__(self, size: tuple[int, int]) -> None:
+    def __init__(self) -> None:
         self._pg = import_pygame()
-        self.surface: pygame.Surface = self._pg.Surface(size, depth=32)
+        self.surface: pygame.Surface = self._pg.Surface(FRAME_SIZE, depth=32)
         self.surface.fill(BACKGROUND)
         self._fonts = _load_fonts()
 
@@ -302,7 +293,7 @@ class _Frame:
     def square(self, corners: tuple[int, int, int, int], color: Color) -> None:
         """Draw a line of two pixels on the edges, one on each side, with a dark rim."""
         # Brought nearer, where it is still out of sight: pygame takes seconds for vast squares.
-        reach = max(self.surface.get_size()) + 8
+        reach = max(FRAME_SIZE) + 8
         left, top, right, bottom = (min(max(corner, -8), reach) for corner in corners)
         self.outline((left - 2, top - 2, right + 2, bottom + 2), BACKGROUND, width=4)
         self.outline((left - 1, top - 1, right + 1, bottom + 1), color, width=2)
@@ -388,11 +379,6 @@ def _load_fonts() -> dict[str, pygame.font.Font]:
 
 
 # Geometry and colors ---------------------------------------------------------------------------
-
-
-def _panel(size: tuple[int, int]) -> tuple[int, int, int, int]:
-    """Return the part of a frame that the canvas has to itself: (left, top, width, height)."""
-    return _GAP, _GAP, size[0] - _COLUMN - 3 * _GAP, size[1] - _FOOTER - 3 * _GAP
 
 
 def _fitting_scale(size: tuple[int, int], room: tuple[int, int]) -> float:

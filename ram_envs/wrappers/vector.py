@@ -54,7 +54,6 @@ __all__ = [
 class _VectorWrapper(AnyVectorWrapper, RecordConstructorArgs):
     """A wrapper of the environments of ram_envs."""
 
-    @check_arguments
     def __init__(self, env: VectorEnv) -> None:
         super().__init__(env)
         self.native = find_seen(env)
