@@ -11,6 +11,7 @@ from gymnasium import spaces
 pygame = pytest.importorskip("pygame", reason="the extra play is not installed")
 
 from picture_envs import Numbers  # noqa: E402
+from stages import draw, point, press, release, tap  # noqa: E402
 
 from ram_envs.play import main  # noqa: E402
 from ram_envs.play.arcade_game import ArcadeGame, ArcadeSeat, find_moves  # noqa: E402
@@ -20,7 +21,7 @@ from ram_envs.play.seat import Deal  # noqa: E402
 from ram_envs.play.session import Options, set_up  # noqa: E402
 from ram_envs.play.sheet import SHEET_SIZE  # noqa: E402
 from ram_envs.play.window import Stage  # noqa: E402
-from ram_envs.rendering import FOG, to_rgb_array  # noqa: E402
+from ram_envs.rendering import FOG  # noqa: E402
 from ram_envs.wrappers import ThroughRetina  # noqa: E402
 
 ATARI = ("NOOP", "FIRE", "UP", "RIGHT", "UPRIGHT", "UPRIGHTFIRE")
@@ -52,24 +53,9 @@ def play(names: tuple[str, ...] = ATARI) -> tuple[Stage, ArcadeGame, Named]:
     seat = ArcadeSeat("you", ThroughRetina(inner, 4, 1))
     game = ArcadeGame(seat, [Deal(0), Deal(1)], title="Toy", speed=10)
     stage = Stage(game)
-    press(stage, pygame.K_SPACE)
-    release(stage, pygame.K_SPACE)
+    tap(stage, pygame.K_SPACE)
     assert game.phase is Phase.PLAYING
     return stage, game, inner
-
-
-def press(stage: Stage, key: int, letter: str = "") -> None:
-    stage.handle(pygame.event.Event(pygame.KEYDOWN, key=key, unicode=letter, mod=0))
-
-
-def release(stage: Stage, key: int) -> None:
-    stage.handle(pygame.event.Event(pygame.KEYUP, key=key))
-
-
-def picture(stage: Stage) -> np.ndarray:
-    surface = pygame.Surface(SHEET_SIZE, depth=32)
-    stage.draw(surface)
-    return to_rgb_array(surface)
 
 
 def test_moves_are_found_by_their_names() -> None:
@@ -100,8 +86,7 @@ def test_held_keys_are_the_move() -> None:
     for key in (pygame.K_UP, pygame.K_d, pygame.K_SPACE):
         release(stage, key)
     stage.tick(STEP)
-    press(stage, pygame.K_RIGHT)  # shorter than a step
-    release(stage, pygame.K_RIGHT)
+    tap(stage, pygame.K_RIGHT)  # shorter than a step
     stage.tick(STEP)
     press(stage, pygame.K_LEFT)  # which this game does not have
     stage.tick(STEP)
@@ -116,8 +101,7 @@ def test_where_no_move_means_to_wait_each_key_is_a_step() -> None:
     assert game.turns
     stage.tick(STEP)
     for key in (pygame.K_UP, pygame.K_LEFT, pygame.K_SPACE):
-        press(stage, key)
-        release(stage, key)
+        tap(stage, key)
     press(stage, pygame.K_3, "3")
     assert env.moves == [2, 0, 3]
 
@@ -125,16 +109,16 @@ def test_where_no_move_means_to_wait_each_key_is_a_step() -> None:
 def test_the_mouse_looks_and_fog_hides_the_rest() -> None:
     stage, game, _ = play()
     view = board_view(game, SHEET_SIZE)
-    stage.handle(pygame.event.Event(pygame.MOUSEMOTION, pos=view.to_frame(3, 7)))
+    point(stage, *view.to_frame(3, 7))
     stage.tick(STEP)
     assert game.player.edge == (3, 7)
     inside, outside = view.to_frame(1.5, 5.5), view.to_frame(8, 1)
-    drawn = picture(stage)
+    drawn = draw(stage)
     canvas = game.player.env.canvas
     assert drawn[inside[1], inside[0]].tolist() == canvas[5, 1].tolist()
     assert tuple(drawn[outside[1], outside[0]]) == FOG
     press(stage, pygame.K_f)
-    drawn = picture(stage)
+    drawn = draw(stage)
     assert drawn[outside[1], outside[0]].tolist() == canvas[1, 8].tolist()
 
 
@@ -152,18 +136,18 @@ def test_scores_of_games() -> None:
     assert game.phase is Phase.SHOWN
     assert game.arcade_seat.totals == [4, 5]
     assert "4.5" in game.summary()
-    picture(stage)
+    draw(stage)
     press(stage, pygame.K_SPACE)
     assert stage.game.phase is Phase.FINISHED
-    picture(stage)
+    draw(stage)
 
 
 def test_help_and_every_phase_are_drawn() -> None:
     stage, game, _ = play(("left", "right", "forward"))
     press(stage, pygame.K_h)
-    with_help = picture(stage)
+    with_help = draw(stage)
     press(stage, pygame.K_h)
-    assert not np.array_equal(with_help, picture(stage))
+    assert not np.array_equal(with_help, draw(stage))
     assert len(game.names) == 3
 
 

@@ -17,6 +17,8 @@ import pytest
 
 pygame = pytest.importorskip("pygame")
 
+from stages import click, draw, point, press, release, tap  # noqa: E402
+
 from ram_envs.datasets import ImageDataset  # noqa: E402
 from ram_envs.display import NoDisplay  # noqa: E402
 from ram_envs.play import main, session  # noqa: E402
@@ -90,22 +92,6 @@ def begun(game: Game) -> Stage:
     return stage
 
 
-def press(stage: Stage | Menu, key: int, unicode: str = "", mod: int = 0) -> None:
-    stage.handle(pygame.event.Event(pygame.KEYDOWN, key=key, unicode=unicode, mod=mod))
-
-
-def release(stage: Stage, key: int) -> None:
-    stage.handle(pygame.event.Event(pygame.KEYUP, key=key, mod=0))
-
-
-def point(stage: Stage, x: int, y: int) -> None:
-    stage.handle(pygame.event.Event(pygame.MOUSEMOTION, pos=(x, y), rel=(0, 0), buttons=(0, 0, 0)))
-
-
-def click(stage: Stage | Menu, x: int, y: int) -> None:
-    stage.handle(pygame.event.Event(pygame.MOUSEBUTTONDOWN, pos=(x, y), button=1))
-
-
 def paddle(game: Game) -> int:
     return int(game.player.env.batch.state.paddle[0])
 
@@ -122,12 +108,6 @@ def fall(stage: Stage) -> None:
     """Let the ball land."""
     while stage.game.phase is Phase.PLAYING:
         stage.game.tick(ROW)
-
-
-def draw(stage: Stage, size: tuple[int, int] = SHEET_SIZE) -> np.ndarray:
-    surface = pygame.Surface(size, depth=32)
-    stage.draw(surface)
-    return to_rgb_array(surface)
 
 
 def answer_quiz(stage: Stage, digit: int) -> None:
@@ -173,8 +153,7 @@ def test_a_held_key_goes_on_and_a_tapped_one_counts_once() -> None:
     release(stage, pygame.K_RIGHT)
     stage.tick(ROW)
     assert paddle(stage.game) == 13
-    press(stage, pygame.K_LEFT)
-    release(stage, pygame.K_LEFT)
+    tap(stage, pygame.K_LEFT)
     stage.tick(ROW)
     stage.tick(ROW)
     assert paddle(stage.game) == 12
@@ -227,8 +206,7 @@ def test_keys_move_the_gaze() -> None:
     stage = begun(catch())
     stage.game.move_gaze_to((12, 12))
     for key in (pygame.K_i, pygame.K_j):
-        press(stage, key)
-        release(stage, key)
+        tap(stage, key)
     assert stage.game.gaze == (11, 11)
     press(stage, pygame.K_RIGHT, mod=pygame.KMOD_SHIFT)
     release(stage, pygame.K_RIGHT)
@@ -246,8 +224,7 @@ def test_a_perfect_player_catches_every_ball_by_keys_alone() -> None:
     while stage.game.phase is not Phase.FINISHED:
         while stage.game.phase is Phase.PLAYING:
             key = keys[best_move(stage.game.player.env)]
-            press(stage, key)
-            release(stage, key)
+            tap(stage, key)
             stage.tick(ROW)
         press(stage, pygame.K_SPACE)
     you = stage.game.player
@@ -932,8 +909,7 @@ def test_a_tap_wins_over_a_held_key() -> None:
     put_paddle(stage.game, 10)
     press(stage, pygame.K_RIGHT)
     stage.tick(ROW)
-    press(stage, pygame.K_LEFT)
-    release(stage, pygame.K_LEFT)
+    tap(stage, pygame.K_LEFT)
     stage.tick(ROW)
     assert paddle(stage.game) == 10
     stage.tick(ROW)
@@ -944,8 +920,7 @@ def test_a_second_key_for_the_same_move_lets_go_of_nothing() -> None:
     stage = begun(catch())
     put_paddle(stage.game, 10)
     press(stage, pygame.K_LEFT)
-    press(stage, pygame.K_a)
-    release(stage, pygame.K_a)
+    tap(stage, pygame.K_a)
     stage.tick(ROW)
     stage.tick(ROW)
     assert paddle(stage.game) == 8
@@ -955,8 +930,7 @@ def test_a_tap_while_paused_moves_nothing() -> None:
     stage = begun(catch())
     put_paddle(stage.game, 10)
     press(stage, pygame.K_p)
-    press(stage, pygame.K_LEFT)
-    release(stage, pygame.K_LEFT)
+    tap(stage, pygame.K_LEFT)
     press(stage, pygame.K_p)
     stage.tick(ROW)
     assert paddle(stage.game) == 10
@@ -966,8 +940,7 @@ def test_the_paddle_key_does_not_stop_the_gaze() -> None:
     stage = begun(catch())
     stage.game.move_gaze_to((20, 5))
     press(stage, pygame.K_j)
-    press(stage, pygame.K_LEFT)
-    release(stage, pygame.K_LEFT)
+    tap(stage, pygame.K_LEFT)
     before = stage.game.gaze
     for _ in range(10):
         stage.tick(0.05)
@@ -1207,8 +1180,7 @@ def test_arrows_move_the_gaze_of_a_quiz() -> None:
     stage = begun(quiz())
     stage.game.move_gaze_to((30, 30))
     for key in (pygame.K_LEFT, pygame.K_LEFT, pygame.K_UP):
-        press(stage, key)
-        release(stage, key)
+        tap(stage, key)
     assert stage.game.gaze == (26, 28)  # two pixels a tap on a canvas of 60
 
 

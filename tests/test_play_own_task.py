@@ -13,6 +13,8 @@ import pytest
 
 pygame = pytest.importorskip("pygame", reason="the extra play is not installed")
 
+from stages import draw, point, tap  # noqa: E402
+
 from ram_envs import GlimpseEnv, Outcome, Retina, check_task  # noqa: E402
 from ram_envs.datasets import load_dataset  # noqa: E402
 from ram_envs.envs.classification import ClassificationEnv  # noqa: E402
@@ -24,7 +26,7 @@ from ram_envs.play.screen import board_view  # noqa: E402
 from ram_envs.play.session import Options, save_results, set_up  # noqa: E402
 from ram_envs.play.sheet import SHEET_SIZE  # noqa: E402
 from ram_envs.play.window import Stage  # noqa: E402
-from ram_envs.rendering import FOG, to_rgb_array  # noqa: E402
+from ram_envs.rendering import FOG  # noqa: E402
 from ram_envs.tasks.canvas import Canvas  # noqa: E402
 from ram_envs.tasks.classification import ImageClassification  # noqa: E402
 
@@ -91,26 +93,14 @@ def begin(env_id: str, **options: Any) -> tuple[Stage, ArcadeGame]:
     game = set_up(Options(f"{__name__}:{env_id}", seed=0, **options)).game
     assert isinstance(game, ArcadeGame)
     stage = Stage(game)
-    picture(stage)
-    press(stage, pygame.K_SPACE)
+    draw(stage)
+    tap(stage, pygame.K_SPACE)
     return stage, game
 
 
-def press(stage: Stage, key: int, letter: str = "") -> None:
-    stage.handle(pygame.event.Event(pygame.KEYDOWN, key=key, unicode=letter, mod=0))
-    stage.handle(pygame.event.Event(pygame.KEYUP, key=key))
-
-
-def point(stage: Stage, x: int, y: int) -> tuple[int, int]:
-    pixel = board_view(stage.game, SHEET_SIZE).to_frame(x, y)
-    stage.handle(pygame.event.Event(pygame.MOUSEMOTION, pos=pixel))
-    return pixel
-
-
-def picture(stage: Stage) -> np.ndarray:
-    surface = pygame.Surface(SHEET_SIZE, depth=32)
-    stage.draw(surface)
-    return to_rgb_array(surface)
+def aim(stage: Stage, x: int, y: int) -> None:
+    """Point at a position of the canvas."""
+    point(stage, *board_view(stage.game, stage.size).to_frame(x, y))
 
 
 def column_of(game: ArcadeGame) -> int:
@@ -126,38 +116,38 @@ def test_keys_choose_and_the_mouse_looks_to_the_end_of_a_task() -> None:
     stage, game = begin("Half-v0", episodes=2)
     assert (game.title, game.turns) == ("Half", True)
     stage.tick(5.0)  # no step without a key
-    point(stage, 3, 12)
-    press(stage, pygame.K_2, "2")
+    aim(stage, 3, 12)
+    tap(stage, pygame.K_2, "2")
     assert game.player.edge == (3, 12)
-    press(stage, pygame.K_3, "3")  # there are three choices, from 0
+    tap(stage, pygame.K_3, "3")  # there are three choices, from 0
     assert game.arcade_seat.num_steps == 1
-    point(stage, 12, 4)
-    press(stage, pygame.K_LEFT)
+    aim(stage, 12, 4)
+    tap(stage, pygame.K_LEFT)
     answer = column_of(game) // 8
-    press(stage, pygame.K_0 + answer, str(answer))
+    tap(stage, pygame.K_0 + answer, str(answer))
     assert (game.phase, game.arcade_seat.totals) == (Phase.SHOWN, [1])
 
-    press(stage, pygame.K_SPACE)
+    tap(stage, pygame.K_SPACE)
     answer = 1 - column_of(game) // 8  # wrong
     for _ in range(3):
-        press(stage, pygame.K_0 + answer, str(answer))
+        tap(stage, pygame.K_0 + answer, str(answer))
     assert game.arcade_seat.totals == [1, 0]
-    press(stage, pygame.K_SPACE)
+    tap(stage, pygame.K_SPACE)
     assert game.phase is Phase.FINISHED
     assert game.summary() == "You played 2 games: mean score 0.5, best 1."
-    picture(stage)
+    draw(stage)
 
 
 def test_what_was_seen_of_a_still_screen_remains() -> None:
     stage, game = begin("Half-v0")
     x = min(max(column_of(game), 2), 14)
-    pixel = point(stage, x, 4)
-    press(stage, pygame.K_2, "2")
+    aim(stage, x, 4)
+    tap(stage, pygame.K_2, "2")
     pixel = board_view(game, SHEET_SIZE).to_frame(column_of(game) + 0.5, 3.5)
-    bright = picture(stage)[pixel[1], pixel[0]].astype(int)
-    point(stage, (x + 8) % 16, 12)
-    press(stage, pygame.K_2, "2")
-    faded = picture(stage)[pixel[1], pixel[0]].astype(int)
+    bright = draw(stage)[pixel[1], pixel[0]].astype(int)
+    aim(stage, (x + 8) % 16, 12)
+    tap(stage, pygame.K_2, "2")
+    faded = draw(stage)[pixel[1], pixel[0]].astype(int)
     assert bright.tolist() == [200, 200, 200]
     assert (faded < bright).all()
     assert (faded > np.array(FOG)).all()
@@ -182,7 +172,7 @@ def test_a_screen_that_changes_runs_in_real_time() -> None:
 def test_a_time_limit_of_gymnasium_ends_an_episode() -> None:
     stage, game = begin("ShortHalf-v0")
     for _ in range(2):
-        press(stage, pygame.K_0, "0")
+        tap(stage, pygame.K_0, "0")
     assert game.phase is Phase.SHOWN
 
 
@@ -198,12 +188,12 @@ def test_the_command_plays_a_module_of_this_folder(
     def play(stage: Stage, title: str) -> None:
         assert title == "ram play own_game:Touch-v0"
         stages.append(stage)
-        press(stage, pygame.K_SPACE)
+        tap(stage, pygame.K_SPACE)
         top, left = stage.game.player.env.batch.state.corners[0]
-        point(stage, left + 4, top + 4)
-        press(stage, pygame.K_0, "0")  # look
-        press(stage, pygame.K_1, "1")  # touch
-        press(stage, pygame.K_SPACE)
+        aim(stage, left + 4, top + 4)
+        tap(stage, pygame.K_0, "0")  # look
+        tap(stage, pygame.K_1, "1")  # touch
+        tap(stage, pygame.K_SPACE)
 
     monkeypatch.setattr(window, "run", play)
     main(["own_game:Touch-v0", "--episodes", "1"])

@@ -12,6 +12,8 @@ import pytest
 
 pygame = pytest.importorskip("pygame")
 
+from stages import click, draw, tap  # noqa: E402
+
 from ram_envs.play.command import main  # noqa: E402
 from ram_envs.play.game import Phase  # noqa: E402
 from ram_envs.play.screen import board_view  # noqa: E402
@@ -19,7 +21,7 @@ from ram_envs.play.search_game import SearchGame  # noqa: E402
 from ram_envs.play.seat import Deal, Seat  # noqa: E402
 from ram_envs.play.session import Options, make_env, set_up  # noqa: E402
 from ram_envs.play.window import Stage  # noqa: E402
-from ram_envs.rendering import FOG, to_rgb_array  # noqa: E402
+from ram_envs.rendering import FOG  # noqa: E402
 from ram_envs.searcher import Searcher  # noqa: E402
 
 
@@ -43,62 +45,50 @@ def search(num_episodes: int = 2, versus: bool = False, **keywords: Any) -> Stag
     seats[1].pilot = ScriptedPilot()
     opponent = seats[1] if versus else None
     stage = Stage(SearchGame(seats[0], list(map(Deal, range(num_episodes))), opponent))
-    press(stage, pygame.K_SPACE)
+    tap(stage, pygame.K_SPACE)
     return stage
-
-
-def press(stage: Stage, key: int) -> None:
-    stage.handle(pygame.event.Event(pygame.KEYDOWN, key=key, unicode="", mod=0))
-    stage.handle(pygame.event.Event(pygame.KEYUP, key=key, mod=0))
 
 
 def look_at_item(stage: Stage, item: int) -> None:
     """Click on the center of an item; the target is item 0."""
     top, left = stage.game.player.env.batch.state.places[0, item]
-    place = board_view(stage.game, stage.size).to_frame(left + 6, top + 6)
-    stage.handle(pygame.event.Event(pygame.MOUSEBUTTONDOWN, pos=place, button=1))
-
-
-def draw(stage: Stage) -> np.ndarray:
-    surface = pygame.Surface(stage.size, depth=32)
-    stage.draw(surface)
-    return to_rgb_array(surface)
+    click(stage, *board_view(stage.game, stage.size).to_frame(left + 6, top + 6))
 
 
 def test_a_click_looks_and_space_takes() -> None:
     stage = search()
     game: Any = stage.game
     look_at_item(stage, 2)
-    press(stage, pygame.K_SPACE)  # a mistake
+    tap(stage, pygame.K_SPACE)  # a mistake
     assert (game.is_mistaken, game.phase, round(game.worth, 9)) == (True, Phase.PLAYING, 0.96)
     look_at_item(stage, 0)
     assert not game.is_mistaken
-    press(stage, pygame.K_SPACE)
+    tap(stage, pygame.K_SPACE)
     assert [action[1] for action in game.player.actions] == [0, 1, 0, 1]
     assert game.player.actions[3][0] == game.player.actions[2][0]  # the eye stays
     assert (game.phase, game.player.verdicts, game.player.score) == (Phase.SHOWN, [True], 1)
-    press(stage, pygame.K_n)
+    tap(stage, pygame.K_n)
     assert (game.phase, game.player.actions) == (Phase.PLAYING, [])
 
 
 def test_a_search_that_takes_too_long_is_over() -> None:
     stage = search(time_limit=2)
     for key in (pygame.K_RETURN, pygame.K_SPACE):
-        press(stage, key)
+        tap(stage, key)
     assert stage.game.player.verdicts == [False]
     assert stage.game.phase is Phase.SHOWN
 
 
 def test_fog_hides_the_canvas_until_the_search_is_over() -> None:
     stage = search()
-    press(stage, pygame.K_f)
+    tap(stage, pygame.K_f)
     assert not stage.game.fog_lifted
     fog = (draw(stage) == np.array(FOG)).all(axis=-1).sum()
     assert fog > 50_000
     look_at_item(stage, 0)
-    press(stage, pygame.K_SPACE)
+    tap(stage, pygame.K_SPACE)
     assert (draw(stage) == np.array(FOG)).all(axis=-1).sum() == 0
-    press(stage, pygame.K_f)
+    tap(stage, pygame.K_f)
     assert (draw(stage) == np.array(FOG)).all(axis=-1).sum() > 50_000
 
 
@@ -112,10 +102,10 @@ def test_a_match_against_the_scripted_player() -> None:
     stage = search(1, versus=True)
     look_at_item(stage, 0)
     draw(stage)
-    press(stage, pygame.K_SPACE)
+    tap(stage, pygame.K_SPACE)
     assert [seat.score for seat in stage.game.seats] == [1, 1]
     assert len(stage.game.seats[1].actions) > 2
-    press(stage, pygame.K_n)
+    tap(stage, pygame.K_n)
     assert stage.game.phase is Phase.FINISHED
     draw(stage)
 
@@ -125,9 +115,9 @@ def test_a_recording_comes_to_its_score_again(tmp_path: Path) -> None:
     options = Options("RAMSearch", keywords={"canvas_size": 100}, seed=4, record=path)
     session = set_up(options)
     stage = Stage(session.game)
-    press(stage, pygame.K_SPACE)
+    tap(stage, pygame.K_SPACE)
     look_at_item(stage, 0)
-    press(stage, pygame.K_SPACE)
+    tap(stage, pygame.K_SPACE)
     session.save(options)
     watched = set_up(Options("RAMSearch-v0", replay=path)).game
     watched.proceed()
