@@ -44,12 +44,12 @@ class Task(Protocol, Generic[State]):
     locations)`: it is called with the locations (n, 2) float32 of each glimpse, the first included,
     after `begin` or `advance`. `ram_envs.tasks.search` is an example.
 
-    A task may have `option_names`, the options of `env.reset` that it accepts; others then raise
-    ValueError.
+    A task may have `option_names`, a tuple of the options of `env.reset` that it accepts; others
+    then raise ValueError.
 
     For pictures a task may have further methods: `ball(state, row)`, the pixel (x, y) that is drawn
     in color; `target(state, row)`, a box (left, top, right, bottom) that is outlined; and
-    `verdict(state, row)`, the result of an episode in words, or None.
+    `verdict(state, row)`, the result of an episode in words. Each may return None.
 
     Attributes:
         image_shape: (H, W) or (H, W, C) of the images.
@@ -63,7 +63,10 @@ class Task(Protocol, Generic[State]):
     frames_change: bool
 
     def allocate(self, num_envs: int) -> State:
-        """Return the state of `num_envs` episodes that have not begun."""
+        """Return the state of `num_envs` episodes that have not begun.
+
+        `images` and `infos` are called with such a state, too.
+        """
 
     def begin(self, state: State, rows: Rows, streams: Streams, options: Mapping[str, Any]) -> None:
         """Begin new episodes in `rows` (n,); all randomness comes from the n `streams`.
