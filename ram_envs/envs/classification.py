@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal, TypeVar
@@ -16,7 +15,7 @@ from ram_envs.datasets.loading import list_dataset_splits
 from ram_envs.glimpse_env import GlimpseEnv, GlimpseVectorEnv
 from ram_envs.retina import Retina
 from ram_envs.tasks.canvas import Canvas
-from ram_envs.tasks.classification import Classification, ImageClassification
+from ram_envs.tasks.classification import ImageClassification
 from ram_envs.tasks.distortion import Distortion
 
 AnyCanvas = TypeVar("AnyCanvas", bound=Canvas)
@@ -31,10 +30,17 @@ class DatasetFacts:
         splits: ("train", "validation", "test"), or ("all",) where all three are one.
     """
 
-    dataset_name: str
-    num_images: int
+    batch: Any  # the GlimpseBatch, whose task has the data set
     splits: tuple[str, ...]
     _spec: Any = None
+
+    @property
+    def dataset_name(self) -> str:
+        return str(self.batch.task.dataset.name)
+
+    @property
+    def num_images(self) -> int:
+        return len(self.batch.task.dataset)
 
     @property
     def spec(self) -> Any:
@@ -47,13 +53,6 @@ class DatasetFacts:
             spec = copy.copy(spec)
             spec.kwargs = {**spec.kwargs, "dataset": str(Path(spec.kwargs["dataset"]).absolute())}
         self._spec = spec
-
-    def _describe_dataset(
-        self, task: Classification[Any], dataset: Any, splits: Literal["all"] | None
-    ) -> None:
-        self.dataset_name = task.dataset.name
-        self.num_images = len(task.dataset)
-        self.splits = list_dataset_splits(dataset, splits)
 
 
 class ClassificationEnv(DatasetFacts, GlimpseEnv):
@@ -159,19 +158,22 @@ class ClassificationEnv(DatasetFacts, GlimpseEnv):
         initial_location: Sequence[float] | None = None,
         render_mode: str | None = None,
     ) -> None:
-        task = _make_task(
-            load_dataset(dataset, split, splits),
+        images = load_dataset(dataset, split, splits)
+        canvas = make_canvas(
+            Canvas,
+            images,
             split,
-            num_glimpses,
             canvas_size,
             num_clutter,
             clutter_size,
-            Distortion(distortion, elastic),
+            distortion,
+            elastic,
             mirror,
         )
+        task = ImageClassification(images, canvas, num_glimpses, split != "train")
         retina = Retina(glimpse_size, num_scales)
         super().__init__(task, retina, initial_location, render_mode)
-        self._describe_dataset(task, dataset, splits)
+        self.splits = list_dataset_splits(dataset, splits)
 
 
 class ClassificationVectorEnv(DatasetFacts, GlimpseVectorEnv):
@@ -199,16 +201,19 @@ class ClassificationVectorEnv(DatasetFacts, GlimpseVectorEnv):
         autoreset_mode: AutoresetMode | str = AutoresetMode.NEXT_STEP,
         max_episode_steps: int | None = None,
     ) -> None:
-        task = _make_task(
-            load_dataset(dataset, split, splits),
+        images = load_dataset(dataset, split, splits)
+        canvas = make_canvas(
+            Canvas,
+            images,
             split,
-            num_glimpses,
             canvas_size,
             num_clutter,
             clutter_size,
-            Distortion(distortion, elastic),
+            distortion,
+            elastic,
             mirror,
         )
+        task = ImageClassification(images, canvas, num_glimpses, split != "train")
         retina = Retina(glimpse_size, num_scales)
         super().__init__(
             task,
@@ -219,48 +224,42 @@ class ClassificationVectorEnv(DatasetFacts, GlimpseVectorEnv):
             autoreset_mode,
             max_episode_steps,
         )
-        self._describe_dataset(task, dataset, splits)
-
-
-def _make_task(
-    images: ImageDataset,
-    split: Split,
-    num_glimpses: int,
-    canvas_size: int | Sequence[int] | None,
-    num_clutter: int,
-    clutter_size: int,
-    distortion: Distortion,
-    mirror: bool,
-) -> ImageClassification:
-    canvas = make_canvas(Canvas, images, canvas_size, num_clutter, clutter_size)
-    if not isinstance(mirror, bool):
-        raise ValueError(f"mirror={mirror!r} is not a bool. Give True or False.")
-    if split == "train":
-        canvas = dataclasses.replace(canvas, distortion=distortion or None, mirror=mirror)
-    return ImageClassification(images, canvas, num_glimpses, fixed_canvases=split != "train")
+        self.splits = list_dataset_splits(dataset, splits)
 
 
 def make_canvas(
     kind: type[AnyCanvas],
     dataset: ImageDataset,
+    split: Split,
     canvas_size: int | Sequence[int] | None,
     num_clutter: int,
     clutter_size: int,
+    distortion: float,
+    elastic: float,
+    mirror: bool = False,
 ) -> AnyCanvas:
-    """Return the canvas for a data set's images that the keywords describe.
+    """Return the canvas for a split's images that the keywords describe.
+
+    Images are distorted and mirrored in training only.
 
     Raises:
-        ValueError: if the sizes do not fit, or a size of pieces is given and there are none.
+        ValueError: if the sizes do not fit, a size of pieces is given and there are none, or
+            `distortion`, `elastic` or `mirror` is wrong, in any split.
     """
     image_shape = dataset.images.shape[1:]
     sides = image_shape[:2]
     if canvas_size is not None:
         sides = checked_sides("canvas_size", canvas_size, ", or None")
+    if not isinstance(mirror, bool):
+        raise ValueError(f"mirror={mirror!r} is not a bool. Give True or False.")
+    is_training, distorted = split == "train", Distortion(distortion, elastic)
     canvas = kind(
         shape=(*sides, *image_shape[2:]),
         image_shape=image_shape,
         num_clutter=num_clutter,
         clutter_size=clutter_size,
+        distortion=distorted if distorted and is_training else None,
+        mirror=mirror and is_training,
     )
     if not num_clutter and clutter_size != Canvas.clutter_size:
         raise ValueError(

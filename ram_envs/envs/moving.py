@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
@@ -11,11 +10,11 @@ from gymnasium.vector import AutoresetMode
 
 from ram_envs.checks import suggest_keywords
 from ram_envs.datasets import ImageDataset, Split, load_dataset
+from ram_envs.datasets.loading import list_dataset_splits
 from ram_envs.envs.classification import DatasetFacts, make_canvas
 from ram_envs.glimpse_env import GlimpseEnv, GlimpseVectorEnv
 from ram_envs.retina import Retina
 from ram_envs.tasks.canvas import Canvas
-from ram_envs.tasks.distortion import Distortion
 from ram_envs.tasks.moving import MovingClassification
 
 
@@ -107,19 +106,14 @@ class MovingEnv(DatasetFacts, GlimpseEnv):
         initial_location: Sequence[float] | None = None,
         render_mode: str | None = None,
     ) -> None:
-        task = _make_task(
-            load_dataset(dataset, split, splits),
-            split,
-            num_glimpses,
-            canvas_size,
-            num_clutter,
-            clutter_size,
-            max_speed,
-            Distortion(distortion, elastic),
+        images = load_dataset(dataset, split, splits)
+        canvas = make_canvas(
+            Canvas, images, split, canvas_size, num_clutter, clutter_size, distortion, elastic
         )
+        task = MovingClassification(images, canvas, num_glimpses, max_speed, split != "train")
         retina = Retina(glimpse_size, num_scales)
         super().__init__(task, retina, initial_location, render_mode)
-        self._describe_dataset(task, dataset, splits)
+        self.splits = list_dataset_splits(dataset, splits)
 
 
 class MovingVectorEnv(DatasetFacts, GlimpseVectorEnv):
@@ -147,16 +141,11 @@ class MovingVectorEnv(DatasetFacts, GlimpseVectorEnv):
         autoreset_mode: AutoresetMode | str = AutoresetMode.NEXT_STEP,
         max_episode_steps: int | None = None,
     ) -> None:
-        task = _make_task(
-            load_dataset(dataset, split, splits),
-            split,
-            num_glimpses,
-            canvas_size,
-            num_clutter,
-            clutter_size,
-            max_speed,
-            Distortion(distortion, elastic),
+        images = load_dataset(dataset, split, splits)
+        canvas = make_canvas(
+            Canvas, images, split, canvas_size, num_clutter, clutter_size, distortion, elastic
         )
+        task = MovingClassification(images, canvas, num_glimpses, max_speed, split != "train")
         retina = Retina(glimpse_size, num_scales)
         super().__init__(
             task,
@@ -167,20 +156,4 @@ class MovingVectorEnv(DatasetFacts, GlimpseVectorEnv):
             autoreset_mode,
             max_episode_steps,
         )
-        self._describe_dataset(task, dataset, splits)
-
-
-def _make_task(
-    images: ImageDataset,
-    split: Split,
-    num_glimpses: int,
-    canvas_size: int | Sequence[int] | None,
-    num_clutter: int,
-    clutter_size: int,
-    max_speed: float,
-    distortion: Distortion,
-) -> MovingClassification:
-    canvas = make_canvas(Canvas, images, canvas_size, num_clutter, clutter_size)
-    if distortion and split == "train":
-        canvas = dataclasses.replace(canvas, distortion=distortion)
-    return MovingClassification(images, canvas, num_glimpses, max_speed, split != "train")
+        self.splits = list_dataset_splits(dataset, splits)
