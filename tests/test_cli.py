@@ -8,7 +8,6 @@ import re
 import signal
 import subprocess
 import sys
-import time
 import warnings
 from pathlib import Path
 
@@ -61,6 +60,7 @@ def start_python(code: str, folder: Path, *args: str, **env: str) -> subprocess.
     root = Path(ram_agent.__file__).parent.parent
     return subprocess.Popen(
         [sys.executable, "-c", code, *args],
+        stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -301,21 +301,20 @@ def test_an_interruption_is_one_line(
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows sends no SIGINT to a child")
-@pytest.mark.parametrize("times", [1, 3])
-def test_ctrl_c_in_a_command(times: int, tmp_path: Path) -> None:
+def test_ctrl_c_in_a_command_and_again_at_its_end(tmp_path: Path) -> None:
     code = (  # SIGINT as in a terminal; a shell ignores it in the background
         "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)\n"
-        "from ram_agent import cli; run = cli.run\n"
+        "from ram_agent import cli; run, fail = cli.run, cli.fail\n"
         "import ram_agent.measure, ram_agent.commands.evaluate\n"  # imports may swallow SIGINT
-        "cli.run = lambda args: (print('ready', flush=True), run(args)); cli.main()"
+        "cli.run = lambda args: (print('ready', flush=True), run(args))\n"
+        "cli.fail = lambda *args: (signal.raise_signal(signal.SIGINT), fail(*args))\n"
+        "cli.main()"
     )
     arguments = ["evaluate", "pretrained:catch", "--num-episodes", "1000000"]
     with start_python(code, tmp_path, *arguments) as command:
         assert command.stdout is not None
         command.stdout.readline()
-        for _ in range(times):
-            command.send_signal(signal.SIGINT)
-            time.sleep(0.2)
+        command.send_signal(signal.SIGINT)
         try:
             _, errors = command.communicate(timeout=60)
         finally:
@@ -331,11 +330,14 @@ def test_ctrl_c_in_a_command(times: int, tmp_path: Path) -> None:
 @pytest.mark.skipif(sys.platform == "win32", reason="a closed pipe is another error there")
 @pytest.mark.parametrize("args", [["list"], ["--help"]])
 def test_a_closed_pipe_ends_in_silence(args: list[str], tmp_path: Path) -> None:
-    code = "import time; time.sleep(0.5)\nfrom ram_agent.cli import main; main()"
+    code = "input()\nfrom ram_agent.cli import main; main()"
     with start_python(code, tmp_path, *args) as command:
+        assert command.stdin is not None
         assert command.stdout is not None
         assert command.stderr is not None
         command.stdout.close()
+        command.stdin.write("\n")
+        command.stdin.close()
         assert command.stderr.read() == ""
 
 
