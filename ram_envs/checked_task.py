@@ -18,7 +18,13 @@ VERBS = ("allocate", "begin", "advance", "images", "infos")
 
 
 class TaskError(AssertionError):
-    """A task breaks a rule of the protocol; the message names it."""
+    """A task breaks a rule of the protocol; the message names it.
+
+    Attributes:
+        check: which check of `check_task` found it, such as "second_time" or "alone".
+    """
+
+    check = "attributes"  # the first; `check_task` sets the others
 
 
 def require(holds: bool, message: str) -> None:

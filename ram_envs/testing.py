@@ -49,18 +49,25 @@ def check_task(task: Task[Any], num_envs: int = 4, seed: int = 0, max_steps: int
     checked_integer("max_steps", max_steps, 1)
     key_from_seed(seed)
     check_attributes(task)
-    check = _Check(task, num_envs, seed, max_steps)
-    check.every_choice()
-    check.first_time()
-    check.second_time()
-    check.next_to_another_state()
-    check.in_used_rows()
-    check.while_others_begin()
-    check.while_others_step()
-    check.alone()
+    checks = _Checks(task, num_envs, seed, max_steps)
+    for check in (
+        checks.every_choice,
+        checks.first_time,
+        checks.second_time,
+        checks.next_to_another_state,
+        checks.in_used_rows,
+        checks.while_others_begin,
+        checks.while_others_step,
+        checks.alone,
+    ):
+        try:
+            check()
+        except TaskError as error:
+            error.check = check.__name__
+            raise
 
 
-class _Check:
+class _Checks:
     """One episode per row: row r draws from the stream keys[r], which decides its choices, too."""
 
     def __init__(self, task: Task[Any], num_envs: int, seed: int, max_steps: int) -> None:
