@@ -141,7 +141,7 @@ def test_it_comes_over_https() -> None:
 
 def test_a_folder_without_the_archive(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("RAM_ENVS_DATA_DIR", str(tmp_path))
-    with pytest.raises(FileNotFoundError, match=r"cifar10 lacks cifar-10-binary\.tar\.gz"):
+    with pytest.raises(FileNotFoundError, match=r"cifar-10-binary\.tar\.gz"):
         load_dataset("cifar10", "train")
 
 
@@ -151,10 +151,10 @@ def test_a_folder_without_the_archive(tmp_path: Path, monkeypatch: pytest.Monkey
 @pytest.mark.parametrize(
     ("content", "problem"),
     [
-        (lambda packed: packed[:-100], "cut short"),
-        (lambda packed: packed + b"\0", "instead of"),
+        (lambda packed: packed[:-100], "short"),
+        (lambda packed: packed + b"\0", " bytes "),
         (lambda packed: packed[:-1] + b"\1", "sha256"),
-        (lambda packed: pack(batches(), "cifar-10-batches-py"), "Python version"),
+        (lambda packed: pack(batches(), "cifar-10-batches-py"), "Python"),
         (lambda packed: pack(batches(), "cifar-100-binary"), "'cifar-100-binary'"),
         (lambda packed: b"<html>", r"not a \.tar\.gz"),
         (lambda packed: packed[:20], r"not a \.tar\.gz"),
@@ -173,7 +173,7 @@ def test_another_archive(
 @pytest.mark.parametrize(
     ("changes", "problem"),
     [
-        ({"data_batch_2.bin": None}, r"lacks data_batch_2\.bin"),
+        ({"data_batch_2.bin": None}, r"data_batch_2\.bin"),
         ({"test_batch.bin": bytes(3073)}, r"test_batch\.bin.*3,073.*6,146"),
         ({"test_batch.bin": b"\x0a" + bytes(6145)}, "label 10"),
     ],

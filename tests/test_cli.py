@@ -228,7 +228,7 @@ def test_a_misspelled_command(given: str, meant: str, capsys: pytest.CaptureFixt
         (["watch", "pretrained:catch", "--save", "catch"], "no ending"),
         (["watch", "pretrained:cach"], "Did you mean 'catch'?"),
         (["evaluate", "pretrained:catch", "RAMMNIST-v0"], "--env-id"),
-        (["evaluate", "pretrained:mnist-6", "--env-id", "RAMCatch-v0"], "trained in RAMMNIST-v0"),
+        (["evaluate", "pretrained:mnist-6", "--env-id", "RAMCatch-v0"], "RAMMNIST-v0"),
         (["figures", "pretrained:catch", "RAMMNIST-v0"], "'RAMMNIST-v0'"),
         (["figures", "pretrained:catch", "--dpi", "3"], "dpi=3"),
     ],

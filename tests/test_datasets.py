@@ -120,7 +120,7 @@ BLACK = np.zeros((2, 5, 5), np.uint8)
         (BLACK, [0, None], ValueError, "label 1 is None"),
         (BLACK, [False, True], TypeError, "bool"),
         (BLACK, [[0, 1]], ValueError, r"\(1, 2\)"),
-        (BLACK, [0, 1, 0], ValueError, "2 images but 3"),
+        (BLACK, [0, 1, 0], ValueError, " 2 .* 3 "),
         (BLACK, [-1, 0], ValueError, "label 0 is -1"),
         (BLACK, [1, 2], ValueError, r"2 \(label 1\).* 0"),
         (np.zeros((3, 5, 5), np.uint8), [0, 1, 5], ValueError, r"5 \(label 2\).* 2"),

