@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-import json
 import statistics
 import time
 from collections.abc import Sequence
@@ -27,7 +26,7 @@ from ram_agent.config import replace_settings
 from ram_agent.presets import preset
 from ram_agent.provenance import provenance
 from ram_agent.runs import describe_run, make_trainer
-from ram_envs.atomic_files import write_json
+from ram_envs.atomic_files import read_json, write_json
 
 Row = dict[str, Any]
 
@@ -111,7 +110,7 @@ class Settings:
 
 
 def main(settings: Settings) -> None:
-    rows = json.loads(settings.out.read_text(encoding="utf-8")) if settings.out.exists() else []
+    rows = read_json(settings.out) if settings.out.exists() else []
     done = {(row["part"], row["instead"], row["seed"]) for row in rows}
     waiting = [
         (change, seed)

@@ -10,7 +10,6 @@ pip install "ram-gym[agent,sb3,figures]".
 from __future__ import annotations
 
 import functools
-import json
 import statistics
 import time
 from collections.abc import Sequence
@@ -26,7 +25,7 @@ from pages import make_table, put_table
 from side_by_side import run_side_by_side
 
 from ram_agent.provenance import provenance
-from ram_envs.atomic_files import write_bytes, write_json
+from ram_envs.atomic_files import read_json, write_bytes, write_json
 from ram_envs.registration import CLASSIFICATION
 
 VALIDATION_EPISODES = 2_000  # for each point of a curve
@@ -71,7 +70,7 @@ class Settings:
 
 
 def main(settings: Settings) -> None:
-    results = {env_id: _read(settings.out / f"{env_id}.json") for env_id in settings.env_ids}
+    results = {env_id: read_rows(settings.out / f"{env_id}.json") for env_id in settings.env_ids}
     waiting = [
         (env_id, name, seed)
         for seed in settings.seeds  # outermost, so that an interrupted contest has all agents
@@ -81,7 +80,7 @@ def main(settings: Settings) -> None:
         and not any((row["agent"], row["seed"]) == (name, seed) for row in results[env_id])
     ]
     facts = provenance()
-    run = functools.partial(_run, settings=settings)
+    run = functools.partial(train_and_test, settings=settings)
     for (env_id, name, seed), result in run_side_by_side(run, waiting, settings.jobs):
         row = {**result, **facts}
         results[env_id].append(row)
@@ -95,7 +94,12 @@ def main(settings: Settings) -> None:
     print(table)
 
 
-def _run(env_id: str, name: str, seed: int, settings: Settings) -> Row:
+def read_rows(path: Path) -> list[Row]:
+    """Return the rows of earlier runs; none if there is no file."""
+    return list(read_json(path)) if path.exists() else []
+
+
+def train_and_test(env_id: str, name: str, seed: int, settings: Settings) -> Row:
     """Train and test one agent in a process of its own; a diverged one has no test error."""
     torch.set_num_threads(1)
     budget = settings.image_steps if env_id in CLASSIFICATION else settings.game_steps
@@ -217,11 +221,6 @@ def draw_curves(results: dict[str, list[Row]], path: Path) -> None:
     figure.legend([*handles.values()], [*handles], loc="lower center", ncols=5, frameon=False)
     figure.tight_layout(rect=(0, 0.07, 1, 1))
     figure.savefig(path, dpi=100)
-
-
-def _read(path: Path) -> list[Row]:
-    rows: list[Row] = json.loads(path.read_text(encoding="utf-8")) if path.exists() else []
-    return rows
 
 
 if __name__ == "__main__":

@@ -9,7 +9,6 @@ the training settings, and `ram_agent/pretrained/README.md` the agents that come
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -193,7 +192,7 @@ def make_agents(folder: Path) -> str:
     head = ("agent", "environment", "glimpses", "result", "random gaze", "trained by")
     body = []
     for agent in describe_agents():
-        file = json.loads((folder / f"{agent.name}.json").read_text("utf-8"))
+        file = read_json(folder / f"{agent.name}.json")
         learned, random = (file["results"][f"{gaze} gaze"] for gaze in ("learned", "random"))
         if "error" in learned:
             result, at_random = f"{learned['error']:.2f}% wrong", f"{random['error']:.1f}% wrong"
@@ -249,7 +248,7 @@ def make_summary(tables: dict[str, list[Row]]) -> str:
 
 def read_beyond(folder: Path) -> list[dict[str, Any]]:
     """Return the files of `ram evaluate --save`, the training environment first."""
-    files = [json.loads(path.read_text("utf-8")) for path in sorted(folder.glob("*.json"))]
+    files = [read_json(path) for path in sorted(folder.glob("*.json"))]
     return sorted(files, key=lambda file: file["env_kwargs"] != file["trained_by"]["env_kwargs"])
 
 

@@ -21,6 +21,7 @@ from PIL import Image
 from ram_agent.agent import RAMAgent
 from ram_agent.pictures import play_frames
 from ram_agent.splits import make_split
+from ram_envs.atomic_files import write_whole
 from ram_envs.registration import CATCH, MOVING, dataset_keywords
 from ram_envs.rendering import (
     BACKGROUND,
@@ -62,7 +63,7 @@ def draw(agent: RAMAgent, env_id: str, keywords: dict[str, Any]) -> Path:
             frames += [image.resize(SIZE, Image.Resampling.LANCZOS) for image in images]
             pause = 125 if env_id in CATCH else 350 if env_id in MOVING else 700
             durations += [pause] * (len(episode) - 1) + [1500]
-        save(frames, durations, path)
+        save_gif(frames, durations, path)
         if path.stat().st_size <= MAX_BYTES:
             break
     return path
@@ -85,14 +86,19 @@ def draw_search() -> Path:
             observation, _, terminated, truncated, _ = env.step(action)
             over = terminated or truncated
     path = IMAGES / "RAMSearch-v0.gif"
-    save(frames, durations, path)
+    save_gif(frames, durations, path)
     return path
 
 
-def save(frames: list[Image.Image], durations: list[int], path: Path) -> None:
+def save_gif(frames: list[Image.Image], durations: list[int], path: Path) -> None:
     """Write an animated GIF that repeats forever."""
     first, *others = with_one_palette(frames)
-    first.save(path, save_all=True, append_images=others, duration=durations, loop=0)
+    write_whole(
+        path,
+        lambda file: first.save(
+            file, "GIF", save_all=True, append_images=others, duration=durations, loop=0
+        ),
+    )
 
 
 def with_one_palette(frames: list[Image.Image]) -> list[Image.Image]:

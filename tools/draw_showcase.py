@@ -19,7 +19,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from draw_environments import with_one_palette
+from draw_environments import save_gif
 from PIL import Image
 
 from ram_agent.agent import RAMAgent
@@ -68,14 +68,8 @@ def draw_hero(looks: list[Look]) -> Path:
         ]
         frames += pictures
         durations += [MILLISECONDS] * (len(pictures) - 1) + [LAST_MILLISECONDS]
-    first, *others = with_one_palette(frames)
     path = IMAGES / "hero.gif"
-    write_whole(
-        path,
-        lambda file: first.save(
-            file, "GIF", save_all=True, append_images=others, duration=durations, loop=0
-        ),
-    )
+    save_gif(frames, durations, path)
     return path
 
 
