@@ -108,7 +108,7 @@ def test_an_interrupted_contest_continues(
 def test_a_diverged_training_is_a_result() -> None:
     settings = contest.Settings(image_steps=12_000, dataset="digits")
     with mock.patch.object(PaperRAM, "changes", {"learning_rate": 1e9}):
-        row = contest._run("RAMMNIST-v0", "RAM, paper preset", 0, settings)
+        row = contest.train_and_test("RAMMNIST-v0", "RAM, paper preset", 0, settings)
     assert row["test_error"] is None
     assert "diverged" in row["diverged"]
     diverged = {"RAMMNIST-v0": [row, {**row, "seed": 1}]}
@@ -156,7 +156,8 @@ def test_the_guide_shows_the_table_of_the_results() -> None:
     root = Path(__file__).parent.parent
     folder = root / "results" / "contest"
     results = {
-        env_id: contest._read(folder / f"{env_id}.json") for env_id in contest.Settings().env_ids
+        env_id: contest.read_rows(folder / f"{env_id}.json")
+        for env_id in contest.Settings().env_ids
     }
     table = contest.to_table(results)
     assert (folder / "table.md").read_text() == table

@@ -279,8 +279,8 @@ def test_kernels_that_cannot_be_cached(
 
 @needs_numba
 def test_every_kernel_is_compiled() -> None:
-    assert len(kernels._kernels) >= 12
-    for kernel in kernels._kernels:
+    assert len(kernels.KERNELS) >= 12
+    for kernel in kernels.KERNELS:
         assert kernel.compiled().__module__ == kernel.module
 
 

@@ -67,9 +67,11 @@ def test_all_pairs_of_places_without_overlap_are_equally_likely(
     }
     assert len(apart) == number
     count = 200 * number
-    canvas = PairCanvas(shape, (3, 2))
-    drawn = canvas._draw_places(Streams(combine_keys(3, np.arange(count))))
-    found, counts = np.unique(drawn.reshape(count, 4), axis=0, return_counts=True)
+    images = np.stack([np.full((3, 2), value, np.uint8) for value in (1, 2)])
+    rows, streams = np.tile([0, 1], (count, 1)), Streams(combine_keys(3, np.arange(count)))
+    canvases = PairCanvas(shape, (3, 2)).draw(images, rows, streams).reshape(count, -1)
+    first, second = (divmod((canvases == value).argmax(1), shape[1]) for value in (1, 2))
+    found, counts = np.unique(np.stack([*first, *second], 1), axis=0, return_counts=True)
     assert {tuple(pair) for pair in found.tolist()} == apart
     # The statistic has a mean of number − 1 and a variance of twice that.
     assert ((counts - 200) ** 2 / 200).sum() < number - 1 + 5 * np.sqrt(2 * number)

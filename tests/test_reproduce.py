@@ -276,7 +276,7 @@ def test_the_command_that_repeats_a_row(
     settings: dict[str, Any], dataset: str, expected: str
 ) -> None:
     command, row = Reproduce("mnist", **settings), TABLES["mnist"].headline
-    said = reproduce._command(command, "mnist", row, (0, 2), dataset)
+    said = reproduce.repeat_command(command, "mnist", row, (0, 2), dataset)
     assert said == expected.replace("…", "ram reproduce mnist --num-glimpses 6 --seeds")
 
 

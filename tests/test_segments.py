@@ -28,7 +28,7 @@ from ram_agent.replay_states import ReplayStates
 from ram_agent.run_folder import RunFolder
 from ram_agent.segment import Segment, collect_segment, unroll
 from ram_agent.segment_shard import ResumeWarning, SegmentShard
-from ram_agent.trainer import Trainer, add_metrics
+from ram_agent.trainer import Trainer
 from ram_envs.glimpse_env import GlimpseVectorEnv
 from ram_envs.retina import Retina
 from ram_envs.task import Outcome
@@ -513,7 +513,8 @@ def test_gone_on_with_after_a_stop_is_as_if_not_stopped(locations: Any) -> None:
     config = replace_settings(CONFIG, locations=locations)
     trainer, whole = (make_trainer(config, longest=12) for _ in range(2))
     whole.train()
-    add_metrics(trainer._sums, trainer.train_one_update())
+    assert not trainer.train(on_update=lambda metrics: trainer.stop())
+    assert trainer.update == 1
     trainer.load_state_dict(trainer.state_dict())
     trainer.train()
     states = [one.state_dict() for one in (trainer, whole)]

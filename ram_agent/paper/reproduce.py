@@ -205,7 +205,7 @@ def _make_rows(command: Reproduce, name: str, entry: Ram | Control) -> list[Row]
     """Train what an entry of a table needs, and return its rows."""
     seeds = command.seeds_of(entry)
     evaluations = [_trained(command, name, entry, seed) for seed in seeds]
-    repeat = _command(command, name, entry, seeds, evaluations[0]["dataset"])
+    repeat = repeat_command(command, name, entry, seeds, evaluations[0]["dataset"])
     facts = {"seeds": list(seeds), "command": repeat, "quick": command.quick}
     if isinstance(entry, Control):
         return [make_row("control", entry.name, None, evaluations, facts)]
@@ -370,7 +370,7 @@ def _folder(command: Reproduce, name: str, dataset: str | None, run: str) -> Pat
     return command.runs_folder / name / Path(dataset or "").name / run
 
 
-def _command(
+def repeat_command(
     command: Reproduce, name: str, entry: Ram | Control, seeds: Sequence[int], dataset: str | None
 ) -> str:
     """Return the command that repeats a row and no other."""

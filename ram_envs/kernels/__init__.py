@@ -33,7 +33,7 @@ OLDEST_NUMBA = (0, 61)  # the first for numpy 2.1 and Python 3.13
 Arguments = ParamSpec("Arguments")
 Result = TypeVar("Result")
 
-_kernels: list[Kernel[..., Any]] = []
+KERNELS: list[Kernel[..., Any]] = []  # of all modules imported so far
 _form: Form | None = None  # None before the first use
 _choosing = threading.Lock()
 
@@ -53,7 +53,7 @@ class Kernel(Generic[Arguments, Result]):
         self.numpy = function
         functools.update_wrapper(self, function)  # type: ignore[arg-type]
         self.reset()
-        _kernels.append(self)
+        KERNELS.append(self)
 
     def __call__(self, *args: Arguments.args, **keywords: Arguments.kwargs) -> Result:
         form = self.numpy if any(map(is_tensor, args)) else self.run
@@ -140,7 +140,7 @@ def using(form: Form) -> Iterator[None]:
 def _set_form(form: Form | None) -> None:
     global _form
     _form = form
-    for each in _kernels:
+    for each in KERNELS:
         each.reset()
 
 
