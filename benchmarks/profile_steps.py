@@ -24,8 +24,8 @@ from tqdm import tqdm
 
 from ram_agent.provenance import provenance
 from ram_agent.stepping import calls_per_second, step_many, step_single
+from ram_envs.actions import checked_action, checked_actions
 from ram_envs.atomic_files import write_json
-from ram_envs.checks import checked_action, checked_actions
 from ram_envs.kernels import describe_form
 from ram_envs.registration import ENVS, dataset_keywords
 

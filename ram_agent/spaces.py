@@ -13,7 +13,7 @@ import numpy.typing as npt
 import torch
 
 from ram_agent.cores import State
-from ram_envs.checks import check_first_choice, is_glimpse_action
+from ram_envs.actions import check_first_choice, is_glimpse_action
 
 MAX_GLIMPSE_VALUES = 2**20  # of an agent in a file, so that its spaces fit into memory
 

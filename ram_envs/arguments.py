@@ -1,4 +1,4 @@
-"""Check the arguments of a function against its annotations, where users call it."""
+"""Decorators that check the arguments of a function where users call it."""
 
 from __future__ import annotations
 
@@ -13,8 +13,13 @@ from typing import Any, Literal, ParamSpec, TypeVar
 
 import numpy as np
 
+from ram_envs.checks import suggest
+
 Arguments = ParamSpec("Arguments")
 Result = TypeVar("Result")
+
+# Arguments of `gym.make_vec`, which are no settings of an environment.
+VECTOR_KEYWORDS = ("num_envs", "autoreset_mode", "vectorization_mode", "vector_kwargs", "wrappers")
 
 
 def check_arguments(function: Callable[Arguments, Result]) -> Callable[Arguments, Result]:
@@ -82,3 +87,21 @@ def matches(value: Any, kind: Any) -> bool:
         not getattr(origin, "_is_protocol", False) or getattr(origin, "_is_runtime_protocol", False)
     )
     return not is_checkable or isinstance(value, origin)
+
+
+def suggest_keywords(init: Callable[Arguments, None]) -> Callable[Arguments, None]:
+    """Decorate an `__init__`: an unknown keyword raises TypeError with the closest known one."""
+    known = [name for name in inspect.signature(init).parameters if name != "self"]
+
+    @functools.wraps(init)
+    def checked(*args: Arguments.args, **keywords: Arguments.kwargs) -> None:
+        for keyword in keywords:
+            if keyword not in known:
+                name = type(args[0]).__name__
+                hint = "Give it to gym.make_vec. " if keyword in VECTOR_KEYWORDS else ""
+                raise TypeError(
+                    f"{name} has no keyword {keyword!r}. {hint}{suggest(keyword, known)}"
+                )
+        init(*args, **keywords)
+
+    return checked

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ram_envs.checks import as_array
+from ram_envs.actions import as_array
 from ram_envs.datasets.source import ImageSource, is_lazy
 from ram_envs.streams import Streams, UInt64Array, combine_keys
 from ram_envs.task import Outcome, Rows, Task

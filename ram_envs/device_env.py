@@ -18,9 +18,10 @@ from gymnasium.error import ResetNeeded
 from gymnasium.vector import AutoresetMode
 from torch import Tensor
 
+from ram_envs.actions import checked_pair
 from ram_envs.aliases import VectorEnv
 from ram_envs.arguments import check_arguments
-from ram_envs.checks import check_options, checked_pair
+from ram_envs.checks import check_options
 from ram_envs.datasets import ImageDataset
 from ram_envs.datasets.sharing import find_mapped
 from ram_envs.gaze import episode_streams

@@ -16,13 +16,12 @@ from gymnasium import spaces
 from gymnasium.vector import AutoresetMode
 from gymnasium.vector.utils import batch_space
 
+from ram_envs.actions import checked_action, checked_actions
 from ram_envs.checks import (
     all_true,
     check_options,
     check_render_mode,
     check_running,
-    checked_action,
-    checked_actions,
     checked_autoreset_mode,
     checked_integer,
     checked_reset_mask,

@@ -21,8 +21,9 @@ from gymnasium.envs.registration import EnvSpec, load_env_creator
 from gymnasium.vector import AutoresetMode, SyncVectorEnv
 
 from ram_envs.aliases import VectorEnv
+from ram_envs.arguments import VECTOR_KEYWORDS
 from ram_envs.atari import AtariGame, make_games
-from ram_envs.checks import VECTOR_KEYWORDS, checked_autoreset_mode, checked_integer
+from ram_envs.checks import checked_autoreset_mode, checked_integer
 from ram_envs.envs.classification import DatasetFacts
 from ram_envs.glimpse_env import GlimpseEnv
 from ram_envs.registration import ENVS, check_registered

@@ -84,6 +84,7 @@ def test_files_and_classes_are_short(path: Path) -> None:
 
 
 FORBIDDEN = {  # a module, or those in a package: what it does not import
+    "ram_envs.checks": {"ram_envs", "torch"},
     "ram_envs.tasks": {
         "gymnasium",
         "pygame",

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from gymnasium.vector import AutoresetMode
 
-from ram_envs.checks import suggest_keywords
+from ram_envs.arguments import suggest_keywords
 from ram_envs.glimpse_env import GlimpseEnv, GlimpseVectorEnv
 from ram_envs.retina import Retina
 from ram_envs.tasks.catch import Catch

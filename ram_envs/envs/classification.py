@@ -9,7 +9,8 @@ from typing import Any, Literal, TypeVar
 
 from gymnasium.vector import AutoresetMode
 
-from ram_envs.checks import checked_sides, suggest_keywords
+from ram_envs.arguments import suggest_keywords
+from ram_envs.checks import checked_sides
 from ram_envs.datasets import ImageDataset, Split, load_dataset
 from ram_envs.datasets.loading import list_dataset_splits
 from ram_envs.glimpse_env import GlimpseEnv, GlimpseVectorEnv

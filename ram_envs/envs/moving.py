@@ -8,7 +8,7 @@ from typing import Literal
 
 from gymnasium.vector import AutoresetMode
 
-from ram_envs.checks import suggest_keywords
+from ram_envs.arguments import suggest_keywords
 from ram_envs.datasets import ImageDataset, Split, load_dataset
 from ram_envs.datasets.loading import list_dataset_splits
 from ram_envs.envs.classification import DatasetFacts, make_canvas

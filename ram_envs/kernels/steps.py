@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from ram_envs import checks
+from ram_envs import actions
 from ram_envs import gaze as gazes
 from ram_envs.kernels.compiler import (
     FLAG,
@@ -25,12 +25,12 @@ from ram_envs.tasks import classification
 
 
 def clip_locations(locations: Any, choices: Any, num_choices: int) -> Any:
-    """See `ram_envs.checks.clip_locations`."""
+    """See `ram_envs.actions.clip_locations`."""
     clipped = np.empty(locations.shape, np.float32)
     try:
         is_valid = _clip_locations(locations, choices, num_choices, clipped)
     except TypeError:  # not contiguous
-        return checks.clip_locations.numpy(locations, choices, num_choices)
+        return actions.clip_locations.numpy(locations, choices, num_choices)
     return clipped if is_valid else None
 
 

@@ -13,15 +13,14 @@ import numpy as np
 import numpy.typing as npt
 from gymnasium import spaces
 
-from ram_envs.checks import (
+from ram_envs.actions import (
     as_array,
     check_first_choice,
     checked_coordinates,
-    checked_integer,
-    checked_number,
     checked_pair,
     is_glimpse_action,
 )
+from ram_envs.checks import checked_integer, checked_number
 from ram_envs.gaze import Gaze
 
 Locations = npt.NDArray[np.float32]  # (2,), or (B, 2) of a vector environment

@@ -11,9 +11,10 @@ import numpy.typing as npt
 from gymnasium import spaces
 from gymnasium.utils import RecordConstructorArgs
 
+from ram_envs.actions import checked_choices, checked_locations, checked_pair
 from ram_envs.aliases import Env
 from ram_envs.arguments import check_arguments
-from ram_envs.checks import check_running, checked_choices, checked_locations, checked_pair
+from ram_envs.checks import check_running
 from ram_envs.gaze import location_space
 from ram_envs.pictures import Layout, PictureBatch, checked_pictures, find_layout, layout_of
 from ram_envs.retina import Retina

@@ -13,15 +13,11 @@ from gymnasium.utils import RecordConstructorArgs
 from gymnasium.vector import AutoresetMode
 from gymnasium.vector.utils import batch_space, iterate
 
+from ram_envs.actions import checked_locations, checked_pair
 from ram_envs.aliases import VectorEnv
 from ram_envs.arguments import check_arguments
 from ram_envs.atari import own_seeds
-from ram_envs.checks import (
-    check_running,
-    checked_locations,
-    checked_pair,
-    checked_reset_mask,
-)
+from ram_envs.checks import check_running, checked_reset_mask
 from ram_envs.gaze import location_space
 from ram_envs.pictures import Layout, PictureBatch, checked_pictures, layout_of
 from ram_envs.retina import Retina
