@@ -28,7 +28,6 @@ import numpy.typing as npt
 from gymnasium import spaces
 from gymnasium.utils import RecordConstructorArgs
 
-from ram_envs.actions import checked_pair
 from ram_envs.aliases import Env
 from ram_envs.arguments import check_arguments
 from ram_envs.checks import checked_location
