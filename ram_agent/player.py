@@ -19,7 +19,8 @@ from torch import Tensor
 from ram_agent.agent import Action, AgentOutput, RAMAgent
 from ram_agent.cores import State, forget
 from ram_agent.settings import SEED, is_a
-from ram_envs.aliases import Env, VectorEnv
+from ram_agent.spaces import channels_of
+from ram_envs.aliases import VectorEnv
 
 Gaze = Literal["learned", "random", "center"]
 Flags = npt.NDArray[np.bool_]
@@ -230,15 +231,6 @@ def count_images(envs: VectorEnv) -> int | None:
     """Return the number of images in the split that environments show; None without images."""
     num_images: int | None = getattr(envs.unwrapped, "num_images", None)
     return num_images
-
-
-def channels_of(env: Env | VectorEnv) -> int | None:
-    """Return the channels of each scale of an environment's glimpses; None if it does not say."""
-    retina = getattr(getattr(env.unwrapped, "batch", None), "retina", None)
-    if retina is None:
-        return None
-    space = getattr(env, "single_observation_space", env.observation_space)
-    return int(space["glimpse"].shape[0]) // int(retina.num_scales)  # type: ignore[index]
 
 
 def noise_source(envs: VectorEnv, seed: int) -> torch.Generator:

@@ -72,7 +72,29 @@ GAME: dict[str, Any] = {
     "entropy_weight": 0.01,
     "patience": None,
 }
-OTHER_PACKAGES = "of other packages"  # stands for all ids that are looked at through the retina
+# An item looks the same wherever it lies in the glimpse, so convolutions learn to read it and to
+# aim at it in fewer steps.
+GLIMPSE_GAME: dict[str, Any] = {
+    **GAME,
+    "glimpse_network": "conv",
+    "conv_maps": 8,
+    "hidden_size": 128,
+    "feature_size": 128,
+    "scale_factor": 2.0,
+    "batch_size": 128,
+    "segment_length": 32,
+    "discount": 0.97,
+    "learning_rate": 1e-3,
+    "location_std": 0.3,
+    "location_std_end": 0.05,
+    "location_weight": 1.0,
+    "location_warmup": 0.0,
+    "validate_every": 500_000,
+    "validation_games": 500,
+}
+# Each stands for all ids of a kind that have no settings of their own.
+GAMES = "games"  # glimpses without labels
+OTHER_PACKAGES = "of other packages"  # pictures, which are looked at through the retina
 
 # What a preset changes for one environment. The less is random in a canvas, the sooner an agent
 # memorizes canvases, and the more its weights decay; the canvases of RAMMNIST-v0 are the images.
@@ -124,27 +146,9 @@ ENV_SETTINGS: dict[tuple[str, str], dict[str, Any]] = {
         "minibatches": 1,
         "validation_sampled": True,
     },
-    # An item looks the same wherever it lies in the glimpse, so convolutions learn to read it and
-    # to aim at it in fewer steps.
-    ("default", "RAMSearch-v0"): {
-        **GAME,
-        "glimpse_network": "conv",
-        "conv_maps": 8,
-        "hidden_size": 128,
-        "feature_size": 128,
-        "scale_factor": 2.0,
-        "steps": 7_000_000,
-        "batch_size": 128,
-        "segment_length": 32,
-        "discount": 0.97,
-        "learning_rate": 1e-3,
-        "location_std": 0.3,
-        "location_std_end": 0.05,
-        "location_weight": 1.0,
-        "location_warmup": 0.0,
-        "validate_every": 500_000,
-        "validation_games": 500,
-    },
+    ("default", "RAMSearch-v0"): {**GLIMPSE_GAME, "steps": 7_000_000},
+    ("default", GAMES): {**GLIMPSE_GAME, **MEASURED},
+    ("paper", GAMES): {"core": "lstm", "passes": 1, "minibatches": 1},
     ("default", "RAMMovingMNIST-v0"): CLUTTERED,
     # Photos have pixels of all values and shapes of many kinds, and the canvases are not random.
     ("default", "RAMCIFAR10-v0"): {
@@ -206,15 +210,13 @@ ENV_SETTINGS: dict[tuple[str, str], dict[str, Any]] = {
 }
 
 
-def preset(
-    name: str, env_id: str | None = None, foreign: bool = False, supervised: bool = True
-) -> Preset:
+def preset(name: str, env_id: str | None = None, supervised: bool = True) -> Preset:
     """Return the settings of a preset for an environment.
 
     Args:
         name: "default" or "paper".
-        env_id: the environment.
-        foreign: whether it is one of another package, which is looked at through the retina.
+        env_id: the environment, or `GAMES` or `OTHER_PACKAGES` for one of that kind without
+            settings of its own.
         supervised: whether labels, if there are any, are supervised. With supervision="none" steps
             are counted, so `episodes` keeps its default.
 
@@ -222,7 +224,6 @@ def preset(
         TypeError: if a name is not a str.
         ValueError: if there is no preset of that name.
     """
-    check_setting("foreign", foreign, bool)
     check_setting("supervised", supervised, bool)
     if not (isinstance(name, str) and isinstance(env_id, str | None)):
         raise TypeError(
@@ -230,8 +231,7 @@ def preset(
         )
     if name not in PRESETS:
         raise ValueError(f"preset={name!r} does not exist. Choose from {', '.join(PRESETS)}.")
-    key = OTHER_PACKAGES if foreign else env_id or ""
-    settings = {**PRESETS[name], **ENV_SETTINGS.get((name, key), {})}
+    settings = {**PRESETS[name], **ENV_SETTINGS.get((name, env_id or ""), {})}
     if not supervised:
         settings.pop("episodes", None)
     shards = settings.pop("shards", SHARDS)

@@ -14,7 +14,7 @@ from ram_agent.agent import RAMAgent
 from ram_agent.config import AgentConfig, TrainConfig, config_from_json
 from ram_agent.distributed import Ranks
 from ram_agent.facts import read_env, read_keywords
-from ram_agent.presets import SHARDS, Preset, preset
+from ram_agent.presets import ENV_SETTINGS, GAMES, OTHER_PACKAGES, SHARDS, Preset, preset
 from ram_agent.provenance import provenance
 from ram_agent.run_folder import RunFolder
 from ram_agent.settings import closest, group_names, setting_names
@@ -22,6 +22,7 @@ from ram_agent.splits import (
     count_channels,
     count_evaluation_envs,
     describe_images,
+    has_labels,
     is_foreign,
     measure_pixels,
     place_split,
@@ -54,11 +55,14 @@ def choose_preset(
     Raises:
         ValueError: for an unknown preset, or a keyword that looks like a misspelled setting.
     """
-    foreign = False
+    key = env_id
     if env_id is not None:
         _check_names(env_id, keywords)
-        foreign = is_foreign(env_id, dict(keywords))
-    return preset(name, env_id, foreign, supervised=supervision != "none")
+        if is_foreign(env_id, dict(keywords)):
+            key = OTHER_PACKAGES
+        elif (name, env_id) not in ENV_SETTINGS and not has_labels(env_id, dict(keywords)):
+            key = GAMES
+    return preset(name, key, supervised=supervision != "none")
 
 
 def _check_names(env_id: str, keywords: Mapping[str, Any]) -> None:

@@ -14,6 +14,7 @@ import torch
 
 from ram_agent.cores import State
 from ram_envs.actions import check_first_choice, is_glimpse_action
+from ram_envs.aliases import Env, VectorEnv
 
 MAX_GLIMPSE_VALUES = 2**20  # of an agent in a file, so that its spaces fit into memory
 
@@ -99,6 +100,15 @@ def check_spaces(observation_space: gym.Space[Any], action_space: gym.Space[Any]
             "single_action_space."
         )
     check_first_choice(action_space[1])  # type: ignore[index]
+
+
+def channels_of(env: Env | VectorEnv) -> int | None:
+    """Return the channels of each scale of an environment's glimpses; None if it does not say."""
+    retina = getattr(getattr(env.unwrapped, "batch", None), "retina", None)
+    if retina is None:
+        return None
+    space = getattr(env, "single_observation_space", env.observation_space)
+    return int(space["glimpse"].shape[0]) // int(retina.num_scales)  # type: ignore[index]
 
 
 def make_spaces(glimpse_shape: Any, num_choices: Any) -> tuple[gym.Space[Any], gym.Space[Any]]:

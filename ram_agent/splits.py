@@ -18,8 +18,7 @@ import torch
 from gymnasium.vector import AutoresetMode
 
 from ram_agent.config import AgentConfig
-from ram_agent.player import channels_of
-from ram_agent.spaces import check_spaces
+from ram_agent.spaces import channels_of, check_spaces
 from ram_envs.aliases import VectorEnv
 from ram_envs.datasets import DatasetUnavailableError, Split
 from ram_envs.datasets.source import is_lazy
@@ -72,6 +71,16 @@ def find_splits(env_id: str, keywords: dict[str, Any]) -> tuple[str, ...]:
 def has_splits(env_id: str, keywords: dict[str, Any]) -> bool:
     """Return whether an environment has images in splits; where its class says so, without it."""
     return has_dataset(env_id) or bool(find_splits(env_id, keywords))
+
+
+def has_labels(env_id: str, keywords: dict[str, Any]) -> bool:
+    """Return whether an environment gives true labels: those of its images, or of its task."""
+    if has_splits(env_id, keywords):
+        return True
+    env = _make(env_id, keywords, make_env)
+    _, info = env.reset(seed=0)
+    env.close()
+    return "label" in info
 
 
 def is_foreign(env_id: str, keywords: dict[str, Any]) -> bool:
@@ -276,7 +285,7 @@ def check_run_images(info: dict[str, Any], env_id: str, keywords: dict[str, Any]
         FileNotFoundError: if the run's own data set is gone.
         ValueError: if its contents have changed.
     """
-    advice = "Restore it, or name the data set to use: --dataset PATH."
+    advice = "Restore it, or name the data set to use: --dataset PATH, or dataset=… in Python."
     path = str(keywords.get("dataset", ""))
     if os.path.isabs(path) and not os.path.exists(path):
         raise FileNotFoundError(f"{path}, the run's own data set, does not exist. {advice}")

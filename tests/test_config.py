@@ -9,6 +9,7 @@ import subprocess
 import sys
 from typing import Any
 
+import gymnasium as gym
 import numpy as np
 import pytest
 
@@ -24,8 +25,11 @@ from ram_agent.config import (
     flatten_settings,
     replace_settings,
 )
-from ram_agent.presets import PRESETS, Preset, preset
+from ram_agent.presets import GAMES, OTHER_PACKAGES, PRESETS, Preset, preset
+from ram_agent.runs import choose_preset
 from ram_agent.settings import RANGES, setting_names
+from ram_envs import GlimpseEnv, Retina
+from ram_envs.tasks.search import Search
 
 GROUPS = (ObjectiveConfig, SegmentConfig, OptimizerConfig, GazeConfig, ScheduleConfig)
 
@@ -54,7 +58,7 @@ def test_default_preset_of_an_environment() -> None:
     agent, training, _ = preset("default")
     of_own_images = dataclasses.replace(agent, pixel_mean=None, pixel_scale=None)
     assert preset("default", "RAMClassification-v0") == (of_own_images, training, 2)
-    assert preset("default", "ALE/Pong-v5", foreign=True).agent.pixel_scale is None
+    assert preset("default", OTHER_PACKAGES).agent.pixel_scale is None
     assert preset("default", "RAMMNIST-v0") == (
         dataclasses.replace(agent, core="lstm", hidden_size=224, feature_size=256),
         replace_settings(training, episodes=2_300_000, weight_decay=0.3, location_std_end=0.03),
@@ -93,6 +97,37 @@ def test_catch_is_played_with_an_lstm(name: str) -> None:
     assert preset(name).agent.core == "rectifier"
     assert training.segments.segment_length == 23  # a game
     assert training.steps == 20_000_000  # as many as the paper's
+
+
+class NamedSearch(Search):
+    """A task of a user's own, with labels."""
+
+    def infos(self, state: Any) -> dict[str, Any]:
+        count = len(state.steps)
+        return {"label": (np.zeros(count, np.int64), np.ones(count, np.bool_))}
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_games_of_a_users_own_learn_by_the_settings_of_games(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(gym.envs.registration, "registry", dict(gym.registry))
+    gym.register("OwnSearch-v0", "ram_envs.envs.search:SearchEnv", kwargs={"num_distractors": 1})
+    gym.register("OwnCatch-v0", "ram_envs.envs.catch:CatchEnv", kwargs={"num_balls": 3})
+    gym.register("Named-v0", lambda **keywords: GlimpseEnv(NamedSearch(), Retina(8, 2)))
+    gym.register("OwnMoving-v0", "ram_envs.envs.moving:MovingEnv", kwargs={"dataset": "digits"})
+    for env_id in ("OwnSearch-v0", "OwnCatch-v0"):
+        assert choose_preset(name, env_id, {}) == preset(name, GAMES) != preset(name)
+    for env_id in ("Named-v0", "OwnMoving-v0"):
+        assert choose_preset(name, env_id, {}) == preset(name)
+    for env_id in ("RAMSearch-v0", "RAMCatch-v0", "RAMClutteredMNIST-v0"):
+        expected = GAMES if (name, env_id) == ("paper", "RAMSearch-v0") else env_id
+        assert choose_preset(name, env_id, {}) == preset(name, expected)
+    agent, training, _ = preset(name, GAMES)
+    assert agent.core == "lstm"
+    if name == "default":
+        assert (agent.pixel_mean, agent.glimpse_network) == (None, "conv")
+        assert (training.optimizer.learning_rate, training.objective.entropy_weight) == (1e-3, 0.01)
 
 
 def test_unknown_preset() -> None:

@@ -442,7 +442,6 @@ CALLS: dict[str, tuple[Any, Callable[..., Any], dict[str, list[Wrong] | str]]] =
         {
             "name": wrong(ValueError, "defualt", "Paper") + wrong(TypeError, None, 1),
             "env_id": wrong(TypeError, 1.5, NOTHING),
-            "foreign": NOT_BOOL,
             "supervised": NOT_BOOL,
         },
     ),
