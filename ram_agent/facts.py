@@ -78,6 +78,15 @@ def is_sampled(facts: Mapping[str, Any]) -> bool:
     return isinstance(training, dict) and training.get("validation_sampled") is True
 
 
+def play_mode(
+    facts: Mapping[str, Any], deterministic: bool | None = None, gaze: Gaze | None = None
+) -> tuple[bool, Gaze]:
+    """Return `deterministic` and the gaze with which an agent plays; None is that of validation."""
+    if deterministic is None:
+        deterministic = not is_sampled(facts)
+    return deterministic, gaze or trained_gaze(facts)
+
+
 class MakesItsEnv:
     """The environment that an agent was trained in, as `info` names it."""
 
@@ -91,12 +100,14 @@ class MakesItsEnv:
             keywords: keywords of the environment that differ, such as render_mode or dataset.
 
         Raises:
-            ValueError: if `info` names no environment, or one that is not registered.
+            FileNotFoundError: if the data set of its training is gone, and no dataset is given.
+            ValueError: if `info` names no environment, or one that is not registered; or if the
+                data set of its training has changed, and no dataset is given.
         """
         from ram_envs.making import make_env
 
-        env_id, settings = read_env(self.info, split)
-        env: Env = make_env(env_id, **{**settings, **keywords})
+        env_id, settings = self._find_env(split, keywords)
+        env: Env = make_env(env_id, **settings)
         return env
 
     def make_envs(self, num_envs: int = 100, split: str = "test", **keywords: Any) -> VectorEnv:
@@ -107,10 +118,19 @@ class MakesItsEnv:
             split, keywords: see `make_env`.
 
         Raises:
-            ValueError: see `make_env`.
+            FileNotFoundError, ValueError: see `make_env`.
         """
         from ram_envs.making import make_vector_env
 
-        env_id, settings = read_env(self.info, split)
-        settings = {"autoreset_mode": AutoresetMode.DISABLED, **settings, **keywords}
+        env_id, settings = self._find_env(split, keywords)
+        settings = {"autoreset_mode": AutoresetMode.DISABLED, **settings}
         return make_vector_env(env_id, num_envs, **settings)
+
+    def _find_env(self, split: str, keywords: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
+        """Return the id and all keywords; those of training show the images of training."""
+        from ram_agent.splits import check_run_images
+
+        env_id, settings = read_env(self.info, split)
+        if "dataset" not in keywords:
+            check_run_images(self.info, env_id, settings)
+        return env_id, {**settings, **keywords}

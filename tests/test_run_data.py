@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from pathlib import Path
 from typing import Any
@@ -63,6 +64,14 @@ def own(trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return folder
 
 
+def exchange_classes(own: Path) -> None:
+    for split in COUNTS:
+        dark, light = own / "photos" / split / "dark", own / "photos" / split / "light"
+        dark.rename(own / "kept")
+        light.rename(dark)
+        (own / "kept").rename(light)
+
+
 def commands(run: Path) -> list[list[Any]]:
     """Every command that looks at a run's images."""
     return [
@@ -116,15 +125,25 @@ def test_images_that_have_changed_are_refused(
     own: Path, number: int, capsys: pytest.CaptureFixture[str]
 ) -> None:
     command = commands(own / "run")[number]
-    for split in COUNTS:  # the classes change places
-        dark, light = own / "photos" / split / "dark", own / "photos" / split / "light"
-        dark.rename(own / "kept")
-        light.rename(dark)
-        (own / "kept").rename(light)
+    exchange_classes(own)
     line = fail(capsys, *command)
     assert str(own / "photos") in line
     assert "--dataset" in line
     main([str(word) for word in (*command, "--dataset", own / "photos")])
+
+
+def test_an_agent_refuses_images_that_have_changed(own: Path) -> None:
+    agent, photos = RAMAgent.load(own / "run"), str(own / "photos")
+    assert agent.make_envs(2, "validation").unwrapped.num_images == 6  # type: ignore[attr-defined]
+    exchange_classes(own)
+    for make in (agent.make_env, agent.make_envs):
+        with pytest.raises(ValueError, match=re.escape(photos)):
+            make()
+    assert agent.make_env(dataset=photos).unwrapped.num_images == 4  # type: ignore[attr-defined]
+    shutil.rmtree(photos)
+    for make in (agent.make_env, agent.make_envs):
+        with pytest.raises(FileNotFoundError, match=re.escape(photos)):
+            make()
 
 
 @pytest.mark.parametrize("number", range(4))
