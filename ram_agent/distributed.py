@@ -27,9 +27,11 @@ from torch import Tensor
 
 T = TypeVar("T")
 
-# A rank that ends closes its connections, which the others notice at once. The timeout is for a
-# machine that stops responding; no working rank takes so long between two updates.
+# A rank that ends closes its connections, which the others notice at once. The timeouts are for a
+# machine that stops responding: no working rank takes so long between two updates,
 TIMEOUT = timedelta(seconds=60)
+# or for its share of an evaluation, in which one rank may wait for the long games of another.
+LONG_TIMEOUT = timedelta(hours=1)
 # For ranks that torchrun has started, but which do not come, since their machine was lost.
 MEETING_TIMEOUT = timedelta(minutes=5)
 
@@ -40,7 +42,7 @@ class Ranks:
 
     rank, size  its number, from 0, and how many there are
     device      of the tensors that are sent: NCCL sends from GPUs, gloo from the CPU
-    group       the process group of the training; None for the default one
+    group       the process group of updates; None for the default one, which waits longer
     """
 
     rank: int = 0
@@ -57,11 +59,14 @@ class Ranks:
         return items[self.rank :: self.size]
 
     def gather(self, results: list[T]) -> list[T]:
-        """Return the results of all ranks for the items of `share`, in the items' order."""
+        """Return the results of all ranks for the items of `share`, in the items' order.
+
+        A rank may wait an hour for another, whose items take longer.
+        """
         if self.size == 1:
             return results
         gathered: list[list[T]] = [[]] * self.size
-        self._call(dist.all_gather_object, gathered, results, group=self.group)
+        self._call(dist.all_gather_object, gathered, results)
         missing = object()
         in_order = chain.from_iterable(zip_longest(*gathered, fillvalue=missing))
         return [result for result in in_order if result is not missing]  # type: ignore[misc]
@@ -69,7 +74,7 @@ class Ranks:
     def from_first(self, make: Callable[[], T]) -> T:
         """Return what the first rank makes: tensors, numbers and text in lists and dicts.
 
-        The others wait, without a timeout: the first may download images. If it fails, they exit
+        The others wait for an hour: the first may download images. If it fails, they exit
         silently, since it prints the reason.
         """
         if self.size == 1:
@@ -160,12 +165,12 @@ def join_ranks(device: torch.device) -> Iterator[Ranks]:
     on_gpu = device.type == "cuda"
     if on_gpu:
         torch.cuda.set_device(device)
-    backend = "nccl" if on_gpu else "gloo"
+    options: dict[str, Any] = {"backend": "nccl" if on_gpu else "gloo", "timeout": LONG_TIMEOUT}
     if os.environ.get("TORCHELASTIC_USE_AGENT_STORE") == "True":
         store, rank = meet_ranks(), int(os.environ["RANK"])
-        dist.init_process_group(backend, store=store, rank=rank, world_size=_num_ranks())
+        dist.init_process_group(**options, store=store, rank=rank, world_size=_num_ranks())
     else:
-        dist.init_process_group(backend)
+        dist.init_process_group(**options)
     ranks = Ranks(
         dist.get_rank(),
         dist.get_world_size(),

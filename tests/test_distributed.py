@@ -54,15 +54,36 @@ Trainer.train_one_update = update_and_signal
 main()
 """
 
+# Two ranks share an evaluation, before whose end the second one is slow or dies.
+GATHERED = """
+import os
+import time
+from datetime import timedelta
+
+import torch
+
+from ram_agent import distributed
+
+distributed.TIMEOUT = timedelta(seconds=5)
+with distributed.join_ranks(torch.device("cpu")) as ranks:
+    if ranks.rank == 1:
+        {happens}
+    print(ranks.gather([ranks.rank]), ranks.any(ranks.is_first))
+"""
+
 not_on_windows = pytest.mark.skipif(sys.platform == "win32", reason="no torchrun without libuv")
 
 
 def train_by_two(*args: Any, program: Path | None = None) -> subprocess.CompletedProcess[str]:
     """Run `ram train` under torchrun, with two ranks."""
-    torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
     command = [program] if program is not None else ["-m", "ram_agent"]
+    return run_by_two(*command, "train", *args)
+
+
+def run_by_two(*command: Any) -> subprocess.CompletedProcess[str]:
+    torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
     return subprocess.run(
-        [*torchrun, "--nproc-per-node", "2", *map(str, [*command, "train", *args])],
+        [*torchrun, "--nproc-per-node", "2", *map(str, command)],
         capture_output=True,
         text=True,
         timeout=300,
@@ -203,7 +224,7 @@ def test_items_are_shared_in_turn_and_gathered_in_order(monkeypatch: pytest.Monk
     hands = [list(Ranks(rank, 3).share("abcde")) for rank in range(3)]
     assert hands == [["a", "d"], ["b", "e"], ["c"]]
 
-    def gather(into: list[Any], results: list[str], group: Any) -> None:
+    def gather(into: list[Any], results: list[str]) -> None:
         assert results == hands[1]
         into[:] = hands
 
@@ -229,6 +250,25 @@ def test_a_rank_that_stops_responding(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(ConnectionError, match=r"2 of 3.*: Timed out [^.]*\.") as caught:
         Ranks(2, 3).any(False)
     assert "--resume" in str(caught.value)
+
+
+@not_on_windows
+@pytest.mark.slow
+def test_a_rank_waits_for_the_long_games_of_another(tmp_path: Path) -> None:
+    program = tmp_path / "gathered.py"
+    program.write_text(GATHERED.format(happens="time.sleep(10)"))
+    done = run_by_two(program)
+    assert done.stdout.splitlines() == ["[0, 1] True"] * 2, done.stderr
+
+
+@not_on_windows
+@pytest.mark.slow
+def test_a_rank_that_dies_in_an_evaluation_is_noticed(tmp_path: Path) -> None:
+    program = tmp_path / "gathered.py"
+    program.write_text(GATHERED.format(happens="os._exit(3)"))
+    done = run_by_two(program)
+    assert done.returncode == 1
+    assert "ConnectionError: Rank 0 of 2" in done.stderr
 
 
 @not_on_windows
