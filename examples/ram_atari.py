@@ -55,9 +55,7 @@ def main(settings: Settings) -> None:
     )
     envs = agent.make_envs(min(eval_episodes, 20), autoreset_mode="SameStep")
     for gaze in GAZES:
-        result = ram_agent.evaluate(
-            agent, envs, num_episodes=eval_episodes, deterministic=False, gaze=gaze
-        )
+        result = ram_agent.evaluate(agent, envs, num_episodes=eval_episodes, gaze=gaze)
         print(f"{gaze} gaze: mean return {result.mean_return:.2f} ± {result.standard_error:.2f}")
 
 

@@ -82,7 +82,7 @@ class RAMAgent(MakesItsEnv, nn.Module):
     Attributes:
         location_std: standard deviation of sampled locations, in half canvases; training sets it.
         info: the facts that were saved with the weights, such as "env_id", "dataset", "training"
-            and "validation_error"; empty for a new agent.
+            and "validation_error"; empty for a new agent. `Trainer.averaged_agent` has "training".
     """
 
     location_std: Tensor

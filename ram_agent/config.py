@@ -222,7 +222,8 @@ class TrainConfig(Checked):
 
     validation_sampled: bool = False
     """Whether validations sample locations and, without labels, choices, instead of taking the
-    mean location and the most probable choice. `ram evaluate` and `ram watch` then sample, too."""
+    mean location and the most probable choice. Evaluations and pictures of the agent then sample,
+    too."""
 
     patience: int | None = 40
     """Training stops after this number of validations without improvement; None: never."""

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from ram_agent.agent import RAMAgent
 from ram_agent.distributed import Ranks
+from ram_agent.facts import play_mode
 from ram_agent.player import Gaze, Player, check_envs, count_images, noise_source
 from ram_agent.rollout import finish_episodes, finish_games
 from ram_agent.settings import is_a
@@ -97,8 +98,8 @@ def evaluate(
     envs: VectorEnv,
     *,
     num_episodes: int | None = None,
-    deterministic: bool = True,
-    gaze: Gaze = "learned",
+    deterministic: bool | None = None,
+    gaze: Gaze | None = None,
     seed: int = 0,
     stop_when_sure: Sequence[float] = (),
     ranks: Ranks | None = None,
@@ -113,8 +114,9 @@ def evaluate(
             of every `envs.num_envs` episodes, so that short ones do not count more often.
         num_episodes: if None, the whole split, or 10,000 where there are no images.
         deterministic: whether to take mean locations instead of samples and, without labels, the
-            most probable choices. With labels the answer is always the most probable choice.
-        gaze: "learned", "random" or "center"; see `collect_rollout`.
+            most probable choices; if None, what validations did in its training, or True for an
+            agent that was not trained. With labels the answer is always the most probable choice.
+        gaze: "learned", "random" or "center", see `collect_rollout`; if None, that of its training.
         seed: seed of the first locations and of the agent's noise.
         stop_when_sure: thresholds from 0 to 1, for `Evaluation.early_answers`.
         ranks: processes that share the batches of episodes, and all get the result, which equals
@@ -126,6 +128,7 @@ def evaluate(
             not exist, or thresholds are given and there are no labels.
     """
     check_envs(agent, envs, any_mode=True)
+    deterministic, gaze = play_mode(agent.info, deterministic, gaze)
     player = Player(agent, envs, gaze)
     seed = int(seed)  # NumPy's would overflow
     num_images = count_images(envs)

@@ -16,9 +16,10 @@ import torch
 from gymnasium.error import DependencyNotInstalled
 
 from ram_agent.agent import RAMAgent
-from ram_agent.facts import read_env, trained_gaze
+from ram_agent.facts import play_mode, read_env
 from ram_agent.figures import Recorder
 from ram_agent.pictures import Frame, make_gif, save_picture
+from ram_agent.player import noise_source
 from ram_agent.rollout import collect_rollout
 from ram_envs.arguments import check_arguments
 from ram_envs.bars import draw_bars
@@ -158,7 +159,7 @@ def look(
             [0, 1].
         num_glimpses: T; the agent's own if None.
         invert: exchange black and white; MNIST's digits are bright on black.
-        seed: seed of the first location.
+        seed: seed of the first location, and of sampled or random ones.
 
     Raises:
         ValueError: if the agent plays a game, or the picture cannot be read.
@@ -194,13 +195,15 @@ def look(
         autoreset_mode="Disabled",
     )
     recorder = Recorder(envs)
+    deterministic, gaze = play_mode(agent.info)
     rollout = collect_rollout(
         agent,
         recorder,
         seed=seed,
         options={"index": 0},
-        deterministic=True,
-        gaze=trained_gaze(agent.info),
+        deterministic=deterministic,
+        gaze=gaze,
+        generator=noise_source(envs, seed),
     )
     observations = recorder.observations[:-1]  # the last one comes after the decision
     return Look(

@@ -169,9 +169,7 @@ def save_watched(
 
     envs = make_drawn(env_id, keywords, split)
     last_only = path.suffix == ".png"
-    gaze = trained_gaze(agent.info)
-    mean = not (sampled or is_sampled(agent.info))
-    frames = play_frames(agent, envs, episodes, mean, gaze=gaze, last_only=last_only)
+    frames = play_frames(agent, envs, episodes, False if sampled else None, last_only=last_only)
     shown = list(tqdm(frames, "drawing", len(episodes), disable=None, leave=False))
     save_picture(shown, path, fps or envs.metadata["render_fps"])
 

@@ -15,6 +15,7 @@ import torch
 from PIL import Image
 
 from ram_agent.agent import RAMAgent
+from ram_agent.facts import play_mode
 from ram_agent.player import Gaze, count_images
 from ram_agent.rollout import collect_rollout
 from ram_envs.aliases import VectorEnv
@@ -36,9 +37,9 @@ def play_frames(
     agent: RAMAgent,
     envs: VectorEnv,
     episodes: Sequence[int],
-    deterministic: bool = True,
+    deterministic: bool | None = None,
     *,
-    gaze: Gaze = "learned",
+    gaze: Gaze | None = None,
     last_only: bool = False,
 ) -> Iterator[list[Frame]]:
     """Yield the frames of one episode after another, (height, width, 3) uint8 each.
@@ -47,10 +48,13 @@ def play_frames(
         agent: the agent.
         envs: a vector environment of one, with render_mode "rgb_array" and autoreset DISABLED.
         episodes: indices of images where the environment has images, else seeds.
-        deterministic: take the mean location and the most probable choice instead of sampling.
-        gaze: the locations: "learned", the agent's; or "random", "center".
+        deterministic: take the mean location and the most probable choice instead of sampling; if
+            None, as in the agent's validations.
+        gaze: the locations: "learned", the agent's; or "random", "center". If None, that of the
+            agent's training.
         last_only: draw only the last frame of each episode.
     """
+    deterministic, gaze = play_mode(agent.info, deterministic, gaze)
     has_images = count_images(envs) is not None
     for episode in episodes:
         frames: list[Frame] = []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 import threading
 import time
@@ -107,6 +108,7 @@ class Trainer:
         )
         averaging = make_averaging(config.optimizer.average_decay)
         self.averaged = AveragedModel(agent, multi_avg_fn=averaging)
+        self.averaged_agent.info["training"] = dataclasses.asdict(config)
         self.optimizer = make_optimizer(agent, config.optimizer)
         self._modules: dict[str, torch.nn.Module] = {"agent": agent, "averaged": self.averaged}
         self.update = 0

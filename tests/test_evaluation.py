@@ -131,7 +131,6 @@ def test_who_is_sure_answers_early() -> None:
         ({"num_episodes": 1.5}, "1.5"),
         ({"num_episodes": True}, "True"),
         ({"gaze": "centre"}, "centre"),
-        ({"gaze": None}, "None"),
         ({"stop_when_sure": (0.5, 1.5)}, "1.5"),
         ({"stop_when_sure": (math.nan,)}, "nan"),
     ],
@@ -175,6 +174,23 @@ def test_mean_locations_unless_told_to_draw() -> None:
     assert np.array_equal(mean.locations, again.locations)
     assert np.array_equal(mean.locations[0], drawn.locations[0])  # the first is the environment's
     assert 0.1 < (mean.locations[1] - drawn.locations[1]).std() < 0.5
+
+
+def test_an_agent_is_evaluated_as_in_its_training() -> None:
+    agent = ScriptedAgent(awake=1)
+    agent.location_std.fill_(0.3)
+
+    def locations(**how: Any) -> Any:
+        envs = RecordingEnvs(12)
+        evaluate(agent, envs, **how)
+        return np.array(envs.locations).tolist()
+
+    mean, sampled = (locations(deterministic=is_mean) for is_mean in (True, False))
+    agent.info = {"training": {"validation_sampled": True}}
+    assert locations() == sampled != mean == locations(deterministic=True)
+    agent.info = {"training": {"gaze": {"locations": "center"}}}
+    assert locations()[1:] == [[[0, 0]] * 12] * 3
+    assert locations(gaze="learned") == mean
 
 
 @pytest.mark.parametrize("gaze", ["learned", "random", "center"])

@@ -176,6 +176,15 @@ def test_a_control_looks_at_a_picture_as_in_training(digit: np.ndarray) -> None:
     assert counts.sum() == 30
 
 
+def test_a_picture_is_looked_at_as_in_validations(digit: np.ndarray) -> None:
+    mean, sampled = (
+        look(make_agent(env_kwargs={}, training={"validation_sampled": sampled}), digit).locations
+        for sampled in (False, True)
+    )
+    assert mean[0].tolist() == sampled[0].tolist()  # the environment's
+    assert 0.01 < np.abs(mean[1:] - sampled[1:]).mean() < 0.5
+
+
 def test_a_truncated_picture_is_named(tmp_path: Path) -> None:
     Image = pytest.importorskip("PIL.Image")
     path = tmp_path / "cut.jpg"

@@ -488,6 +488,46 @@ def test_an_agent_that_shifts_its_gaze_is_played_as_it_was_trained() -> None:
     assert pilot.act(seen) == ((0.25, 1.0), 1)  # the border
 
 
+class Noisy:
+    """Samples where it is asked to, and counts its steps in its state."""
+
+    def predict(
+        self, observation: Any, state: Any, episode_start: bool, deterministic: bool
+    ) -> tuple[Any, int]:
+        step = 1 if episode_start else state + 1
+        shift = 0 if deterministic else 0.25
+        return (np.array([shift, step / 8], np.float32), 0 if deterministic else 7), step
+
+
+def test_an_agent_is_played_as_it_was_validated() -> None:
+    seen = {"location": np.array([0.5, 0.5], np.float32)}
+    sampled = AgentPilot(Noisy(), deterministic=False)
+    assert [sampled.act(seen) for _ in range(2)] == [((0.25, 0.125), 7), ((0.25, 0.25), 7)]
+    answering = AgentPilot(Noisy(), deterministic=False, answers=True)
+    assert [answering.act(seen) for _ in range(2)] == [((0.25, 0.125), 0), ((0.25, 0.25), 0)]
+    assert AgentPilot(Noisy(), gaze="center").act(seen) == ((0, 0), 0)
+    assert AgentPilot(Noisy(), 0.5, gaze="center").act(seen) == ((0.5, 0.5), 0)  # no shift
+    random = AgentPilot(Noisy(), gaze="random")
+    places = np.array([random.act(seen)[0] for _ in range(100)])
+    assert (places.min() >= -1, places.max() <= 1) == (True, True)
+    assert 0.5 < places.std() < 0.65
+
+
+def test_a_control_is_played_with_its_gaze(tmp_path: Path) -> None:
+    pytest.importorskip("torch")
+    from ram_agent import RAMAgent
+
+    env = quiz_env()
+    agent = RAMAgent(env.observation_space, env.action_space)
+    agent.info["training"] = {"validation_sampled": True, "gaze": {"locations": "center"}}
+    agent.save(tmp_path / "agent")
+    observation, _ = env.reset(seed=0)
+    pilot = session.load_pilot(str(tmp_path / "agent"), env)
+    location, choice = pilot.act(observation)
+    best = agent.predict(observation, deterministic=True)[0][1]
+    assert (location, choice) == ((0, 0), best)
+
+
 # The quiz ---------------------------------------------------------------------------------------
 
 

@@ -29,6 +29,7 @@ from ram_agent.agent import RAMAgent
 from ram_agent.config import AgentConfig, TrainConfig, replace_settings
 from ram_agent.distributed import Ranks
 from ram_agent.evaluation import Evaluation, evaluate
+from ram_agent.facts import play_mode
 from ram_agent.presets import PRESETS, preset
 from ram_agent.run_folder import RunFolder
 from ram_agent.segment_shard import SegmentShard
@@ -100,6 +101,13 @@ def make_trainer(
     if folder is not None and not folder.path.exists():
         folder.create({"training": dataclasses.asdict(config)})
     return Trainer(agent, train_envs, make_envs(24, **keywords), config, folder)
+
+
+def test_the_averaged_agent_is_evaluated_as_it_is_validated() -> None:
+    control = replace_settings(SHORT, locations="center", validation_sampled=True)
+    trainer = make_trainer(control)
+    assert play_mode(trainer.averaged_agent.info) == (False, "center")
+    assert play_mode(trainer.agent.info) == (True, "learned")
 
 
 def weights(trainer: Trainer) -> dict[str, Any]:

@@ -15,7 +15,6 @@ from typing import get_args
 
 from ram_agent.agent import RAMAgent
 from ram_agent.evaluation import evaluate
-from ram_agent.facts import is_sampled
 from ram_agent.measure import usual_episodes
 from ram_agent.player import Gaze
 from ram_agent.pretrained_agents import PRETRAINED
@@ -53,10 +52,9 @@ def main(args: list[str] | None = None) -> None:
 
 def measure(agent: RAMAgent, num_envs: int, num_episodes: int | None) -> dict[str, float]:
     """Return the test error in percent, or the mean return, with learned and with random gaze."""
-    envs, deterministic = agent.make_envs(num_envs), not is_sampled(agent.info)
+    envs = agent.make_envs(num_envs)
     learned, random = (
-        evaluate(agent, envs, num_episodes=num_episodes, deterministic=deterministic, gaze=gaze)
-        for gaze in GAZES
+        evaluate(agent, envs, num_episodes=num_episodes, gaze=gaze) for gaze in GAZES
     )
     name = learned.measure
     return {name: round(learned.value, 4), f"random_gaze_{name}": round(random.value, 4)}

@@ -9,7 +9,6 @@ from typing import Annotated, Any
 
 from ram_agent.commands.parsing import UNSET, parse
 from ram_agent.commands.trained import Trained, check_one_run, name_run
-from ram_agent.facts import is_sampled, trained_gaze
 from ram_agent.measure import NUM_SHOWN, make_drawn, save_watched
 from ram_agent.splits import is_foreign
 
@@ -95,8 +94,7 @@ def main(args: list[str]) -> None:
         return print(f"Written to {command.save}")
     assert window is not None
     fps = command.fps or envs.metadata["render_fps"]
-    mean, gaze = not (sampled or is_sampled(agent.info)), trained_gaze(agent.info)
-    Viewer(window, fps).show(play_frames(agent, envs, episodes, mean, gaze=gaze))
+    Viewer(window, fps).show(play_frames(agent, envs, episodes, False if sampled else None))
 
 
 def parse_watch(args: list[str]) -> Watch:

@@ -43,11 +43,25 @@ class AgentPilot:
     Args:
         agent: the agent.
         max_shift: for an agent whose locations are shifts, as in `RelativeGaze`; else None.
+        deterministic: for `predict`.
+        gaze: "learned", the agent's locations; or those of a control, "random" or "center".
+        answers: whether a choice is an answer, which is always the most probable one.
     """
 
-    def __init__(self, agent: Any, max_shift: float | None = None) -> None:
+    def __init__(
+        self,
+        agent: Any,
+        max_shift: float | None = None,
+        deterministic: bool = True,
+        gaze: str = "learned",
+        answers: bool = False,
+    ) -> None:
         self._agent = agent
         self._max_shift = max_shift
+        self._deterministic = deterministic
+        self._gaze = gaze
+        self._answers = answers
+        self._random = np.random.default_rng(0)
         self._state: Any = None
         self._starts = True
 
@@ -55,10 +69,17 @@ class AgentPilot:
         self._state, self._starts = None, True
 
     def act(self, observation: Mapping[str, Any]) -> Action:
+        before = {"state": self._state, "episode_start": self._starts}
         (location, choice), self._state = self._agent.predict(
-            observation, state=self._state, episode_start=self._starts, deterministic=True
+            observation, **before, deterministic=self._deterministic
         )
+        if self._answers and not self._deterministic:
+            (_, choice), _ = self._agent.predict(observation, **before, deterministic=True)
         self._starts = False
+        if self._gaze == "random":
+            location = self._random.uniform(-1, 1, 2)
+        elif self._gaze == "center":
+            location = np.zeros(2)
         if self._max_shift is not None:
             last, shift = observation["location"][None], np.asarray(location)[None]
             (location,) = shift_locations(last, shift, self._max_shift)

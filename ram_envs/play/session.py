@@ -228,7 +228,7 @@ def make_env(env_id: str, keywords: dict[str, Any]) -> GlimpseEnv:
 
 
 def load_pilot(run: str, env: GlimpseEnv) -> AgentPilot:
-    """Return the agent of a run, ready to play in `env`.
+    """Return the agent of a run, ready to play in `env` as it was validated.
 
     Raises:
         ValueError: if it does not fit the environment, or its file is damaged.
@@ -238,6 +238,7 @@ def load_pilot(run: str, env: GlimpseEnv) -> AgentPilot:
         import torch
 
         from ram_agent.agent import RAMAgent
+        from ram_agent.facts import play_mode
     except ImportError as error:
         raise gym.error.DependencyNotInstalled(
             f'An agent needs PyTorch ({error}). Run: pip install "ram-gym[agent,play]"'
@@ -245,7 +246,9 @@ def load_pilot(run: str, env: GlimpseEnv) -> AgentPilot:
     torch.set_num_threads(1)
     agent = RAMAgent.load(run)
     agent.check_fits(env.observation_space, env.action_space)
-    return AgentPilot(agent, agent.info.get("env_kwargs", {}).get("max_shift"))
+    max_shift = agent.info.get("env_kwargs", {}).get("max_shift")
+    answers = isinstance(env.batch.task, Classification)
+    return AgentPilot(agent, max_shift, *play_mode(agent.info), answers=answers)
 
 
 def save_results(session: Session, path: Path) -> None:
