@@ -15,7 +15,8 @@ import numpy.typing as npt
 import torch
 
 from ram_agent.agent import RAMAgent
-from ram_agent.facts import trained_gaze
+from ram_agent.facts import play_mode
+from ram_agent.player import noise_source
 from ram_agent.rollout import collect_rollout
 from ram_envs.aliases import VectorEnv
 from ram_envs.atomic_files import write_whole
@@ -87,9 +88,9 @@ class Recorder(gym.vector.VectorWrapper[Any, Any, Any]):
 
 @torch.no_grad()
 def record_gaze(agent: RAMAgent, envs: VectorEnv, num_images: int) -> GazeRecord:
-    """Let an agent look at the first images of a split, at mean locations, and keep all of it.
+    """Let an agent look at the first images of a split, and keep all of it.
 
-    A control keeps the gaze of its training.
+    It looks as in its validations, and sees what `evaluate` shows it with seed 0.
 
     Args:
         agent: whom to record.
@@ -107,6 +108,8 @@ def record_gaze(agent: RAMAgent, envs: VectorEnv, num_images: int) -> GazeRecord
             f"{len(dataset)}."
         )
     recorder = Recorder(envs)
+    deterministic, gaze = play_mode(agent.info)
+    generator = noise_source(envs, seed=0)
     canvases, corners, edges, probs, labels = [], [], [], [], []
     views: npt.NDArray[np.float32] | None = None
     for start in range(0, num_images, envs.num_envs):
@@ -116,8 +119,9 @@ def record_gaze(agent: RAMAgent, envs: VectorEnv, num_images: int) -> GazeRecord
             recorder,
             seed=start,
             options={"index": index},
-            deterministic=True,
-            gaze=trained_gaze(agent.info),
+            deterministic=deterministic,
+            gaze=gaze,
+            generator=generator.manual_seed(start),
         )
         counted = slice(0, num_images - start)
         canvas = batch.canvases[counted]

@@ -11,7 +11,8 @@ import numpy.typing as npt
 import torch
 
 from ram_agent.agent import RAMAgent
-from ram_agent.player import Gaze
+from ram_agent.facts import play_mode
+from ram_agent.player import Gaze, noise_source
 from ram_agent.rollout import collect_rollout
 from ram_envs.aliases import VectorEnv
 from ram_envs.retina import pixel_edges
@@ -58,15 +59,15 @@ def record_catch(
     agent: RAMAgent,
     envs: VectorEnv,
     seed: int = 0,
-    gaze: Gaze = "learned",
+    gaze: Gaze | None = None,
 ) -> CatchRecord:
-    """Let an agent play a game in each sub-environment, at mean locations, and keep all of it.
+    """Let an agent play a game in each sub-environment, as in its validations, and keep all of it.
 
     Args:
         agent: whom to record.
         envs: a vector environment of Catch, with autoreset DISABLED.
-        seed: of the games.
-        gaze: see `collect_rollout`.
+        seed: of the games, and of the agent's noise.
+        gaze: see `collect_rollout`; if None, that of the agent's training.
     """
     batch = envs.unwrapped.batch  # type: ignore[attr-defined]
     task = batch.task
@@ -78,7 +79,16 @@ def record_catch(
         gazes.append(pixel_edges(batch.locations, task.size, task.size))
         paddles.append(state.paddle.copy())
 
-    rollout = collect_rollout(agent, envs, seed=seed, deterministic=True, gaze=gaze, on_step=note)
+    deterministic, gaze = play_mode(agent.info, gaze=gaze)
+    rollout = collect_rollout(
+        agent,
+        envs,
+        seed=seed,
+        deterministic=deterministic,
+        gaze=gaze,
+        generator=noise_source(envs, seed),
+        on_step=note,
+    )
     state = batch.state
     return CatchRecord(
         balls=np.stack(balls),

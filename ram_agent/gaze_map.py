@@ -10,7 +10,7 @@ import numpy.typing as npt
 import torch
 
 from ram_agent.agent import RAMAgent
-from ram_agent.facts import trained_gaze
+from ram_agent.facts import play_mode
 from ram_agent.player import Player, check_envs, noise_source
 from ram_envs.aliases import VectorEnv
 from ram_envs.arguments import check_arguments
@@ -42,7 +42,7 @@ def record_gaze_map(
     envs: VectorEnv,
     num_steps: int,
     seed: int = 0,
-    deterministic: bool = True,
+    deterministic: bool | None = None,
 ) -> GazeMap:
     """Let an agent play, and count its fixations; a control keeps the gaze of its training.
 
@@ -51,13 +51,15 @@ def record_gaze_map(
         envs: a vector environment of glimpses, in any auto-reset mode.
         num_steps: steps of each sub-environment.
         seed: of the environments, and of the agent's noise.
-        deterministic: mean locations and most probable choices, instead of samples.
+        deterministic: mean locations and most probable choices, instead of samples; if None, as
+            in the agent's validations.
 
     Raises:
         TypeError, ValueError: if the agent does not fit the environments.
     """
     check_envs(agent, envs, any_mode=True)
-    seen, player = find_seen(envs), Player(agent, envs, trained_gaze(agent.info))
+    deterministic, gaze = play_mode(agent.info, deterministic)
+    seen, player = find_seen(envs), Player(agent, envs, gaze)
     height, width = seen.batch.image_shape[:2]
     counts = np.zeros((height + 1, width + 1), np.int64)
     total = np.zeros_like(seen.canvases[0], np.float64)

@@ -16,6 +16,7 @@ from PIL import Image  # noqa: E402
 
 from ram_agent.agent import RAMAgent  # noqa: E402
 from ram_agent.cli import main  # noqa: E402
+from ram_agent.evaluation import evaluate  # noqa: E402
 from ram_agent.figures import (  # noqa: E402
     compose_views,
     draw_errors,
@@ -24,6 +25,7 @@ from ram_agent.figures import (  # noqa: E402
     record_gaze,
     save_figures,
 )
+from ram_agent.game_figures import record_catch  # noqa: E402
 
 
 def make_record(num_images: int, env_id: str = "RAMClutteredMNIST-v0", **keywords: Any) -> Any:
@@ -47,6 +49,35 @@ def test_what_was_looked_at() -> None:
     around = np.pad(record.canvases[2], 6)[y : y + 12, x : x + 12]
     assert record.views[1, 2, 18:30, 18:30] == pytest.approx(around / 255)
     assert record.is_wrong.tolist() == (record.probs[-1].argmax(-1) != record.labels).tolist()
+
+
+def test_an_agent_is_recorded_as_it_was_validated() -> None:
+    settings: dict[str, Any] = {"dataset": "digits", "split": "test", "num_glimpses": 3}
+    envs: Any = gym.make_vec("RAMMNIST-v0", num_envs=50, autoreset_mode="Disabled", **settings)
+    torch.manual_seed(0)
+    agent = RAMAgent(envs.single_observation_space, envs.single_action_space)
+    mean = record_gaze(agent, envs, 120)
+    agent.info = {"training": {"validation_sampled": True}}
+    sampled = record_gaze(agent, envs, 120)
+    assert (sampled.edges[0] == mean.edges[0]).all()  # the environment's
+    assert (sampled.edges[1] != mean.edges[1]).mean() > 0.5
+    for record, deterministic in ((mean, True), (sampled, None)):
+        result = evaluate(agent, envs, num_episodes=120, deterministic=deterministic)
+        assert result.error == pytest.approx(100 * record.is_wrong.mean())
+
+
+def test_games_of_catch_are_recorded_as_they_were_validated() -> None:
+    envs: Any = gym.make_vec("RAMCatch-v0", num_envs=20, autoreset_mode="Disabled")
+    torch.manual_seed(0)
+    agent = RAMAgent(envs.single_observation_space, envs.single_action_space)
+    mean = record_catch(agent, envs)
+    agent.info = {"training": {"validation_sampled": True, "gaze": {"locations": "center"}}}
+    center, again = (record_catch(agent, envs) for _ in range(2))
+    assert (center.gazes[1:] == 12).all()  # of 24 pixels
+    assert not (center.paddles == mean.paddles).all()
+    assert (center.paddles == again.paddles).all()
+    learned = record_catch(agent, envs, gaze="learned")
+    assert (learned.gazes[1] != mean.gazes[1]).any()
 
 
 def test_images_are_found_among_clutter() -> None:

@@ -105,7 +105,9 @@ def test_a_gaze_map_of_samples_is_wider() -> None:
     envs = make_vector_env("Numbers-v0", 3, **TOY, initial_location=(0, 0))
     counts = record_gaze_map(agent, envs, 10, deterministic=False).counts
     assert counts.sum() == 30 > counts.max()
-    assert (record_gaze_map(agent, envs, 10, deterministic=False).counts == counts).all()
+    agent.info = {"training": {"validation_sampled": True}}
+    assert (record_gaze_map(agent, envs, 10).counts == counts).all()
+    assert record_gaze_map(agent, envs, 10, deterministic=True).counts.max() == 30
 
 
 def test_an_agent_is_measured_as_it_was_validated() -> None:

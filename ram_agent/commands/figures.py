@@ -15,7 +15,7 @@ from ram_agent.agent import RAMAgent
 from ram_agent.commands.parsing import UNSET, parse
 from ram_agent.commands.trained import Trained, check_one_run, name_run
 from ram_agent.evaluation import evaluate
-from ram_agent.facts import compared_gazes, is_sampled
+from ram_agent.facts import compared_gazes
 from ram_agent.gaze_report import write_report
 from ram_agent.measure import NUM_SHOWN, save_watched
 from ram_agent.splits import (
@@ -117,7 +117,6 @@ def draw_moving(
     save_watched(agent, env_id, keywords, out / "episodes.gif", episodes, split)
     num_envs = count_evaluation_envs(env_id, keywords)
     envs = make_split(env_id, num_envs, split, **keywords)
-    num_steps, deterministic = NUM_FIXATIONS // num_envs, not is_sampled(agent.info)
     drawings: dict[str, Any] = {}
     try:
         find_seen(envs)
@@ -128,7 +127,7 @@ def draw_moving(
             file=sys.stderr,
         )
     else:
-        gaze_map = record_gaze_map(agent, envs, num_steps, deterministic=deterministic)
+        gaze_map = record_gaze_map(agent, envs, NUM_FIXATIONS // num_envs)
         drawings["gaze_map"] = partial(draw_gaze_map, gaze_map)
     envs = make_split(env_id, 1 if foreign else NUM_GAMES, split, **keywords)
     if game_figures.is_catch(envs):
