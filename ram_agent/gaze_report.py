@@ -11,7 +11,7 @@ from typing import Any
 from ram_envs.atomic_files import write_bytes
 
 CAPTIONS = {  # name of a figure: what it shows
-    "paths": "Fixations on test canvases, from dark to bright, and the last label; red where it is "
+    "paths": "Fixations on canvases, from dark to bright, and the last label, in red where it is "
     "wrong.",
     "glimpses": "What each glimpse showed, and the probability of each label after it.",
     "heat_maps": "Where the first, second, … fixation lies, relative to the center of the image, "
@@ -34,8 +34,8 @@ table { border-collapse: collapse } td { padding: .15rem 1rem .15rem 0; vertical
   body { color: #e6e6e6; background: #16181d } figcaption { color: #a0a5b0 } }
 """
 FACTS = {  # fact of `agent.info`: its name on the page
-    "env_id": "Environment",
-    "dataset": "Data set",
+    "env_id": "Trained in",
+    "dataset": "Trained on",
     "validation_error": "Validation error (%)",
     "validation_return": "Validation return",
     "command": "Trained by",
@@ -45,19 +45,23 @@ FACTS = {  # fact of `agent.info`: its name on the page
 }
 
 
-def write_report(path: Path, name: str, info: Mapping[str, Any], figures: Sequence[Path]) -> None:
+def write_report(
+    path: Path, name: str, shown: str, info: Mapping[str, Any], figures: Sequence[Path]
+) -> None:
     """Write the page of an agent.
 
     Args:
         path: the file.
         name: the agent's.
+        shown: the environment and the images of the figures, which need not be those of training.
         info: `agent.info`.
         figures: PNG, SVG or GIF files; others, such as PDF, are left out.
     """
+    facts = {title: info.get(fact) for fact, title in FACTS.items()}
     rows = "".join(
-        f"<tr><td>{title}</td><td>{html.escape(str(info[fact]))}</td></tr>"
-        for fact, title in FACTS.items()
-        if info.get(fact) not in (None, "")
+        f"<tr><td>{title}</td><td>{html.escape(str(value))}</td></tr>"
+        for title, value in {"Figures of": shown, **facts}.items()
+        if value not in (None, "")
     )
     parts = []
     for figure in figures:

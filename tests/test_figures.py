@@ -158,7 +158,11 @@ def test_the_command_draws_an_agent_of_the_package(
     ]
     report = Path("slides", "report.html").read_text(encoding="utf-8")
     assert report.count("data:image/png;base64,") == 5
-    assert "RAMMNIST-v0" in report
+    assert "<td>Figures of</td><td>RAMMNIST-v0, digits, test split</td>" in report
+    main(["figures", "run", "--num-images", "20", "--split", "train", "--out", "seen"])
+    seen = Path("seen", "report.html").read_text(encoding="utf-8")
+    assert "<td>Figures of</td><td>RAMMNIST-v0, digits, train split</td>" in seen
+    assert "test canvases" not in seen
     assert f"Written to {Path('slides', 'paths.png')}" in capsys.readouterr().out
     monkeypatch.setattr("ram_agent.commands.figures.NUM_GAMES", 100)
     main(["figures", "pretrained:catch", "--format", "svg"])

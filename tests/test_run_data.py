@@ -216,6 +216,9 @@ def test_looking_falls_back_to_the_digits_and_measuring_does_not(
     assert frame_count(Path("a.gif")) == 3
     main(["figures", agent, "--num-images", "20"])
     assert "digits" in capsys.readouterr().err
+    report = Path("figures", "mnist-2", "report.html").read_text(encoding="utf-8")
+    assert "<td>Figures of</td><td>RAMMNIST-v0, digits, num_glimpses=2, test split</td>" in report
+    assert "<td>Trained on</td><td>mnist</td>" in report
     assert "network" in fail(capsys, "evaluate", agent)
 
 

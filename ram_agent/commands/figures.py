@@ -17,11 +17,12 @@ from ram_agent.commands.trained import Trained, check_one_run, name_run
 from ram_agent.evaluation import evaluate
 from ram_agent.facts import compared_gazes
 from ram_agent.gaze_report import write_report
-from ram_agent.measure import NUM_SHOWN, save_watched
+from ram_agent.measure import NUM_SHOWN, save_watched, title_results
 from ram_agent.splits import (
     count_evaluation_envs,
     is_foreign,
     make_split,
+    name_split,
     pick_episodes,
     shows_still_images,
 )
@@ -81,7 +82,8 @@ def main(args: list[str]) -> None:
         paths = draw_still(command, agent, envs, out)
     else:
         paths = draw_moving(command, agent, env_id, keywords, split, out)
-    write_report(out / "report.html", name, agent.info, paths)
+    shown = title_results(env_id, keywords, name_split(env_id, keywords, split))
+    write_report(out / "report.html", name, shown, agent.info, paths)
     for path in (*paths, out / "report.html"):
         print(f"Written to {path}")
 
