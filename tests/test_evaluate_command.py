@@ -19,6 +19,7 @@ import ram_envs.display
 import ram_envs.rendering
 from ram_agent.agent import RAMAgent
 from ram_agent.cli import main
+from ram_agent.commands.trained import name_run
 from ram_agent.measure import print_results
 from ram_agent.run_folder import RunFolder
 from ram_agent.runs import make_trainer
@@ -195,6 +196,35 @@ def test_watch_without_a_file_name(
     main(["watch", str(run), "--save", "--episodes", "1", "--fps", "10"])
     with Image.open(tmp_path / f"{run.stem}.gif") as picture:
         assert picture.info["duration"] == 100
+
+
+@pytest.mark.parametrize(
+    ("path", "name"),
+    [
+        ("runs/lr0.01", "lr0.01"),
+        ("runs/lr0.01.safetensors", "lr0.01"),
+        ("runs/lr0.01/best.safetensors", "lr0.01-best"),
+        ("runs/lr0.01/last", "lr0.01-last"),
+        ("runs/best", "best"),
+        ("pretrained:mnist-6", "mnist-6"),
+    ],
+)
+def test_each_agent_has_a_name_of_its_own(
+    path: str, name: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for folder in ("lr0.01", "best"):
+        (tmp_path / "runs" / folder).mkdir(parents=True)
+    assert name_run(path) == name
+
+
+def test_the_place_of_a_picture_is_checked_first(
+    run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "file").touch()
+    monkeypatch.setattr(RAMAgent, "load", None)  # nothing is loaded, and so nothing drawn
+    place = tmp_path / "file" / "x.gif"
+    assert f"{tmp_path / 'file'} is not a folder" in fail(capsys, "watch", run, "--save", place)
 
 
 def test_watch_a_picture(run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -13,7 +13,7 @@ import tyro
 from ram_agent.agent import RAMAgent
 from ram_agent.commands.parsing import UNSET
 from ram_agent.looking import class_names
-from ram_agent.pretrained_agents import pretrained_name
+from ram_agent.pretrained_agents import ENDING, pretrained_name
 from ram_agent.runs import own_env
 from ram_agent.splits import (
     DATASETS,
@@ -23,6 +23,7 @@ from ram_agent.splits import (
     make_split,
     with_other_dataset,
 )
+from ram_agent.weights import RUN_WEIGHTS
 from ram_envs.datasets import Split
 
 
@@ -36,8 +37,12 @@ def check_one_run(args: list[str]) -> None:
 
 
 def name_run(run: str) -> str:
-    """Return the name of an agent, for files that show it."""
-    return Path(pretrained_name(run) or run).resolve().stem
+    """Return the name of an agent, for files that show it: in a run folder, with the folder's."""
+    path = Path(pretrained_name(run) or run).resolve()
+    if path.is_dir():
+        return path.name
+    name = path.stem if path.suffix.lower() == ENDING else path.name
+    return f"{path.parent.name}-{name}" if name in RUN_WEIGHTS else name
 
 
 def check_takes(env_id: str, keywords: dict[str, Any], trained_in: str) -> None:

@@ -63,6 +63,7 @@ def main(args: list[str]) -> None:
     """Show an agent's episodes in a window, or write them where --save says."""
     from ram_agent.pictures import check_ending, play_frames
     from ram_agent.weights import find_weights
+    from ram_envs.atomic_files import check_writable
     from ram_envs.display import Window
     from ram_envs.rendering import FRAME_SIZE
 
@@ -72,6 +73,7 @@ def main(args: list[str]) -> None:
     find_weights(command.run)  # before the window: a wrong name is the likelier mistake
     if command.save is not None:
         check_ending(command.save)
+        check_writable(command.save)
     window = None
     if command.save is None:
         window = Window(title=f"ram watch {command.run}", render_fps=60)
