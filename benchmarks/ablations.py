@@ -20,13 +20,14 @@ from typing import Any
 import torch
 import tyro
 from pages import make_table, put_table
-from side_by_side import run_side_by_side
+from side_by_side import read_rows, run_side_by_side
 
 from ram_agent.config import replace_settings
 from ram_agent.presets import preset
 from ram_agent.provenance import provenance
 from ram_agent.runs import describe_run, make_trainer
-from ram_envs.atomic_files import read_json, write_json
+from ram_agent.splits import with_found_dataset
+from ram_envs.atomic_files import write_json
 
 Row = dict[str, Any]
 
@@ -110,7 +111,9 @@ class Settings:
 
 
 def main(settings: Settings) -> None:
-    rows = read_json(settings.out) if settings.out.exists() else []
+    found = with_found_dataset(settings.env_id, {"dataset": settings.dataset})
+    settings = dataclasses.replace(settings, dataset=found["dataset"])
+    rows = read_rows(settings.out, **common_settings(settings))
     done = {(row["part"], row["instead"], row["seed"]) for row in rows}
     waiting = [
         (change, seed)
@@ -121,7 +124,8 @@ def main(settings: Settings) -> None:
     facts = provenance()
     run = functools.partial(train, settings=settings)
     for (change, seed), result in run_side_by_side(run, waiting, settings.jobs):
-        rows.append({**dataclasses.asdict(change), "seed": seed, **result, **facts})
+        row = {**dataclasses.asdict(change), "seed": seed, **result, **common_settings(settings)}
+        rows.append({**row, **facts})
         write_json(settings.out, rows)
         error = result["validation_error"]
         print(f"{change.part}, {change.instead}, seed {seed}: {error or 'diverged'}", flush=True)
@@ -129,6 +133,11 @@ def main(settings: Settings) -> None:
     if settings.page is not None:
         put_table(settings.page, table)
     print(table)
+
+
+def common_settings(settings: Settings) -> dict[str, Any]:
+    """Return what all trainings of a table have in common."""
+    return {name: getattr(settings, name) for name in ("env_id", "episodes", "dataset")}
 
 
 def train(change: Change, seed: int, settings: Settings) -> Row:
@@ -154,13 +163,10 @@ def train(change: Change, seed: int, settings: Settings) -> Row:
     try:
         trainer.train()
     except FloatingPointError:
-        return {"validation_error": None, "cpu_seconds": None, "dataset": run["dataset"]}
+        return {"validation_error": None, "cpu_seconds": None}
     return {
         "validation_error": round(-trainer.best_score, 2),
         "cpu_seconds": round(time.process_time() - started, 1),
-        "env_id": settings.env_id,
-        "episodes": settings.episodes,
-        "dataset": run["dataset"],
     }
 
 

@@ -22,11 +22,12 @@ import torch
 import tyro
 from contestants import Contestant, contestants
 from pages import make_table, put_table
-from side_by_side import run_side_by_side
+from side_by_side import read_rows, run_side_by_side
 
 from ram_agent.provenance import provenance
-from ram_envs.atomic_files import read_json, write_bytes, write_json
-from ram_envs.registration import CLASSIFICATION
+from ram_agent.splits import with_found_dataset
+from ram_envs.atomic_files import write_bytes, write_json
+from ram_envs.registration import CLASSIFICATION, dataset_keywords
 
 VALIDATION_EPISODES = 2_000  # for each point of a curve
 TEST_EPISODES = 10_000
@@ -70,7 +71,14 @@ class Settings:
 
 
 def main(settings: Settings) -> None:
-    results = {env_id: read_rows(settings.out / f"{env_id}.json") for env_id in settings.env_ids}
+    results = {
+        env_id: read_rows(
+            settings.out / f"{env_id}.json",
+            budget=_budget(env_id, settings),
+            dataset=_find_dataset(env_id, settings),
+        )
+        for env_id in settings.env_ids
+    }
     waiting = [
         (env_id, name, seed)
         for seed in settings.seeds  # outermost, so that an interrupted contest has all agents
@@ -94,15 +102,10 @@ def main(settings: Settings) -> None:
     print(table)
 
 
-def read_rows(path: Path) -> list[Row]:
-    """Return the rows of earlier runs; none if there is no file."""
-    return list(read_json(path)) if path.exists() else []
-
-
 def train_and_test(env_id: str, name: str, seed: int, settings: Settings) -> Row:
     """Train and test one agent in a process of its own; a diverged one has no test error."""
     torch.set_num_threads(1)
-    budget = settings.image_steps if env_id in CLASSIFICATION else settings.game_steps
+    budget = _budget(env_id, settings)
     contestant = contestants(env_id)[name](env_id, budget, seed, settings.dataset)
     validation_envs = contestant.make_envs(500, "validation")
     test_envs = contestant.make_envs(500, "test")
@@ -110,7 +113,8 @@ def train_and_test(env_id: str, name: str, seed: int, settings: Settings) -> Row
         "agent": name,
         "seed": seed,
         "env_id": env_id,
-        "dataset": getattr(test_envs.unwrapped, "dataset_name", None),
+        "budget": budget,
+        "dataset": _find_dataset(env_id, settings),
         "curve": [],
         "test_error": None,
     }
@@ -127,6 +131,17 @@ def train_and_test(env_id: str, name: str, seed: int, settings: Settings) -> Row
     except FloatingPointError as error:
         row["diverged"] = str(error)
     return row
+
+
+def _budget(env_id: str, settings: Settings) -> int:
+    """Return the env-steps of a training."""
+    return settings.image_steps if env_id in CLASSIFICATION else settings.game_steps
+
+
+def _find_dataset(env_id: str, settings: Settings) -> str | None:
+    """Return the name of the images that the data set stands for; None for a game."""
+    keywords = with_found_dataset(env_id, dataset_keywords(env_id, settings.dataset))
+    return keywords.get("dataset")
 
 
 def measure_error(contestant: Contestant, envs: Any, split: str, episodes: int) -> float:

@@ -1,11 +1,32 @@
-"""Run trainings at the same time, each in a process of its own."""
+"""Run trainings at the same time, each in a process of its own, and keep what was done."""
 
 from __future__ import annotations
 
+import json
 import multiprocessing
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
+from pathlib import Path
 from typing import Any
+
+
+def read_rows(path: Path, **settings: Any) -> list[dict[str, Any]]:
+    """Return the rows of trainings in a file; none if it does not exist.
+
+    Raises:
+        ValueError: if one of them was trained with other settings.
+    """
+    if not path.exists():
+        return []
+    rows: list[dict[str, Any]] = read_json(path)
+    for row in rows:
+        for name, value in settings.items():
+            if row.get(name) != value:
+                raise ValueError(
+                    f"{path} contains trainings with {name}={row.get(name)!r}, and this command has "
+                    f"{name}={value!r}. Give another --out."
+                )
+    return rows
 
 
 def run_side_by_side(

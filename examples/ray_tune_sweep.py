@@ -12,6 +12,7 @@ Ray, `examples/sweep.py` does the same for a grid of settings under any schedule
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -105,12 +106,19 @@ def main(settings: Settings) -> None:
             ),
             run_config=tune.RunConfig(name="sweep", storage_path=str(out)),
         )
-    for result in sorted(tuner.fit(), key=lambda one: (one.metrics or {})["validation_error"]):
-        assert result.metrics is not None
+    show_results([*tuner.fit()])
+
+
+def show_results(results: Sequence[Any]) -> None:
+    """Print the trials, the best first; those that failed before any validation are counted."""
+    validated = [one for one in results if "validation_error" in (one.metrics or {})]
+    for result in sorted(validated, key=lambda one: one.metrics["validation_error"]):
         print(
             f"{result.metrics['validation_error']:6.2f}%  after "
             f"{result.metrics['training_iteration']} validations: {result.config}"
         )
+    if failed := len(results) - len(validated):
+        print(f"{failed} failed before the first validation; --resume repeats them.")
 
 
 if __name__ == "__main__":

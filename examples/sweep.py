@@ -3,9 +3,11 @@
     python examples/sweep.py --task 2                            # train one task
     seq 0 3 | xargs -P 2 -n 1 python examples/sweep.py --task    # train all, two at a time
     python examples/sweep.py                                     # print a table of the results
+    python examples/sweep.py --env-id RAMCatch-v0 --dataset None --episodes None --steps 2000000
 
-On a cluster the numbers come from the scheduler's job array; docs/cluster.md shows how. A task that
-was stopped continues when it is started again; one that is done is skipped.
+The table compares the best validations, so that no setting is chosen on the test split. On a
+cluster the numbers come from the scheduler's job array; docs/cluster.md shows how. A task that was
+stopped continues when it is started again; one that is done is skipped.
 """
 
 from __future__ import annotations
@@ -32,7 +34,10 @@ class Settings:
     dataset: str | None = "digits"
     """None for a game."""
 
-    episodes: int = 200_000
+    episodes: int | None = 200_000
+    """None for a game, whose length is `steps`."""
+
+    steps: int | None = None
 
     learning_rates: tuple[float, ...] = (2e-3, 4e-3)
     seeds: tuple[int, ...] = (0, 1)
@@ -61,6 +66,7 @@ def train(settings: Settings, learning_rate: float, seed: int) -> None:
         given = {
             "dataset": settings.dataset,
             "episodes": settings.episodes,
+            "steps": settings.steps,
             "learning-rate": learning_rate,
             "seed": seed,
             "out": folder,
@@ -75,15 +81,19 @@ def show_table(settings: Settings) -> None:
             task_folder(settings, learning_rate, seed) / "evaluation.json"
             for seed in settings.seeds
         ]
-        results = [json.loads(file.read_text())["results"] for file in files if file.exists()]
-        learned = [result["learned gaze"] for result in results]
-        measure = "mean_return" if any("mean_return" in one for one in learned) else "error"
-        mean = f"{statistics.mean(one[measure] for one in learned):8.4g}" if learned else "       –"
-        print(f"learning rate {learning_rate:<8g} {measure} {mean}  of {len(learned)} seeds")
+        results = [json.loads(file.read_text()) for file in files if file.exists()]
+        is_game = any("validation_return" in result for result in results)
+        measure = "validation_return" if is_game else "validation_error"
+        mean = f"{statistics.mean(one[measure] for one in results):8.4g}" if results else "       –"
+        print(f"learning rate {learning_rate:<8g} {measure} {mean}  of {len(results)} seeds")
 
 
 def task_folder(settings: Settings, learning_rate: float, seed: int) -> Path:
-    return settings.out / f"rate-{learning_rate:g}-seed-{seed}"
+    """Return the folder of a task, whose name has all settings: a changed one is another run."""
+    given = (settings.env_id, settings.dataset, settings.episodes, settings.steps)
+    name = "-".join(str(value) for value in given if value is not None)
+    name = f"{name}-rate-{learning_rate:g}-seed-{seed}"
+    return settings.out / name.replace("/", "-").replace(":", "-")
 
 
 if __name__ == "__main__":

@@ -71,6 +71,12 @@ def test_interrupted_ablations_continue(
     assert "width of the core, 8, seed 0: " in printed
     assert "none, , seed 0" not in printed
     assert "| width of the core | 256 | 8 | " in page.read_text()
+    monkeypatch.setattr(ablations, "with_found_dataset", lambda _, keywords: keywords)
+    changes: dict[str, Any] = {"env_id": "RAMMNIST-v0", "episodes": 700, "dataset": "mnist"}
+    for name, value in changes.items():
+        with pytest.raises(ValueError, match=f"{name}={value!r}"):
+            ablations.main(dataclasses.replace(settings, **{name: value}))
+    assert json.loads(settings.out.read_text()) == rows
 
 
 def test_a_diverged_training_is_a_row() -> None:

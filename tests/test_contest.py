@@ -18,7 +18,7 @@ pytest.importorskip("matplotlib", reason="the extra figures is not installed")
 import contest
 from contestants import FOR_GAMES, FOR_IMAGES, PaperRAM, contestants
 from pages import put_table
-from side_by_side import run_side_by_side
+from side_by_side import read_rows, run_side_by_side
 
 
 @pytest.mark.slow
@@ -74,14 +74,14 @@ def test_an_interrupted_contest_continues(
 ) -> None:
     monkeypatch.setattr(contest, "run_side_by_side", run_here)
 
-    def hold(*agents: str) -> list[dict[str, Any]]:
+    def hold(*agents: str, steps: int = 1_000, dataset: str = "digits") -> list[dict[str, Any]]:
         contest.main(
             contest.Settings(
                 env_ids=("RAMMNIST-v0",),
                 agents=agents,
                 seeds=(0,),
-                image_steps=1_000,
-                dataset="digits",
+                image_steps=steps,
+                dataset=dataset,
                 jobs=1,
                 out=tmp_path,
             )
@@ -91,7 +91,7 @@ def test_an_interrupted_contest_continues(
 
     first = hold("RAM")
     assert [row["agent"] for row in first] == ["RAM"]
-    assert first[0]["dataset"] == "digits"
+    assert (first[0]["dataset"], first[0]["budget"]) == ("digits", 1_000)
     assert [point["steps"] for point in first[0]["curve"]][-1] >= 1_000
     assert {"command", "commit", "machine", "date"} <= set(first[0])
     assert (tmp_path / "curves.png").read_bytes()[:4] == b"\x89PNG"
@@ -103,6 +103,11 @@ def test_an_interrupted_contest_continues(
     printed = capsys.readouterr().out
     assert "RAMMNIST-v0, A2C, seed 0" in printed
     assert "RAMMNIST-v0, RAM, seed 0" not in printed
+    with pytest.raises(ValueError, match=r"budget=2000"):
+        hold("RAM", steps=2_000)
+    monkeypatch.setattr(contest, "with_found_dataset", lambda _, keywords: keywords)
+    with pytest.raises(ValueError, match=r"dataset='mnist'"):
+        hold("RAM", dataset="mnist")
 
 
 def test_a_diverged_training_is_a_result() -> None:
@@ -156,8 +161,7 @@ def test_the_guide_shows_the_table_of_the_results() -> None:
     root = Path(__file__).parent.parent
     folder = root / "results" / "contest"
     results = {
-        env_id: contest.read_rows(folder / f"{env_id}.json")
-        for env_id in contest.Settings().env_ids
+        env_id: read_rows(folder / f"{env_id}.json") for env_id in contest.Settings().env_ids
     }
     table = contest.to_table(results)
     assert (folder / "table.md").read_text() == table

@@ -111,7 +111,7 @@ def test_a_task_of_the_sweep_goes_on_until_it_is_done(
 
     num_threads = torch.get_num_threads()
     try:
-        folder = tmp_path / "rate-0.004-seed-1"  # the last of four tasks
+        folder = tmp_path / "RAMMNIST-v0-digits-256-rate-0.004-seed-1"  # the last of four tasks
         assert f"1 updates, in {folder}" in sweep("--task", "3")
         config = json.loads((folder / "config.json").read_text())["training"]
         assert (config["optimizer"]["learning_rate"], config["seed"]) == (0.004, 1)
@@ -120,12 +120,46 @@ def test_a_task_of_the_sweep_goes_on_until_it_is_done(
         assert sweep("--task", "3") == f"{folder} is done\n"
     finally:
         torch.set_num_threads(num_threads)
-    error = json.loads((folder / "evaluation.json").read_text())["results"]["learned gaze"]["error"]
+    error = json.loads((folder / "evaluation.json").read_text())["validation_error"]
     nothing, line = sweep().splitlines()
     assert nothing.endswith(" of 0 seeds")
-    assert line.split() == f"learning rate 0.004 error {error:.4g} of 1 seeds".split()
+    assert line.split() == f"learning rate 0.004 validation_error {error:.4g} of 1 seeds".split()
+    for other in (("--episodes", "512"), ("--dataset", "mnist"), ("--env-id", "RAMPairsMNIST-v0")):
+        assert sweep(*other).count(" of 0 seeds") == 2  # other runs, which were not trained
     with pytest.raises(SystemExit, match=r"task=4.* 3"):
         sweep("--task", "4")
+
+
+def test_a_sweep_of_a_game(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    def sweep(*arguments: str) -> None:
+        command = ["sweep.py", "--env-id", "RAMCatch-v0", "--dataset", "None", "--episodes", "None"]
+        command += ["--steps", "5888", "--out", str(tmp_path), *arguments]
+        with mock.patch("sys.argv", command):
+            runpy.run_path(str(EXAMPLES / "sweep.py"), run_name="__main__")
+
+    folder = tmp_path / "RAMCatch-v0-5888-rate-0.002-seed-0"
+    with mock.patch("ram_agent.cli.main") as ram:
+        sweep("--task", "0")
+    settings = ["--steps=5888", "--learning-rate=0.002", "--seed=0", f"--out={folder}"]
+    ram.assert_called_once_with(["train", "RAMCatch-v0", *settings])
+    folder.mkdir()
+    (folder / "evaluation.json").write_text('{"validation_return": 0.75}')
+    sweep()
+    line, _ = capsys.readouterr().out.splitlines()
+    assert re.search(r"0\.002 +validation_return +0\.75 ", line)
+
+
+def test_trials_of_ray_tune_that_failed(capsys: pytest.CaptureFixture[str]) -> None:
+    def trial(metrics: dict[str, float] | None) -> types.SimpleNamespace:
+        return types.SimpleNamespace(metrics=metrics, config={"learning_rate": 0.001})
+
+    ended = [trial({"validation_error": error, "training_iteration": 2}) for error in (9.5, 7.25)]
+    show_results = runpy.run_path(str(EXAMPLES / "ray_tune_sweep.py"))["show_results"]
+    show_results([trial({}), ended[0], trial(None), ended[1]])
+    best, other, failed = capsys.readouterr().out.splitlines()
+    assert best.split()[:3] == ["7.25%", "after", "2"]
+    assert other.split()[:3] == ["9.50%", "after", "2"]
+    assert failed.split()[:2] == ["2", "failed"]
 
 
 @pytest.mark.parametrize("env_id", ENV_IDS)

@@ -200,8 +200,8 @@ def test_the_guide_to_many_processes(tmp_path: Path) -> None:
     script = f"{ROOT / 'examples' / 'sweep.py'} --env-id RAMMNIST-v0 --episodes 512"
     said = run_shell(sweep, tmp_path, ("examples/sweep.py", script), ("seq 0 3", "seq 0 1"))
     assert said.count("Trained for") == 2
-    assert re.search(r"learning rate 0.002 +error +\d+(\.\d+)?  of 2 seeds\n", said)
-    assert re.search(r"learning rate 0.004 +error +– +of 0 seeds\n", said)
+    assert re.search(r"learning rate 0.002 +validation_error +\d+(\.\d+)?  of 2 seeds\n", said)
+    assert re.search(r"learning rate 0.004 +validation_error +– +of 0 seeds\n", said)
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="the guide is for Linux and macOS")
