@@ -23,8 +23,8 @@ def read_rows(path: Path, **settings: Any) -> list[dict[str, Any]]:
         for name, value in settings.items():
             if row.get(name) != value:
                 raise ValueError(
-                    f"{path} contains trainings with {name}={row.get(name)!r}, and this command has "
-                    f"{name}={value!r}. Give another --out."
+                    f"{path} contains trainings with {name}={row.get(name)!r}, and this command "
+                    f"has {name}={value!r}. Give another --out."
                 )
     return rows
 

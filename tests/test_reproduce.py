@@ -657,15 +657,19 @@ def test_rows_that_begin_in_the_middle(tmp_path: Path) -> None:
         assert again["error"] == row["error_mean"]
 
 
-def test_rows_of_images_in_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_rows_of_images_in_a_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     monkeypatch.setattr(measure, "save_watched", lambda *_: None)
     rng = np.random.default_rng(0)
     images = rng.integers(0, 256, (40, 12, 12, 3), np.uint8)
     path = tmp_path / "small copy.npz"
     np.savez(path, images=images, labels=np.arange(40) % 2)
+    commands = []
     for rows in (["--num-glimpses", "16"], ["--controls", "fc-64"]):
         command = ["reproduce", "cifar10", "--dataset", str(path), "--episodes", "40", *rows]
-        main([*command, "--seeds", "1", "--runs", str(tmp_path / "runs")])
+        commands.append([*command, "--seeds", "1", "--runs", str(tmp_path / "runs")])
+        main(commands[-1])
     learned, at_random, _, control = read(tmp_path / "runs" / "cifar10.json")
     assert learned["name"] == "RAM, 16 glimpses of 5 × 5, moves of 0.2"
     assert learned["dataset"] == control["dataset"] == "small copy.npz"
@@ -680,6 +684,14 @@ def test_rows_of_images_in_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
         "num_scales": 1,
         "max_shift": 0.2,
     }
+    np.savez(path, images=images, labels=1 - np.arange(40) % 2)
+    capsys.readouterr()
+    for command in commands:  # of other labels: nothing is finished
+        with pytest.raises(SystemExit, match="1"):
+            main(command)
+        said = capsys.readouterr()
+        assert str(path) in said.err.splitlines()[-1]
+        assert "finished" not in said.out
 
 
 def stop_at_once(_: Trainer | ControlTrainer) -> None:

@@ -26,7 +26,13 @@ from ram_agent.provenance import provenance
 from ram_agent.run_folder import RunFolder, resume_from
 from ram_agent.settings import Checked
 from ram_agent.shard import count_intervals, draw_index
-from ram_agent.splits import EVALUATION_ENVS, place_split, with_found_dataset
+from ram_agent.splits import (
+    EVALUATION_ENVS,
+    check_run_images,
+    describe_images,
+    place_split,
+    with_found_dataset,
+)
 from ram_agent.training_state import TrainingState, collect_state, restore_state
 from ram_envs.aliases import VectorEnv
 from ram_envs.atomic_files import write_json
@@ -251,6 +257,7 @@ def describe_control(
         "env_kwargs": keywords,
         "training_env_kwargs": training_keywords,
         "dataset": keywords["dataset"],
+        "images": describe_images(env_id, keywords),
         "training": dataclasses.asdict(training),
         **provenance(device),
     }
@@ -258,6 +265,7 @@ def describe_control(
 
 def measure_best(trainer: ControlTrainer, run: dict[str, Any]) -> None:
     """Measure the best weights of a finished training on the test split; write evaluation.json."""
+    check_run_images(run, run["env_id"], run["env_kwargs"])  # they may have changed during training
     envs = place_split(trainer.device, run["env_id"], EVALUATION_ENVS, "test", **run["env_kwargs"])
     error = measure_error(trainer.best, envs)
     episodes: int = envs.unwrapped.num_images  # type: ignore[attr-defined]

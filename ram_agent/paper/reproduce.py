@@ -35,7 +35,7 @@ from ram_agent.provenance import provenance
 from ram_agent.run_folder import RunFolder, read_json
 from ram_agent.runs import TRAINING_KEYWORDS, describe_run, make_trainer
 from ram_agent.settings import check_setting
-from ram_agent.splits import GPU
+from ram_agent.splits import GPU, check_run_images
 from ram_envs.atomic_files import check_writable, write_bytes, write_json
 from ram_envs.checks import suggest
 from ram_envs.registration import CLASSIFICATION
@@ -318,13 +318,14 @@ def finish_run(
         train: called with the folder; resumes from its state, if any, and writes evaluation.json.
 
     Raises:
-        ValueError: if the folder contains a run with other settings.
+        ValueError: if the folder contains a run with other settings or images.
     """
     folder = RunFolder(path)
     if folder.is_free:
         folder.create(run)
     else:
         _check_same(folder, run)
+        check_run_images(folder.read_config(), run["env_id"], run["env_kwargs"])
     try:
         folder.lock()
         evaluation_path = path / "evaluation.json"
