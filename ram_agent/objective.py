@@ -33,6 +33,7 @@ from ram_agent.losses import (
     returns_to_go,
     supervision_weights,
 )
+from ram_agent.presets import PAPER
 from ram_agent.rollout import Rollout
 from ram_agent.segment import Segment, unroll
 
@@ -42,7 +43,7 @@ LEAST_LOG_PROB = -6.0
 Metrics = dict[str, Tensor]  # scalars
 
 # Settings that only one of the objectives reads.
-LABELS_ALONE = ("gain_discount", "episodes")
+LABELS_ALONE = ("gain_discount", "location_reward", "episodes")
 SEGMENTS_ALONE = (
     *("gae_lambda", "entropy_weight", "baseline_loss", "steps"),
     *(field.name for field in dataclasses.fields(SegmentConfig)),
@@ -90,6 +91,8 @@ def gaze_metrics(means: Tensor) -> Metrics:
 def check_used(config: TrainConfig, supervised: bool, has_images: bool = False) -> None:
     """Raise ValueError if a setting was changed that a training never reads.
 
+    The preset of the paper has the same settings with labels and without, so its values pass.
+
     Args:
         config: the settings.
         supervised: whether labels are supervised.
@@ -109,7 +112,7 @@ def check_used(config: TrainConfig, supervised: bool, has_images: bool = False) 
     for group in (config, config.objective, config.segments):
         for field in dataclasses.fields(group):
             value = getattr(group, field.name)
-            if field.name in unused and value != field.default:
+            if field.name in unused and value not in (field.default, PAPER.get(field.name)):
                 instead = {"episodes": ", and give steps", "steps": ", and give episodes"}
                 raise ValueError(
                     f"{field.name}={value!r} has no effect {how}. Leave it out"

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import Any, NamedTuple
 
-from ram_agent.config import AgentConfig, TrainConfig, replace_settings
+from ram_agent.config import AgentConfig, TrainConfig, flatten_settings, replace_settings
 from ram_agent.settings import check_setting, setting_names
 
 
@@ -17,6 +18,11 @@ class Preset(NamedTuple):
     agent: AgentConfig
     training: TrainConfig
     shards: int
+
+    @property
+    def values(self) -> dict[str, Any]:
+        """The settings of the agent and the training, by name."""
+        return flatten_settings(asdict(self.agent) | asdict(self.training))
 
 
 # As the paper says. What it leaves open (rate, spread of locations) was found by experiment.
@@ -217,8 +223,8 @@ def preset(name: str, env_id: str | None = None, supervised: bool = True) -> Pre
         name: "default" or "paper".
         env_id: the environment, or `GAMES` or `OTHER_PACKAGES` for one of that kind without
             settings of its own.
-        supervised: whether labels, if there are any, are supervised. With supervision="none" steps
-            are counted, so `episodes` keeps its default.
+        supervised: whether labels, if there are any, are supervised. With supervision="none"
+            `episodes` and `location_reward` are not read, so they keep their defaults.
 
     Raises:
         TypeError: if a name is not a str.
@@ -233,7 +239,8 @@ def preset(name: str, env_id: str | None = None, supervised: bool = True) -> Pre
         raise ValueError(f"preset={name!r} does not exist. Choose from {', '.join(PRESETS)}.")
     settings = {**PRESETS[name], **ENV_SETTINGS.get((name, env_id or ""), {})}
     if not supervised:
-        settings.pop("episodes", None)
+        for unread in ("episodes", "location_reward"):
+            settings.pop(unread, None)
     shards = settings.pop("shards", SHARDS)
     of_agent = {key: settings.pop(key) for key in setting_names(AgentConfig) & settings.keys()}
     return Preset(
@@ -241,3 +248,34 @@ def preset(name: str, env_id: str | None = None, supervised: bool = True) -> Pre
         replace_settings(TrainConfig(), **settings),
         shards,
     )
+
+
+# Settings that only a learned gaze reads.
+LEARNED_GAZE = (
+    "location_std",
+    "location_std_end",
+    "location_weight",
+    "location_warmup",
+    "head_warmup",
+)
+UNREAD = {  # (a setting, its value): the settings that it makes useless
+    ("glimpse_network", "linear"): ("conv_maps",),
+    ("locations", "random"): LEARNED_GAZE,
+    ("locations", "center"): LEARNED_GAZE,
+}
+
+
+def check_read(given: Preset, own: Preset) -> None:
+    """Raise ValueError if a setting was given that another one makes useless.
+
+    Args:
+        given: the settings of a training.
+        own: those of its preset, which are not the user's, and pass.
+    """
+    values, defaults = given.values, Preset(AgentConfig(), TrainConfig(), SHARDS).values
+    for (setting, value), unread in UNREAD.items():
+        for name in unread:
+            if values[setting] == value and values[name] not in (own.values[name], defaults[name]):
+                raise ValueError(
+                    f"{name}={values[name]!r} has no effect with {setting}={value!r}. Leave it out."
+                )

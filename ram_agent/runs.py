@@ -14,7 +14,15 @@ from ram_agent.agent import RAMAgent
 from ram_agent.config import AgentConfig, TrainConfig, config_from_json
 from ram_agent.distributed import Ranks
 from ram_agent.facts import read_env, read_keywords
-from ram_agent.presets import ENV_SETTINGS, GAMES, OTHER_PACKAGES, SHARDS, Preset, preset
+from ram_agent.presets import (
+    ENV_SETTINGS,
+    GAMES,
+    OTHER_PACKAGES,
+    SHARDS,
+    Preset,
+    check_read,
+    preset,
+)
 from ram_agent.provenance import provenance
 from ram_agent.run_folder import RunFolder
 from ram_agent.settings import closest, group_names, setting_names
@@ -119,8 +127,8 @@ def describe_run(
         device: where the networks will be.
 
     Raises:
-        ValueError: if the environment cannot be made, the batch cannot be divided, or `start_from`
-            was trained with other settings.
+        ValueError: if the environment cannot be made, the batch cannot be divided, a setting has no
+            effect beside another one, or `start_from` was trained with other settings.
         FileNotFoundError: if `start_from` has no weights.
     """
     keywords = {name: _without_numpy(value) for name, value in keywords.items()}
@@ -130,6 +138,8 @@ def describe_run(
             f"batch_size={training.batch_size} cannot be divided into shards={shards}. Change "
             "one of them."
         )
+    own = choose_preset(preset, env_id, keywords, training.objective.supervision)
+    check_read(Preset(agent, training, shards), own)
     if start_from is not None:
         start_from = resolve_start(start_from)
     channels = count_channels(env_id, keywords)

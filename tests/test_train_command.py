@@ -22,6 +22,7 @@ from ram_agent.agent import RAMAgent
 from ram_agent.cli import main
 from ram_agent.commands import train
 from ram_agent.objective import check_used
+from ram_agent.presets import Preset, check_read, preset
 from ram_agent.rollout import Rollout, collect_rollout
 from ram_agent.run_folder import RunFolder
 from ram_agent.runs import make_trainer
@@ -307,6 +308,35 @@ def test_without_supervision_episodes_are_refused(
     assert "steps" in line
     command = train.parse_train(["RAMMNIST-v0", "--supervision", "none"])
     check_used(command.training, supervised=False)  # the preset's own episodes are left out
+
+
+@pytest.mark.parametrize(
+    ("settings", "named"),
+    [
+        (["--glimpse-network", "linear", "--conv-maps", "4"], "conv_maps=4"),
+        (["--locations", "random", "--location-weight", "1"], "location_weight=1.0"),
+        (["--locations", "center", "--location-std-end", "0.1"], "location_std_end=0.1"),
+    ],
+)
+def test_settings_that_another_one_makes_useless(
+    settings: list[str], named: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    line = fail(capsys, "train", "RAMCatch-v0", *settings, "--out", tmp_path / "run")
+    assert named in line
+    assert settings[1] in line
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("settings", ["--glimpse-network linear", "--locations random"])
+def test_settings_of_the_preset_may_be_useless(settings: str) -> None:
+    command = train.parse_train(["RAMCatch-v0", *settings.split()])
+    assert (command.agent.conv_maps, command.training.gaze.location_weight) == (8, 0.3)
+    check_read(Preset(command.agent, command.training, 1), preset("default", "RAMCatch-v0"))
+
+
+def test_a_preset_without_supervision_has_no_location_reward() -> None:
+    command = train.parse_train(["RAMPairsMNIST-v0", "--supervision", "none"])
+    check_used(command.training, supervised=False)  # where labels are supervised it is log_gain
 
 
 def test_resume_takes_the_settings_that_the_run_has(copied_run: Path) -> None:

@@ -693,6 +693,7 @@ def test_labels_are_learned_from_the_reward_alone_if_so_configured() -> None:
         ({"baseline_loss": "cross_entropy"}, "baseline_loss='cross_entropy'"),
         ({"location_reward": "reward", "gain_discount": 0.9}, "gain_discount=0.9"),
         ({"supervision": "none", "gain_discount": 0.9}, "gain_discount=0.9"),
+        ({"supervision": "none", "location_reward": "log_gain"}, "location_reward='log_gain'"),
         ({"steps": 10**6}, "steps=1000000"),
         ({"supervision": "none", "episodes": 64}, "episodes=64"),
         ({"clip_range": 0.1}, r"clip_range=0\.1"),
@@ -718,8 +719,12 @@ def test_settings_without_effect_on_supervised_labels(
 def test_settings_without_effect_on_a_game(name: str) -> None:
     config = replace_settings(preset(name, "RAMCatch-v0").training, batch_size=20)
     make_game_trainer(config).train_one_update()  # every preset is accepted
-    with pytest.raises(ValueError, match=r"gain_discount=0\.9"):
-        make_game_trainer(replace_settings(config, gain_discount=0.9)).train_one_update()
+    for unused, named in (
+        ({"gain_discount": 0.9}, r"gain_discount=0\.9"),
+        ({"location_reward": "log_gain"}, "location_reward='log_gain'"),
+    ):
+        with pytest.raises(ValueError, match=named):
+            make_game_trainer(replace_settings(config, **unused)).train_one_update()
 
 
 def test_a_probability_cannot_stand_for_several_balls() -> None:
