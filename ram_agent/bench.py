@@ -33,7 +33,7 @@ from ram_agent.stepping import Measurement, Probe
 from ram_envs.atomic_files import check_writable, write_json
 from ram_envs.checks import checked_integer, suggest
 from ram_envs.kernels import describe_form
-from ram_envs.registration import ENVS
+from ram_envs.registration import ENVS, SEARCH
 
 MATMUL_SIZE = 1024  # side of the square matrices whose product measures the machine itself
 DEVICE_MATMUL_SIZE = 4096  # on a GPU, which a smaller product does not fill
@@ -58,7 +58,8 @@ class Bench:
     """Numbers of sub-environments in the native vector environment."""
 
     train: tuple[str, ...] = ("RAMMNIST-v0", "RAMClutteredMNIST-v0", "RAMCatch-v0")
-    """Environments in which RAM is trained with the default preset. `--train` alone: none."""
+    """Environments in which RAM is trained with the default preset; their episodes have equal
+    length. `--train` alone: none."""
 
     batch_size: Annotated[int | None, UNSET] = None
     """Training episodes per update. Default: the preset's."""
@@ -97,6 +98,11 @@ class Bench:
         for env_id in (*self.env_ids, *self.train):
             if env_id not in ENVS:
                 raise ValueError(f"env_id={env_id!r} does not exist. {suggest(env_id, ENVS)}")
+        if unequal := SEARCH.keys() & {*self.train}:
+            raise ValueError(
+                f"train={min(unequal)!r}: training is measured in whole episodes, and these differ "
+                "in length. Leave it out."
+            )
 
 
 def main(args: list[str]) -> None:

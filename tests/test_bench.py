@@ -185,6 +185,7 @@ def test_a_comparison_names_a_file_of_something_else(content: str, tmp_path: Pat
         ({"batch_size": 8, "train": ()}, "batch_size"),
         ({"seconds": float("inf")}, "seconds=inf"),
         ({"train": ("Pong-v5",)}, "Pong-v5"),
+        ({"train": ("RAMSearch-v0",)}, "RAMSearch-v0"),  # its episodes differ in length
         ({"train": ("ramMNST-v0",)}, r"'RAMMNIST-v0'\?"),  # what was probably meant
     ],
 )
