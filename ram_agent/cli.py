@@ -49,6 +49,8 @@ def main(args: list[str] | None = None) -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)
     except Exception as error:
+        if is_out_of_memory(error):
+            fail("there is too little memory. In training, lower batch_size or hidden_size.")
         if is_expected(error):
             fail(str(error) or type(error).__name__)
         place = find_own_code(error)
@@ -87,7 +89,8 @@ def short_warnings() -> Iterator[None]:
     def format_warning(
         message: Warning | str, category: type[Warning], *place: Any, **line: Any
     ) -> str:
-        if category.__module__.partition(".")[0] in ("ram_envs", "ram_agent"):
+        is_ours = category is UserWarning and place[0].startswith(our_folders())
+        if is_ours or category.__module__.partition(".")[0] in ("ram_envs", "ram_agent"):
             return f"{PROGRAM}: {message}\n"
         return before(message, category, *place, **line)
 
@@ -106,17 +109,28 @@ def is_expected(error: Exception) -> bool:
     return isinstance(error, kinds)
 
 
+def is_out_of_memory(error: Exception) -> bool:
+    """Return whether PyTorch could not allocate memory; on a CPU only the message says so."""
+    is_of_gpu = type(error).__name__ == "OutOfMemoryError"  # torch may not be imported
+    return is_of_gpu or "DefaultCPUAllocator" in str(error)
+
+
+def our_folders() -> tuple[str, ...]:
+    """Return the folders of this project's packages."""
+    import ram_envs
+
+    return tuple(str(Path(module).parent) for module in (__file__, ram_envs.__file__))
+
+
 def find_own_code(error: Exception) -> str | None:
     """Return the line of the user's own module in which an error arose, if it did."""
     import sysconfig
     import traceback
 
-    import ram_envs
-
-    ours = {str(Path(module).parent) for module in (__file__, ram_envs.__file__)}
     installed = [sysconfig.get_path(name) for name in ("stdlib", "purelib", "platlib")]
+    known = (*our_folders(), *installed, "<")
     frames = traceback.extract_tb(error.__traceback__)
-    others = [frame for frame in frames if not frame.filename.startswith((*ours, *installed, "<"))]
+    others = [frame for frame in frames if not frame.filename.startswith(known)]
     return f"{others[-1].filename}:{others[-1].lineno}" if others else None
 
 

@@ -139,7 +139,7 @@ def evaluate(
             "These environments draw their images at random, some twice and others never. Make "
             "them with gym.make_vec(ENV_ID, num_envs=…) without vectorization_mode, to see each "
             "image once.",
-            stacklevel=3,  # the caller, past the decorator
+            stacklevel=4,  # the caller, past the decorators
         )
     if num_episodes is None:
         num_episodes = num_images or 10_000

@@ -378,17 +378,38 @@ def test_a_warning_has_no_place_in_the_source_code(
     def warn(args: list[str]) -> None:
         lines = [
             warnings.formatwarning("Digits instead.", DatasetFallbackWarning, "there.py", 3),
+            warnings.formatwarning("No episode ended.", UserWarning, ram_agent.__file__, 3),
             warnings.formatwarning("Old.", DeprecationWarning, "there.py", 3),
+            warnings.formatwarning("Overflow.", RuntimeWarning, ram_agent.__file__, 3),
+            warnings.formatwarning("Slow.", UserWarning, "there.py", 3),
         ]
         print(*lines, sep="")
 
     monkeypatch.setattr("ram_agent.commands.list.main", warn)
     before = warnings.formatwarning
     main(["list"])
-    first, second, *_ = capsys.readouterr().out.splitlines()
-    assert first == "ram: Digits instead."
-    assert "there.py:3" in second
+    said = capsys.readouterr().out
+    assert said.splitlines()[:2] == ["ram: Digits instead.", "ram: No episode ended."]
+    for place in ("there.py:3: Deprecat", f"{ram_agent.__file__}:3: Runtime", "there.py:3: User"):
+        assert place in said
     assert warnings.formatwarning is before
+
+
+@pytest.mark.parametrize("device", ["cpu", "cuda"])
+def test_too_little_memory_is_one_line(
+    device: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    torch = pytest.importorskip("torch", reason="the extra agent is not installed")
+
+    def allocate(args: list[str]) -> None:
+        if device == "cuda":
+            raise torch.OutOfMemoryError("CUDA out of memory.")
+        torch.empty(2**60)  # more than a process can address
+
+    monkeypatch.setattr("ram_agent.commands.list.main", allocate)
+    line = fail(capsys, "list")
+    assert "batch_size" in line
+    assert "hidden_size" in line
 
 
 OWN_MODULE = """

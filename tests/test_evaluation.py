@@ -261,5 +261,6 @@ def test_separate_environments_of_images_are_warned_of() -> None:
 
     envs = gym.vector.SyncVectorEnv([make_one] * 2, autoreset_mode=AutoresetMode.DISABLED)
     agent = RAMAgent(envs.single_observation_space, envs.single_action_space)
-    with pytest.warns(UserWarning, match=r"gym\.make_vec"):
+    with pytest.warns(UserWarning, match=r"gym\.make_vec") as warned:
         evaluate(agent, envs, num_episodes=2)
+    assert warned[0].filename == __file__

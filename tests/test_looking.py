@@ -68,8 +68,9 @@ def test_the_same_picture_in_other_forms(digit: np.ndarray, tmp_path: Path) -> N
         with warnings.catch_warnings():
             warnings.simplefilter("error")
             assert np.array_equal(look(agent, image).probabilities, expected)
-    with pytest.warns(PictureWarning, match="invert=True"):
+    with pytest.warns(PictureWarning, match="invert=True") as warned:
         look(agent, tmp_path / "ink.png")
+    assert warned[0].filename == __file__
     inverted = look(agent, tmp_path / "ink.png", invert=True)
     assert np.array_equal(inverted.probabilities, expected)
 
