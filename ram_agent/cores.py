@@ -55,7 +55,34 @@ class Core(nn.Module, ABC):
         """Set weights with which a new core keeps its state, and zero biases."""
 
 
-class RectifierCore(Core):
+class LinearCore(Core):
+    """A core whose next state follows from one linear layer of (h_{t−1}, g_t) and the state."""
+
+    @property
+    @abstractmethod
+    def layer(self) -> nn.Linear:
+        """The layer, of which the first inputs are h_{t−1}."""
+
+    @abstractmethod
+    def advance(self, outputs: Tensor, state: State) -> State:
+        """Return the next state, given the layer's outputs, (B, …), and the state."""
+
+    def forward(self, features: Tensor, state: State) -> State:
+        """Return the next state, given features (B, D') and the state."""
+        return self.advance(self.layer(torch.cat([state[0], features], dim=1)), state)
+
+    def unroll(self, features: Tensor, state: State, begins: Tensor) -> Tensor:
+        recurrent = self.layer.weight[:, : self.hidden_size]
+        inputs = F.linear(features, self.layer.weight[:, self.hidden_size :], self.layer.bias)
+        state, steps = like(features, state), []
+        for now, begin in zip(inputs, unbind_begins(begins), strict=True):
+            state = state if begin is None else forget(state, begin)
+            state = self.advance(torch.addmm(now, state[0], recurrent.t()), state)
+            steps.append(state[0])
+        return torch.stack(steps)
+
+
+class RectifierCore(LinearCore):
     """h_t = ReLU(Linear(h_{t−1}) + Linear(g_t)), the paper's core for classification."""
 
     def __init__(self, input_size: int, hidden_size: int) -> None:
@@ -63,23 +90,12 @@ class RectifierCore(Core):
         self.state_shapes = ((hidden_size,),)
         self.state_and_input = nn.Linear(hidden_size + input_size, hidden_size)
 
-    def forward(self, features: Tensor, state: State) -> State:
-        """Return the next state, given features (B, D') and the state."""
-        return (torch.relu(self.state_and_input(torch.cat([*state, features], dim=1))),)
+    @property
+    def layer(self) -> nn.Linear:
+        return self.state_and_input
 
-    def unroll(self, features: Tensor, state: State, begins: Tensor) -> Tensor:
-        layer, size = self.state_and_input, self.hidden_size
-        recurrent = layer.weight[:, :size]
-        state, steps = like(features, state), []
-        for now, begin in zip(
-            F.linear(features, layer.weight[:, size:], layer.bias),
-            unbind_begins(begins),
-            strict=True,
-        ):
-            (hidden,) = state if begin is None else forget(state, begin)
-            state = (torch.relu(torch.addmm(now, hidden, recurrent.t())),)
-            steps.append(state[0])
-        return torch.stack(steps)
+    def advance(self, outputs: Tensor, state: State) -> State:
+        return (torch.relu(outputs),)
 
     def initialize_he(self) -> None:
         """Set 0.9 · I from state to state (Le, Jaitly & Hinton 2015, arXiv 1504.00941)."""
@@ -92,7 +108,7 @@ class RectifierCore(Core):
         nn.init.zeros_(self.state_and_input.bias)
 
 
-class LSTMCore(Core):
+class LSTMCore(LinearCore):
     """LSTM (Hochreiter & Schmidhuber 1997), the paper's core for Catch.
 
     i, f, g, o = Linear(h_{t−1}) + Linear(g_t)
@@ -106,25 +122,13 @@ class LSTMCore(Core):
         # One matrix product for all gates; nn.LSTMCell takes two.
         self.gates = nn.Linear(hidden_size + input_size, 4 * hidden_size)
 
-    def forward(self, features: Tensor, state: State) -> State:
-        """Return the next state, given features (B, D') and the state."""
-        hidden, cell = state
-        return self._apply_gates(self.gates(torch.cat([hidden, features], dim=1)), cell)
+    @property
+    def layer(self) -> nn.Linear:
+        return self.gates
 
-    def unroll(self, features: Tensor, state: State, begins: Tensor) -> Tensor:
-        recurrent = self.gates.weight[:, : self.hidden_size]
-        inputs = F.linear(features, self.gates.weight[:, self.hidden_size :], self.gates.bias)
-        state, steps = like(features, state), []
-        for now, begin in zip(inputs, unbind_begins(begins), strict=True):
-            hidden, cell = state if begin is None else forget(state, begin)
-            state = self._apply_gates(torch.addmm(now, hidden, recurrent.t()), cell)
-            steps.append(state[0])
-        return torch.stack(steps)
-
-    @staticmethod
-    def _apply_gates(gates: Tensor, cell: Tensor) -> State:
-        input_gate, forget_gate, candidate, output_gate = gates.chunk(4, dim=1)
-        cell = forget_gate.sigmoid() * cell + input_gate.sigmoid() * tanh(candidate)
+    def advance(self, outputs: Tensor, state: State) -> State:
+        input_gate, forget_gate, candidate, output_gate = outputs.chunk(4, dim=1)
+        cell = forget_gate.sigmoid() * state[1] + input_gate.sigmoid() * tanh(candidate)
         return output_gate.sigmoid() * tanh(cell), cell
 
     def initialize_he(self) -> None:

@@ -10,6 +10,7 @@ import gymnasium as gym
 from gymnasium.vector import AutoresetMode
 
 from ram_envs.aliases import Env, VectorEnv
+from ram_envs.making import import_package, make_env, make_vector_env
 
 if TYPE_CHECKING:
     from ram_agent.player import Gaze
@@ -28,8 +29,6 @@ def read_env(facts: Mapping[str, Any], split: str | None = None) -> tuple[str, d
     Raises:
         ValueError: if the facts name no environment, or one that is not registered.
     """
-    from ram_envs.making import import_package
-
     env_id, keywords = facts.get("env_id"), read_keywords(facts)
     module, _, name = str(env_id).rpartition(":")
     import_package(name)  # a few known packages, such as ale-py
@@ -104,8 +103,6 @@ class MakesItsEnv:
             ValueError: if `info` names no environment, or one that is not registered; or if the
                 data set of its training has changed, and no dataset is given.
         """
-        from ram_envs.making import make_env
-
         env_id, settings = self._find_env(split, keywords)
         env: Env = make_env(env_id, **settings)
         return env
@@ -120,8 +117,6 @@ class MakesItsEnv:
         Raises:
             FileNotFoundError, ValueError: see `make_env`.
         """
-        from ram_envs.making import make_vector_env
-
         env_id, settings = self._find_env(split, keywords)
         settings = {"autoreset_mode": AutoresetMode.DISABLED, **settings}
         return make_vector_env(env_id, num_envs, **settings)

@@ -53,7 +53,7 @@ SEGMENTS_ALONE = (
 def training_loss(
     rollout: Rollout, config: TrainConfig, progress: float, advantage_square: float
 ) -> tuple[Tensor, Metrics]:
-    """Return the loss of a rollout and its metrics.
+    """Return cross-entropy + location_weight · REINFORCE + baseline_weight · squared error.
 
     Args:
         rollout: T steps of B episodes, with the forward graph.
@@ -65,18 +65,32 @@ def training_loss(
         The loss, a scalar, and the metrics, among them "advantage_square" of this rollout.
 
     Raises:
-        ValueError: if the rollout has no labels; or the baseline is to be a probability and a
-            return is not from 0 to 1.
+        ValueError: if the rollout has no labels.
     """
-    if rollout.labels is None:
+    if (labels := rollout.labels) is None:
         raise ValueError("The rollout has no labels. Learn from segments instead: `segment_loss`.")
-    loss, metrics = hybrid_loss(rollout, rollout.labels, config, progress, advantage_square)
-    means = rollout.location_means[:-1].detach()
+    objective = config.objective
+    weights = supervision_weights(len(rollout.rewards), objective.supervision == "every_step")
+    labels_loss = label_loss(rollout.choice_logits, labels, weights.to(labels.device))
+    returns = location_returns(rollout, labels, config)[:-1]
+    advantages = returns - rollout.baselines[:-1].detach()
+    scaled = scale_advantages(advantages, config, advantage_square)
+    location_loss = policy_loss(rollout.location_log_probs[:-1], scaled)
+    baselines_loss = baseline_loss(rollout.baselines[:-1], returns)
+    loss = (
+        labels_loss
+        + location_weight(config, progress) * location_loss
+        + objective.baseline_weight * baselines_loss
+    )
     return loss, {
         "loss": loss,
-        "train_error": 100 * (rollout.choices[-1] != rollout.labels).double().mean(),
-        **metrics,
-        **gaze_metrics(means),
+        "train_error": 100 * (rollout.choices[-1] != labels).double().mean(),
+        "label_loss": labels_loss,
+        "location_loss": location_loss,
+        "baseline_loss": baselines_loss,
+        "location_reward": mean(returns),
+        "advantage_square": mean(advantages.square()),
+        **gaze_metrics(rollout.location_means[:-1].detach()),
     }
 
 
@@ -120,32 +134,6 @@ def check_used(config: TrainConfig, supervised: bool, has_images: bool = False) 
                 )
 
 
-def hybrid_loss(
-    rollout: Rollout, labels: Tensor, config: TrainConfig, progress: float, advantage_square: float
-) -> tuple[Tensor, Metrics]:
-    """Return cross-entropy + location_weight · REINFORCE + baseline_weight · squared error."""
-    objective = config.objective
-    weights = supervision_weights(len(rollout.rewards), objective.supervision == "every_step")
-    labels_loss = label_loss(rollout.choice_logits, labels, weights.to(labels.device))
-    returns = location_returns(rollout, labels, config)[:-1]
-    advantages = returns - rollout.baselines[:-1].detach()
-    scaled = scale_advantages(advantages, config, advantage_square)
-    location_loss = policy_loss(rollout.location_log_probs[:-1], scaled)
-    baselines_loss = baseline_loss(rollout.baselines[:-1], returns)
-    loss = (
-        labels_loss
-        + location_weight(config, progress) * location_loss
-        + objective.baseline_weight * baselines_loss
-    )
-    return loss, {
-        "label_loss": labels_loss,
-        "location_loss": location_loss,
-        "baseline_loss": baselines_loss,
-        "location_reward": mean(returns),
-        "advantage_square": mean(advantages.square()),
-    }
-
-
 def segment_loss(
     agent: RAMAgent,
     segment: Segment,
@@ -153,7 +141,11 @@ def segment_loss(
     progress: float,
     advantage_square: float,
 ) -> tuple[Tensor, Metrics]:
-    """Return the clipped policy losses of choices and looks + baseline's loss − entropy."""
+    """Return the clipped policy losses of choices and looks + baseline's loss − entropy.
+
+    Raises:
+        ValueError: if the baseline is to be a probability and a return is not from 0 to 1.
+    """
     objective, clip_range = config.objective, config.segments.clip_range
     output = unroll(agent, segment)
     acts, returns = segment.acts, segment.returns

@@ -58,18 +58,19 @@ class ReplayStates:
         Raises:
             ValueError: if they are not those of such a training.
         """
-        num_shards = self.shards[0].num_shards if self.shards else 0
-        names = (
-            list(self.shards[0].expected_replay_state(agent, config, update)) if self.shards else []
-        )
+        like: ReplayState = {}
+        num_shards = 0
+        for shard in self.shards[:1]:  # all have the same
+            like = shard.expected_replay_state(agent, config, update)
+            num_shards = shard.num_shards
         expected = {
-            f"{PREFIX}{number}.{name}": like
+            f"{PREFIX}{number}.{name}": tensor
             for number in range(num_shards)
-            for name, like in self.shards[0].expected_replay_state(agent, config, update).items()
+            for name, tensor in like.items()
         }
         check_tensors(tensors, expected)
         self._others = {
-            number: {name: tensors[f"{PREFIX}{number}.{name}"] for name in names}
+            number: {name: tensors[f"{PREFIX}{number}.{name}"] for name in like}
             for number in range(num_shards)
         }
         for shard in self.shards:
