@@ -275,8 +275,8 @@ def test_only_complete_runs_are_written_to_results(
 def test_the_command_that_repeats_a_row(
     settings: dict[str, Any], dataset: str, expected: str
 ) -> None:
-    command, row = Reproduce("mnist", **settings), TABLES["mnist"].headline
-    said = reproduce.repeat_command(command, "mnist", row, (0, 2), dataset)
+    command, table = Reproduce("mnist", **settings), TABLES["mnist"]
+    said = reproduce.repeat_command(command, table, table.headline, (0, 2), dataset)
     assert said == expected.replace("…", "ram reproduce mnist --num-glimpses 6 --seeds")
 
 

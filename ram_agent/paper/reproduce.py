@@ -112,10 +112,10 @@ class Reproduce:
         is_whole = not self.quick and self.episodes is None
         return self.out or (Path("results") if is_whole else self.runs_folder)
 
-    def run_episodes(self, table: str) -> int | None:
+    def run_episodes(self, table: Table) -> int | None:
         """Return the training episodes of a run; None for those of the table."""
         if self.quick and self.episodes is None:
-            return QUICK_EPISODES.get(table, QUICK_EPISODES_OTHERWISE)
+            return QUICK_EPISODES.get(table.name, QUICK_EPISODES_OTHERWISE)
         return self.episodes
 
     def dataset_of(self, table: Table) -> str:
@@ -150,12 +150,12 @@ def reproduce(command: Reproduce) -> None:
         check_writable(command.runs_folder / name / "run")
     try:
         for name, entries in picked.items():
+            table, path = TABLES[name], paths[name]
             for entry in entries:
-                for row in _make_rows(command, name, entry):
-                    rows = merge_row(read_rows(paths[name]), row, TABLES[name])
-                    write_json(paths[name], rows)
-                    text = make_markdown(TABLES[name], rows)
-                    write_bytes(paths[name].with_suffix(".md"), text.encode())
+                for row in _make_rows(command, table, entry):
+                    rows = merge_row(read_rows(path), row, table)
+                    write_json(path, rows)
+                    write_bytes(path.with_suffix(".md"), make_markdown(table, rows).encode())
     except KeyboardInterrupt:
         raise KeyboardInterrupt(f"stopped. Continue: {provenance()['command']}") from None
     for path in paths.values():
@@ -172,8 +172,7 @@ def pick_rows(command: Reproduce) -> dict[str, list[Ram | Control]]:
     if command.table not in (*TABLES, "all"):
         hint = suggest(command.table, (*TABLES, "all"))
         raise ValueError(f"table={command.table!r} does not exist. {hint}")
-    names = list(TABLES) if command.table == "all" else [command.table]
-    tables = [TABLES[name] for name in names]
+    tables = list(TABLES.values()) if command.table == "all" else [TABLES[command.table]]
     numbers = {row.num_glimpses for table in tables for row in table.rows if row.num_glimpses}
     networks = [
         network
@@ -190,22 +189,22 @@ def pick_rows(command: Reproduce) -> dict[str, list[Ram | Control]]:
                 raise ValueError(f"Table {command.table} has no row with {kind}={value!r}. {way}")
     is_all = not command.num_glimpses and not command.controls
     picked: dict[str, list[Ram | Control]] = {}
-    for name, table in zip(names, tables, strict=True):
+    for table in tables:
         if is_all and command.quick:
-            picked[name] = [table.headline]
+            picked[table.name] = [table.headline]
             continue
         ram = [row for row in table.rows if is_all or row.num_glimpses in command.num_glimpses]
         controls = [row for row in table.controls if is_all or row.network in command.controls]
         if ram or controls:
-            picked[name] = [*sorted(ram, key=lambda row: not row.is_headline), *controls]
+            picked[table.name] = [*sorted(ram, key=lambda row: not row.is_headline), *controls]
     return picked
 
 
-def _make_rows(command: Reproduce, name: str, entry: Ram | Control) -> list[Row]:
+def _make_rows(command: Reproduce, table: Table, entry: Ram | Control) -> list[Row]:
     """Train what an entry of a table needs, and return its rows."""
     seeds = command.seeds_of(entry)
-    evaluations = [_trained(command, name, entry, seed) for seed in seeds]
-    repeat = repeat_command(command, name, entry, seeds, evaluations[0]["dataset"])
+    evaluations = [_trained(command, table, entry, seed) for seed in seeds]
+    repeat = repeat_command(command, table, entry, seeds, evaluations[0]["dataset"])
     facts = {"seeds": list(seeds), "command": repeat, "quick": command.quick}
     if isinstance(entry, Control):
         return [make_row("control", entry.name, None, evaluations, facts)]
@@ -217,24 +216,24 @@ def _make_rows(command: Reproduce, name: str, entry: Ram | Control) -> list[Row]
     return rows
 
 
-def _trained(command: Reproduce, name: str, entry: Ram | Control, seed: int) -> dict[str, Any]:
+def _trained(command: Reproduce, table: Table, entry: Ram | Control, seed: int) -> dict[str, Any]:
     """Return evaluation.json of a finished run."""
     if isinstance(entry, Ram):
-        return _trained_ram(command, name, entry, seed)
-    return _trained_control(command, name, entry, seed)
+        return _trained_ram(command, table, entry, seed)
+    return _trained_control(command, table, entry, seed)
 
 
-def _trained_ram(command: Reproduce, name: str, entry: Ram, seed: int) -> dict[str, Any]:
-    env_id = TABLES[name].env_id
+def _trained_ram(command: Reproduce, table: Table, entry: Ram, seed: int) -> dict[str, Any]:
+    env_id = table.env_id
     agent_config, train_config, shards = preset("default", env_id)
-    own = TABLES[name].training if entry.training is None else entry.training
-    changes, augmentation = _settings(command, name, own)
-    if TABLES[name].is_game and "episodes" in changes:
+    own = table.training if entry.training is None else entry.training
+    changes, augmentation = _settings(command, table, own)
+    if table.is_game and "episodes" in changes:
         changes = {"steps": changes["episodes"] * train_config.segments.segment_length}
     train_config = replace_settings(train_config, seed=seed, **changes)
     keywords: dict[str, Any] = {}
     if env_id in CLASSIFICATION:
-        keywords = {"dataset": command.dataset_of(TABLES[name]), **entry.keywords}
+        keywords = {"dataset": command.dataset_of(table), **entry.keywords}
     run = describe_run(
         env_id,
         keywords,
@@ -243,7 +242,7 @@ def _trained_ram(command: Reproduce, name: str, entry: Ram, seed: int) -> dict[s
         train_config,
         shards=1 if torch.device(command.device).type == GPU else shards,  # threads of a CPU
         training_keywords=augmentation,
-        start_from=None if command.run_episodes(name) else TABLES[name].start_from,
+        start_from=None if command.run_episodes(table) else table.start_from,
         device=command.device,
     )
 
@@ -256,7 +255,7 @@ def _trained_ram(command: Reproduce, name: str, entry: Ram, seed: int) -> dict[s
 
     words = [f"{entry.num_glimpses}-glimpses"] if entry.num_glimpses else []
     words += ["middle"] if entry.begins_in_middle else []
-    path = _folder(command, name, run["dataset"], "-".join([*words, f"seed-{seed}"]))
+    path = _folder(command, table, run["dataset"], "-".join([*words, f"seed-{seed}"]))
     evaluation = finish_run(path, run, train)
     passed = seconds_to_pass(RunFolder(path).read_metrics(), entry.others.nips_error)
     return {**evaluation, "seconds_to_pass_nips": passed}
@@ -277,25 +276,23 @@ def _validation_error(row: dict[str, Any]) -> float:
 
 
 def _settings(
-    command: Reproduce, name: str, training: Mapping[str, Any]
+    command: Reproduce, table: Table, training: Mapping[str, Any]
 ) -> tuple[dict[str, Any], dict[str, Any]]:
     """Return a table's settings of a training, and its keywords of the training environments."""
-    if (episodes := command.run_episodes(name)) is not None:
+    if (episodes := command.run_episodes(table)) is not None:
         return {"episodes": episodes}, {}
     augmentation = {name: training[name] for name in TRAINING_KEYWORDS if name in training}
     return {name: training[name] for name in training.keys() - augmentation}, augmentation
 
 
-def _trained_control(command: Reproduce, name: str, entry: Control, seed: int) -> dict[str, Any]:
-    env_id = TABLES[name].env_id
-    table = TABLES[name]
-    training, augmentation = _settings(command, name, table.training)
+def _trained_control(command: Reproduce, table: Table, entry: Control, seed: int) -> dict[str, Any]:
+    training, augmentation = _settings(command, table, table.training)
     episodes = training["episodes"]
-    if table.control_episodes is not None and command.run_episodes(name) is None:
+    if table.control_episodes is not None and command.run_episodes(table) is None:
         episodes = table.control_episodes
     config = ControlConfig(entry.network, seed, math.ceil(entry.share * episodes))
-    keywords = {"dataset": command.dataset_of(TABLES[name])}
-    run = describe_control(env_id, keywords, config, augmentation, command.device)
+    keywords = {"dataset": command.dataset_of(table)}
+    run = describe_control(table.env_id, keywords, config, augmentation, command.device)
 
     def train(folder: RunFolder) -> None:
         trainer = ControlTrainer(run, folder, command.device)
@@ -303,7 +300,7 @@ def _trained_control(command: Reproduce, name: str, entry: Control, seed: int) -
         trainer.train()
         measure_best(trainer, folder.read_config())
 
-    path = _folder(command, name, run["dataset"], f"{entry.network}-seed-{seed}")
+    path = _folder(command, table, run["dataset"], f"{entry.network}-seed-{seed}")
     return finish_run(path, run, train)
 
 
@@ -367,21 +364,25 @@ def _flat_settings(run: dict[str, Any]) -> dict[str, Any]:
     return flatten_settings({name: run.get(name) for name in groups})
 
 
-def _folder(command: Reproduce, name: str, dataset: str | None, run: str) -> Path:
-    return command.runs_folder / name / Path(dataset or "").name / run
+def _folder(command: Reproduce, table: Table, dataset: str | None, run: str) -> Path:
+    return command.runs_folder / table.name / Path(dataset or "").name / run
 
 
 def repeat_command(
-    command: Reproduce, name: str, entry: Ram | Control, seeds: Sequence[int], dataset: str | None
+    command: Reproduce,
+    table: Table,
+    entry: Ram | Control,
+    seeds: Sequence[int],
+    dataset: str | None,
 ) -> str:
     """Return the command that repeats a row and no other."""
-    words = ["ram reproduce", name]
+    words = ["ram reproduce", table.name]
     if isinstance(entry, Control):
         words += ["--controls", entry.network]
     elif entry.num_glimpses is not None:
         words += ["--num-glimpses", str(entry.num_glimpses)]
     words += ["--seeds", *map(str, seeds)]
-    default = "digits" if command.quick else TABLES[name].dataset.replace("auto", "mnist")
+    default = "digits" if command.quick else table.dataset.replace("auto", "mnist")
     if dataset is not None and dataset != default:
         words += ["--dataset", shlex.quote(Path(dataset).name)]
     if command.episodes is not None:

@@ -142,6 +142,7 @@ class Control:
 class Table:
     """A table: its environment and rows.
 
+    name         its name on the command line, and that of its file
     random_gaze  what others report for RAM at random locations
     note         remarks on the other results
     training     settings of RAM that differ from the default preset; controls share the distortion
@@ -151,6 +152,7 @@ class Table:
                  canvases that controls are shown, times their share; None: as many as RAM
     """
 
+    name: str
     env_id: str
     rows: tuple[Ram, ...]
     controls: tuple[Control, ...] = ()
@@ -213,8 +215,9 @@ CONTROL_NAMES = {
 }
 CNN = Control("cnn", share=0.25)
 
-TABLES: dict[str, Table] = {
-    "mnist": Table(
+_TABLES = (
+    Table(
+        "mnist",
         "RAMMNIST-v0",
         training=DISTORTED_TRAINING,
         rows=(
@@ -245,7 +248,8 @@ TABLES: dict[str, Table] = {
         note="The 0.67 may be a mean over several passes; its source does not say. The paper's "
         "first glimpse is at a random location, unlike in our rows that begin in the middle.",
     ),
-    "translated": Table(
+    Table(
+        "translated",
         "RAMTranslatedMNIST-v0",
         training=DISTORTED_CONV_TRAINING,
         control_episodes=6_000_000,
@@ -262,7 +266,8 @@ TABLES: dict[str, Table] = {
         ),
         note="With 8 glimpses, tfRAM reports 0.94.",
     ),
-    "cluttered": Table(
+    Table(
+        "cluttered",
         "RAMClutteredMNIST-v0",
         training=CONV_TRAINING,
         control_episodes=6_000_000,
@@ -281,7 +286,8 @@ TABLES: dict[str, Table] = {
         note="DRAM has a context network, which sees the whole canvas coarsely. tfRAM has an LSTM "
         "core and 10 samples per image in about 290 epochs; with 6 glimpses it reports 3.33.",
     ),
-    "cluttered100": Table(
+    Table(
+        "cluttered100",
         "RAMClutteredMNIST100-v0",
         training=CONV_TRAINING,
         control_episodes=6_000_000,
@@ -302,7 +308,8 @@ TABLES: dict[str, Table] = {
         note="Others report results with four pieces of clutter, an easier task than these eight: "
         "DRAM 2.68, and 1.71 with a context network.",
     ),
-    "pairs": Table(
+    Table(
+        "pairs",
         "RAMPairsMNIST-v0",
         training=TWO_DIGITS_TRAINING,
         start_from="pretrained:cluttered100-mnist-4",
@@ -318,7 +325,8 @@ TABLES: dict[str, Table] = {
         "report 7.0 without that network, and 9.0 for RAM. They do not fully specify how digits "
         "and clutter are placed; here the digits do not overlap and lie among eight pieces.",
     ),
-    "addition": Table(
+    Table(
+        "addition",
         "RAMAdditionMNIST-v0",
         training=TWO_DIGITS_TRAINING,
         start_from="pretrained:pairs-mnist-4",
@@ -336,7 +344,8 @@ TABLES: dict[str, Table] = {
         "DRAM is from Ba et al. 2015, who do not fully specify how digits and clutter are placed; "
         "here the digits do not overlap and lie among eight pieces.",
     ),
-    "moving": Table(
+    Table(
+        "moving",
         "RAMMovingMNIST-v0",
         training=DISTORTED_CONV_TRAINING,
         rows=(Ram(4), Ram(8, is_headline=True), Ram(12)),
@@ -344,7 +353,8 @@ TABLES: dict[str, Table] = {
         note="This environment is not from the paper. The networks on the whole canvas see only "
         "the first frame.",
     ),
-    "cifar10": Table(
+    Table(
+        "cifar10",
         "RAMCIFAR10-v0",
         training=MIRRORED_TRAINING,
         rows=(
@@ -364,7 +374,8 @@ TABLES: dict[str, Table] = {
         "APPLE-SAC was trained for 2.5 million steps. There, random gaze is shifted at "
         "random and center gaze never. The paper has no natural images.",
     ),
-    "catch": Table(
+    Table(
+        "catch",
         "RAMCatch-v0",
         rows=(
             Ram(
@@ -381,4 +392,5 @@ TABLES: dict[str, Table] = {
         "foresees every bounce catches 100, one that follows the ball's current column 52, and "
         "random moves 8.",
     ),
-}
+)
+TABLES = {table.name: table for table in _TABLES}
