@@ -17,9 +17,9 @@ from ram_agent.distributed import Ranks
 from ram_agent.facts import play_mode
 from ram_agent.player import Gaze, Player, check_envs, count_images, noise_source
 from ram_agent.rollout import finish_episodes, finish_games
-from ram_agent.settings import is_a
 from ram_envs.aliases import VectorEnv
 from ram_envs.arguments import check_arguments
+from ram_envs.checks import checked_number
 
 
 @dataclass(frozen=True)
@@ -195,10 +195,7 @@ def _check_counts(
             + (f" to {num_images}, the images of this split." if num_images else ".")
         )
     for threshold in stop_when_sure:
-        if not is_a(threshold, float) or not 0 <= threshold <= 1:
-            raise ValueError(
-                f"stop_when_sure contains {threshold!r}. Give probabilities from 0 to 1."
-            )
+        checked_number("stop_when_sure", threshold, 0, 1)
 
 
 def answer_early(confidences: Tensor, wrong: Tensor, threshold: float) -> EarlyAnswers:

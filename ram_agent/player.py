@@ -18,9 +18,9 @@ from torch import Tensor
 
 from ram_agent.agent import Action, AgentOutput, RAMAgent
 from ram_agent.cores import State, forget
-from ram_agent.settings import SEED, is_a
 from ram_agent.spaces import channels_of
 from ram_envs.aliases import VectorEnv
+from ram_envs.checks import checked_integer
 
 Gaze = Literal["learned", "random", "center"]
 Flags = npt.NDArray[np.bool_]
@@ -239,9 +239,8 @@ def noise_source(envs: VectorEnv, seed: int) -> torch.Generator:
     Raises:
         ValueError: if the seed is not an integer from 0, below 2^63.
     """
-    if not is_a(seed, int) or not SEED.has(seed):
-        raise ValueError(f"seed={seed!r} is not a valid seed. Give {SEED.words}.")
-    return torch.Generator(getattr(envs.unwrapped, "device", "cpu")).manual_seed(int(seed))
+    seed = checked_integer("seed", seed, 0, 2**63 - 1)
+    return torch.Generator(getattr(envs.unwrapped, "device", "cpu")).manual_seed(seed)
 
 
 def check_finite(locations: Tensor) -> None:

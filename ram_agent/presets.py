@@ -6,7 +6,8 @@ from dataclasses import asdict
 from typing import Any, NamedTuple
 
 from ram_agent.config import AgentConfig, TrainConfig, flatten_settings, replace_settings
-from ram_agent.settings import check_setting, setting_names
+from ram_agent.settings import setting_names
+from ram_envs.arguments import check_arguments
 
 
 class Preset(NamedTuple):
@@ -216,6 +217,7 @@ ENV_SETTINGS: dict[tuple[str, str], dict[str, Any]] = {
 }
 
 
+@check_arguments
 def preset(name: str, env_id: str | None = None, supervised: bool = True) -> Preset:
     """Return the settings of a preset for an environment.
 
@@ -230,11 +232,6 @@ def preset(name: str, env_id: str | None = None, supervised: bool = True) -> Pre
         TypeError: if a name is not a str.
         ValueError: if there is no preset of that name.
     """
-    check_setting("supervised", supervised, bool)
-    if not (isinstance(name, str) and isinstance(env_id, str | None)):
-        raise TypeError(
-            f"name={name!r} and env_id={env_id!r} must be str. Give one of {[*PRESETS]}."
-        )
     if name not in PRESETS:
         raise ValueError(f"preset={name!r} does not exist. Choose from {', '.join(PRESETS)}.")
     settings = {**PRESETS[name], **ENV_SETTINGS.get((name, env_id or ""), {})}

@@ -61,10 +61,9 @@ POSITIVE = Range("a positive number", 0, includes_low=False)
 NOT_NEGATIVE = Range("a number from 0", 0, includes_low=True)
 FRACTION = Range("a number from 0 to 1", 0, includes_low=True, high=1, includes_high=True)
 BELOW_ONE = Range("a number from 0, below 1", 0, includes_low=True, high=1)
-SEED = Range("an integer from 0, below 2^63", 0, includes_low=True, high=2**63)
 
 RANGES: dict[str, Range] = {
-    "seed": SEED,
+    "seed": Range("an integer from 0, below 2^63", 0, includes_low=True, high=2**63),
     **dict.fromkeys(("hidden_size", "feature_size", "conv_maps", "num_channels"), POSITIVE),
     **dict.fromkeys(("pixel_scale", "scale_factor"), POSITIVE),
     **dict.fromkeys(("episodes", "epochs", "batch_size", "validate_every", "patience"), POSITIVE),
@@ -111,7 +110,10 @@ def describe_unknown(name: object, config_type: type[Checked]) -> str:
 
 
 def check_setting(name: str, value: Any, kind: Any) -> None:
-    """Raise ValueError unless a value has its setting's type and lies in its range."""
+    """Raise ValueError unless a value has its setting's type and lies in its range.
+
+    Every number has a range in `RANGES`, which contains neither NaN nor infinity.
+    """
     if not is_a(value, kind):
         expected = kind.__name__ if isinstance(kind, type) else str(kind)
         raise ValueError(
@@ -138,8 +140,7 @@ def is_a(value: Any, kind: Any) -> bool:
         return any(is_a(value, one) for one in get_args(kind))
     if kind in (int, float):
         number = numbers.Integral if kind is int else numbers.Real  # NumPy's, too
-        is_number = isinstance(value, number) and not isinstance(value, bool)
-        return is_number and -math.inf < value < math.inf
+        return isinstance(value, number) and not isinstance(value, bool)
     return isinstance(value, kind)
 
 

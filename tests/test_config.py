@@ -7,7 +7,7 @@ import json
 import math
 import subprocess
 import sys
-from typing import Any
+from typing import Any, get_args
 
 import gymnasium as gym
 import numpy as np
@@ -27,7 +27,7 @@ from ram_agent.config import (
 )
 from ram_agent.presets import GAMES, OTHER_PACKAGES, PRESETS, Preset, preset
 from ram_agent.runs import choose_preset
-from ram_agent.settings import RANGES, setting_names
+from ram_agent.settings import RANGES, Checked, is_group, setting_names, type_hints
 from ram_envs import GlimpseEnv, Retina
 from ram_envs.tasks.search import Search
 
@@ -271,8 +271,19 @@ def test_every_setting_has_an_impossible_value() -> None:
     assert tried == fields
 
 
-def test_every_range_is_that_of_a_setting() -> None:
-    assert RANGES.keys() <= setting_names(TrainConfig) | setting_names(AgentConfig)
+def numbers_of(config_type: type[Checked]) -> set[str]:
+    """Return the names of the settings that are numbers, those in groups included."""
+    names: set[str] = set()
+    for name, kind in type_hints(config_type).items():
+        if is_group(kind):
+            names |= numbers_of(kind)
+        elif {int, float} & {kind, *get_args(kind)}:
+            names.add(name)
+    return names
+
+
+def test_every_number_has_a_range() -> None:
+    assert RANGES.keys() == numbers_of(TrainConfig) | numbers_of(AgentConfig)
 
 
 def test_an_integer_is_a_float() -> None:
