@@ -116,10 +116,10 @@ def is_out_of_memory(error: Exception) -> bool:
 
 
 def our_folders() -> tuple[str, ...]:
-    """Return the folders of this project's packages."""
+    """Return how the paths of all files of this project's packages begin."""
     import ram_envs
 
-    return tuple(str(Path(module).parent) for module in (__file__, ram_envs.__file__))
+    return tuple(f"{Path(module).parent}{os.sep}" for module in (__file__, ram_envs.__file__))
 
 
 def find_own_code(error: Exception) -> str | None:

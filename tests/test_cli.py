@@ -433,6 +433,8 @@ def test_a_mistake_in_a_module_of_ones_own_is_one_line_with_its_place(
     monkeypatch.setattr(sys, "path", [entry for entry in sys.path if entry])
     monkeypatch.setattr(gym.envs.registration, "registry", dict(gym.registry))
     monkeypatch.setattr(gym, "registry", gym.envs.registration.registry)
+    # A name that begins like this package's, beside which it may lie.
+    monkeypatch.setattr("ram_agent.cli.__file__", str(tmp_path / "own" / "cli.py"))
     Path("own_mistake.py").write_text(OWN_MODULE)
     line = fail(capsys, "train", "own_mistake:Own-v0", "--out", "run")
     assert "TypeError" in line
