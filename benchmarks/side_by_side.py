@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import multiprocessing
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from pathlib import Path
 from typing import Any
+
+from ram_envs.atomic_files import read_json
 
 
 def read_rows(path: Path, **settings: Any) -> list[dict[str, Any]]:
