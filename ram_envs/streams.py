@@ -16,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ram_envs.arrays import arange, cast, is_tensor, to_like
+from ram_envs.checks import checked_integer, checked_number
 from ram_envs.kernels import kernel
 
 # Or a tensor of int64 with the same bits, since torch does not compute with uint64.
@@ -24,6 +25,9 @@ UInt64Array = npt.NDArray[np.uint64]
 GOLDEN = 0x9E3779B97F4A7C15  # 2^64 / golden ratio, SplitMix64's increment
 MIX_1 = 0xBF58476D1CE4E5B9
 MIX_2 = 0x94D049BB133111EB
+
+MAX_RANGE = 2**32  # of integers: their product with 32 random bits fits into 64
+MAX_UNIFORM = 1e300  # in size: the difference of two is a finite float
 
 
 class _Arithmetic(NamedTuple):
@@ -100,7 +104,7 @@ class Streams:
     """B independent streams of random numbers, one for each row of a batch.
 
     Every method takes `count` draws from each stream and returns shape (B, count). A row's draws
-    do not depend on the other rows.
+    do not depend on the other rows. An argument out of range is a ValueError.
     """
 
     def __init__(self, keys: UInt64Array) -> None:
@@ -116,21 +120,26 @@ class Streams:
 
     def uniform(self, count: int, low: float = 0.0, high: float = 1.0) -> npt.NDArray[np.float64]:
         """Draw uniform numbers in [low, high), (B, count), from the top 53 bits of each word."""
+        low = checked_number("low", low, -MAX_UNIFORM, MAX_UNIFORM)
+        high = checked_number("high", high, low, MAX_UNIFORM)
         return draw_uniform.on(self._states)(self._states, self._take(count), count, low, high)
 
     def integers(self, *ranges: int) -> npt.NDArray[np.int64]:
         """Draw uniform integers, (B, len(ranges)); column j lies in 0 … ranges[j] − 1.
 
-        The high half of the product of 32 random bits and the range deviates from uniform by less
-        than range / 2^32 (1 in 10^5 for 50,000 images). Nothing is rejected, so that every draw
-        costs the same.
+        A range is an integer from 1 to 2^32. The high half of the product of 32 random bits and the
+        range deviates from uniform by less than range / 2^32 (1 in 10^5 for 50,000 images). Nothing
+        is rejected, so that every draw costs the same.
         """
+        for each in ranges:
+            if type(each) is not int or not 0 < each <= MAX_RANGE:  # the cheaper test first
+                checked_integer("range", each, 1, MAX_RANGE, ", or use the 64 bits of bits()")
         return draw_integers.on(self._states)(self._states, self._take(len(ranges)), ranges)
 
     def _take(self, count: int) -> int:
         """Return the number of the next draw, the first of `count`, counted from 1."""
         first = self._drawn + 1
-        self._drawn += count
+        self._drawn += checked_integer("count", count, 0)
         return first
 
 

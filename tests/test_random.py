@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import re
 from typing import Any
 
 import numpy as np
@@ -193,6 +195,30 @@ def test_ends_of_the_ranges() -> None:
     assert stream_of(lowest).uniform(1, -1, 1).tolist() == [[-1.0]]
     assert stream_of(highest).uniform(1).tolist() == [[1 - 2**-53]]
     assert stream_of(highest).uniform(1, -1, 1) < 1
+
+
+@pytest.mark.parametrize("wrong", [0, -1, 2**32 + 1, 10**12, 2.7, True, [3, 4], "3"])
+def test_a_range_out_of_range_is_refused(wrong: Any) -> None:
+    streams = streams_of(0)
+    with pytest.raises(ValueError, match=re.escape(f"range={wrong!r} ")):
+        streams.integers(10, wrong)
+    assert streams.integers(10, 2**32).tolist() == [[8, 0x6E789E6A]]  # as if it had not been called
+
+
+@pytest.mark.parametrize("wrong", [np.array([0.0, 1.0]), math.nan, -math.inf, "0", None])
+def test_an_end_that_is_no_number_is_refused(wrong: Any) -> None:
+    for name in ("low", "high"):
+        with pytest.raises(ValueError, match=re.escape(f"{name}={wrong!r} ")):
+            streams_of(0).uniform(2, **{name: wrong})
+    with pytest.raises(ValueError, match=r"high=-1\b"):
+        streams_of(0).uniform(2, 1, -1)
+
+
+@pytest.mark.parametrize("wrong", [-1, 2.0, None])
+def test_a_wrong_count_is_refused(wrong: Any) -> None:
+    for draw in (streams_of(0).bits, streams_of(0).uniform):
+        with pytest.raises(ValueError, match=f"count={wrong!r} "):
+            draw(wrong)
 
 
 @pytest.mark.parametrize("along", ["one stream", "the first draws of many seeds"])

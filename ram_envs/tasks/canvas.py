@@ -94,7 +94,7 @@ class Canvas:
             Canvases (B, H, W[, C]).
         """
         pieces = self.cut_pieces(images, streams)
-        places = streams.integers(*(self.free_space + 1).flat)
+        places = streams.integers(*(self.free_space + 1).ravel().tolist())
         shown = images[rows]
         if self.mirror:
             shown = mirror(shown, streams)

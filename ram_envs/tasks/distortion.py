@@ -61,7 +61,7 @@ class Distortion:
         stretch, slant = (round(_UNITS / 2 * self.strength * most) for most in (STRETCH, SLANT))
         shifts = [round(_UNITS * self.strength * SHIFT * side) for side in (height, width)]
         limits = np.array([stretch, slant, slant, stretch, *shifts])
-        draws = streams.integers(*(2 * limits + 1)) - to_like(limits, images)
+        draws = streams.integers(*(2 * limits + 1).tolist()) - to_like(limits, images)
         entries = cast(draws, "int32").T[:, :, None]  # (6, B, 1)
         rows, columns = (cast(arange(side, images), "int32") for side in (height, width))
         from_center = 2 * rows - (height - 1), 2 * columns - (width - 1)  # in half pixels

@@ -87,7 +87,8 @@ class PairCanvas(Canvas):
         """
         pieces = self.cut_pieces(images, streams)
         spaces = self.free_space[:-1]  # of the pieces
-        piece_places = streams.integers(*(spaces + 1).flat).reshape(len(rows), *spaces.shape)
+        ranges = (spaces + 1).ravel().tolist()
+        piece_places = streams.integers(*ranges).reshape(len(rows), *spaces.shape)
         places = self._draw_places(streams)
         shown = [images[rows[:, digit]] for digit in range(2)]
         if self.mirror:
