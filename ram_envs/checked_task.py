@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ram_envs.actions import as_array
-from ram_envs.datasets.source import ImageSource, is_lazy
+from ram_envs.datasets.source import ImageSource, is_lazy, read_pixels
 from ram_envs.streams import Streams, UInt64Array, combine_keys
 from ram_envs.task import Outcome, Rows, Task
 
@@ -172,12 +172,13 @@ class CheckedTask:
     def _look(self) -> dict[int, Snapshot]:
         """Return a snapshot of each row that has begun."""
         source, source_rows = self._checked_images()
+        name, shape = "reading the source of images()", tuple(self.task.image_shape)
         infos = self._checked_infos()
         for row in np.flatnonzero(self.begun).tolist():
             self._check_pictures(row)
         return {
             row: Snapshot(
-                np.array(source[int(source_rows[row])]),
+                _call(name, read_pixels, source, int(source_rows[row]), shape).copy(),
                 {
                     key: values[row].item()
                     for key, (values, present) in infos.items()

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 from gymnasium import spaces
 
-from ram_envs.datasets.source import read_rows
+from ram_envs.datasets.source import read_pixels, read_rows
 from ram_envs.gaze import Gaze, location_space, note_step, observation_space
 from ram_envs.kernels import form_in_use
 from ram_envs.retina import Padded, Retina, check_pixels, look_at_rows, pixel_edges
@@ -205,7 +205,7 @@ class GlimpseBatch(Gaze, Generic[State]):
         task: Any = self.task  # which may have methods for pictures
         source, source_rows = task.images(self.state)
         return Scene(
-            canvas=np.asarray(source[int(source_rows[row])])
+            canvas=read_pixels(source, int(source_rows[row]), self.image_shape)
             if trail.frame is None
             else trail.frame,
             fixations=np.array(trail.edges),

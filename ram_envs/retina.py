@@ -30,7 +30,7 @@ import numpy.typing as npt
 
 from ram_envs.arrays import arange, cast, empty, is_tensor
 from ram_envs.checks import checked_integer
-from ram_envs.datasets.source import ImageSource
+from ram_envs.datasets.source import ImageSource, read_pixels
 from ram_envs.kernels import form_in_use, kernel
 from ram_envs.windows import as_items, read_windows, window_index
 
@@ -302,11 +302,10 @@ def look_at_rows(
             (x, y), row = corners[block][place].tolist(), int(rows[block][place])
             y0, y1 = max(y, 0), min(y + widest, height)
             x0, x1 = max(x, 0), min(x + widest, width)
-            pixels = np.asarray(source[row, y0:y1, x0:x1])
+            part, sides = (row, slice(y0, y1), slice(x0, x1)), (y1 - y0, x1 - x0)
+            pixels = read_pixels(source, part, (*sides, *source.shape[3:]))
             windows[:, place] = 0
-            windows[y0 - y : y1 - y, place, x0 - x : x1 - x] = pixels.reshape(
-                y1 - y0, x1 - x0, channels
-            )
+            windows[y0 - y : y1 - y, place, x0 - x : x1 - x] = pixels.reshape(*sides, channels)
         return np.ascontiguousarray(windows.swapaxes(2, 3))
 
     return retina.pool(read, len(rows), channels, locations)

@@ -8,15 +8,18 @@ import numpy as np
 
 
 class LazyImages:
-    """No array, but images[i, y0:y1, x0:x1]; `most` is the most pixels that were read at once."""
+    """No array, but images[i, y0:y1, x0:x1]; `most` is the most pixels that were read at once.
+
+    `stored` may be replaced, by what has another dtype or shape than is stated.
+    """
 
     def __init__(self, images: np.ndarray) -> None:
-        self.shape, self.dtype, self._images = images.shape, images.dtype, images
+        self.shape, self.dtype, self.stored = images.shape, images.dtype, images
         self.most = 0
 
     def __getitem__(self, key: Any) -> np.ndarray:
         parts = key if isinstance(key, tuple) else (key,)
         assert all(type(part) in (int, slice) for part in parts)
-        pixels = self._images[key].copy()
+        pixels = self.stored[key].copy()
         self.most = max(self.most, pixels.size)
         return pixels  # type: ignore[no-any-return]

@@ -146,6 +146,35 @@ def test_a_lazy_source_is_checked_like_an_array() -> None:
         ImageDataset(IMAGES.tolist(), LABELS)
 
 
+@pytest.mark.parametrize("retina", [RETINA, {"glimpse_size": 50, "num_scales": 2}])
+@pytest.mark.parametrize(
+    ("stored", "named"),
+    [
+        (IMAGES / 255, "float64"),
+        (IMAGES.astype(np.int64), "int64"),
+        (IMAGES[..., 0], "shape"),
+        (IMAGES[..., :1], "shape"),
+    ],
+)
+def test_a_lazy_source_that_returns_something_else_is_refused(
+    retina: dict[str, Any], stored: np.ndarray, named: str
+) -> None:
+    """Both where windows are read and where small images are copied whole."""
+    lazy = LazyImages(IMAGES)
+    lazy.stored = stored
+    dataset = ImageDataset(lazy, LABELS)
+    env = gym.make("RAMClassification-v0", dataset=dataset, **retina)
+    with pytest.raises(TypeError, match=f"LazyImages.*{named}"):
+        env.reset(seed=0)
+    with pytest.raises(TypeError, match=f"LazyImages.*{named}"):
+        print(dataset.fingerprint)
+
+
+def test_the_fingerprint_of_lazy_images_is_that_of_the_array() -> None:
+    assert ImageDataset(IMAGES, LABELS).fingerprint == "fcfaa1deaae96939"
+    assert ImageDataset(LazyImages(IMAGES), LABELS).fingerprint == "fcfaa1deaae96939"
+
+
 def test_an_image_larger_than_memory_is_looked_at_and_drawn() -> None:
     pytest.importorskip("pygame")
     black_and_white = np.repeat(np.array([0, 255], np.uint8), 10**5)

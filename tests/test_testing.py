@@ -594,6 +594,14 @@ def test_images_that_are_read_by_window() -> None:
 
     assert re.search(r"source of images\(\).*uint8", complaint(Floating()))
 
+    class Misstated(Far):
+        def images(self, state: LampState) -> Any:
+            source, rows = super().images(state)
+            source.stored = source.stored.astype(np.int64)  # it still states uint8
+            return source, rows
+
+    assert re.search(r"images\(\) raised TypeError.*int64", complaint(Misstated()))
+
 
 def test_a_row_that_depends_on_the_others() -> None:
     class Jealous(Lamp):

@@ -20,7 +20,7 @@ import numpy.typing as npt
 from ram_envs.datasets.foreign import read_foreign
 from ram_envs.datasets.pixels import WHITE, Background, check_background
 from ram_envs.datasets.sharing import SharedArray, can_share, find_mapped
-from ram_envs.datasets.source import ImageSource, is_lazy
+from ram_envs.datasets.source import ImageSource, is_lazy, read_pixels
 
 _RENUMBER = "np.unique(labels, return_inverse=True)[1]"
 
@@ -162,7 +162,9 @@ class ImageDataset:
         digest.update(self.labels.astype("<i8").tobytes())
         rows = max(1, 2**24 // math.prod(self.images.shape[1:]))  # about 16 MiB at a time
         for start in range(0, len(self), rows):
-            digest.update(np.asarray(self.images[start : start + rows]).tobytes())
+            shape = (min(rows, len(self) - start), *self.images.shape[1:])
+            block = read_pixels(self.images, slice(start, start + rows), shape)
+            digest.update(block.tobytes())
         return digest.hexdigest()[:16]
 
 

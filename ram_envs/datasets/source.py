@@ -61,7 +61,24 @@ def read_rows(
     if isinstance(source, np.ndarray):
         images: npt.NDArray[np.uint8] = source[rows]
         return images
-    return np.stack([np.asarray(source[row]) for row in rows.tolist()])
+    shape = tuple(source.shape[1:])
+    return np.stack([read_pixels(source, row, shape) for row in rows.tolist()])
+
+
+def read_pixels(source: ImageSource, key: Any, shape: tuple[int, ...]) -> npt.NDArray[np.uint8]:
+    """Return source[key], of `shape`.
+
+    Raises:
+        TypeError: if a lazy source returns something else than the uint8 that it states.
+    """
+    pixels: npt.NDArray[np.uint8] = np.asarray(source[key])
+    if pixels.dtype != np.uint8 or pixels.shape != shape:
+        raise TypeError(
+            f"a {type(source).__name__} returned {pixels.dtype} of shape {pixels.shape} for "
+            f"[{key}], not uint8 of shape {shape}. Let its __getitem__ return uint8 of the shape "
+            "that the key selects."
+        )
+    return pixels
 
 
 class MappedRows:
