@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import os
 import pickle
+import shutil
 import struct
 import sys
 import zipfile
@@ -18,7 +19,7 @@ import pytest
 from helpers import write_idx
 
 import ram_envs
-from ram_envs.datasets import ImageDataset, load_dataset
+from ram_envs.datasets import ImageDataset, check_images, load_dataset
 from ram_envs.datasets.own_images import read_images
 from ram_envs.datasets.pixels import stack_images
 
@@ -195,6 +196,7 @@ def test_padding_beyond_the_memory_is_said() -> None:
 # --- .npz ------------------------------------------------------------------------------------
 
 IMAGES, LABELS = np.arange(3 * 4 * 5, dtype=np.uint8).reshape(3, 4, 5), np.array([0, 1, 0])
+SPLIT = {"images": IMAGES, "labels": LABELS}
 
 
 def test_an_npz_of_images_and_labels(tmp_path: Path) -> None:
@@ -211,6 +213,39 @@ def test_an_npz_of_images_beside_a_split(tmp_path: Path) -> None:
     np.savez(tmp_path / "a.npz", images=IMAGES, labels=LABELS, **tests)  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="test_images"):
         read_images(tmp_path / "a.npz")
+
+
+@pytest.mark.parametrize(
+    ("names", "named"),
+    [
+        (("train", "training", "test"), "train_images and training_images"),
+        (("train", "test", "val", "valid", "validation"), "validation_images and valid_images"),
+        (("train", "test", "holdout"), "holdout_images"),
+    ],
+)
+def test_images_of_an_npz_that_would_be_left_out(
+    names: tuple[str, ...], named: str, tmp_path: Path
+) -> None:
+    arrays = {f"{name}_{each}": SPLIT[each] for name in names for each in SPLIT}
+    np.savez(tmp_path / "a.npz", **arrays)  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match=rf"a\.npz.*{named}"):
+        read_images(tmp_path / "a.npz")
+
+
+@pytest.mark.parametrize("name", ["images", "labels"])
+@pytest.mark.parametrize("split", ["val_", "test_", ""])
+def test_an_npz_with_a_name_misspelled(name: str, split: str, tmp_path: Path) -> None:
+    arrays = {f"{each}_{name}": SPLIT[name] for each in ("train", "test") for name in SPLIT}
+    arrays |= {f"{split}{each}": SPLIT[each] for each in SPLIT}
+    arrays[f"{split}{name[:-1]}"] = arrays.pop(f"{split}{name}")
+    np.savez(tmp_path / "a.npz", **arrays)  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match=rf"a\.npz.* '{split}{name}'.* '{split}{name[:-1]}'"):
+        read_images(tmp_path / "a.npz")
+
+
+def test_an_npz_may_hold_other_arrays(tmp_path: Path) -> None:
+    np.savez(tmp_path / "a.npz", **SPLIT, coarse_labels=LABELS, mean=IMAGES[0])  # type: ignore[arg-type]
+    assert read_images(tmp_path / "a.npz", "all")["test"].images.shape == (3, 4, 5)
 
 
 def test_an_npz_of_splits_with_labels_in_a_column(tmp_path: Path) -> None:
@@ -328,10 +363,51 @@ def test_npy_files_of_splits(tmp_path: Path) -> None:
     save_npy(tmp_path / "val", IMAGES[:, 1:])
     with pytest.raises(ValueError, match=r"\[\(3, 5\), \(4, 5\)\]"):
         read_images(tmp_path)
-    (tmp_path / "test" / "images.npy").unlink()
+    shutil.rmtree(tmp_path / "test")
     save_npy(tmp_path / "val")
     with pytest.raises(FileNotFoundError, match=r"train, validation .*test"):
         read_images(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("folders", "named"),
+    [
+        (("train", "training", "test"), "train and training"),
+        (("train", "test", "."), "train, test"),
+    ],
+)
+def test_npy_files_that_would_be_left_out(
+    folders: tuple[str, ...], named: str, tmp_path: Path
+) -> None:
+    for folder in folders:
+        save_npy(tmp_path / folder)
+    for read in (read_images, check_images):
+        with pytest.raises(ValueError, match=named):
+            read(tmp_path)
+
+
+def test_a_split_of_npy_files_with_a_name_misspelled(tmp_path: Path) -> None:
+    for folder in ("train", "val", "test"):
+        save_npy(tmp_path / folder)
+    (tmp_path / "val" / "images.npy").rename(tmp_path / "val" / "image.npy")
+    with pytest.raises(FileNotFoundError, match=r"val has .*images\.npy"):
+        read_images(tmp_path)
+
+
+def test_pictures_beside_arrays(animals: Path) -> None:
+    save_npy(animals)
+    with pytest.raises(ValueError, match=r"pictures in .*cat"):
+        read_images(animals)
+    with pytest.raises(ValueError, match=r"pictures in .*cat"):
+        check_images(animals)
+
+
+def test_a_picture_and_other_folders_beside_arrays(tmp_path: Path) -> None:
+    save_npy(tmp_path)
+    save(tmp_path / "overview.png", np.zeros((3, 3), np.uint8))
+    (tmp_path / "notes").mkdir()
+    (tmp_path / "notes" / "about.txt").write_text("scans of 2026")
+    assert len(read_images(tmp_path, "all")["train"]) == 3
 
 
 def test_an_npy_that_is_cut_short_or_none_is_named(tmp_path: Path) -> None:

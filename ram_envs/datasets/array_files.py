@@ -7,6 +7,7 @@ unpickled.
 from __future__ import annotations
 
 import math
+import os
 import zipfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -17,8 +18,15 @@ import numpy.typing as npt
 
 from ram_envs.atomic_files import max_unpacked
 from ram_envs.datasets.idx import find_idx, read_idx
+from ram_envs.datasets.picture_folder import Folder, find_splits
 from ram_envs.datasets.source import LabeledImages
 from ram_envs.datasets.splits import SPLIT_NAMES
+
+# The images of "all", or of a split: how the names of their arrays may begin.
+_PREFIXES = (
+    ("all", ""),
+    *((split, f"{name}_") for split, names in SPLIT_NAMES.items() for name in names),
+)
 
 # --- .npz ------------------------------------------------------------------------------------
 
@@ -91,23 +99,38 @@ def _read_npy_header(file: IO[bytes]) -> tuple[tuple[int, ...], np.dtype[Any]] |
 
 
 def _read_splits(arrays: Mapping[str, Any], path: Path) -> dict[str, LabeledImages]:
-    if {"images", "labels"} <= set(arrays):
-        if others := sorted(name for name in arrays if name.endswith("_images")):
-            raise ValueError(
-                f"{path} holds images beside {', '.join(others)}. Rename images and labels to "
-                "train_images and train_labels, or leave the others out."
-            )
-        return {"all": _read_arrays(arrays, "images", "labels", path)}
-    found: dict[str, LabeledImages] = {
-        split: _read_arrays(arrays, f"{name}_images", f"{name}_labels", path)
-        for split, names in SPLIT_NAMES.items()
-        for name in names
-        if {f"{name}_images", f"{name}_labels"} <= set(arrays)
+    return {
+        part: _read_arrays(arrays, f"{prefix}images", f"{prefix}labels", path)
+        for part, prefix in _find_prefixes(list(arrays), path).items()
     }
+
+
+def _find_prefixes(arrays: Sequence[str], path: Path) -> dict[str, str]:
+    """Return how the names of each split's arrays begin, such as "train_"; all images have one."""
+    advice = (
+        f"It holds {', '.join(map(repr, arrays[:9])) or 'nothing'}. Name the arrays images and "
+        "labels, or train_images, train_labels, val_images and so on."
+    )
+    found: dict[str, str] = {}
+    for part, prefix in _PREFIXES:
+        missing = [name for name in ("images", "labels") if prefix + name not in arrays]
+        if len(missing) == 1:
+            raise ValueError(f"{path} has no {prefix + missing[0]!r}. {advice}")
+        if not missing and part in found:
+            raise ValueError(
+                f"{path} has two arrays of {part} images, {found[part]}images and {prefix}images. "
+                "Rename or remove one."
+            )
+        if not missing:
+            found[part] = prefix
     if not found:
+        raise ValueError(f"{path} has no images and labels. {advice}")
+    used = ["images"] if "all" in found else [f"{prefix}images" for prefix in found.values()]
+    images = [name for name in arrays if name == "images" or name.endswith("_images")]
+    if others := sorted(set(images) - set(used)):
         raise ValueError(
-            f"{path} holds {', '.join(map(repr, list(arrays)[:9])) or 'nothing'}. Name the arrays "
-            "images and labels, or train_images, train_labels, val_images and so on."
+            f"{path} holds {', '.join(others)} beside {', '.join(used)}. Name all images after "
+            "their split, such as train_images, or leave the others out."
         )
     return found
 
@@ -131,16 +154,34 @@ def as_column(labels: Any) -> Any:
 # --- .npy ------------------------------------------------------------------------------------
 
 
-def find_npy_folders(path: Path) -> dict[str, Path]:
-    """Return the folders that hold each split's images.npy, or the one that holds "all"."""
-    if (path / "images.npy").exists():
-        return {"all": path}
-    return {
-        split: path / name
-        for split, names in SPLIT_NAMES.items()
-        for name in names
-        if (path / name / "images.npy").exists()
-    }
+def find_npy_folders(folder: Folder) -> dict[str, Path]:
+    """Return the folders that hold each split's images.npy, or the one that holds "all".
+
+    Raises:
+        FileNotFoundError: if a split has none, but another one has.
+        ValueError: if a split is there twice, or beside images.npy.
+    """
+    splits = find_splits(folder)
+    if _holds_images(folder):
+        if splits:
+            raise ValueError(
+                f"{folder.path} has images.npy beside {', '.join(e.name for e in splits.values())}"
+                ". Move it and labels.npy to a folder train, or the others elsewhere."
+            )
+        return {"all": Path(folder.path)}
+    if not any(map(_holds_images, splits.values())):
+        return {}
+    for entry in splits.values():
+        if not _holds_images(entry):
+            raise FileNotFoundError(
+                f"{entry.path} has no images.npy, unlike other splits. Write the images there with "
+                "np.save, or remove the folder."
+            )
+    return {split: Path(entry.path) for split, entry in splits.items()}
+
+
+def _holds_images(folder: Folder) -> bool:
+    return any(os.path.basename(file.path) == "images.npy" for file in folder.files)
 
 
 def map_npy_folders(folders: Mapping[str, Path]) -> dict[str, LabeledImages]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import mimetypes
 import os
 import warnings
 from collections.abc import Collection
@@ -109,17 +110,28 @@ def read_source(
         )
     if not isinstance(source, Folder):
         arrays = read_npz(path)
-    elif folders := find_npy_folders(path):
-        arrays = map_npy_folders(folders)
     else:
-        arrays = read_idx_folder(path, IDX_NAMES)
+        folders = find_npy_folders(source)
+        _check_no_pictures(source, folders.values())
+        arrays = map_npy_folders(folders) if folders else read_idx_folder(path, IDX_NAMES)
     return _make_datasets(_divide(arrays, path, splits), path)
 
 
 def holds_arrays(folder: Folder) -> bool:
     """Return whether a folder has images.npy or IDX files instead of pictures."""
     path = Path(folder.path)
-    return bool(find_npy_folders(path)) or any(find_idx(name, path) for name in IDX_NAMES)
+    return bool(find_npy_folders(folder)) or any(find_idx(name, path) for name in IDX_NAMES)
+
+
+def _check_no_pictures(folder: Folder, with_arrays: Collection[Path]) -> None:
+    """Refuse folders of pictures beside arrays, which would be left out."""
+    for entry in (entry for entry in folder.folders if Path(entry.path) not in with_arrays):
+        kinds = [mimetypes.guess_type(file.path)[0] or "" for file in entry.walk()]  # no Pillow
+        if any(kind.startswith("image/") for kind in kinds):
+            raise ValueError(
+                f"{folder.path} holds arrays, but there are pictures in {entry.path}. Move one of "
+                "the two elsewhere."
+            )
 
 
 def _read_pictures(folder: Folder, splits: Literal["all"] | None, background: Background) -> Entry:

@@ -210,10 +210,15 @@ def arrange(folder: Folder) -> Arrangement:
     return Arrangement(class_names, pictures, left_out)
 
 
-def _find_split_folders(folder: Folder) -> dict[Split, Folder]:
+def find_splits(folder: Folder) -> dict[Split, Folder]:
+    """Return the folders that are named as splits.
+
+    Raises:
+        ValueError: if two are for one split.
+    """
     found: dict[Split, Folder] = {}
-    for entry in folder.folders:
-        for split, names in SPLIT_NAMES.items():
+    for split, names in SPLIT_NAMES.items():
+        for entry in folder.folders:
             if entry.name.lower() in names:
                 if split in found:
                     raise ValueError(
@@ -221,6 +226,11 @@ def _find_split_folders(folder: Folder) -> dict[Split, Folder]:
                         f"{entry.name}. Rename or remove one."
                     )
                 found[split] = entry
+    return found
+
+
+def _find_split_folders(folder: Folder) -> dict[Split, Folder]:
+    found = find_splits(folder)
     if len(found) == len(folder.folders):
         return found
     are_splits = all(entry.folders and not entry.pictures() for entry in found.values())
