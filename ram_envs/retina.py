@@ -103,8 +103,9 @@ class Retina:
 
         Args:
             images: (B, H, W) or (B, H, W, C), uint8; an array or a tensor.
-            locations: (B, 2), (x, y) in [−1, 1], of the same kind; values outside are clipped. On a
-                GPU, NaN is replaced by 0: checking for it would force a synchronization.
+            locations: (B, 2), (x, y) in [−1, 1], of the same kind, rounded to float32; values
+                outside are clipped. On a GPU, NaN is replaced by 0: checking for it would force a
+                synchronization.
 
         Returns:
             Glimpses (B, K · C, G, G) in [0, 1], float32, scale-major; the C channels of the
@@ -323,8 +324,9 @@ def pixel_edges(
 
     A location outside [−1, 1]² is clipped to the image's border.
     """
-    # float64, because libraries differ in how they round float32.
-    scaled = cast(locations, "float64")
+    # float32, as environments have locations; then float64, because libraries differ in how they
+    # round float32.
+    scaled = cast(cast(locations, "float32"), "float64")
     if is_tensor(scaled):  # scalars only: an array of factors would have to be sent to the device
         scaled = scaled.clip(-1, 1) + 1
         scaled[..., 0] *= width / 2

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from lazy_images import LazyImages
 
+from ram_envs import kernels
 from ram_envs.glimpse_env import GlimpseEnv, GlimpseVectorEnv
 from ram_envs.retina import Retina, pixel_edges
 from ram_envs.tasks.catch import Catch
@@ -111,6 +112,17 @@ def test_channels_of_the_innermost_patch_come_first() -> None:
         glimpse.ravel(),
         np.float32([4 / 255, 40 / 255, 130 / 255, 10 / 1020, 100 / 1020, 460 / 1020]),  # type: ignore[arg-type]
     )
+
+
+def test_locations_are_rounded_to_float32() -> None:
+    canvas = np.arange(100, dtype=np.uint8).reshape(1, 10, 10)
+    # In float64, (−0.1 + 1)/2 · 10 + ½ is 5; of the float32 nearest to −0.1 it is less.
+    locations = np.array([[-0.1, 0.3]])
+    glimpse = glimpse_of([[63, 64], [73, 74]])
+    for form in ("numpy", "numba") if kernels.form_in_use() == "numba" else ("numpy",):
+        with kernels.using(form):
+            assert np.array_equal(see(canvas, locations, 2, 1)[0], glimpse)
+            assert np.array_equal(see(canvas, locations.astype(np.float32), 2, 1)[0], glimpse)
 
 
 def test_one_channel_is_as_none() -> None:
