@@ -155,11 +155,30 @@ def test_a_picture_that_unpacks_to_much_more_than_a_photo_is_refused(animals: Pa
 
 def test_a_short_file_is_no_large_picture(animals: Path) -> None:
     picture = animals / "cat" / "c.png"
-    picture.write_bytes(png_of_nothing(5_000, 5_000))
-    with pytest.raises(ValueError, match=r"5000 × 5000 .* \S+ bytes"):
-        read_images(animals)
     picture.write_bytes(png_of_nothing(2_000, 2_000))  # no more than a large screen
     assert read_images(animals, "all")["train"].images.shape == (4, 2_000, 2_000)
+    for number in range(8):
+        save(animals / "dog" / f"{number}.png", [[9, 9], [9, 9]])
+    with pytest.raises(ValueError, match=r"12 images .* 2000 × 2000 ") as caught:
+        read_images(animals)
+    report = check_images(animals)
+    assert report.problems == {"": str(caught.value)}
+    assert report.splits == {}
+
+
+def test_short_files_of_one_size_are_not_padded(tmp_path: Path) -> None:
+    """Scans of a few lines in black and white, compressed as a fax."""
+    page = np.full((3_508, 2_480), 255, np.uint8)
+    page[::100, :300] = 0
+    for number in range(6):
+        path = tmp_path / "ab"[number % 2] / f"{number}.tif"
+        path.parent.mkdir(exist_ok=True)
+        Image.fromarray(page).convert("1").save(path, compression="group4")
+        assert path.stat().st_size < 2_000  # of 8,699,840 pixels
+    images = read_images(tmp_path, "all")["train"].array
+    assert images.shape == (6, 3_508, 2_480)
+    assert images[5, 100, 298:302].tolist() == [0, 0, 255, 255]
+    assert check_images(tmp_path).problems == {}
 
 
 def test_a_picture_is_not_handed_to_another_program(animals: Path) -> None:

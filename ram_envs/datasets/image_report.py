@@ -20,7 +20,7 @@ from ram_envs.datasets.own_images import (
     read_source,
 )
 from ram_envs.datasets.picture_folder import Folder, arrange
-from ram_envs.datasets.pictures import open_picture, refuse_picture, show_progress
+from ram_envs.datasets.pictures import check_padded, open_picture, refuse_picture, show_progress
 from ram_envs.datasets.pixels import WHITE, Background, Notes, Pixels, check_background, to_pixels
 from ram_envs.datasets.splits import SPLITS, Split
 
@@ -121,7 +121,7 @@ def _check_pictures(
     notes = Notes()
     arrangement.note(notes)
     everything = [picture for pictures in arrangement.parts.values() for picture in pictures]
-    readable = set()
+    shapes: dict[str, tuple[int, ...]] = {}
     for picture in show_progress(everything):
         file, class_name = picture.file.path, arrangement.class_names[picture.label]
         try:
@@ -131,13 +131,14 @@ def _check_pictures(
         except Exception as error:  # Pillow raises many kinds for a damaged file
             report.problems[file] = str(refuse_picture(file, error))
             continue
-        readable.add(picture.key)
+        shapes[picture.key] = pixels.shape
         report.modes[mode] += 1
         _count(report, pixels, class_name, samples)
     report.notes = notes.lines()
     try:
         for part, pictures in arrangement.parts.items():
-            kept = [picture for picture in pictures if picture.key in readable]
+            kept = [picture for picture in pictures if picture.key in shapes]
+            check_padded([shapes[picture.key] for picture in kept], kept, folder.path)
             labels = np.array([picture.label for picture in kept], np.int64)
             keys = tuple(picture.key for picture in kept)
             plan = plan_split(part, set(arrangement.parts), labels, keys, Path(folder.path))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import stat
 import sys
@@ -29,6 +30,7 @@ from ram_envs.datasets.pixels import (
 from ram_envs.datasets.source import LabeledImages
 
 MAX_PADDED_PIXELS = 2**24  # of the images of short files
+MAX_PADDING = 10  # times the images' own pixels
 
 
 def read_pictures(folder: Folder, background: Background, notes: Notes) -> dict[str, LabeledImages]:
@@ -44,7 +46,7 @@ def read_pictures(folder: Folder, background: Background, notes: Notes) -> dict[
     parts: dict[str, LabeledImages] = {}
     for part, pictures in arrangement.parts.items():
         images = _read_all(pictures, background, notes)
-        _check_padded(images, sum(picture.file.size for picture in pictures), folder.path)
+        check_padded([image.shape for image in images], pictures, folder.path)
         labels = np.array([picture.label for picture in pictures], np.int64)
         keys = tuple(picture.key for picture in pictures)
         parts[part] = LabeledImages(stack_images(images), labels, arrangement.class_names, keys)
@@ -73,17 +75,29 @@ def show_progress(pictures: Sequence[Any]) -> Iterable[Any]:
     return bar
 
 
-def _check_padded(images: Sequence[Pixels], num_bytes: int, folder: str) -> None:
-    """Refuse files that would fill the memory once all are as large as the largest.
+def check_padded(
+    shapes: Sequence[tuple[int, ...]], pictures: Sequence[Picture], folder: str
+) -> None:
+    """Refuse short files that would fill the memory once all are as large as the largest.
 
     A blank picture shrinks to a thousandth of its pixels. Shorter files were made to be large, or
     a few among them are far larger than the others.
+
+    Args:
+        shapes: (H, W[, C]) of each picture, as read.
+        pictures: their files.
+        folder: what holds them.
+
+    Raises:
+        ValueError: if they would.
     """
-    height, width = (max(image.shape[axis] for image in images) for axis in (0, 1))
-    padded = len(images) * height * width
-    if padded > MAX_PADDED_PIXELS and padded > 1000 * num_bytes:
+    height, width = (max([0, *(shape[axis] for shape in shapes)]) for axis in (0, 1))
+    padded = len(shapes) * height * width
+    num_pixels = sum(math.prod(shape[:2]) for shape in shapes)
+    num_bytes = sum(picture.file.size for picture in pictures)
+    if padded > max(MAX_PADDED_PIXELS, 1000 * num_bytes, MAX_PADDING * num_pixels):
         raise ValueError(
-            f"{folder} has {len(images):,} images of {num_bytes:,} bytes, which would be padded to "
+            f"{folder} has {len(shapes):,} images of {num_bytes:,} bytes, which would be padded to "
             f"{height} × {width} pixels each, as large as the largest. Shrink or leave out the "
             "large ones."
         )
