@@ -65,7 +65,8 @@ def test_an_entry_is_never_stale(cache: Path, photos: Path) -> None:
     second = load_in_a_new_process(photos)
     assert [0 in each for each in first.values()] == [77 in each for each in second.values()]
     assert len(load_dataset(photos, "train", "all")) == 10
-    assert load_dataset(photos, "train", "all", background=0) is not None
+    for background in (0, np.uint8(0), [0]):
+        assert load_dataset(photos, "train", "all", background=background) is not None
     assert len([*cache.iterdir()]) == 4
 
 

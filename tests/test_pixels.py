@@ -87,6 +87,20 @@ def test_a_transparent_value_of_a_palette_of_gray_and_of_16_bits() -> None:
     assert pixels_of(deep, 9) == [[9, 255]]
 
 
+@pytest.mark.parametrize(
+    ("background", "expected"),
+    [
+        (np.uint8(7), 7),
+        ([1, np.int64(2), 3], (1, 2, 3)),
+        (np.array([1, 2, 3], np.uint8), (1, 2, 3)),
+        (np.array(7), 7),
+        ((7,), 7),
+    ],
+)
+def test_the_background_in_numpys_numbers(background: Any, expected: Any) -> None:
+    assert repr(check_background(background)) == repr(expected)
+
+
 def test_the_background_shows_through_in_proportion() -> None:
     fifth = np.array([[[200, 100, 0, 51], [200, 100, 0, 255]]], np.uint8)  # is opaque
     assert pixels_of(fifth, 0) == [[[40, 20, 0], [200, 100, 0]]]
@@ -96,7 +110,9 @@ def test_the_background_shows_through_in_proportion() -> None:
     assert data.array[0, 0, 0].tolist() == [1, 2, 3]
 
 
-@pytest.mark.parametrize("background", [256, -1, "white", 1.0, True, (1, 2), (1, 2, 300), None])
+@pytest.mark.parametrize(
+    "background", [256, -1, "white", 1.0, True, (1, 2), (1, 2, 300), None, np.ones(3), []]
+)
 def test_a_background_is_a_color(background: Any) -> None:
     with pytest.raises(ValueError, match="background"):
         check_background(background)

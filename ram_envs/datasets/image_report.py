@@ -98,7 +98,7 @@ def check_images(
         FileNotFoundError, ValueError: if there are no classes of images at the path.
         OSError: if the contact sheet cannot be written.
     """
-    check_background(background)
+    background = check_background(background)
     source = find_source(path)
     report = ImageReport(source.path if isinstance(source, Folder) else str(source))
     samples: dict[str, list[Pixels]] = defaultdict(list)

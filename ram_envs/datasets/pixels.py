@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 Pixels = npt.NDArray[np.uint8]
-Background = int | tuple[int, int, int]
+Background = int | Sequence[int]  # gray, or (red, green, blue)
 
 WHITE = 255
 ORIENTATION = 0x0112  # the EXIF tag
@@ -188,11 +188,13 @@ def _without_color(pixels: Pixels) -> Pixels:
 
 
 def check_background(background: Any) -> Background:
-    """Return the background, checked.
+    """Return the background, checked, as Python's numbers, which JSON can hold.
 
     Raises:
         ValueError: if it is neither 0 … 255 nor three of these.
     """
+    if isinstance(background, np.ndarray):
+        background = background.tolist()
     values = background if isinstance(background, (tuple, list)) else (background,)
     integers = [isinstance(v, (int, np.integer)) and not isinstance(v, bool) for v in values]
     if len(values) not in (1, 3) or not all(integers) or not all(0 <= v <= 255 for v in values):
@@ -200,7 +202,7 @@ def check_background(background: Any) -> Background:
             f"background={background!r} is neither an integer from 0 (black) to 255 (white) nor "
             "(red, green, blue)."
         )
-    return background if len(values) == 1 else tuple(values)
+    return int(values[0]) if len(values) == 1 else tuple(map(int, values))
 
 
 # --- many of them ----------------------------------------------------------------------------
