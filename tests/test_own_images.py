@@ -594,6 +594,35 @@ def test_mappings_of_pil_images() -> None:
     assert np.array_equal(ImageDataset.from_dataset(Listed(entries)).images, IMAGES)  # type: ignore[arg-type]
 
 
+@pytest.mark.parametrize(
+    ("classes", "expected"),
+    [
+        (["cat", "dog"], ("cat", "dog")),
+        (np.array(["cat", "dog"]), ("cat", "dog")),
+        (np.unique(LABELS), ("0", "1")),
+        (np.array([]), ("0", "1")),
+        ((), ("0", "1")),
+        (2, ("0", "1")),
+        ("ab", ("0", "1")),
+        (None, ("0", "1")),
+    ],
+)
+def test_class_names_of_a_data_set(classes: Any, expected: tuple[str, ...]) -> None:
+    dataset = Listed(zip(IMAGES, LABELS, strict=True))
+    dataset.classes = classes  # type: ignore[attr-defined]
+    assert ImageDataset.from_dataset(dataset).class_names == expected
+    subset = Listed(dataset)
+    subset.dataset = dataset  # type: ignore[attr-defined]
+    assert ImageDataset.from_dataset(subset).class_names == expected
+
+
+def test_class_names_in_a_tensor() -> None:
+    torch = pytest.importorskip("torch")
+    dataset = Listed(zip(IMAGES, LABELS, strict=True))
+    dataset.classes = torch.tensor([7, 3])  # type: ignore[attr-defined]
+    assert ImageDataset.from_dataset(dataset).class_names == ("7", "3")
+
+
 def test_tensors_are_channels_first() -> None:
     torch = pytest.importorskip("torch")
     gray = torch.from_numpy(IMAGES).float()[:, None] / 255  # (N, 1, H, W) in [0, 1]

@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pooch
@@ -65,7 +66,8 @@ def test_an_entry_is_never_stale(cache: Path, photos: Path) -> None:
     second = load_in_a_new_process(photos)
     assert [0 in each for each in first.values()] == [77 in each for each in second.values()]
     assert len(load_dataset(photos, "train", "all")) == 10
-    for background in (0, np.uint8(0), [0]):
+    backgrounds: list[Any] = [0, np.uint8(0), [0]]
+    for background in backgrounds:
         assert load_dataset(photos, "train", "all", background=background) is not None
     assert len([*cache.iterdir()]) == 4
 

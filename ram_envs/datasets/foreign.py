@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -30,6 +30,7 @@ def read_foreign(dataset: Any, background: Background) -> LabeledImages:
         TypeError, ValueError: if an entry is not an image with a label; its index is named.
     """
     _check_is_indexed(dataset)
+    class_names = _class_names(dataset)
     images: list[Pixels] = []
     labels, notes = [], Notes()
     for index in range(len(dataset)):
@@ -47,7 +48,7 @@ def read_foreign(dataset: Any, background: Background) -> LabeledImages:
         raise ValueError(f"{dataset!r} is empty. Give at least one image.")
     for note in notes.lines():
         warnings.warn(note, PictureWarning, stacklevel=3)  # the caller of from_dataset
-    return LabeledImages(stack_images(images), np.array(labels, np.int64), _class_names(dataset))
+    return LabeledImages(stack_images(images), np.array(labels, np.int64), class_names)
 
 
 def _check_is_indexed(dataset: Any) -> None:
@@ -106,7 +107,10 @@ def _class_names(dataset: Any) -> tuple[str, ...] | None:
     """Return the names that torchvision (.classes) or Hugging Face (.features) keeps, if any."""
     features = getattr(dataset, "features", None)
     label = features.get("label") if isinstance(features, Mapping) else None
-    names = getattr(label, "names", None) or getattr(dataset, "classes", None)
-    if names is None and hasattr(dataset, "dataset"):  # a torch.utils.data.Subset
-        return _class_names(dataset.dataset)
-    return tuple(map(str, names)) if names else None
+    kept: tuple[Any, Any] = getattr(label, "names", None), getattr(dataset, "classes", None)
+    for names in kept:
+        listed = names.tolist() if hasattr(names, "tolist") else names  # an array or a tensor
+        if isinstance(listed, Sequence) and not isinstance(listed, (str, bytes)) and listed:
+            return tuple(map(str, listed))
+    # A torch.utils.data.Subset keeps them one level deeper.
+    return _class_names(dataset.dataset) if hasattr(dataset, "dataset") else None
