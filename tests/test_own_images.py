@@ -616,6 +616,17 @@ def test_class_names_of_a_data_set(classes: Any, expected: tuple[str, ...]) -> N
     assert ImageDataset.from_dataset(subset).class_names == expected
 
 
+def test_a_data_set_without_images_of_a_class() -> None:
+    pairs = [(IMAGES[0], 0), (IMAGES[1], 2)]
+    with pytest.raises(ValueError, match=r"num_classes.*class_names"):
+        ImageDataset.from_dataset(pairs)
+    assert ImageDataset.from_dataset(pairs, num_classes=4).class_names == ("0", "1", "2", "3")
+    named = ImageDataset.from_dataset(pairs, class_names=["cat", "dog", "owl"])
+    assert named.class_names == ("cat", "dog", "owl")
+    with pytest.raises(ValueError, match="label 1 is 2"):
+        ImageDataset.from_dataset(pairs, num_classes=2)
+
+
 def test_class_names_in_a_tensor() -> None:
     torch = pytest.importorskip("torch")
     dataset = Listed(zip(IMAGES, LABELS, strict=True))

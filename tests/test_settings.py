@@ -198,6 +198,8 @@ CALLS: dict[str, tuple[Any, Callable[..., Any], dict[str, list[Wrong] | str]]] =
             "dataset": wrong(TypeError, 1.5, None),
             "name": wrong(TypeError, 1.5, None),
             "background": wrong(ValueError, "white", 256, -1, (0, 0), 1.5),
+            "num_classes": wrong(ValueError, "x", 1.5, True, 0),
+            "class_names": wrong(TypeError, 3, "abc", [1, 2, 3]) + wrong(ValueError, ["a", "a"]),
         },
     ),
     "load_dataset": (

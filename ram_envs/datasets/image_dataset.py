@@ -107,7 +107,12 @@ class ImageDataset:
 
     @classmethod
     def from_dataset(
-        cls, dataset: Any, name: str = "custom", background: Background = WHITE
+        cls,
+        dataset: Any,
+        name: str = "custom",
+        background: Background = WHITE,
+        num_classes: int | None = None,
+        class_names: Sequence[str] | None = None,
     ) -> ImageDataset:
         """Read a data set of PyTorch or Hugging Face once, into memory.
 
@@ -115,19 +120,24 @@ class ImageDataset:
             dataset: has a length, and yields pairs (image, label) or mappings with "image" (or
                 "img") and "label". An image is a PIL image, an array (H, W[, C]) or a tensor
                 (C, H, W), uint8 or floats in [0, 1]; `ram_envs.datasets.pixels.to_pixels` states
-                all. Class names are taken from `.features` or `.classes`.
+                all.
             name: what environments, checkpoints and results call it.
             background: what shows through transparent parts: 0 (black) … 255 (white), or (red,
                 green, blue).
+            num_classes: the number of classes, where some have no image.
+            class_names: the name of each class; by default those in `.features` or `.classes`.
 
         Warns:
             PictureWarning: if pictures may not be what their owner expects.
 
         Raises:
             TypeError, ValueError: if an entry is not an image with a label; its index is named.
+                Or if another argument does not fit.
         """
-        images, labels, class_names, _ = read_foreign(dataset, check_background(background))
-        return cls(images, labels, name, class_names=class_names)
+        _check_class_names(num_classes, class_names)
+        images, labels, found_names, _ = read_foreign(dataset, check_background(background))
+        names = found_names if class_names is None else class_names
+        return cls(images, labels, name, num_classes, names)
 
     @functools.cached_property
     def _shared(self) -> tuple[SharedArray, SharedArray]:
@@ -294,8 +304,8 @@ def _check_labels(labels: Any, num_images: int, num_classes: int | None) -> None
         missing = int(np.argmax(classes != np.arange(len(classes), dtype=classes.dtype)))
         raise ValueError(
             f"labels go up to {classes[-1]} (label {np.argmax(labels)}), but no image has class "
-            f"{missing}. Pass num_classes if that is right, add images of it, or number the "
-            f"classes with {_RENUMBER}."
+            f"{missing}. If that is right, pass num_classes, or class_names in an .npz. Else add "
+            f"images of it, or number the classes with {_RENUMBER}."
         )
 
 
