@@ -106,6 +106,15 @@ def test_two_ways_to_write_a_name_are_one_class(tmp_path: Path) -> None:
         assert load_dataset(one, split).array.tolist() == load_dataset(two, split).array.tolist()
 
 
+def test_class_names_that_are_not_utf_8(tmp_path: Path) -> None:
+    for name in (b"caf\xe9", b"caf\xe8", b"bar"):  # as old archives have them
+        try:
+            save(tmp_path / os.fsdecode(name) / "a.png")
+        except OSError:
+            pytest.skip("the file system has no such names")
+    assert load_dataset(tmp_path, "train", "all").class_names == ("bar", r"caf\xe8", r"caf\xe9")
+
+
 # --- which folders are classes, and which are splits -----------------------------------------
 
 

@@ -21,7 +21,7 @@ from ram_envs.datasets.source import LabeledImages
 
 FOLDER = "pictures"
 MAX_CACHE_BYTES = 2**31  # of all entries; the least recently used are removed
-VERSION = 1  # raised when pictures are read or divided differently
+VERSION = 2  # raised when pictures are read or divided differently
 
 
 class Entry(NamedTuple):

@@ -49,7 +49,9 @@ class Folder:
 
     @property
     def name(self) -> str:
-        return normalize(os.path.basename(self.path))
+        """The last part of the path, as text that can be printed, even if it is not UTF-8."""
+        name = os.path.basename(self.path).encode("utf-8", "surrogateescape")
+        return normalize(name.decode("utf-8", "backslashreplace"))  # keeps different names apart
 
     @cached_property
     def state(self) -> str:
