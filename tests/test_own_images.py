@@ -79,12 +79,12 @@ def test_images_with_palette_alpha_and_16_bits(tmp_path: Path) -> None:
 def test_a_folder_of_splits(tmp_path: Path) -> None:
     for number, split in enumerate(("train", "val", "test")):
         save(tmp_path / split / "zero" / "a.png", np.full((4 + number, 4), 10 * number))
-        save(tmp_path / split / "one" / "a.png", np.full((4, 4), 10 * number + 1))
+        save(tmp_path / split / "one" / "a.png", np.full((4, 4), 10 * number + 2))
     splits = read_images(tmp_path)
     assert [splits[split].images[0, 2, 2] for split in ("train", "validation", "test")] == [
-        1,
-        11,
-        21,
+        2,
+        12,
+        22,
     ]
     assert {dataset.images.shape for dataset in splits.values()} == {(2, 6, 4)}
     assert all(dataset.labels.tolist() == [0, 1] for dataset in splits.values())

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+import struct
+import zlib
 from typing import Any
 
 import numpy as np
@@ -267,6 +269,54 @@ def test_8_bits_in_a_16_bit_picture_are_warned_of() -> None:
         ImageDataset.from_dataset([(black, 0), (dark, 0), (dark, 0)])
     assert len(caught) == 1
     assert ": 2," in str(caught[0].message)
+
+
+def png_of_16_bits(pixels: Any, color_type: int) -> Any:
+    """Return a picture (H, W, C) of 16 bits, which Pillow does not write in color."""
+    pixels = np.asarray(pixels, ">u2")
+    height, width = pixels.shape[:2]
+    header = struct.pack(">IIBBBBB", width, height, 16, color_type, 0, 0, 0)
+    rows = zlib.compress(b"".join(b"\0" + row.tobytes() for row in pixels))
+    content = b"\x89PNG\r\n\x1a\n"
+    for kind, body in ((b"IHDR", header), (b"IDAT", rows), (b"IEND", b"")):
+        content += struct.pack(">I", len(body)) + kind + body
+        content += struct.pack(">I", zlib.crc32(kind + body))
+    return Image.open(io.BytesIO(content))
+
+
+@pytest.mark.parametrize(
+    ("color_type", "pixel"), [(2, [0, 200, 255]), (4, [255, 65535]), (6, [9, 200, 255, 65535])]
+)
+def test_8_bits_in_a_16_bit_picture_with_color_or_alpha(color_type: int, pixel: Any) -> None:
+    dark = png_of_16_bits([[pixel, pixel]], color_type)
+    bright = png_of_16_bits([[[*np.array(pixel[:-1]) * 256, 65535]]], color_type)
+    with pytest.warns(PictureWarning, match=r"16 bits.*: 1,.*image 1"):
+        data = ImageDataset.from_dataset([(bright, 0), (dark, 0)], background=0)
+    assert data.array[1].max() == 0
+
+
+@pytest.mark.parametrize("kind", ["int64", "uint8", "tensor", "L"])
+def test_masks_of_0_and_1_are_warned_of(kind: str) -> None:
+    mask: Any = np.eye(3, dtype=np.int64 if kind == "int64" else np.uint8)
+    if kind == "tensor":
+        mask = pytest.importorskip("torch").from_numpy(mask)
+    elif kind == "L":
+        mask = Image.fromarray(mask)
+    with pytest.warns(PictureWarning, match="255") as caught:
+        data = ImageDataset.from_dataset([(mask, 0), (mask, 1)])
+    assert len(caught) == 1
+    assert data.array[1].tolist() == [[1, 0, 0], [0, 1, 0], [0, 0, 1]]
+
+
+def test_an_array_of_0_and_1_is_warned_of() -> None:
+    images, labels = np.zeros((3, 4, 4), np.uint8), np.zeros(3, np.int64)
+    ImageDataset(images, labels)  # black
+    images[1, 2, 2] = 1
+    with pytest.warns(PictureWarning, match="255") as caught:
+        ImageDataset(images, labels)
+    assert caught[0].filename == __file__
+    images[0, 0, 0] = 2
+    ImageDataset(images, labels)
 
 
 def test_ink_that_is_not_seen_on_the_background_is_warned_of() -> None:

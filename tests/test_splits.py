@@ -139,7 +139,7 @@ def test_where_the_folder_lies_does_not_matter(tmp_path: Path) -> None:
 def test_all_images_serve_every_split_when_asked(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    folder = make_folder(tmp_path, {"cat": 2, "dog": 1})
+    folder = make_folder(tmp_path, {"cat": 2, "dog": 1}, first=1)
     assert load_dataset(folder, "train", "all") is load_dataset(folder, "test", "all")
     assert len(load_dataset(folder, "validation", "all")) == 3
     assert capsys.readouterr().err == ""

@@ -245,7 +245,7 @@ def test_pieces_are_as_many_as_said_and_clipped_at_white() -> None:
         )["canvas"]
         return canvases
 
-    layers = canvases_of(1)
+    layers = canvases_of(2) // 2
     assert (layers.sum(axis=(1, 2)) == 6 * 9 + 25).all()
     assert layers.max() >= 4
     assert np.array_equal(canvases_of(90), np.array([0, 90, 180, 255, 255, 255, 255, 255])[layers])

@@ -9,6 +9,7 @@ from __future__ import annotations
 import functools
 import hashlib
 import math
+import warnings
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -18,9 +19,9 @@ import numpy as np
 import numpy.typing as npt
 
 from ram_envs.datasets.foreign import read_foreign
-from ram_envs.datasets.pixels import WHITE, Background, check_background
+from ram_envs.datasets.pixels import WHITE, Background, PictureWarning, check_background
 from ram_envs.datasets.sharing import SharedArray, can_share, find_mapped
-from ram_envs.datasets.source import ImageSource, is_lazy, read_pixels
+from ram_envs.datasets.source import MAX_COPIED_BYTES, ImageSource, is_lazy, read_pixels
 
 _RENUMBER = "np.unique(labels, return_inverse=True)[1]"
 
@@ -42,6 +43,9 @@ class ImageDataset:
         num_classes: n; by default the number of classes that occur, which must be all of 0 … n−1.
             With `num_classes` or `class_names` some may be missing.
         class_names: the name of each class; by default "0", "1", ….
+
+    Warns:
+        PictureWarning: if no value of the images is above 1.
 
     Raises:
         TypeError: if the images, the labels or a name have the wrong type.
@@ -68,6 +72,7 @@ class ImageDataset:
         _check_images(images)
         _check_labels(labels, images.shape[0], num_classes)
         if isinstance(images, np.ndarray):
+            _warn_of_masks(images)
             images = _read_only(images)
         if class_names is None:
             class_names = [str(k) for k in range(num_classes or int(labels.max()) + 1)]
@@ -261,6 +266,18 @@ def _check_images(images: Any) -> None:
         raise ValueError(
             f"images have shape {images.shape}, which looks like (N, C, H, W). Pass "
             "np.moveaxis(images, 1, -1), which is (N, H, W, C)."
+        )
+
+
+def _warn_of_masks(images: npt.NDArray[np.uint8]) -> None:
+    """Warn if the values are 0 and 1, unless that would read a file or take seconds."""
+    is_small = images.nbytes <= MAX_COPIED_BYTES and find_mapped(images) is None
+    if is_small and images.max() == 1:
+        warnings.warn(
+            "No value of the images is above 1, so they are almost black; 255 is white. Multiply "
+            "masks by 255.",
+            PictureWarning,
+            stacklevel=3,  # the caller of ImageDataset
         )
 
 

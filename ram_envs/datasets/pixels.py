@@ -129,6 +129,8 @@ def _to_bytes(pixels: npt.NDArray[Any]) -> Pixels:
 def _from_pil(image: Any, background: Background, notes: Notes, name: str) -> Pixels:
     if getattr(image, "n_frames", 1) > 1 and image.format != "MPO":  # whose others are previews
         notes.add("pictures with several pages or frames", "Only the first is read.", name)
+    # Pillow reads the upper 8 of 16 bits, except of gray pictures without alpha.
+    is_halved = any(";16" in str(tile[3]) for tile in getattr(image, "tile", ()))
     image.load()
     if image.getexif().get(ORIENTATION, 1) != 1:
         from PIL import ImageOps
@@ -139,6 +141,8 @@ def _from_pil(image: Any, background: Background, notes: Notes, name: str) -> Pi
         return _to_bytes(np.asarray(image))
     if mode.startswith("I"):
         return _from_integers(np.asarray(image), key, background, notes, name)
+    if is_halved and np.asarray(image.convert("RGB")).max() < DARK >> 8:
+        _note_dark(notes, name)
     if mode in ("LA", "La", "PA", "RGBA", "RGBa") or key is not None:
         pixels = np.asarray(image.convert("LA" if mode == "La" else "RGBA").convert("RGBA"))
         shown = _on_background(pixels, background, notes, name)
@@ -160,14 +164,18 @@ def _from_integers(
             "known. Save it with 8 or 16 bits."
         )
     if 0 < highest < DARK:
-        what = f"pictures of 16 bits that are almost black, with values below {DARK}"
-        notes.add(what, "Save them with 8 bits, or with values up to 65535.", name)
+        _note_dark(notes, name)
     gray = (pixels >> 8).astype(np.uint8)
     if key is None:
         return gray
     rgba = np.repeat(gray[..., None], 4, axis=2)
     rgba[..., 3] = np.where(pixels == key, 0, 255)
     return _without_color(_on_background(rgba, background, notes, name))
+
+
+def _note_dark(notes: Notes, name: str) -> None:
+    what = f"pictures of 16 bits that are almost black, with values below {DARK}"
+    notes.add(what, "Save them with 8 bits, or with values up to 65535.", name)
 
 
 def _on_background(pixels: Pixels, background: Background, notes: Notes, name: str) -> Pixels:
