@@ -343,7 +343,7 @@ def pixel_edges(
 
 
 def check_pixels(images: Any) -> None:
-    """Check that images, an array or a tensor, are uint8 of shape (B, H, W) or (B, H, W, C)."""
+    """Check that images, an array or a tensor, are uint8 of shape (B, H, W[, C]), with pixels."""
     dtype = getattr(images, "dtype", type(images).__name__)
     if str(dtype).removeprefix("torch.") != "uint8":
         raise TypeError(
@@ -354,6 +354,10 @@ def check_pixels(images: Any) -> None:
         raise ValueError(
             f"images have shape {tuple(images.shape)}, not (B, H, W) or (B, H, W, C). Pass "
             "image[None] for a single one."
+        )
+    if 0 in images.shape[1:]:
+        raise ValueError(
+            f"images have shape {tuple(images.shape)}, without pixels. Give at least 1 × 1."
         )
 
 

@@ -130,9 +130,10 @@ def test_settings_that_draw_on_the_images_need_an_array() -> None:
         ("RAMClassification-v0", {"num_clutter": 1}),
         ("RAMClassification-v0", {"distortion": 1.0}),
         ("RAMClassification-v0", {"elastic": 1.0}),
+        ("RAMClassification-v0", {"mirror": True}),
         ("RAMMovingMNIST-v0", {"canvas_size": 300}),
     ):
-        with pytest.raises(TypeError, match=r"tiles.*canvas_size"):
+        with pytest.raises(TypeError, match=r"tiles.*canvas_size.*mirror"):
             gym.make(env_id, dataset=dataset, **keywords)
 
 

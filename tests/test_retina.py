@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from typing import Any
 
 import numpy as np
@@ -407,6 +408,13 @@ def test_shapes_that_do_not_fit_are_refused(
 ) -> None:
     with pytest.raises(ValueError, match="shape"):
         Retina(4)(np.zeros(images, np.uint8), np.zeros(locations, np.float32))
+
+
+@pytest.mark.parametrize("shape", [(2, 0, 0), (2, 8, 0), (2, 8, 8, 0)])
+def test_images_without_pixels_are_refused(shape: tuple[int, ...]) -> None:
+    with pytest.raises(ValueError, match=re.escape(str(shape))):
+        Retina(4)(np.zeros(shape, np.uint8), np.zeros((2, 2), np.float32))
+    assert Retina(4)(np.zeros((0, 8, 8), np.uint8), np.zeros((0, 2), np.float32)).shape[0] == 0
 
 
 def test_a_task_whose_images_are_floats_is_refused_at_its_first_reset() -> None:

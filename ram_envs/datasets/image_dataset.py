@@ -158,8 +158,8 @@ class ImageDataset:
         if not isinstance(self.images, np.ndarray):
             raise TypeError(
                 f"the images of {self.name!r} are a {type(self.images).__name__}, of which only "
-                "windows are read. Leave out canvas_size, num_clutter, distortion and elastic, or "
-                "read the images first: ImageDataset(images[:], labels)."
+                "windows are read. Leave out canvas_size, num_clutter, distortion, elastic and "
+                "mirror, or read the images first: ImageDataset(images[:], labels)."
             )
         return self.images
 

@@ -79,8 +79,8 @@ def load_dataset(
         )
     if isinstance(dataset, ImageDataset):
         return dataset
-    if isinstance(dataset, (str, Path)):
-        return _load_named(str(dataset))[split]
+    if isinstance(dataset, str):
+        return _load_named(dataset)[split]
     if isinstance(dataset, (tuple, list)):
         _check_three_splits(dataset)
         chosen: ImageDataset = dataset[SPLITS.index(split)]
