@@ -28,6 +28,7 @@ from ram_envs.checks import (
 )
 from ram_envs.datasets.source import ImageSource, read_rows
 from ram_envs.glimpse_batch import GlimpseBatch, Infos, Observation
+from ram_envs.recorded import RecordedSpec
 from ram_envs.retina import Retina
 from ram_envs.task import Rows, Task
 
@@ -35,7 +36,7 @@ if TYPE_CHECKING:
     from ram_envs.display import Window
 
 
-class GlimpseEnv(gym.Env[Observation, Any]):
+class GlimpseEnv(RecordedSpec, gym.Env[Observation, Any]):
     """A task seen through a retina, one episode at a time.
 
     The observation is Dict(glimpse=Box(0, 1, (K·C, G, G)), location=Box(-1, 1, (2,))), the action
@@ -137,7 +138,7 @@ class GlimpseEnv(gym.Env[Observation, Any]):
         }
 
 
-class GlimpseVectorEnv(gym.vector.VectorEnv[Observation, Any, npt.NDArray[Any]]):
+class GlimpseVectorEnv(RecordedSpec, gym.vector.VectorEnv[Observation, Any, npt.NDArray[Any]]):
     """B environments in one; sub-environment i of seed s plays as `GlimpseEnv` of seed s + i.
 
     It equals `SyncVectorEnv` of the single environment bit for bit, in every auto-reset mode, and

@@ -6,6 +6,7 @@ import ast
 import copy
 import functools
 import inspect
+import json
 import os
 import pickle
 import re
@@ -166,6 +167,26 @@ def test_spec_makes_the_same_environment_again(env_id: str) -> None:
         again: Any = gym.make(spec)
         assert_identical(env.reset(seed=3), again.reset(seed=3))
         assert_identical(trajectory(env), trajectory(again))
+
+
+def test_a_spec_has_pythons_numbers() -> None:
+    keywords: dict[str, Any] = {"glimpse_size": np.int64(5), "initial_location": np.array([0.5, 0])}
+    for env_id, more, expected in (
+        ("RAMCatch-v0", {"size": np.int64(20)}, {"size": 20}),
+        ("RAMSearch-v0", {"canvas_size": np.int64(70)}, {"canvas_size": 70}),
+        (
+            "RAMClassification-v0",
+            {"dataset": "digits", "canvas_size": (np.int64(70), 60)},
+            {"dataset": "digits", "canvas_size": [70, 60]},
+        ),
+    ):
+        env: Any = gym.make(env_id, **keywords, **more)
+        written = EnvSpec.from_json(env.spec.to_json())
+        assert written.kwargs.items() >= {**expected, "glimpse_size": 5}.items()
+        assert written.kwargs["initial_location"] == [0.5, 0]
+        assert_identical(env.reset(seed=3), gym.make(written).reset(seed=3))
+        envs: Any = gym.make_vec(env_id, num_envs=2, **keywords, **more)
+        assert json.loads(json.dumps(envs.spec.kwargs))["glimpse_size"] == 5
 
 
 @every_id

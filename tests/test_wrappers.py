@@ -12,6 +12,7 @@ import gymnasium as gym
 import numpy as np
 import pytest
 from gymnasium import spaces
+from gymnasium.envs.registration import EnvSpec
 from gymnasium.utils.env_checker import check_env, data_equivalence
 from gymnasium.vector import AutoresetMode, SyncVectorEnv
 from picture_envs import Numbers
@@ -77,6 +78,26 @@ def test_importing_the_package_is_enough() -> None:
 @pytest.mark.parametrize("name", ARGUMENTS)
 def test_check_env(env_id: str, name: str) -> None:
     check_env(make(env_id, name), skip_render_check=True)
+
+
+@pytest.mark.parametrize(
+    ("name", "arguments", "recorded"),
+    [
+        ("FixedGaze", {"location": np.array([0.5, -0.5])}, {"location": [0.5, -0.5]}),
+        ("FixedGaze", {"location": (np.float64(0.5), 0)}, {"location": [0.5, 0]}),
+        ("RelativeGaze", {"max_shift": np.float32(0.25)}, {"max_shift": 0.25}),
+        ("GridAction", {"columns": np.int64(3)}, {"columns": 3, "rows": 8}),
+        ("GlimpseStack", {"num_glimpses": np.int64(3)}, {"num_glimpses": 3}),
+    ],
+)
+def test_arguments_in_numpys_numbers_are_recorded_as_pythons(
+    name: str, arguments: dict[str, Any], recorded: dict[str, Any]
+) -> None:
+    env = getattr(wrappers, name)(make("RAMCatch-v0"), **arguments)
+    written = EnvSpec.from_json(env.spec.to_json())
+    assert written.additional_wrappers[-1].kwargs == recorded
+    again = gym.make(written)
+    assert data_equivalence(env.reset(seed=3)[0], again.reset(seed=3)[0])
 
 
 @pytest.mark.parametrize("name", ARGUMENTS)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal, TypeVar
@@ -33,7 +32,6 @@ class DatasetFacts:
 
     batch: Any  # the GlimpseBatch, whose task has the data set
     splits: tuple[str, ...]
-    _spec: Any = None
 
     @property
     def dataset_name(self) -> str:
@@ -42,18 +40,6 @@ class DatasetFacts:
     @property
     def num_images(self) -> int:
         return len(self.batch.task.dataset)
-
-    @property
-    def spec(self) -> Any:
-        return self._spec
-
-    @spec.setter
-    def spec(self, spec: Any) -> None:
-        """Keep the path of a data set as text, so that `spec.to_json()` can write it."""
-        if spec is not None and isinstance(spec.kwargs.get("dataset"), Path):
-            spec = copy.copy(spec)
-            spec.kwargs = {**spec.kwargs, "dataset": str(Path(spec.kwargs["dataset"]).absolute())}
-        self._spec = spec
 
 
 class ClassificationEnv(DatasetFacts, GlimpseEnv):

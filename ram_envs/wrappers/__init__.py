@@ -26,13 +26,13 @@ import gymnasium as gym
 import numpy as np
 import numpy.typing as npt
 from gymnasium import spaces
-from gymnasium.utils import RecordConstructorArgs
 
 from ram_envs.aliases import Env
 from ram_envs.arguments import check_arguments
 from ram_envs.checks import checked_location
 from ram_envs.gaze import Gaze
 from ram_envs.glimpse_env import GlimpseEnv
+from ram_envs.recorded import RecordedArguments
 from ram_envs.wrappers.codes import (
     ActionCode,
     DictCode,
@@ -70,7 +70,7 @@ def __getattr__(name: str) -> Any:
 _THE_ROW = np.ones(1, np.bool_)
 
 
-class _CodedAction(gym.ActionWrapper[Any, Any, Any], RecordConstructorArgs):
+class _CodedAction(gym.ActionWrapper[Any, Any, Any], RecordedArguments):
     """A wrapper that encodes actions in another way."""
 
     def __init__(self, env: Env, code: ActionCode) -> None:
@@ -97,7 +97,7 @@ class GridAction(_CodedAction):
 
     @check_arguments
     def __init__(self, env: Env, columns: int = 8, rows: int = 8) -> None:
-        RecordConstructorArgs.__init__(self, columns=columns, rows=rows)
+        RecordedArguments.__init__(self, columns=columns, rows=rows)
         super().__init__(env, GridCode(num_choices(env), columns, rows))
 
 
@@ -113,7 +113,7 @@ class FlatBoxAction(_CodedAction):
 
     @check_arguments
     def __init__(self, env: Env) -> None:
-        RecordConstructorArgs.__init__(self)
+        RecordedArguments.__init__(self)
         super().__init__(env, FlatBoxCode(num_choices(env)))
 
 
@@ -131,7 +131,7 @@ class DictAction(_CodedAction):
 
     @check_arguments
     def __init__(self, env: Env, choice: str = "choice") -> None:
-        RecordConstructorArgs.__init__(self, choice=choice)
+        RecordedArguments.__init__(self, choice=choice)
         super().__init__(env, DictCode(num_choices(env), choice))
 
 
@@ -153,7 +153,7 @@ class RelativeGaze(_CodedAction):
 
     @check_arguments
     def __init__(self, env: Env, max_shift: float = 0.2) -> None:
-        RecordConstructorArgs.__init__(self, max_shift=max_shift)
+        RecordedArguments.__init__(self, max_shift=max_shift)
         check_absolute(env)
         super().__init__(env, RelativeGazeCode(num_choices(env), max_shift))
 
@@ -176,7 +176,7 @@ class FixedGaze(_CodedAction):
 
     @check_arguments
     def __init__(self, env: Env, location: Sequence[float] = (0.0, 0.0)) -> None:
-        RecordConstructorArgs.__init__(self, location=location)
+        RecordedArguments.__init__(self, location=location)
         check_absolute(env)
         check_reset_by_caller(env)
         self._location = checked_location("location", location)
@@ -201,12 +201,12 @@ class RandomGaze(_CodedAction):
 
     @check_arguments
     def __init__(self, env: Env) -> None:
-        RecordConstructorArgs.__init__(self)
+        RecordedArguments.__init__(self)
         check_absolute(env)
         super().__init__(env, RandomGazeCode(num_choices(env)))
 
 
-class WholeCanvas(gym.ObservationWrapper[Any, Any, Any], RecordConstructorArgs):
+class WholeCanvas(gym.ObservationWrapper[Any, Any, Any], RecordedArguments):
     """The observation is the whole canvas, (H, W, C) uint8, as agents for images expect it.
 
     A control: attention against seeing everything. The location in the action has no effect;
@@ -218,7 +218,7 @@ class WholeCanvas(gym.ObservationWrapper[Any, Any, Any], RecordConstructorArgs):
 
     @check_arguments
     def __init__(self, env: Env) -> None:
-        RecordConstructorArgs.__init__(self)
+        RecordedArguments.__init__(self)
         super().__init__(env)
         self._seen = find_seen(env)
         self.observation_space = canvas_space(self._seen.batch.image_shape)
@@ -227,7 +227,7 @@ class WholeCanvas(gym.ObservationWrapper[Any, Any, Any], RecordConstructorArgs):
         return self._seen.canvas.reshape(self.observation_space.shape or ()).copy()
 
 
-class GlimpseStack(gym.Wrapper[Any, Any, Any, Any], RecordConstructorArgs):
+class GlimpseStack(gym.Wrapper[Any, Any, Any, Any], RecordedArguments):
     """The last n glimpses and their locations, the newest last; zeros before the episode begins.
 
     Args:
@@ -242,7 +242,7 @@ class GlimpseStack(gym.Wrapper[Any, Any, Any, Any], RecordConstructorArgs):
 
     @check_arguments
     def __init__(self, env: Env, num_glimpses: int = 4) -> None:
-        RecordConstructorArgs.__init__(self, num_glimpses=num_glimpses)
+        RecordedArguments.__init__(self, num_glimpses=num_glimpses)
         check_reset_by_caller(env)
         super().__init__(env)
         self._history = GlimpseHistory(env.observation_space, num_glimpses, num_envs=1)

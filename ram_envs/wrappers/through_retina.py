@@ -9,7 +9,6 @@ import gymnasium as gym
 import numpy as np
 import numpy.typing as npt
 from gymnasium import spaces
-from gymnasium.utils import RecordConstructorArgs
 
 from ram_envs.actions import checked_choices, checked_locations, checked_pair
 from ram_envs.aliases import Env
@@ -17,6 +16,7 @@ from ram_envs.arguments import check_arguments
 from ram_envs.checks import check_running
 from ram_envs.gaze import location_space
 from ram_envs.pictures import Layout, PictureBatch, checked_pictures, find_layout, layout_of
+from ram_envs.recorded import RecordedArguments
 from ram_envs.retina import Retina
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 Source = Literal["observation", "render"]
 
 
-class ThroughRetina(gym.Wrapper[Any, Any, Any, Any], RecordConstructorArgs):
+class ThroughRetina(gym.Wrapper[Any, Any, Any, Any], RecordedArguments):
     """Any environment with pictures, seen through a retina.
 
     The agent sees one glimpse at a time, as in `GlimpseEnv`, and chooses both what to do and where
@@ -69,7 +69,7 @@ class ThroughRetina(gym.Wrapper[Any, Any, Any, Any], RecordConstructorArgs):
         source: Source = "observation",
         initial_location: Sequence[float] | None = None,
     ) -> None:
-        RecordConstructorArgs.__init__(
+        RecordedArguments.__init__(
             self,
             glimpse_size=glimpse_size,
             num_scales=num_scales,

@@ -11,7 +11,6 @@ from typing import Any
 import gymnasium as gym
 import numpy as np
 import numpy.typing as npt
-from gymnasium.utils import RecordConstructorArgs
 from gymnasium.vector import AutoresetMode
 from gymnasium.vector.utils import batch_space
 
@@ -19,6 +18,7 @@ from ram_envs.aliases import VectorEnv
 from ram_envs.arguments import check_arguments
 from ram_envs.checks import checked_location
 from ram_envs.glimpse_env import GlimpseVectorEnv
+from ram_envs.recorded import RecordedArguments
 from ram_envs.wrappers import canvas_space
 from ram_envs.wrappers.codes import (
     ActionCode,
@@ -51,7 +51,7 @@ __all__ = [
 ]
 
 
-class _VectorWrapper(AnyVectorWrapper, RecordConstructorArgs):
+class _VectorWrapper(AnyVectorWrapper, RecordedArguments):
     """A wrapper of the environments of ram_envs."""
 
     def __init__(self, env: VectorEnv) -> None:
@@ -99,7 +99,7 @@ class GridAction(_CodedAction):
 
     @check_arguments
     def __init__(self, env: VectorEnv, columns: int = 8, rows: int = 8) -> None:
-        RecordConstructorArgs.__init__(self, columns=columns, rows=rows)
+        RecordedArguments.__init__(self, columns=columns, rows=rows)
         super().__init__(env, GridCode(num_choices(env), columns, rows))
 
 
@@ -108,7 +108,7 @@ class FlatBoxAction(_CodedAction):
 
     @check_arguments
     def __init__(self, env: VectorEnv) -> None:
-        RecordConstructorArgs.__init__(self)
+        RecordedArguments.__init__(self)
         super().__init__(env, FlatBoxCode(num_choices(env)))
 
 
@@ -117,7 +117,7 @@ class DictAction(_CodedAction):
 
     @check_arguments
     def __init__(self, env: VectorEnv, choice: str = "choice") -> None:
-        RecordConstructorArgs.__init__(self, choice=choice)
+        RecordedArguments.__init__(self, choice=choice)
         super().__init__(env, DictCode(num_choices(env), choice))
 
 
@@ -126,7 +126,7 @@ class RelativeGaze(_CodedAction):
 
     @check_arguments
     def __init__(self, env: VectorEnv, max_shift: float = 0.2) -> None:
-        RecordConstructorArgs.__init__(self, max_shift=max_shift)
+        RecordedArguments.__init__(self, max_shift=max_shift)
         check_absolute(env)
         super().__init__(env, RelativeGazeCode(num_choices(env), max_shift))
 
@@ -136,7 +136,7 @@ class FixedGaze(_CodedAction):
 
     @check_arguments
     def __init__(self, env: VectorEnv, location: Sequence[float] = (0.0, 0.0)) -> None:
-        RecordConstructorArgs.__init__(self, location=location)
+        RecordedArguments.__init__(self, location=location)
         check_absolute(env)
         self._location = checked_location("location", location)
         super().__init__(env, FixedGazeCode(num_choices(env), self._location))
@@ -155,7 +155,7 @@ class RandomGaze(_CodedAction):
 
     @check_arguments
     def __init__(self, env: VectorEnv) -> None:
-        RecordConstructorArgs.__init__(self)
+        RecordedArguments.__init__(self)
         check_absolute(env)
         super().__init__(env, RandomGazeCode(num_choices(env)))
 
@@ -165,7 +165,7 @@ class WholeCanvas(_VectorWrapper):
 
     @check_arguments
     def __init__(self, env: VectorEnv) -> None:
-        RecordConstructorArgs.__init__(self)
+        RecordedArguments.__init__(self)
         super().__init__(env)
         self.single_observation_space = canvas_space(self.native.batch.image_shape)
         self.observation_space = batch_space(self.single_observation_space, env.num_envs)
@@ -197,7 +197,7 @@ class GlimpseStack(_VectorWrapper):
 
     @check_arguments
     def __init__(self, env: VectorEnv, num_glimpses: int = 4) -> None:
-        RecordConstructorArgs.__init__(self, num_glimpses=num_glimpses)
+        RecordedArguments.__init__(self, num_glimpses=num_glimpses)
         super().__init__(env)
         space = env.single_observation_space
         self._history = GlimpseHistory(space, num_glimpses, env.num_envs)

@@ -9,7 +9,6 @@ import gymnasium as gym
 import numpy as np
 import numpy.typing as npt
 from gymnasium import spaces
-from gymnasium.utils import RecordConstructorArgs
 from gymnasium.vector import AutoresetMode
 from gymnasium.vector.utils import batch_space, iterate
 
@@ -20,6 +19,7 @@ from ram_envs.atari import own_seeds
 from ram_envs.checks import check_running, checked_reset_mask
 from ram_envs.gaze import location_space
 from ram_envs.pictures import Layout, PictureBatch, checked_pictures, layout_of
+from ram_envs.recorded import RecordedArguments
 from ram_envs.retina import Retina
 from ram_envs.wrappers.through_retina import (
     Source,
@@ -39,7 +39,7 @@ else:
 Step = tuple[Any, Any, Any, Any, dict[str, Any]]
 
 
-class ThroughRetina(AnyVectorWrapper, RecordConstructorArgs):
+class ThroughRetina(AnyVectorWrapper, RecordedArguments):
     """Any vector environment with pictures, seen through the retina.
 
     Around `SyncVectorEnv`, `AsyncVectorEnv` or a native vector environment, such as ale-py's, in
@@ -66,7 +66,7 @@ class ThroughRetina(AnyVectorWrapper, RecordConstructorArgs):
         source: Source = "observation",
         initial_location: Sequence[float] | None = None,
     ) -> None:
-        RecordConstructorArgs.__init__(
+        RecordedArguments.__init__(
             self,
             glimpse_size=glimpse_size,
             num_scales=num_scales,
