@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import gzip
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from gymnasium import spaces
 from gymnasium.vector import VectorEnv
+
+from ram_envs.datasets.own_images import Datasets, find_source, read_source
+from ram_envs.datasets.pixels import WHITE
 
 if TYPE_CHECKING:
     from ram_agent.agent import RAMAgent
@@ -18,6 +21,11 @@ if TYPE_CHECKING:
 
 def files_in(folder: Path) -> list[str]:
     return sorted(path.name for path in folder.iterdir())
+
+
+def read_images(path: Path, splits: Literal["all"] | None = None) -> Datasets:
+    """Read all splits at a path, as `load_dataset` does for one that it has not read before."""
+    return read_source(find_source(path), splits, WHITE)
 
 
 def to_idx(values: Any) -> bytes:

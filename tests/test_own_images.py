@@ -16,11 +16,10 @@ from typing import Any
 import gymnasium as gym
 import numpy as np
 import pytest
-from helpers import write_idx
+from helpers import read_images, write_idx
 
 import ram_envs
 from ram_envs.datasets import ImageDataset, check_images, load_dataset
-from ram_envs.datasets.own_images import read_images
 from ram_envs.datasets.pixels import stack_images
 
 Image = pytest.importorskip("PIL.Image", reason="Pillow is not installed")

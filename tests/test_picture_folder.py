@@ -9,9 +9,9 @@ from typing import Any
 
 import numpy as np
 import pytest
+from helpers import read_images
 
 from ram_envs.datasets import SPLITS, check_images, load_dataset
-from ram_envs.datasets.own_images import read_images
 from ram_envs.datasets.pixels import PictureWarning
 
 Image = pytest.importorskip("PIL.Image", reason="Pillow is not installed")

@@ -41,7 +41,6 @@ from ram_agent.pictures import play_frames, save_picture
 from ram_agent.presets import preset
 from ram_envs import GlimpseEnv, GlimpseVectorEnv, ImageDataset, Retina, check_task, wrappers
 from ram_envs.datasets import check_images, load_dataset
-from ram_envs.datasets.own_images import read_images
 from ram_envs.device_env import DeviceVectorEnv
 from ram_envs.envs.catch import CatchEnv, CatchVectorEnv
 from ram_envs.envs.classification import ClassificationEnv, ClassificationVectorEnv
@@ -210,15 +209,6 @@ CALLS: dict[str, tuple[Any, Callable[..., Any], dict[str, list[Wrong] | str]]] =
             "split": ENVIRONMENT["split"],
             "splits": ENVIRONMENT["splits"],
             "background": wrong(ValueError, "white", 256, -1, (0, 0), 1.5),
-        },
-    ),
-    "read_images": (
-        read_images,
-        lambda **changed: read_images(**{"path": "no/folder", **changed}),
-        {
-            "path": [*NOT_PATH, ("no/folder", FileNotFoundError)],
-            "splits": wrong(ValueError, "none", True),
-            "background": wrong(TypeError, "white") + wrong(ValueError, 256),
         },
     ),
     "check_images": (

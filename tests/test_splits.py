@@ -12,10 +12,9 @@ import gymnasium as gym
 import numpy as np
 import numpy.typing as npt
 import pytest
-from helpers import write_idx
+from helpers import read_images, write_idx
 
 from ram_envs.datasets import SPLITS, ImageDataset, load_dataset, loading
-from ram_envs.datasets.own_images import read_images
 from ram_envs.datasets.splits import divide
 
 Image = pytest.importorskip("PIL.Image", reason="Pillow is not installed")

@@ -51,8 +51,8 @@ def load_dataset(
     Args:
         dataset: "mnist"; "digits"; "cifar10"; "auto", which is MNIST if available, else the digits
             with a `DatasetFallbackWarning`; the path of a folder or an .npz, see
-            `ram_envs.datasets.own_images.read_images`; an `ImageDataset`, which is used whole for
-            every split; or three of them, for train, validation and test.
+            `ram_envs.datasets.own_images`; an `ImageDataset`, which is used whole for every split;
+            or three of them, for train, validation and test.
         split: "train", "validation" or "test".
         splits: "all" uses all images of a folder or an .npz without splits for every split; by
             default they are divided 70/15/15.

@@ -1,4 +1,21 @@
-"""Images of your own in a folder or a file: which reader they need, and how they are divided."""
+"""Images of your own in a folder or an .npz: which reader they need, and how they are divided.
+
+A folder holds one of these:
+
+- a folder of pictures for each class, named after it, or folders "train", "validation" and "test"
+  of such folders; pictures of different sizes are centered on black;
+- the four files of Fashion-MNIST or a similar data set, named as MNIST's; a sixth of the training
+  images is for validation: the last, or every sixth if they are sorted by class;
+- "images.npy" and "labels.npy", or folders "train", "validation" and "test" of these. They are
+  memory-mapped, so the images may be larger than memory.
+
+An .npz holds arrays "images" and "labels", or these for each split, such as "train_images" and
+"train_labels"; and perhaps "class_names".
+
+Images without splits are divided 70/15/15 by a hash of each picture's path, or of each index in an
+array (`ram_envs.datasets.splits.divide`); training images without a validation split are divided
+82/18 likewise.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +29,6 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
-from ram_envs.arguments import check_arguments
 from ram_envs.datasets import picture_cache
 from ram_envs.datasets.array_files import (
     find_npy_folders,
@@ -31,7 +47,6 @@ from ram_envs.datasets.pixels import (
     Background,
     Notes,
     PictureWarning,
-    check_background,
     stack_images,
 )
 from ram_envs.datasets.source import LabeledImages, select_rows
@@ -44,43 +59,6 @@ Arrays = dict[str, LabeledImages]  # by split, or of "all"
 Datasets = dict[Split, ImageDataset]
 
 
-@check_arguments
-def read_images(
-    path: str | Path, splits: Literal["all"] | None = None, background: Background = WHITE
-) -> Datasets:
-    """Return the images in a folder or an .npz, for each split.
-
-    A folder holds one of these:
-
-    - a folder of pictures for each class, named after it, or folders "train", "validation" and
-      "test" of such folders; pictures of different sizes are centered on black;
-    - the four files of Fashion-MNIST or a similar data set, named as MNIST's; a sixth of the
-      training images is for validation: the last, or every sixth if they are sorted by class;
-    - "images.npy" and "labels.npy", or folders "train", "validation" and "test" of these. They are
-      memory-mapped, so the images may be larger than memory.
-
-    An .npz holds arrays "images" and "labels", or these for each split, such as "train_images" and
-    "train_labels"; and perhaps "class_names".
-
-    Images without splits are divided 70/15/15 by a hash of each picture's path, or of each index
-    in an array (`ram_envs.datasets.splits.divide`); training images without a validation split are
-    divided 82/18 likewise.
-
-    Args:
-        path: the folder or the .npz.
-        splits: "all" to use all images of a source without splits for every split.
-        background: what shows through transparent parts of pictures: 0 (black) … 255 (white), or
-            (red, green, blue).
-
-    Raises:
-        FileNotFoundError: if there is nothing at `path`, no images in it, or a split is missing.
-        ValueError: if an image cannot be read, arrays are not images and labels, or there are too
-            few to divide.
-        DependencyNotInstalled: if Pillow is missing, for a folder of pictures.
-    """
-    return read_source(find_source(path), splits, check_background(background))
-
-
 def find_source(path: str | Path) -> Path | Folder:
     """Return a path, absolute, or all that lies below it if it is a folder."""
     path = Path(os.path.abspath(Path(path).expanduser()))
@@ -90,7 +68,19 @@ def find_source(path: str | Path) -> Path | Folder:
 def read_source(
     source: Path | Folder, splits: Literal["all"] | None, background: Background
 ) -> Datasets:
-    """Read the images of a source that `find_source` returned, as `read_images` does."""
+    """Return the images of a source that `find_source` returned, for each split.
+
+    Args:
+        source: a folder, or the path of an .npz.
+        splits: "all" to use all images of a source without splits for every split.
+        background: what shows through transparent parts of pictures, checked.
+
+    Raises:
+        FileNotFoundError: if there is nothing at the path, no images in it, or a split is missing.
+        ValueError: if an image cannot be read, arrays are not images and labels, some of them would
+            be left out, or there are too few to divide.
+        DependencyNotInstalled: if Pillow is missing, for a folder of pictures.
+    """
     path = Path(source.path) if isinstance(source, Folder) else source
     if not path.exists():
         raise FileNotFoundError(f"{path} does not exist. Give a folder of images, or an .npz.")

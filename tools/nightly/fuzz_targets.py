@@ -29,7 +29,8 @@ from ram_agent.trainer import Trainer
 from ram_agent.weights import CheckpointError
 from ram_envs.datasets.errors import CorruptDatasetError
 from ram_envs.datasets.idx import read_idx
-from ram_envs.datasets.own_images import read_images
+from ram_envs.datasets.own_images import find_source, read_source
+from ram_envs.datasets.pixels import WHITE
 from ram_envs.play.recording import RecordingError, load_recording
 from ram_envs.play.session import check_replay
 
@@ -60,14 +61,14 @@ def read_idx_file(content: bytes, folder: Path) -> None:
 
 
 def read_npz(content: bytes, folder: Path) -> None:
-    """Read images in an .npz: `ram_envs.datasets.own_images.read_images`."""
+    """Read images in an .npz: `ram_envs.datasets.own_images.read_source`."""
     path = folder / "a.npz"
     path.write_bytes(content)
     attempt((FileNotFoundError, ValueError), read_few_images, path)
 
 
 def read_folder(content: bytes, folder: Path) -> None:
-    """Read a folder of pictures, .npy or IDX files: `ram_envs.datasets.own_images.read_images`."""
+    """Read a folder of pictures, .npy or IDX files: `ram_envs.datasets.own_images.read_source`."""
     write_input(content, folder)
     attempt((FileNotFoundError, ValueError), read_few_images, folder)
 
@@ -75,9 +76,9 @@ def read_folder(content: bytes, folder: Path) -> None:
 def read_few_images(path: Path) -> None:
     """Read images; those without splits, too few to divide, serve every split."""
     try:
-        read_images(path)
+        read_source(find_source(path), None, WHITE)
     except ValueError:
-        read_images(path, "all")
+        read_source(find_source(path), "all", WHITE)
 
 
 def read_agent(content: bytes, folder: Path) -> None:
