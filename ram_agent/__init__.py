@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from ram_agent.config import ScheduleConfig as ScheduleConfig
     from ram_agent.config import SegmentConfig as SegmentConfig
     from ram_agent.config import TrainConfig as TrainConfig
+    from ram_agent.config import replace_settings as replace_settings
     from ram_agent.evaluation import Evaluation as Evaluation
     from ram_agent.evaluation import evaluate as evaluate
     from ram_agent.looking import Look as Look
@@ -44,6 +45,7 @@ _MODULES = {
     "collect_rollout": "ram_agent.rollout",
     "evaluate": "ram_agent.evaluation",
     "look": "ram_agent.looking",
+    "replace_settings": "ram_agent.config",
     "train": "ram_agent.training",
 }
 __all__ = list(_MODULES)

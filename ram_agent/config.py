@@ -239,6 +239,7 @@ def replace_settings(config: Settings, **changes: Any) -> Settings:
     """Return the config with some settings changed, whichever group they are in.
 
     Raises:
+        TypeError: if it is not a config.
         ValueError: for a setting that does not exist, or a wrong value.
     """
     if not isinstance(config, Checked):
