@@ -100,8 +100,8 @@ class Bench:
                 raise ValueError(f"env_id={env_id!r} does not exist. {suggest(env_id, ENVS)}")
         if unequal := SEARCH.keys() & {*self.train}:
             raise ValueError(
-                f"train={min(unequal)!r}: training is measured in whole episodes, and these differ "
-                "in length. Leave it out."
+                f"train={min(unequal)!r}: its episodes differ in length, so its training is not "
+                "measured. Leave it out."
             )
 
 

@@ -50,7 +50,7 @@ def main(args: list[str] | None = None) -> None:
         sys.exit(1)
     except Exception as error:
         if is_out_of_memory(error):
-            fail("there is too little memory. In training, lower batch_size or hidden_size.")
+            fail("out of memory. In training, lower batch_size or hidden_size.")
         if is_expected(error):
             fail(str(error) or type(error).__name__)
         place = find_own_code(error)

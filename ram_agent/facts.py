@@ -80,7 +80,7 @@ def is_sampled(facts: Mapping[str, Any]) -> bool:
 def play_mode(
     facts: Mapping[str, Any], deterministic: bool | None = None, gaze: Gaze | None = None
 ) -> tuple[bool, Gaze]:
-    """Return `deterministic` and the gaze with which an agent plays; None is that of validation."""
+    """Return `deterministic` and the gaze; None stands for what the agent's validations used."""
     if deterministic is None:
         deterministic = not is_sampled(facts)
     return deterministic, gaze or trained_gaze(facts)
@@ -122,7 +122,7 @@ class MakesItsEnv:
         return make_vector_env(env_id, num_envs, **settings)
 
     def _find_env(self, split: str, keywords: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
-        """Return the id and all keywords; those of training show the images of training."""
+        """Return the environment's id and keywords; the run's own images must be unchanged."""
         from ram_agent.splits import check_run_images
 
         env_id, settings = read_env(self.info, split)

@@ -17,7 +17,6 @@ import numpy as np
 import numpy.typing as npt
 from gymnasium.vector import AutoresetMode
 
-from ram_envs.aliases import VectorEnv
 from ram_envs.checks import check_render_mode, check_running
 
 FRAMES_PER_SECOND = 60  # of the console
@@ -100,12 +99,8 @@ class AtariGame(gym.Env[npt.NDArray[np.uint8], Any]):
         self._games.close()
 
 
-def own_seeds(
-    envs: VectorEnv, seed: int | Sequence[int | None] | None, rows: npt.NDArray[np.intp]
-) -> Any:
-    """Return the seeds of `rows` as `envs.reset` takes them: an array of C's integers in ale-py."""
-    if seed is None or not type(envs.unwrapped).__module__.startswith("ale_py"):
-        return seed
+def atari_seeds(seed: int | Sequence[int | None], rows: npt.NDArray[np.intp]) -> Any:
+    """Return the seeds of `rows` as ale-py's environments take them: an array of C's integers."""
     if isinstance(seed, int):
         return (seed + rows) % MAX_ATARI_SEED
     each = (seed[row] for row in rows)

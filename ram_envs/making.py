@@ -282,14 +282,19 @@ def _make_world(
 def _game_keywords(
     env_id: str, max_episode_steps: int | None = None, **keywords: Any
 ) -> dict[str, Any]:
-    """Return the keywords of ale-py's games; a time limit is one of frames.
+    """Return the keywords of ale-py's games; max_episode_steps becomes their limit of frames.
 
-    ale-py pools the last picture of a game that it cuts off in another way. So that one game and
-    many show the same one, ale-py cuts off both.
+    ale-py pools the last picture of a game that it cuts off in another way. One game and many have
+    this limit, so that they end with the same picture.
     """
     keywords = {**ATARI, **keywords}
     if max_episode_steps in (None, -1):  # -1 means no limit in `gym.make`, too
         return keywords
     limit = checked_integer("max_episode_steps", max_episode_steps, 1, meaning=", or -1 for none")
+    if "max_num_frames_per_episode" in keywords:
+        raise ValueError(
+            f"max_episode_steps={limit} and max_num_frames_per_episode="
+            f"{keywords['max_num_frames_per_episode']} limit the same. Give one of them."
+        )
     skipped = {**find_spec(env_id).kwargs, **keywords}["frameskip"]
     return {**keywords, "max_num_frames_per_episode": skipped * limit}

@@ -9,10 +9,12 @@ from typing import Any
 import numpy as np
 from gymnasium.utils import RecordConstructorArgs
 
+NUMBERS = ("canvas_size", "initial_location")  # keywords that take arrays of a few numbers
+
 
 def as_plain(value: Any) -> Any:
     """Return numpy's numbers and arrays as Python's, a path as text, and others as they are."""
-    if isinstance(value, (np.ndarray, np.generic)):
+    if isinstance(value, np.ndarray | np.generic):
         return value.tolist()
     if isinstance(value, Path):
         return str(value.absolute())
@@ -27,7 +29,10 @@ class RecordedArguments(RecordConstructorArgs):
 
 
 class RecordedSpec:
-    """An environment whose `spec` has its arguments as `as_plain` returns them."""
+    """An environment whose `spec` has its numbers and paths as `as_plain` returns them.
+
+    Other arrays, such as the images of a user's own environment, stay as they are.
+    """
 
     _spec: Any = None
 
@@ -39,5 +44,10 @@ class RecordedSpec:
     def spec(self, spec: Any) -> None:
         if spec is not None:
             spec = copy.copy(spec)
-            spec.kwargs = {name: as_plain(value) for name, value in spec.kwargs.items()}
+            spec.kwargs = {
+                name: as_plain(value)
+                if name in NUMBERS or isinstance(value, np.generic | Path)
+                else value
+                for name, value in spec.kwargs.items()
+            }
         self._spec = spec

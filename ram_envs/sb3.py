@@ -34,7 +34,6 @@ except ImportError as error:
 
 from ram_envs.aliases import VectorEnv
 from ram_envs.arguments import check_arguments
-from ram_envs.atari import own_seeds
 from ram_envs.checks import checked_integer, checked_number
 from ram_envs.glimpse_env import GlimpseVectorEnv
 
@@ -90,7 +89,6 @@ class SB3VecEnv(VecEnv):
             self._threads_checked = True
             _warn_of_threads(self.num_envs)
         seeds = None if self._seeds[0] is None else list(self._seeds)
-        seeds = own_seeds(self.envs, seeds, np.arange(self.num_envs))
         observations: Any = None
         groups = list(self._groups_of_options())
         if len(groups) > 1 and not self._takes_arrays:

@@ -64,7 +64,7 @@ import torch
 
 from ram_agent import distributed
 
-distributed.TIMEOUT = timedelta(seconds=5)
+distributed.TIMEOUT = timedelta(seconds=20)
 with distributed.join_ranks(torch.device("cpu")) as ranks:
     if ranks.rank == 1:
         {happens}
@@ -256,7 +256,7 @@ def test_a_rank_that_stops_responding(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.slow
 def test_a_rank_waits_for_the_long_games_of_another(tmp_path: Path) -> None:
     program = tmp_path / "gathered.py"
-    program.write_text(GATHERED.format(happens="time.sleep(10)"))
+    program.write_text(GATHERED.format(happens="time.sleep(25)"))
     done = run_by_two(program)
     assert done.stdout.splitlines() == ["[0, 1] True"] * 2, done.stderr
 

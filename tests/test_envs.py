@@ -28,6 +28,7 @@ from hypothesis import strategies as st
 import ram_envs
 from ram_envs.tasks.canvas import Canvas
 from ram_envs.tasks.pairs import PairCanvas
+from ram_envs.tasks.search import Search
 
 ENV_IDS = sorted(
     spec.id for spec in gym.registry.values() if str(spec.entry_point).startswith("ram_envs.")
@@ -187,6 +188,24 @@ def test_a_spec_has_pythons_numbers() -> None:
         assert_identical(env.reset(seed=3), gym.make(written).reset(seed=3))
         envs: Any = gym.make_vec(env_id, num_envs=2, **keywords, **more)
         assert json.loads(json.dumps(envs.spec.kwargs))["glimpse_size"] == 5
+
+
+def test_a_spec_keeps_the_arrays_of_an_environment_of_ones_own() -> None:
+    class Own(ram_envs.GlimpseEnv):
+        def __init__(self, images: Any, render_mode: str | None = None) -> None:
+            super().__init__(Search(canvas_size=images.shape[1:]), ram_envs.Retina(4, 2))
+
+    images = np.zeros((5, 60, 60), np.uint8)
+    own: Any = Own
+    gym.register("Own-v0", own)
+    try:
+        env = gym.make("Own-v0", images=images)
+        assert env.spec is not None
+        np.testing.assert_array_equal(env.spec.kwargs["images"], images)
+        assert isinstance(env.spec.kwargs["images"], np.ndarray)
+        gym.make(env.spec).reset(seed=0)
+    finally:
+        del gym.registry["Own-v0"]
 
 
 @every_id

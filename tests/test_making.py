@@ -165,7 +165,7 @@ def test_many_games_of_atari_are_as_one(env_id: str) -> None:
         assert data_equivalence(many.reset(seed=seed)[0], drawn.reset(seed=seed)[0])
     many.action_space.seed(1)
     num_ended = 0
-    for _ in range(22):
+    for step in range(22):
         actions = many.action_space.sample()
         ours, theirs = many.step(actions), drawn.step(actions)
         assert data_equivalence(ours[0], theirs[0])
@@ -175,7 +175,12 @@ def test_many_games_of_atari_are_as_one(env_id: str) -> None:
         num_ended += ended.sum()
         for row in np.flatnonzero(ended):
             assert data_equivalence(ours[4]["final_obs"][row], theirs[4]["final_obs"][row])
-    assert num_ended >= 4
+        if step in (9, 19):  # no game is over by itself in ten steps
+            assert ended.all()
+    assert num_ended == 4
+    limits: dict[str, Any] = {"max_episode_steps": 10, "max_num_frames_per_episode": 40}
+    with pytest.raises(ValueError, match="max_num_frames_per_episode=40"):
+        make_env(env_id, **limits)
 
 
 def test_one_game_of_atari() -> None:

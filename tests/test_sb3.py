@@ -143,17 +143,6 @@ def test_statistics_stand_beside_the_end_of_their_episode(is_inside: bool) -> No
     assert "episode" not in ours.reset_infos[0]
 
 
-def test_seeds_reach_atari() -> None:
-    ale_py = pytest.importorskip("ale_py", reason="the extra atari is not installed")
-    gym.register_envs(ale_py)
-    games: Any = gym.make_vec("ALE/Pong-v5", num_envs=2, autoreset_mode="SameStep")
-    envs = SB3VecEnv(games)
-    envs.seed(2**31 + 3)
-    first = envs.reset()
-    expected, _ = games.reset(seed=np.array([3, 4]))
-    np.testing.assert_array_equal(first, expected)
-
-
 def test_several_threads_are_warned_of_once(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch, "get_num_threads", lambda: 7)
     envs = make("RAMCatch-v0", 2)

@@ -247,6 +247,8 @@ def _check_images(images: Any) -> None:
             "images are Python objects, not uint8 (0 … 255). If they are images of different "
             "sizes, ImageDataset.from_dataset(list(zip(images, labels))) pads them."
         )
+    if images.dtype == np.bool_:
+        raise TypeError("images are bool, not uint8 (0 … 255). Pass images.astype(np.uint8) * 255.")
     if images.dtype != np.uint8:
         raise TypeError(
             f"images are {images.dtype}, not uint8 (0 … 255). If all values are in that range, "

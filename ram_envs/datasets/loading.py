@@ -94,7 +94,7 @@ def load_dataset(
 
 
 def list_dataset_splits(dataset: Any, splits: Literal["all"] | None = None) -> tuple[str, ...]:
-    """Return the splits whose images differ: three, or ("all",) if the same serve every split.
+    """Return the splits whose images differ: three, or ("all",) if all are the same.
 
     Args:
         dataset: as for `load_dataset`, which checks it.
@@ -137,7 +137,7 @@ def _check_three_splits(datasets: Sequence[Any]) -> None:
     if len(datasets) != 3:
         raise ValueError(
             f"dataset has {len(datasets)} entries instead of three, for train, validation and "
-            "test. Pass a single ImageDataset by itself; it serves every split."
+            "test. Pass a single ImageDataset by itself; it is used for every split."
         )
     shapes = [entry.images.shape[1:] for entry in datasets]
     if len(set(shapes)) > 1:

@@ -80,8 +80,8 @@ def check_padded(
 ) -> None:
     """Refuse short files that would fill the memory once all are as large as the largest.
 
-    A blank picture shrinks to a thousandth of its pixels. Shorter files were made to be large, or
-    a few among them are far larger than the others.
+    A blank picture shrinks to a thousandth of its pixels. If files are shorter, and padding
+    multiplies the pixels, a few among them are far larger than the others.
 
     Args:
         shapes: (H, W[, C]) of each picture, as read.
@@ -89,7 +89,7 @@ def check_padded(
         folder: what holds them.
 
     Raises:
-        ValueError: if they would.
+        ValueError: if padding would multiply the pixels beyond these limits.
     """
     height, width = (max([0, *(shape[axis] for shape in shapes)]) for axis in (0, 1))
     padded = len(shapes) * height * width

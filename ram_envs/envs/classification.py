@@ -27,7 +27,7 @@ class DatasetFacts:
     Attributes:
         dataset_name: the name of the data set, which dataset="auto" leaves open.
         num_images: the number of images in the split.
-        splits: ("train", "validation", "test"), or ("all",) where all three are one.
+        splits: ("train", "validation", "test"), or ("all",) where all are the same images.
     """
 
     batch: Any  # the GlimpseBatch, whose task has the data set

@@ -43,9 +43,10 @@ class AgentPilot:
     Args:
         agent: the agent.
         max_shift: for an agent whose locations are shifts, as in `RelativeGaze`; else None.
-        deterministic: for `predict`.
+        deterministic: whether `predict` takes the mean location and the most probable choice.
         gaze: "learned", the agent's locations; or those of a control, "random" or "center".
-        answers: whether a choice is an answer, which is always the most probable one.
+        answers: whether choices are labels, which are never sampled.
+        seed: of random locations.
     """
 
     def __init__(
@@ -55,13 +56,14 @@ class AgentPilot:
         deterministic: bool = True,
         gaze: str = "learned",
         answers: bool = False,
+        seed: int = 0,
     ) -> None:
         self._agent = agent
         self._max_shift = max_shift
         self._deterministic = deterministic
         self._gaze = gaze
         self._answers = answers
-        self._random = np.random.default_rng(0)
+        self._random = np.random.default_rng(seed)
         self._state: Any = None
         self._starts = True
 

@@ -154,11 +154,11 @@ def set_up(options: Options) -> Session:
         pilot = RecordedPilot([episode.actions for episode in recording.episodes])
         name = "recording"
     elif options.agent is not None:
-        pilot, name = load_pilot(options.agent, env), "agent"
+        pilot, name = load_pilot(options.agent, env, seed), "agent"
     opponent = None
     if options.versus is not None:
         opponent_env = make_env(env_id, keywords)
-        opponent = Seat("agent", opponent_env, load_pilot(options.versus, opponent_env))
+        opponent = Seat("agent", opponent_env, load_pilot(options.versus, opponent_env, seed))
     game = make_game(Seat(name, env, pilot), deals, opponent)
     game.speed = options.speed or game.speed
     game.turns = options.turns or game.turns
@@ -227,7 +227,7 @@ def make_env(env_id: str, keywords: dict[str, Any]) -> GlimpseEnv:
     return env
 
 
-def load_pilot(run: str, env: GlimpseEnv) -> AgentPilot:
+def load_pilot(run: str, env: GlimpseEnv, seed: int = 0) -> AgentPilot:
     """Return the agent of a run, ready to play in `env` as it was validated.
 
     Raises:
@@ -244,11 +244,12 @@ def load_pilot(run: str, env: GlimpseEnv) -> AgentPilot:
             f'An agent needs PyTorch ({error}). Run: pip install "ram-gym[agent,play]"'
         ) from error
     torch.set_num_threads(1)
+    torch.manual_seed(seed)  # of what the agent samples
     agent = RAMAgent.load(run)
     agent.check_fits(env.observation_space, env.action_space)
     max_shift = agent.info.get("env_kwargs", {}).get("max_shift")
     answers = isinstance(env.batch.task, Classification)
-    return AgentPilot(agent, max_shift, *play_mode(agent.info), answers=answers)
+    return AgentPilot(agent, max_shift, *play_mode(agent.info), answers, seed)
 
 
 def save_results(session: Session, path: Path) -> None:

@@ -15,7 +15,7 @@ from gymnasium.vector.utils import batch_space, iterate
 from ram_envs.actions import checked_locations, checked_pair
 from ram_envs.aliases import VectorEnv
 from ram_envs.arguments import check_arguments
-from ram_envs.atari import own_seeds
+from ram_envs.atari import atari_seeds
 from ram_envs.checks import check_running, checked_reset_mask
 from ram_envs.gaze import location_space
 from ram_envs.pictures import Layout, PictureBatch, checked_pictures, layout_of
@@ -121,7 +121,11 @@ class ThroughRetina(AnyVectorWrapper, RecordedArguments):
         seed = seed.tolist() if isinstance(seed, np.ndarray) else seed
         mask = checked_reset_mask((options or {}).get("reset_mask"), self.num_envs)
         rows = np.flatnonzero(mask)
-        observations, infos = self.env.reset(seed=own_seeds(self.env, seed, rows), options=options)
+        if seed is not None and type(self.env.unwrapped).__module__.startswith("ale_py"):
+            own_seed: Any = atari_seeds(seed, rows)
+        else:
+            own_seed = seed
+        observations, infos = self.env.reset(seed=own_seed, options=options)
         self.batch.seed_rows(seed, rows, self._random)
         self.batch.begin(rows)
         self._begun |= mask

@@ -74,7 +74,7 @@ def read_folder(content: bytes, folder: Path) -> None:
 
 
 def read_few_images(path: Path) -> None:
-    """Read images; those without splits, too few to divide, serve every split."""
+    """Read images; too few to divide are read with splits="all"."""
     try:
         read_source(find_source(path), None, WHITE)
     except ValueError:
