@@ -7,7 +7,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 
 from ram_agent.agent import RAMAgent
@@ -40,6 +39,7 @@ from ram_agent.start_from import copy_weights, fit_start, resolve_start
 from ram_agent.trainer import Trainer
 from ram_envs.checks import checked_integer
 from ram_envs.making import find_keywords, resolve_env_id
+from ram_envs.recorded import as_plain
 
 MIN_VALIDATIONS = 10  # of a run with at least as many updates
 
@@ -93,15 +93,6 @@ def _check_names(env_id: str, keywords: Mapping[str, Any]) -> None:
             )
 
 
-def _without_numpy(value: Any) -> Any:
-    """Return a value without NumPy's types, which config.json cannot hold."""
-    if isinstance(value, np.ndarray | np.generic):
-        return value.tolist()
-    if isinstance(value, list | tuple):
-        return type(value)(map(_without_numpy, value))
-    return value
-
-
 def describe_run(
     env_id: str,
     keywords: dict[str, Any],
@@ -131,7 +122,7 @@ def describe_run(
             effect beside another one, or `start_from` was trained with other settings.
         FileNotFoundError: if `start_from` has no weights.
     """
-    keywords = {name: _without_numpy(value) for name, value in keywords.items()}
+    keywords = {name: as_plain(value) for name, value in keywords.items()}
     shards = checked_integer("shards", shards, 1)
     if training.batch_size % shards:
         raise ValueError(

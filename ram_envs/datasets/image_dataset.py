@@ -72,7 +72,7 @@ class ImageDataset:
         _check_images(images)
         _check_labels(labels, images.shape[0], num_classes)
         if isinstance(images, np.ndarray):
-            _warn_of_masks(images)
+            _warn_of_masks(images, name)
             images = _read_only(images)
         if class_names is None:
             class_names = [str(k) for k in range(num_classes or int(labels.max()) + 1)]
@@ -271,13 +271,13 @@ def _check_images(images: Any) -> None:
         )
 
 
-def _warn_of_masks(images: npt.NDArray[np.uint8]) -> None:
+def _warn_of_masks(images: npt.NDArray[np.uint8], name: str) -> None:
     """Warn if the values are 0 and 1, unless that would read a file or take seconds."""
     is_small = images.nbytes <= MAX_COPIED_BYTES and find_mapped(images) is None
     if is_small and images.max() == 1:
         warnings.warn(
-            "No value of the images is above 1, so they are almost black; 255 is white. Multiply "
-            "masks by 255.",
+            f"No value of the images of {name!r} is above 1, so they are almost black; 255 is "
+            "white. Multiply masks by 255.",
             PictureWarning,
             stacklevel=3,  # the caller of ImageDataset
         )
