@@ -69,6 +69,8 @@ GAMES = (
             "games/UpNDown-learned-seed-1.json",
             "games/UpNDown-random-seed-0.json",
             "games/UpNDown-center-seed-0.json",
+            "games/UpNDown-sb3-learned-gaze.json",
+            "games/UpNDown-sb3-center-gaze.json",
         ),
     ),
 )
