@@ -32,7 +32,7 @@ from ram_envs.making import (
     make_vector_env,
     shows_glimpses,
 )
-from ram_envs.pictures import IN_COMMANDS, NoPictureError
+from ram_envs.picture_batch import IN_COMMANDS, NoPictureError
 from ram_envs.tasks.classification import ImageClassification
 from ram_envs.wrappers import find_seen
 

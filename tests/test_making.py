@@ -23,7 +23,7 @@ from ram_envs.making import (
     parse_keywords,
     shows_glimpses,
 )
-from ram_envs.pictures import NoPictureError
+from ram_envs.picture_batch import NoPictureError
 
 TOY: dict[str, Any] = {"glimpse_size": 4, "num_scales": 2}
 CATCH: dict[str, Any] = {"size": 8, "glimpse_size": 3}

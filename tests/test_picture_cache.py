@@ -12,7 +12,7 @@ import numpy as np
 import pooch
 import pytest
 
-from ram_envs.datasets import load_dataset, loading, own_images, picture_cache, pictures
+from ram_envs.datasets import load_dataset, loading, own_images, picture_cache, picture_files
 from ram_envs.datasets.pixels import PictureWarning
 
 Image = pytest.importorskip("PIL.Image", reason="Pillow is not installed")
@@ -48,7 +48,7 @@ def test_pictures_are_read_once(cache: Path, photos: Path, monkeypatch: pytest.M
     names = load_dataset(photos, "train").class_names
     (entry,) = cache.iterdir()
 
-    monkeypatch.setattr(pictures, "read_picture", None)  # nothing is read
+    monkeypatch.setattr(picture_files, "read_picture", None)  # nothing is read
     assert load_in_a_new_process(photos) == first
     assert load_dataset(photos, "train").class_names == names == ("afé ☃", "café ☃")
     moved = photos.rename(photos.with_name("moved"))

@@ -179,7 +179,7 @@ def test_memory_that_runs_out_is_named(photos: Path, monkeypatch: pytest.MonkeyP
     def run_out(*args: Any) -> None:
         raise MemoryError
 
-    monkeypatch.setattr("ram_envs.datasets.pictures.to_pixels", run_out)
+    monkeypatch.setattr("ram_envs.datasets.picture_files.to_pixels", run_out)
     with pytest.raises(ValueError, match=r"6 images.*memory.*images\.npy"):
         read_images(photos)
 

@@ -18,7 +18,7 @@ from picture_envs import LAYOUTS, Numbers
 
 from ram_envs import Retina, wrappers
 from ram_envs.aliases import VectorEnv
-from ram_envs.pictures import find_layout
+from ram_envs.picture_batch import find_layout
 from ram_envs.wrappers import ThroughRetina, vector
 
 RETINA: dict[str, Any] = {"glimpse_size": 4, "num_scales": 2}

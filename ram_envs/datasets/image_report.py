@@ -19,8 +19,13 @@ from ram_envs.datasets.own_images import (
     plan_split,
     read_source,
 )
+from ram_envs.datasets.picture_files import (
+    check_padded,
+    open_picture,
+    refuse_picture,
+    show_progress,
+)
 from ram_envs.datasets.picture_folder import Folder, arrange
-from ram_envs.datasets.pictures import check_padded, open_picture, refuse_picture, show_progress
 from ram_envs.datasets.pixels import WHITE, Background, Notes, Pixels, check_background, to_pixels
 from ram_envs.datasets.splits import SPLITS, Split
 

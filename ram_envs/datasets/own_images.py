@@ -40,8 +40,8 @@ from ram_envs.datasets.idx import find_idx
 from ram_envs.datasets.image_dataset import ImageDataset
 from ram_envs.datasets.mnist import MNIST_FILES
 from ram_envs.datasets.picture_cache import Entry
+from ram_envs.datasets.picture_files import read_pictures
 from ram_envs.datasets.picture_folder import Folder, scan
-from ram_envs.datasets.pictures import read_pictures
 from ram_envs.datasets.pixels import (
     WHITE,
     Background,

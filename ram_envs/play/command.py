@@ -16,7 +16,7 @@ import gymnasium as gym
 
 from ram_envs.atomic_files import check_writable
 from ram_envs.making import parse_keywords
-from ram_envs.pictures import IN_COMMANDS, NoPictureError
+from ram_envs.picture_batch import IN_COMMANDS, NoPictureError
 from ram_envs.play.game import SPEEDS, Phase
 from ram_envs.play.session import (
     GIF_EPISODES,

@@ -15,7 +15,7 @@ from ram_envs.aliases import Env
 from ram_envs.arguments import check_arguments
 from ram_envs.checks import check_running
 from ram_envs.gaze import location_space
-from ram_envs.pictures import Layout, PictureBatch, checked_pictures, find_layout, layout_of
+from ram_envs.picture_batch import Layout, PictureBatch, checked_pictures, find_layout, layout_of
 from ram_envs.recorded import RecordedArguments
 from ram_envs.retina import Retina
 

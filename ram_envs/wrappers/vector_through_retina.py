@@ -18,7 +18,7 @@ from ram_envs.arguments import check_arguments
 from ram_envs.atari import atari_seeds
 from ram_envs.checks import check_running, checked_reset_mask
 from ram_envs.gaze import location_space
-from ram_envs.pictures import Layout, PictureBatch, checked_pictures, layout_of
+from ram_envs.picture_batch import Layout, PictureBatch, checked_pictures, layout_of
 from ram_envs.recorded import RecordedArguments
 from ram_envs.retina import Retina
 from ram_envs.wrappers.through_retina import (
