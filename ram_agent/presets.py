@@ -253,8 +253,6 @@ LEARNED_GAZE = (
     "location_std_end",
     "location_weight",
     "location_warmup",
-    "location_reward",
-    "head_rate",
     "head_warmup",
 )
 UNREAD = {  # (a setting, its value): the settings that it makes useless

@@ -74,6 +74,13 @@ with distributed.join_ranks(torch.device("cpu")) as ranks:
 not_on_windows = pytest.mark.skipif(sys.platform == "win32", reason="no torchrun without libuv")
 
 
+def gather_by_two(tmp_path: Path, happens: str) -> subprocess.CompletedProcess[str]:
+    """Run an evaluation of two ranks, in the second of which this line runs first."""
+    program = tmp_path / "gathered.py"
+    program.write_text(GATHERED.format(happens=happens))
+    return run_by_two(program)
+
+
 def train_by_two(*args: Any, program: Path | None = None) -> subprocess.CompletedProcess[str]:
     """Run `ram train` under torchrun, with two ranks."""
     command = [program] if program is not None else ["-m", "ram_agent"]
@@ -255,18 +262,14 @@ def test_a_rank_that_stops_responding(monkeypatch: pytest.MonkeyPatch) -> None:
 @not_on_windows
 @pytest.mark.slow
 def test_a_rank_waits_for_the_long_games_of_another(tmp_path: Path) -> None:
-    program = tmp_path / "gathered.py"
-    program.write_text(GATHERED.format(happens="time.sleep(25)"))
-    done = run_by_two(program)
+    done = gather_by_two(tmp_path, "time.sleep(25)")
     assert done.stdout.splitlines() == ["[0, 1] True"] * 2, done.stderr
 
 
 @not_on_windows
 @pytest.mark.slow
 def test_a_rank_that_dies_in_an_evaluation_is_noticed(tmp_path: Path) -> None:
-    program = tmp_path / "gathered.py"
-    program.write_text(GATHERED.format(happens="os._exit(3)"))
-    done = run_by_two(program)
+    done = gather_by_two(tmp_path, "os._exit(3)")
     assert done.returncode == 1
     assert "ConnectionError: Rank 0 of 2" in done.stderr
 
