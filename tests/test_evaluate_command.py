@@ -202,6 +202,7 @@ def test_watch_without_a_file_name(
     ("path", "name"),
     [
         ("runs/lr0.01", "lr0.01"),
+        ("agents/lr0.02", "lr0.02"),  # a file whose ending was left out
         ("runs/lr0.01.safetensors", "lr0.01"),
         ("runs/lr0.01/best.safetensors", "lr0.01-best"),
         ("runs/lr0.01/last", "lr0.01-last"),
