@@ -25,8 +25,8 @@ from side_by_side import read_rows, run_side_by_side
 from ram_agent.config import replace_settings
 from ram_agent.presets import preset
 from ram_agent.provenance import provenance
+from ram_agent.run_env import RunEnv
 from ram_agent.runs import describe_run, make_trainer
-from ram_agent.splits import with_found_dataset
 from ram_envs.atomic_files import write_json
 
 Row = dict[str, Any]
@@ -111,8 +111,8 @@ class Settings:
 
 
 def main(settings: Settings) -> None:
-    found = with_found_dataset(settings.env_id, {"dataset": settings.dataset})
-    settings = dataclasses.replace(settings, dataset=found["dataset"])
+    env = RunEnv(settings.env_id, {"dataset": settings.dataset}).with_found_dataset()
+    settings = dataclasses.replace(settings, dataset=env.keywords["dataset"])
     rows = read_rows(settings.out, **common_settings(settings))
     done = {(row["part"], row["instead"], row["seed"]) for row in rows}
     waiting = [
@@ -145,8 +145,7 @@ def train(change: Change, seed: int, settings: Settings) -> Row:
     torch.set_num_threads(1)
     agent, training, _ = preset("default", settings.env_id)
     run = describe_run(
-        settings.env_id,
-        {"dataset": settings.dataset},
+        RunEnv(settings.env_id, {"dataset": settings.dataset}),
         "default",
         dataclasses.replace(agent, **change.agent),
         replace_settings(

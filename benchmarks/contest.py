@@ -25,7 +25,7 @@ from pages import make_table, put_table
 from side_by_side import read_rows, run_side_by_side
 
 from ram_agent.provenance import provenance
-from ram_agent.splits import with_found_dataset
+from ram_agent.run_env import RunEnv
 from ram_envs.atomic_files import write_bytes, write_json
 from ram_envs.registration import CLASSIFICATION, dataset_keywords
 
@@ -140,8 +140,8 @@ def _budget(env_id: str, settings: Settings) -> int:
 
 def _find_dataset(env_id: str, settings: Settings) -> str | None:
     """Return the name of the images that the data set stands for; None for a game."""
-    keywords = with_found_dataset(env_id, dataset_keywords(env_id, settings.dataset))
-    return keywords.get("dataset")
+    env = RunEnv(env_id, dataset_keywords(env_id, settings.dataset))
+    return env.with_found_dataset().keywords.get("dataset")
 
 
 def measure_error(contestant: Contestant, envs: Any, split: str, episodes: int) -> float:

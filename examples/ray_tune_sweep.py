@@ -21,6 +21,7 @@ import torch
 import tyro
 
 from ram_agent.presets import preset
+from ram_agent.run_env import RunEnv
 from ram_agent.run_folder import RunFolder
 from ram_agent.runs import describe_run, make_trainer
 from ram_agent.trainer import Trainer
@@ -75,8 +76,8 @@ def continue_or_start(trial: dict[str, Any], settings: Settings, folder: RunFold
         validate_every=settings.episodes // settings.validations,
         optimizer=dataclasses.replace(config.optimizer, **trial),
     )
-    keywords = {"dataset": settings.dataset}
-    run = describe_run(settings.env_id, keywords, "default", agent, config, shards=1)
+    env = RunEnv(settings.env_id, {"dataset": settings.dataset})
+    run = describe_run(env, "default", agent, config, shards=1)
     folder.create(run)
     return make_trainer(run, folder)
 

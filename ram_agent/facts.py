@@ -123,9 +123,10 @@ class MakesItsEnv:
 
     def _find_env(self, split: str, keywords: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
         """Return the environment's id and keywords; the run's own images must be unchanged."""
-        from ram_agent.splits import check_run_images
+        from ram_agent.run_env import RunEnv
+        from ram_agent.run_images import check_run_images
 
         env_id, settings = read_env(self.info, split)
         if "dataset" not in keywords:
-            check_run_images(self.info, env_id, settings)
+            check_run_images(self.info, RunEnv(env_id, settings))
         return env_id, {**settings, **keywords}

@@ -13,17 +13,10 @@ from tqdm import tqdm
 from ram_agent.agent import RAMAgent
 from ram_agent.evaluation import Evaluation, evaluate
 from ram_agent.facts import compared_gazes, is_sampled, trained_gaze
+from ram_agent.run_env import RunEnv
 from ram_agent.run_folder import RunFolder
+from ram_agent.run_images import check_run_images, pick_episodes
 from ram_agent.runs import own_env
-from ram_agent.splits import (
-    FOREIGN_EPISODES,
-    check_run_images,
-    count_evaluation_envs,
-    is_foreign,
-    make_split,
-    name_split,
-    pick_episodes,
-)
 from ram_agent.trainer import Trainer
 from ram_envs.aliases import VectorEnv
 from ram_envs.atomic_files import write_json
@@ -31,16 +24,16 @@ from ram_envs.catalog import SCORES
 from ram_envs.datasets import Split
 
 NUM_SHOWN = 6  # episodes in a picture
+FOREIGN_EPISODES = 100  # of an evaluation in an environment of another package
 FOREIGN_STEPS = 300  # of each, where they are drawn: a game of Atari may have 27,000
 
 
 def evaluate_all(
     agent: RAMAgent,
-    env_id: str,
+    env: RunEnv,
     split: Split,
     num_episodes: int | None,
     seed: int,
-    keywords: dict[str, Any],
     stop_when_sure: Sequence[float] = (),
 ) -> dict[str, dict[str, Any]]:
     """Evaluate an agent's own gaze, then other gazes; with early answers of its own.
@@ -53,8 +46,8 @@ def evaluate_all(
     if own == "learned":
         ways.insert(1, (own, not sampled))
     if num_episodes is None:
-        num_episodes = usual_episodes(env_id, keywords)
-    envs = make_split(env_id, count_evaluation_envs(env_id, keywords), split, **keywords)
+        num_episodes = usual_episodes(env)
+    envs = env.make_split(env.num_evaluation_envs, split)
     return {
         (f"{gaze} gaze, sampled" if is_sample else f"{gaze} gaze"): _as_json(
             evaluate(
@@ -71,34 +64,25 @@ def evaluate_all(
     }
 
 
-def usual_episodes(env_id: str, keywords: dict[str, Any]) -> int | None:
+def usual_episodes(env: RunEnv) -> int | None:
     """Return the episodes of an evaluation; None: as many as `evaluate` plays by itself."""
-    return FOREIGN_EPISODES if is_foreign(env_id, keywords) else None
+    return FOREIGN_EPISODES if env.is_foreign else None
 
 
-def name_env(env_id: str, keywords: dict[str, Any]) -> str:
-    """Return the environment, its data set if it has one, and the keywords that are not default."""
-    others = {name: value for name, value in keywords.items() if name != "dataset"}
-    dataset = [keywords["dataset"]] if "dataset" in keywords else []
-    return ", ".join([env_id, *dataset, *(f"{name}={value}" for name, value in others.items())])
-
-
-def title_results(env_id: str, keywords: dict[str, Any], split: str | None) -> str:
-    """Return the title of results: the environment, and which images `name_split` found."""
+def title_results(env: RunEnv, split: str | None) -> str:
+    """Return the title of results: the environment, and the split that `find_split` returned."""
     images = {None: "", "all": ", all images: no separate test split"}.get(
         split, f", {split} split"
     )
-    return name_env(env_id, keywords) + images
+    return env.name + images
 
 
-def print_results(
-    results: dict[str, dict[str, Any]], env_id: str, keywords: dict[str, Any], images: str | None
-) -> None:
-    """Print what `evaluate_all` returned; `images` is what `name_split` found."""
-    title = title_results(env_id, keywords, images)
+def print_results(results: dict[str, dict[str, Any]], env: RunEnv, split: str | None) -> None:
+    """Print what `evaluate_all` returned; `split` is what `find_split` returned."""
+    title = title_results(env, split)
     # A return of several balls is not a percentage.
-    words = SCORES.get(env_id) if keywords.get("num_balls", 1) == 1 else None
-    if keywords.get("max_shift") is not None:
+    words = SCORES.get(env.env_id) if env.keywords.get("num_balls", 1) == 1 else None
+    if env.keywords.get("max_shift") is not None:
         title += " (random gaze: random shifts; center gaze: no shifts)"
     own = next(iter(results.values()))
     episodes = own["episodes"]
@@ -128,10 +112,10 @@ def print_results(
 def show_trained(trainer: Trainer, folder: RunFolder) -> None:
     """Measure the best weights of a finished run, and draw their fixations."""
     best, run, path = RAMAgent.load(folder.path), folder.read_config(), folder.path
-    env_id, keywords = own_env(run)
-    check_run_images(run, env_id, keywords)  # they may have changed during training
-    split = name_split(env_id, keywords, "test")
-    result = evaluate_all(best, env_id, "test", None, 0, keywords)  # as `ram evaluate` does
+    env = own_env(run)
+    check_run_images(run, env)  # they may have changed during training
+    split = env.find_split("test")
+    result = evaluate_all(best, env, "test", None, 0)  # as `ram evaluate` does
     measured = {"train_seconds": round(trainer.seconds, 1), "split": split, "results": result}
     write_json(path / "evaluation.json", {**best.info, **run, **measured})
     best_validation = (
@@ -140,10 +124,10 @@ def show_trained(trainer: Trainer, folder: RunFolder) -> None:
         else f"return {trainer.best_score:.4f}"
     )
     print(f"Trained for {trainer.seconds:.0f} s; best validation {best_validation}.")
-    print_results(result, env_id, keywords, split)
+    print_results(result, env, split)
     try:
-        episodes = pick_episodes(env_id, keywords, "test", NUM_SHOWN)
-        save_watched(best, env_id, keywords, path / "fixations.png", episodes)
+        episodes = pick_episodes(env, "test", NUM_SHOWN)
+        save_watched(best, env, path / "fixations.png", episodes)
     except gym.error.DependencyNotInstalled as error:
         print(f"The fixations are not drawn. {error}")
     else:
@@ -152,8 +136,7 @@ def show_trained(trainer: Trainer, folder: RunFolder) -> None:
 
 def save_watched(
     agent: RAMAgent,
-    env_id: str,
-    keywords: dict[str, Any],
+    env: RunEnv,
     path: Path,
     episodes: Sequence[int],
     split: Split = "test",
@@ -167,17 +150,18 @@ def save_watched(
     """
     from ram_agent.pictures import play_frames, save_picture
 
-    envs = make_drawn(env_id, keywords, split)
+    envs = make_drawn(env, split)
     last_only = path.suffix == ".png"
     frames = play_frames(agent, envs, episodes, False if sampled else None, last_only=last_only)
     shown = list(tqdm(frames, "drawing", len(episodes), disable=None, leave=False))
     save_picture(shown, path, fps or envs.metadata["render_fps"])
 
 
-def make_drawn(env_id: str, keywords: dict[str, Any], split: Split) -> VectorEnv:
+def make_drawn(env: RunEnv, split: Split) -> VectorEnv:
     """Make one environment that is drawn; that of another package has a time limit."""
-    limit = {"max_episode_steps": FOREIGN_STEPS} if is_foreign(env_id, keywords) else {}
-    return make_split(env_id, 1, split, render_mode="rgb_array", **{**limit, **keywords})
+    is_limited = env.is_foreign and "max_episode_steps" not in env.keywords
+    limit = {"max_episode_steps": FOREIGN_STEPS} if is_limited else {}
+    return env.make_split(1, split, render_mode="rgb_array", **limit)
 
 
 def _as_json(result: Evaluation) -> dict[str, Any]:

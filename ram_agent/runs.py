@@ -13,6 +13,7 @@ from ram_agent.agent import RAMAgent
 from ram_agent.config import AgentConfig, TrainConfig, config_from_json
 from ram_agent.distributed import Ranks
 from ram_agent.facts import read_env, read_keywords
+from ram_agent.measured_pixels import measure_pixels
 from ram_agent.presets import (
     ENV_SETTINGS,
     GAMES,
@@ -23,18 +24,10 @@ from ram_agent.presets import (
     preset,
 )
 from ram_agent.provenance import provenance
+from ram_agent.run_env import RunEnv
 from ram_agent.run_folder import RunFolder
+from ram_agent.run_images import describe_images
 from ram_agent.settings import closest, group_names, setting_names
-from ram_agent.splits import (
-    count_channels,
-    count_evaluation_envs,
-    describe_images,
-    has_labels,
-    is_foreign,
-    measure_pixels,
-    place_split,
-    with_found_dataset,
-)
 from ram_agent.start_from import copy_weights, fit_start, resolve_start
 from ram_agent.trainer import Trainer
 from ram_envs.checks import checked_integer
@@ -49,38 +42,38 @@ TRAINING_KEYWORDS = ("distortion", "elastic", "mirror")
 ARGUMENTS = ("callback", "preset", "out", "start_from", "device", "threads", "shards")
 
 
-def choose_preset(
-    name: str, env_id: str | None, keywords: Mapping[str, Any], supervision: str | None = None
-) -> Preset:
+def choose_preset(name: str, env: RunEnv | None, supervision: str | None = None) -> Preset:
     """Return the settings of a preset for an environment, whose keywords are checked first.
 
     Args:
         name: the name of the preset.
-        env_id: the environment, if one was named.
-        keywords: its keywords.
+        env: the environment, if one was named.
         supervision: the setting, if it was given.
 
     Raises:
         ValueError: for an unknown preset, or a keyword that looks like a misspelled setting.
     """
-    key = env_id
-    if env_id is not None:
-        _check_names(env_id, keywords)
-        if is_foreign(env_id, dict(keywords)):
-            key = OTHER_PACKAGES
-        elif (name, env_id) not in ENV_SETTINGS and not has_labels(env_id, dict(keywords)):
-            key = GAMES
-    return preset(name, key, supervised=supervision != "none")
+    supervised = supervision != "none"
+    if env is None:
+        return preset(name, supervised=supervised)
+    _check_names(env)
+    key = env.env_id
+    if env.is_foreign:
+        key = OTHER_PACKAGES
+    elif (name, key) not in ENV_SETTINGS and not env.has_labels:
+        key = GAMES
+    return preset(name, key, supervised=supervised)
 
 
-def _check_names(env_id: str, keywords: Mapping[str, Any]) -> None:
+def _check_names(env: RunEnv) -> None:
     """Raise ValueError for a keyword that a training cannot pass on to its environments."""
+    keywords = env.keywords
     if "split" in keywords:
         raise ValueError(
             f"split={keywords['split']!r}: a training uses the splits train, validation and test. "
             "Leave split out."
         )
-    if (known := find_keywords(env_id)) is None:
+    if (known := find_keywords(env.env_id)) is None:
         return
     for group in sorted((keywords.keys() - known) & group_names(TrainConfig)):
         raise ValueError(f"{group}: give its settings one by one, such as learning_rate=….")
@@ -88,14 +81,13 @@ def _check_names(env_id: str, keywords: Mapping[str, Any]) -> None:
     for keyword in sorted(keywords.keys() - known):
         if meant := closest(keyword, names, cutoff=0.8):
             raise ValueError(
-                f"Neither {env_id} nor its training has a setting {keyword!r}. Did you mean "
+                f"Neither {env.env_id} nor its training has a setting {keyword!r}. Did you mean "
                 f"{meant!r}?"
             )
 
 
 def describe_run(
-    env_id: str,
-    keywords: dict[str, Any],
+    env: RunEnv,
     preset: str,
     agent: AgentConfig,
     training: TrainConfig,
@@ -108,7 +100,7 @@ def describe_run(
     """Return config.json of a new run; dataset="auto" is replaced by the data set that was found.
 
     Args:
-        env_id, keywords: the environment, and its keywords in every split.
+        env: the environment.
         preset: the name of the preset.
         agent, training: the settings.
         shards: number of even parts in which a batch is played, each in a thread of its own.
@@ -122,31 +114,29 @@ def describe_run(
             effect beside another one, or `start_from` was trained with other settings.
         FileNotFoundError: if `start_from` has no weights.
     """
-    keywords = {name: as_plain(value) for name, value in keywords.items()}
     shards = checked_integer("shards", shards, 1)
     if training.batch_size % shards:
         raise ValueError(
             f"batch_size={training.batch_size} cannot be divided into shards={shards}. Change "
             "one of them."
         )
-    own = choose_preset(preset, env_id, keywords, training.objective.supervision)
+    own = choose_preset(preset, env, training.objective.supervision)
     check_read(Preset(agent, training, shards), own)
     if start_from is not None:
         start_from = resolve_start(start_from)
-    channels = count_channels(env_id, keywords)
-    if channels is not None:
-        agent = dataclasses.replace(agent, num_channels=channels)
+    if env.num_channels is not None:
+        agent = dataclasses.replace(agent, num_channels=env.num_channels)
     if start_from is None:
-        agent = measure_pixels(env_id, keywords, agent)
+        agent = measure_pixels(env, agent)
     else:
         agent = fit_start(start_from, agent)
     training_keywords = {name: value for name, value in (training_keywords or {}).items() if value}
-    keywords = with_found_dataset(env_id, keywords, training_keywords)
+    env = env.with_found_dataset(training_keywords)
     return {
-        "env_id": env_id,
-        "env_kwargs": keywords,
-        "dataset": keywords.get("dataset"),  # None for a game
-        "images": describe_images(env_id, keywords),
+        "env_id": env.env_id,
+        "env_kwargs": {name: as_plain(value) for name, value in env.keywords.items()},
+        "dataset": env.keywords.get("dataset"),  # None for a game
+        "images": describe_images(env),
         "training_env_kwargs": training_keywords,
         "start_from": start_from,
         "preset": preset,
@@ -169,15 +159,13 @@ def make_trainer(
     """
     ranks, device = ranks or Ranks(), torch.device(device)
     config = config_from_json(TrainConfig, run["training"])
-    env_id, keywords = run["env_id"], run["env_kwargs"]
+    env = RunEnv.of(run)
     shard_size, num_shards = config.batch_size // run["shards"], run["shards"] // ranks.size
-    train_keywords = {**keywords, **run["training_env_kwargs"]}
     train_envs = [
-        place_split(device, env_id, shard_size, "train", **train_keywords)
+        env.place_split(device, shard_size, "train", **run["training_env_kwargs"])
         for _ in range(num_shards)
     ]
-    num_envs = count_evaluation_envs(env_id, keywords)
-    validation_envs = place_split(device, env_id, num_envs, "validation", **keywords)
+    validation_envs = env.place_split(device, env.num_evaluation_envs, "validation")
     torch.manual_seed(config.seed)
     agent = RAMAgent(
         train_envs[0].single_observation_space,
@@ -191,8 +179,8 @@ def make_trainer(
     return Trainer(agent, train_envs, validation_envs, config, folder, ranks, MIN_VALIDATIONS)
 
 
-def own_env(facts: dict[str, Any], named: str | None = None) -> tuple[str, dict[str, Any]]:
-    """Return the id and keywords of the environment of a run; the id may be `named` by the user.
+def own_env(facts: dict[str, Any], named: str | None = None) -> RunEnv:
+    """Return the environment of a run; its id may be `named` by the user.
 
     A module that the user named is imported; for one that the facts name, see `read_env`.
 
@@ -200,5 +188,5 @@ def own_env(facts: dict[str, Any], named: str | None = None) -> tuple[str, dict[
         ValueError: if the facts name no environment, or one that is not registered.
     """
     if named is None:
-        return read_env(facts)
-    return resolve_env_id(named), read_keywords(facts)
+        return RunEnv(*read_env(facts))
+    return RunEnv(resolve_env_id(named), read_keywords(facts))

@@ -13,10 +13,10 @@ from ram_agent.agent import RAMAgent
 from ram_agent.callbacks import Callback, LogMetrics, train_with
 from ram_agent.config import AgentConfig, TrainConfig, replace_settings
 from ram_agent.distributed import checked_device
+from ram_agent.run_env import RunEnv
 from ram_agent.run_folder import RunFolder
 from ram_agent.runs import TRAINING_KEYWORDS, choose_preset, describe_run, make_trainer
 from ram_agent.settings import setting_names
-from ram_agent.splits import keywords_in_training
 from ram_envs.arguments import check_arguments
 from ram_envs.checks import checked_integer
 from ram_envs.making import resolve_env_id
@@ -62,20 +62,19 @@ def train(
         FileNotFoundError: if `start_from` has no weights.
         FileExistsError: if `out` contains a run or other files.
     """
-    env_id = resolve_env_id(env_id)
     shards = settings.pop("shards", None)
     of_agent = _take(settings, setting_names(AgentConfig))
     of_training = _take(settings, setting_names(TrainConfig))
     training_keywords = _take(settings, frozenset(TRAINING_KEYWORDS))
-    chosen = choose_preset(preset, env_id, settings, of_training.get("supervision"))
+    env = RunEnv(resolve_env_id(env_id), settings)
+    chosen = choose_preset(preset, env, of_training.get("supervision"))
     run = describe_run(
-        env_id,
-        settings,
+        env,
         preset,
         replace_settings(chosen.agent, **of_agent),
         replace_settings(chosen.training, **of_training),
         shards=chosen.shards if shards is None else shards,
-        training_keywords={**keywords_in_training(env_id, settings), **training_keywords},
+        training_keywords={**env.clipping, **training_keywords},
         start_from=start_from,
         device=checked_device(device),
     )

@@ -17,6 +17,7 @@ from ablations import CHANGES, DEFAULT, Change, Settings
 
 from ram_agent.config import flatten_settings, replace_settings
 from ram_agent.presets import preset
+from ram_agent.run_env import RunEnv
 
 ROOT = Path(__file__).parent.parent
 
@@ -71,7 +72,7 @@ def test_interrupted_ablations_continue(
     assert "width of the core, 8, seed 0: " in printed
     assert "none, , seed 0" not in printed
     assert "| width of the core | 256 | 8 | " in page.read_text()
-    monkeypatch.setattr(ablations, "with_found_dataset", lambda _, keywords: keywords)
+    monkeypatch.setattr(RunEnv, "with_found_dataset", lambda env: env)
     changes: dict[str, Any] = {"env_id": "RAMMNIST-v0", "episodes": 700, "dataset": "mnist"}
     for name, value in changes.items():
         with pytest.raises(ValueError, match=f"{name}={value!r}"):

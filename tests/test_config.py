@@ -26,6 +26,7 @@ from ram_agent.config import (
     replace_settings,
 )
 from ram_agent.presets import GAMES, OTHER_PACKAGES, PRESETS, Preset, preset
+from ram_agent.run_env import RunEnv
 from ram_agent.runs import choose_preset
 from ram_agent.settings import RANGES, Checked, is_group, setting_names, type_hints
 from ram_envs import GlimpseEnv, Retina
@@ -117,12 +118,12 @@ def test_games_of_a_users_own_learn_by_the_settings_of_games(
     gym.register("Named-v0", lambda **keywords: GlimpseEnv(NamedSearch(), Retina(8, 2)))
     gym.register("OwnMoving-v0", "ram_envs.envs.moving:MovingEnv", kwargs={"dataset": "digits"})
     for env_id in ("OwnSearch-v0", "OwnCatch-v0"):
-        assert choose_preset(name, env_id, {}) == preset(name, GAMES) != preset(name)
+        assert choose_preset(name, RunEnv(env_id)) == preset(name, GAMES) != preset(name)
     for env_id in ("Named-v0", "OwnMoving-v0"):
-        assert choose_preset(name, env_id, {}) == preset(name)
+        assert choose_preset(name, RunEnv(env_id)) == preset(name)
     for env_id in ("RAMSearch-v0", "RAMCatch-v0", "RAMClutteredMNIST-v0"):
         expected = GAMES if (name, env_id) == ("paper", "RAMSearch-v0") else env_id
-        assert choose_preset(name, env_id, {}) == preset(name, expected)
+        assert choose_preset(name, RunEnv(env_id)) == preset(name, expected)
     agent, training, _ = preset(name, GAMES)
     assert agent.core == "lstm"
     if name == "default":

@@ -20,6 +20,8 @@ from contestants import FOR_GAMES, FOR_IMAGES, PaperRAM, contestants
 from pages import put_table
 from side_by_side import read_rows, run_side_by_side
 
+from ram_agent.run_env import RunEnv
+
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
@@ -105,7 +107,7 @@ def test_an_interrupted_contest_continues(
     assert "RAMMNIST-v0, RAM, seed 0" not in printed
     with pytest.raises(ValueError, match=r"budget=2000"):
         hold("RAM", steps=2_000)
-    monkeypatch.setattr(contest, "with_found_dataset", lambda _, keywords: keywords)
+    monkeypatch.setattr(RunEnv, "with_found_dataset", lambda env: env)
     with pytest.raises(ValueError, match=r"dataset='mnist'"):
         hold("RAM", dataset="mnist")
 

@@ -24,6 +24,7 @@ from ram_agent.paper.controls import (
     measure_error,
     see_canvases,
 )
+from ram_agent.run_env import RunEnv
 from ram_agent.run_folder import RunFolder
 
 # 12 images, each with the brightness of its class; 5 are of class 0.
@@ -46,7 +47,7 @@ def make_trainer(path: Path, env_id: str = "RAMMNIST-v0", **settings: Any) -> Co
     training = ControlConfig(
         **{"network": "fc-64", "seed": 0, "episodes": 2816, "validate_every": 1, **settings}
     )
-    run = describe_control(env_id, {"dataset": "digits"}, training, {})
+    run = describe_control(RunEnv(env_id, {"dataset": "digits"}), training, {})
     folder = RunFolder(path)
     if not path.exists():
         folder.create(run)

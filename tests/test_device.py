@@ -23,7 +23,7 @@ from helpers import make_agent_for
 from lazy_images import LazyImages
 
 import ram_envs
-from ram_agent import player, rollout, runs, splits
+from ram_agent import player, rollout, run_env, runs
 from ram_agent.agent import RAMAgent
 from ram_agent.cli import main
 from ram_agent.config import AgentConfig, TrainConfig, replace_settings
@@ -331,7 +331,7 @@ def test_training_and_validation_are_on_the_gpu(
     }
     assert not isinstance(runs.make_trainer(run, None).shards[0].envs, DeviceVectorEnv)
     # "meta" stands for a GPU: it is asked whether the environments can be there.
-    monkeypatch.setattr(splits, "GPU", "meta")
+    monkeypatch.setattr(run_env, "GPU", "meta")
     assert not isinstance(runs.make_trainer(run, None).validation_envs, DeviceVectorEnv)
     trainer = runs.make_trainer(run, None, "meta")
     for envs in (*[shard.envs for shard in trainer.shards], trainer.validation_envs):

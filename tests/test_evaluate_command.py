@@ -21,6 +21,7 @@ from ram_agent.agent import RAMAgent
 from ram_agent.cli import main
 from ram_agent.commands.trained import name_run
 from ram_agent.measure import print_results
+from ram_agent.run_env import RunEnv
 from ram_agent.run_folder import RunFolder
 from ram_agent.runs import make_trainer
 
@@ -370,9 +371,9 @@ def test_the_returns_of_several_balls_are_no_percentages(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     results = {"learned gaze": {"mean_return": 1.25, "standard_error": 0.5, "episodes": 4}}
-    print_results(results, "RAMCatch-v0", {"num_balls": 3}, None)
+    print_results(results, RunEnv("RAMCatch-v0", {"num_balls": 3}), None)
     assert "1.2500 ± 0.5000" in capsys.readouterr().out
-    print_results(results, "RAMCatch-v0", {}, None)
+    print_results(results, RunEnv("RAMCatch-v0"), None)
     assert "125.00 ± 50.00" in capsys.readouterr().out
 
 

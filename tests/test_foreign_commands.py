@@ -21,18 +21,13 @@ from ram_agent.commands.train import default_folder  # noqa: E402
 from ram_agent.config import AgentConfig  # noqa: E402
 from ram_agent.gaze_map import blur, record_gaze_map  # noqa: E402
 from ram_agent.measure import evaluate_all  # noqa: E402
+from ram_agent.run_env import RunEnv  # noqa: E402
 from ram_agent.shard import VALIDATION_SEED  # noqa: E402
-from ram_agent.splits import (  # noqa: E402
-    count_evaluation_envs,
-    find_splits,
-    is_foreign,
-    keywords_in_training,
-    make_split,
-)
 from ram_envs.making import make_env, make_vector_env  # noqa: E402
 from ram_envs.wrappers import FixedGaze, GridAction  # noqa: E402
 
 TOY: dict[str, Any] = {"glimpse_size": 4, "num_scales": 2}
+NUMBERS = RunEnv("Numbers-v0", TOY)
 
 
 def make_agent(env_id: str = "Numbers-v0", **keywords: Any) -> RAMAgent:
@@ -112,10 +107,10 @@ def test_a_gaze_map_of_samples_is_wider() -> None:
 
 def test_an_agent_is_measured_as_it_was_validated() -> None:
     agent = make_agent(**TOY)
-    results = evaluate_all(agent, "Numbers-v0", "test", 60, 0, TOY)
+    results = evaluate_all(agent, NUMBERS, "test", 60, 0)
     assert list(results) == ["learned gaze", "learned gaze, sampled", "random gaze", "center gaze"]
     agent.info["training"] = {"validation_sampled": True}
-    sampled = evaluate_all(agent, "Numbers-v0", "test", 60, 0, TOY)
+    sampled = evaluate_all(agent, NUMBERS, "test", 60, 0)
     assert list(sampled) == [
         "learned gaze, sampled",
         "learned gaze",
@@ -135,8 +130,7 @@ def test_validations_are_sampled_where_the_setting_says_so(tmp_path: Path) -> No
         settings: dict[str, Any] = {"steps": 128, "batch_size": 8, "segment_length": 16}
         settings |= {"hidden_size": 8, "feature_size": 8, "validation_games": 20}
         agent = train("Numbers-v0", **TOY, **settings, **given, out=run)
-        num_envs = count_evaluation_envs("Numbers-v0", TOY)
-        envs = make_split("Numbers-v0", num_envs, "validation", **TOY)
+        envs = NUMBERS.make_split(NUMBERS.num_evaluation_envs, "validation")
         returns = {
             deterministic: evaluate(
                 agent, envs, num_episodes=20, deterministic=deterministic, seed=VALIDATION_SEED
@@ -155,16 +149,16 @@ def test_an_agent_makes_its_environment() -> None:
 
 
 def test_splits_and_modes() -> None:
-    assert find_splits("Numbers-v0", TOY) == ()
-    assert is_foreign("Numbers-v0", TOY)
-    assert not is_foreign("RAMCatch-v0", {})
+    assert NUMBERS.splits == ()
+    assert NUMBERS.is_foreign
+    assert not RunEnv("RAMCatch-v0").is_foreign
     modes = {
         "SameStep": TOY,
         "NextStep": {**TOY, "source": "render"},
         "Disabled": {**TOY, "render_mode": "rgb_array"},
     }
     for mode, keywords in modes.items():
-        envs = make_split("Numbers-v0", 2, "train", **keywords)
+        envs = RunEnv("Numbers-v0", keywords).make_split(2, "train")
         assert envs.metadata["autoreset_mode"].value == mode
     assert "/" not in default_folder("ALE/Pong-v5").name
 
@@ -195,7 +189,7 @@ def test_figures_of_a_game_without_a_vector_environment(
 ) -> None:
     pytest.importorskip("matplotlib", reason="the extra figures is not installed")
     pytest.importorskip("pygame", reason="the extra play is not installed")
-    monkeypatch.setattr("ram_agent.splits.EVALUATION_ENVS", 4)
+    monkeypatch.setattr("ram_agent.run_env.EVALUATION_ENVS", 4)
     gym.register("PlainSearch-v0", entry_point="ram_envs.envs.search:SearchEnv")
     try:
         env = gym.make("PlainSearch-v0")
@@ -213,10 +207,10 @@ def test_figures_of_a_game_without_a_vector_environment(
 
 def test_rewards_that_are_clipped_as_the_user_says() -> None:
     pytest.importorskip("ale_py", reason="the extra atari is not installed")
-    assert keywords_in_training("ALE/Pong-v5", {}) == {"reward_clipping": True}
+    assert RunEnv("ALE/Pong-v5").clipping == {"reward_clipping": True}
     for clips in (True, False):
-        assert keywords_in_training("ALE/Pong-v5", {"reward_clipping": clips}) == {}
-    assert keywords_in_training("RAMCatch-v0", {}) == {}
+        assert RunEnv("ALE/Pong-v5", {"reward_clipping": clips}).clipping == {}
+    assert RunEnv("RAMCatch-v0").clipping == {}
 
 
 @pytest.mark.parametrize("wrapper", [FixedGaze, GridAction])
@@ -227,6 +221,6 @@ def test_actions_that_a_wrapper_has_changed(wrapper: Any) -> None:
     gym.register("Changed-v0", make)
     try:
         with pytest.raises(ValueError, match=r"Changed-v0.*Discrete"):
-            find_splits("Changed-v0", {})
+            _ = RunEnv("Changed-v0").splits
     finally:
         del gym.registry["Changed-v0"]

@@ -17,7 +17,8 @@ from ram_agent import RAMAgent, look  # noqa: E402
 from ram_agent.figures import record_gaze  # noqa: E402
 from ram_agent.gaze_map import record_gaze_map  # noqa: E402
 from ram_agent.looking import place_on_canvas, read_picture  # noqa: E402
-from ram_agent.splits import describe_images  # noqa: E402
+from ram_agent.run_env import RunEnv  # noqa: E402
+from ram_agent.run_images import describe_images  # noqa: E402
 from ram_envs.datasets import ImageDataset, load_dataset  # noqa: E402
 from ram_envs.datasets.pixels import PictureWarning  # noqa: E402
 from ram_envs.rendering import FOG  # noqa: E402
@@ -142,7 +143,7 @@ def test_own_images_in_the_spec_are_those_of_the_split() -> None:
         agent.info = {
             "env_id": "Flowers-v0",
             "env_kwargs": {},
-            "images": describe_images("Flowers-v0", {}),
+            "images": describe_images(RunEnv("Flowers-v0")),
         }
         for split, count in (("train", 6), ("validation", 4), ("test", 2)):
             assert agent.make_env(split).unwrapped.num_images == count  # type: ignore[attr-defined]

@@ -219,10 +219,10 @@ def test_atari_has_a_keyword_mode() -> None:
 def test_a_game_whose_rom_is_missing(tmp_path: Path) -> None:
     pytest.importorskip("ale_py", reason="the extra atari is not installed")
     pytest.importorskip("torch", reason="the extra agent is not installed")
-    from ram_agent.splits import find_splits
+    from ram_agent.run_env import RunEnv
 
     with (
         pytest.raises(ValueError, match="no_such_game"),
         pytest.warns(UserWarning, match="no_such_game"),
     ):
-        find_splits("ALE/Pong-v5", {"game": "no_such_game"})
+        _ = RunEnv("ALE/Pong-v5", {"game": "no_such_game"}).splits

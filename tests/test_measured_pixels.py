@@ -12,8 +12,9 @@ import pytest
 import ram_agent
 from ram_agent.agent import RAMAgent
 from ram_agent.config import AgentConfig
+from ram_agent.measured_pixels import measure_pixels
+from ram_agent.run_env import RunEnv
 from ram_agent.run_folder import RunFolder
-from ram_agent.splits import measure_pixels
 
 MEASURED = AgentConfig(pixel_mean=None, pixel_scale=None)
 
@@ -28,26 +29,28 @@ def stripes(tmp_path: Path) -> Path:
 
 
 def test_the_background_becomes_0_and_the_spread_1(stripes: Path) -> None:
-    keywords: dict[str, Any] = {"dataset": str(stripes), "glimpse_size": 4, "num_scales": 1}
-    config = measure_pixels("RAMClassification-v0", keywords, MEASURED)
+    keywords = {"dataset": str(stripes), "glimpse_size": 4, "num_scales": 1}
+    env = RunEnv("RAMClassification-v0", keywords)
+    config = measure_pixels(env, MEASURED)
     assert config.pixel_mean == 0.2
     assert config.pixel_scale == pytest.approx(1 / (0.8**2 / 4) ** 0.5, rel=0.05)  # 2.5
 
 
 def test_what_is_given_is_not_measured(stripes: Path) -> None:
-    keywords: dict[str, Any] = {"dataset": str(stripes), "glimpse_size": 4, "num_scales": 1}
-    mean = measure_pixels("RAMClassification-v0", keywords, AgentConfig(pixel_mean=None))
+    keywords = {"dataset": str(stripes), "glimpse_size": 4, "num_scales": 1}
+    env = RunEnv("RAMClassification-v0", keywords)
+    mean = measure_pixels(env, AgentConfig(pixel_mean=None))
     assert (mean.pixel_mean, mean.pixel_scale) == (0.2, 3)
-    scale = measure_pixels("RAMClassification-v0", keywords, AgentConfig(pixel_scale=None))
+    scale = measure_pixels(env, AgentConfig(pixel_scale=None))
     assert scale.pixel_mean == 0
     assert scale.pixel_scale == pytest.approx(1 / (0.75 * 0.2**2 + 0.25) ** 0.5, rel=0.05)  # 1.9
-    assert measure_pixels("RAMClassification-v0", keywords, AgentConfig()) == AgentConfig()
+    assert measure_pixels(env, AgentConfig()) == AgentConfig()
 
 
 def test_an_empty_picture_is_not_scaled_without_limit(tmp_path: Path) -> None:
     np.savez(tmp_path / "black.npz", images=np.zeros((20, 9, 9), np.uint8), labels=[0, 1] * 10)
-    keywords = {"dataset": str(tmp_path / "black.npz")}
-    config = measure_pixels("RAMClassification-v0", keywords, MEASURED)
+    env = RunEnv("RAMClassification-v0", {"dataset": str(tmp_path / "black.npz")})
+    config = measure_pixels(env, MEASURED)
     assert (config.pixel_mean, config.pixel_scale) == (0, 100)
 
 

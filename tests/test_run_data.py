@@ -13,13 +13,14 @@ import pytest
 from PIL import Image
 from ram_commands import TINY_AGENT, fail, frame_count
 
-from ram_agent import splits
+from ram_agent import run_env
 from ram_agent.agent import RAMAgent
 from ram_agent.cli import main
 from ram_agent.config import AgentConfig, TrainConfig
+from ram_agent.run_env import RunEnv
 from ram_agent.run_folder import RunFolder
+from ram_agent.run_images import pick_episodes
 from ram_agent.runs import describe_run, make_trainer
-from ram_agent.splits import pick_episodes
 from ram_envs.datasets import DatasetUnavailableError, ImageDataset, own_images, picture_folder
 from ram_envs.making import resolve_env_id
 
@@ -45,7 +46,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     make_pictures(folder / "photos")
     with pytest.MonkeyPatch.context() as patches:
         patches.chdir(folder)
-        patches.setattr(splits, "EVALUATION_ENVS", 4)
+        patches.setattr(run_env, "EVALUATION_ENVS", 4)
         main(["train", "RAMClassification-v0", "--dataset", "photos", *BRIEF, "--out", "run"])
     return folder
 
@@ -101,8 +102,8 @@ def test_a_folder_is_listed_once_for_each_environment_of_a_run(
         return picture_folder.scan(path)
 
     monkeypatch.setattr(own_images, "scan", noting)
-    keywords = {"dataset": str(trained / "photos")}
-    run = describe_run("RAMClassification-v0", keywords, "default", AgentConfig(), TrainConfig())
+    env = RunEnv("RAMClassification-v0", {"dataset": str(trained / "photos")})
+    run = describe_run(env, "default", AgentConfig(), TrainConfig())
     assert len(listed) == 5  # its channels, whether it can be trained in, three fingerprints
     make_trainer(run, None)
     assert len(listed) == 5 + 3  # two shards and the validation
@@ -173,12 +174,11 @@ def test_fewer_test_images_than_a_picture_has_room_for(trained: Path, tmp_path: 
 
 def test_shown_episodes_are_spread_over_the_classes(trained: Path) -> None:
     keywords = RunFolder(trained / "run").read_config()["env_kwargs"]
-    picked = [
-        pick_episodes("RAMClassification-v0", keywords, "train", count) for count in (1, 4, 99)
-    ]
+    env = RunEnv("RAMClassification-v0", keywords)
+    picked = [pick_episodes(env, "train", count) for count in (1, 4, 99)]
     assert picked[:2] == [[0], [0, 8, 1, 9]]
     assert sorted(picked[2]) == list(range(16))
-    assert pick_episodes("RAMCatch-v0", {}, "test", 3) == [0, 1, 2]
+    assert pick_episodes(RunEnv("RAMCatch-v0"), "test", 3) == [0, 1, 2]
 
 
 @pytest.mark.parametrize("given", ["RAMMNIST-v0", "RAMMNIST", "ram_envs:RAMMNIST-v0"])
@@ -295,11 +295,11 @@ def test_other_classes_are_named_and_not_gone_on_with(
 
 def test_a_run_on_all_images_of_a_folder_is_measured_on_digits(trained: Path) -> None:
     keywords = {"dataset": str(trained / "photos"), "splits": "all", "background": 0}
-    found = splits.with_other_dataset("RAMMNIST-v0", keywords, "digits")
-    assert found == {"dataset": "digits"}
+    found = RunEnv("RAMMNIST-v0", keywords).with_dataset("digits")
+    assert found == RunEnv("RAMMNIST-v0", {"dataset": "digits"})
 
 
 def test_images_in_memory_cannot_be_found_again() -> None:
     dataset = ImageDataset(np.zeros((2, 8, 8), np.uint8), np.arange(2))
     with pytest.raises(TypeError, match=r"npz"):
-        splits.with_found_dataset("RAMClassification-v0", {"dataset": dataset})
+        RunEnv("RAMClassification-v0", {"dataset": dataset}).with_found_dataset()

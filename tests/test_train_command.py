@@ -24,9 +24,9 @@ from ram_agent.commands import train
 from ram_agent.objective import check_used
 from ram_agent.presets import Preset, check_read, preset
 from ram_agent.rollout import Rollout, collect_rollout
+from ram_agent.run_env import RunEnv
 from ram_agent.run_folder import RunFolder
 from ram_agent.runs import make_trainer
-from ram_agent.splits import make_split
 from ram_envs.play.session import load_pilot
 from ram_envs.tasks.distortion import Distortion
 
@@ -91,7 +91,7 @@ def test_the_gaze_moves_by_a_limited_shift(tmp_path: Path) -> None:
     config = RunFolder(out).read_config()
     assert config["env_kwargs"] == {"dataset": "digits", "num_glimpses": 2, "max_shift": 0.25}
     assert config["training_env_kwargs"] == {"mirror": True}
-    envs = make_split(config["env_id"], 1, "test", **config["env_kwargs"])
+    envs = RunEnv.of(config).make_split(1, "test")
     before, _ = envs.reset(seed=0)
     after = envs.step((np.array([[-3.0, 4.0]]), np.zeros(1, np.int64)))[0]
     assert np.allclose(after["location"] - before["location"], [[-0.15, 0.2]])

@@ -20,7 +20,7 @@ from PIL import Image
 
 from ram_agent.agent import RAMAgent
 from ram_agent.pictures import play_frames
-from ram_agent.splits import make_split
+from ram_agent.run_env import RunEnv
 from ram_envs.atomic_files import write_whole
 from ram_envs.registration import CATCH, MOVING, dataset_keywords
 from ram_envs.rendering import (
@@ -52,7 +52,7 @@ MAX_BYTES = 150_000
 
 def draw(agent: RAMAgent, env_id: str, keywords: dict[str, Any]) -> Path:
     """Write an animation of test episodes, as many as fit into MAX_BYTES; return its path."""
-    envs = make_split(env_id, 1, "test", render_mode="rgb_array", **keywords)
+    envs = RunEnv(env_id, keywords).make_split(1, "test", render_mode="rgb_array")
     path = IMAGES / f"{env_id}.gif"
     for num_episodes in (3, 2, 1):
         frames, durations = [], []

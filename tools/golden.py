@@ -104,13 +104,14 @@ def checksum(array: np.ndarray[Any, Any]) -> str:
 
 def train(env_id: str) -> list[dict[str, float]]:
     """Return the metrics of the first updates of a small agent, otherwise with the id's preset."""
+    from ram_agent.measured_pixels import measure_pixels
     from ram_agent.presets import preset
+    from ram_agent.run_env import RunEnv
     from ram_agent.runs import make_trainer
-    from ram_agent.splits import measure_pixels
 
     agent, training, shards = preset("default", env_id)
     agent = dataclasses.replace(agent, hidden_size=16, feature_size=8)
-    agent = measure_pixels(env_id, keywords_of(env_id), agent)
+    agent = measure_pixels(RunEnv(env_id, keywords_of(env_id)), agent)
     training = dataclasses.replace(training, batch_size=32)
     if env_id in CLASSIFICATION:
         training = dataclasses.replace(training, episodes=UPDATES * 32)

@@ -19,7 +19,6 @@ from ram_agent.measure import usual_episodes
 from ram_agent.player import Gaze
 from ram_agent.pretrained_agents import PRETRAINED
 from ram_agent.runs import own_env
-from ram_agent.splits import count_evaluation_envs, make_split
 
 GAZES = get_args(Gaze)[:2]  # learned and random
 
@@ -37,12 +36,11 @@ def main(args: list[str] | None = None) -> None:
     info = {**agent.info, "command": without_folders(agent.info.get("command", ""))}
     path = agent.save(options.out / options.name, info, packed=True)
     packed = RAMAgent.load(path)
-    env_id, keywords = own_env(info)
-    num_episodes = usual_episodes(env_id, keywords)
-    num_envs = count_evaluation_envs(env_id, keywords)
+    env = own_env(info)
+    num_episodes, num_envs = usual_episodes(env), env.num_evaluation_envs
     test = measure(packed, num_envs, num_episodes)
     agent.save(path, {**info, "test": test}, packed=True)  # for `ram agents`
-    envs = make_split(env_id, num_envs, "validation", **keywords)
+    envs = env.make_split(num_envs, "validation")
     before, after = (evaluate(one, envs, num_episodes=num_episodes) for one in (agent, packed))
     if before.errors:
         print(f"{options.name}: error {before.error:.2f}%, packed {after.error:.2f}%")

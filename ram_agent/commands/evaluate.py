@@ -12,7 +12,6 @@ from ram_agent.commands.parsing import UNSET, parse
 from ram_agent.commands.trained import Trained, check_one_run
 from ram_agent.measure import evaluate_all, print_results
 from ram_agent.provenance import provenance
-from ram_agent.splits import name_split
 from ram_envs.atomic_files import check_writable, write_json
 
 
@@ -63,24 +62,18 @@ def main(args: list[str]) -> None:
     torch.set_num_threads(1)
     if command.save is not None:
         check_writable(command.save)
-    agent, env_id, keywords, split = command.load(
+    agent, env, split = command.load(
         num_glimpses=command.num_glimpses,
         canvas_size=command.canvas_size,
         num_clutter=command.num_clutter,
     )
     result = evaluate_all(
-        agent,
-        env_id,
-        split,
-        command.num_episodes,
-        command.seed,
-        keywords,
-        command.stop_when_sure,
+        agent, env, split, command.num_episodes, command.seed, command.stop_when_sure
     )
-    images = name_split(env_id, keywords, split)
-    print_results(result, env_id, keywords, images)
+    images = env.find_split(split)
+    print_results(result, env, images)
     if command.save is not None:
-        measured = {"env_id": env_id, "env_kwargs": keywords, "split": images}
+        measured = {"env_id": env.env_id, "env_kwargs": env.keywords, "split": images}
         made = {**provenance(), "seed": command.seed, "trained_by": agent.info}
         write_json(command.save, {**measured, **made, "results": result})
         print(f"Written to {command.save}")

@@ -18,14 +18,8 @@ from ram_agent.evaluation import evaluate
 from ram_agent.facts import compared_gazes
 from ram_agent.gaze_report import write_report
 from ram_agent.measure import NUM_SHOWN, save_watched, title_results
-from ram_agent.splits import (
-    count_evaluation_envs,
-    is_foreign,
-    make_split,
-    name_split,
-    pick_episodes,
-    shows_still_images,
-)
+from ram_agent.run_env import RunEnv
+from ram_agent.run_images import pick_episodes, shows_still_images
 from ram_envs.atomic_files import check_writable
 from ram_envs.datasets import Split
 from ram_envs.wrappers.vector import find_seen
@@ -74,15 +68,15 @@ def main(args: list[str]) -> None:
     name = name_run(command.run)
     out = command.out or Path("figures") / name
     check_writable(out / "report.html")
-    agent, env_id, keywords, split = command.load(only_look=True)
-    envs = make_split(env_id, count_evaluation_envs(env_id, keywords), split, **keywords)
+    agent, env, split = command.load(only_look=True)
+    envs = env.make_split(env.num_evaluation_envs, split)
     if importlib.util.find_spec("matplotlib") is None:
         raise ValueError('matplotlib is not installed. Run: pip install "ram-gym[figures]"')
     if shows_still_images(envs):
         paths = draw_still(command, agent, envs, out)
     else:
-        paths = draw_moving(command, agent, env_id, keywords, split, out)
-    shown = title_results(env_id, keywords, name_split(env_id, keywords, split))
+        paths = draw_moving(command, agent, env, split, out)
+    shown = title_results(env, env.find_split(split))
     write_report(out / "report.html", name, shown, agent.info, paths)
     for path in (*paths, out / "report.html"):
         print(f"Written to {path}")
@@ -102,36 +96,30 @@ def draw_still(command: Figures, agent: RAMAgent, envs: Any, out: Path) -> list[
 
 
 def draw_moving(
-    command: Figures,
-    agent: RAMAgent,
-    env_id: str,
-    keywords: dict[str, Any],
-    split: Split,
-    out: Path,
+    command: Figures, agent: RAMAgent, env: RunEnv, split: Split, out: Path
 ) -> list[Path]:
     """Draw the figures of an agent whose screen changes; return their paths."""
     from ram_agent import game_figures
     from ram_agent.figures import write_figures
     from ram_agent.gaze_map import draw_gaze_map, record_gaze_map
 
-    foreign = is_foreign(env_id, keywords)
-    episodes = pick_episodes(env_id, keywords, split, 1 if foreign else NUM_SHOWN)
-    save_watched(agent, env_id, keywords, out / "episodes.gif", episodes, split)
-    num_envs = count_evaluation_envs(env_id, keywords)
-    envs = make_split(env_id, num_envs, split, **keywords)
+    episodes = pick_episodes(env, split, 1 if env.is_foreign else NUM_SHOWN)
+    save_watched(agent, env, out / "episodes.gif", episodes, split)
+    num_envs = env.num_evaluation_envs
+    envs = env.make_split(num_envs, split)
     drawings: dict[str, Any] = {}
     try:
         find_seen(envs)
     except TypeError:
         print(
-            f"The heat map of the gaze is not drawn: {env_id} was registered without "
+            f"The heat map of the gaze is not drawn: {env.env_id} was registered without "
             "vector_entry_point, a vector environment of glimpses.",
             file=sys.stderr,
         )
     else:
         gaze_map = record_gaze_map(agent, envs, NUM_FIXATIONS // num_envs)
         drawings["gaze_map"] = partial(draw_gaze_map, gaze_map)
-    envs = make_split(env_id, 1 if foreign else NUM_GAMES, split, **keywords)
+    envs = env.make_split(1 if env.is_foreign else NUM_GAMES, split)
     if game_figures.is_catch(envs):
         records = {
             f"{gaze} gaze": game_figures.record_catch(agent, envs, gaze=gaze)

@@ -28,10 +28,12 @@ from ram_agent.commands.parsing import UNSET, parse
 from ram_agent.commands.train_help import describe_common
 from ram_agent.config import AgentConfig, TrainConfig, config_from_json, flatten_settings
 from ram_agent.distributed import Ranks, checked_device, join_ranks, local_device
-from ram_agent.measure import name_env, show_trained
+from ram_agent.measure import show_trained
 from ram_agent.presets import SHARDS
 from ram_agent.provenance import provenance
+from ram_agent.run_env import GPU, RunEnv
 from ram_agent.run_folder import RunFolder
+from ram_agent.run_images import check_run_images, describe_images
 from ram_agent.runs import (
     TRAINING_KEYWORDS,
     choose_preset,
@@ -40,14 +42,6 @@ from ram_agent.runs import (
     own_env,
 )
 from ram_agent.settings import OTHER_NAMES
-from ram_agent.splits import (
-    GPU,
-    check_run_images,
-    count_channels,
-    describe_images,
-    keywords_in_training,
-    with_other_dataset,
-)
 from ram_agent.trainer import Trainer
 from ram_agent.weights import CheckpointError
 from ram_envs.atomic_files import write_json
@@ -242,7 +236,8 @@ def parse_train(args: list[str]) -> Train:
     )
     env_id = None if first.env_id is None else resolve_env_id(first.env_id)
     supervision = first.training.objective.supervision
-    settings = choose_preset(first.run.preset, env_id, first.environment.keywords, supervision)
+    env = None if env_id is None else RunEnv(env_id, first.environment.keywords)
+    settings = choose_preset(first.run.preset, env, supervision)
     default = Train(
         run=Run(shards=settings.shards), agent=settings.agent, training=settings.training
     )
@@ -263,7 +258,7 @@ def train(
     if options.resume is not None:
         trainer.resume()
         write_json(folder.config_path, run)  # with the data set of --dataset
-    name = name_env(run["env_id"], run["env_kwargs"])
+    name = RunEnv.of(run).name
     print(f"{name}: {trainer.num_updates} updates, in {folder.path}")
     envs = trainer.shards[0].envs
     if device.type == GPU and not isinstance(envs, DeviceVectorEnv):
@@ -289,17 +284,14 @@ def make_run(
     else:
         if command.env_id is None:
             raise ValueError("ENV_ID is missing. Run `ram train ENV_ID`; `ram list` shows them.")
+        env = RunEnv(command.env_id, command.environment.keywords)
         run = describe_run(
-            command.env_id,
-            command.environment.keywords,
+            env,
             command.run.preset,
             command.agent,
             command.training,
             shards=command.run.shards,
-            training_keywords={
-                **keywords_in_training(command.env_id, command.environment.keywords),
-                **command.environment.training_keywords,
-            },
+            training_keywords={**env.clipping, **command.environment.training_keywords},
             start_from=command.run.start_from,
             device=device,
         )
@@ -345,16 +337,16 @@ def read_run(
             f"The run in {folder.path} is of {run['env_id']}, not of {named}. Leave ENV_ID out, or "
             "start a new run."
         )
-    env_id, keywords = own_env(run, named)
+    env = own_env(run, named)
     config_from_json(TrainConfig, run["training"])
     folder.lock()
     folder.check_fits(config_from_json(AgentConfig, run["agent"]))
     if dataset is None:
-        check_run_images(run, env_id, keywords)
+        check_run_images(run, env)
         return run
-    keywords = with_other_dataset(env_id, keywords, dataset)
-    images = describe_images(env_id, keywords) or {}
-    kinds = images.get("class_names"), count_channels(env_id, keywords)
+    env = env.with_dataset(dataset)
+    images = describe_images(env) or {}
+    kinds = images.get("class_names"), env.num_channels
     own_kinds = (run.get("images") or {}).get("class_names"), run["agent"]["num_channels"]
     if own_kinds[0] is not None and kinds != own_kinds:
         raise ValueError(
@@ -362,7 +354,7 @@ def read_run(
             f"the run in {folder.path} has {reprlib.repr(own_kinds[0])} and {own_kinds[1]}. Give "
             "images with the run's classes and channels, or start a new run."
         )
-    return run | {"env_kwargs": keywords, "dataset": keywords["dataset"], "images": images}
+    return run | {"env_kwargs": env.keywords, "dataset": env.keywords["dataset"], "images": images}
 
 
 def check_unchanged(args: list[str], run: dict[str, Any], folder: RunFolder) -> None:

@@ -14,15 +14,9 @@ from ram_agent.agent import RAMAgent
 from ram_agent.commands.parsing import UNSET
 from ram_agent.looking import class_names
 from ram_agent.pretrained_agents import ENDING, pretrained_name
+from ram_agent.run_env import DATASETS, RunEnv
+from ram_agent.run_images import check_run_images, lacks_mnist
 from ram_agent.runs import own_env
-from ram_agent.splits import (
-    DATASETS,
-    check_run_images,
-    find_splits,
-    lacks_mnist,
-    make_split,
-    with_other_dataset,
-)
 from ram_agent.weights import RUN_WEIGHTS
 from ram_envs.datasets import Split
 
@@ -45,24 +39,24 @@ def name_run(run: str) -> str:
     return f"{path.parent.name}-{name}" if name in RUN_WEIGHTS else name
 
 
-def check_takes(env_id: str, keywords: dict[str, Any], trained_in: str) -> None:
+def check_takes(env: RunEnv, trained_in: str) -> None:
     """Raise ValueError if an environment lacks a keyword of the one an agent was trained in."""
     try:
-        find_splits(env_id, keywords)
+        _ = env.splits
     except ValueError as error:
         if not isinstance(error.__cause__, TypeError):
             raise
         raise ValueError(
-            f"env_id={env_id!r} does not take the keywords {keywords} with which the agent was "
-            f"trained in {trained_in}. Give an environment of the same kind."
+            f"env_id={env.env_id!r} does not take the keywords {env.keywords} with which the agent "
+            f"was trained in {trained_in}. Give an environment of the same kind."
         ) from error
 
 
-def warn_of_other_classes(agent: RAMAgent, env_id: str, keywords: dict[str, Any]) -> None:
+def warn_of_other_classes(agent: RAMAgent, env: RunEnv) -> None:
     """Print a warning if an environment's classes are not those that an agent was trained on."""
     if not (agent.info.get("images") or agent.info.get("dataset") in DATASETS):
         return
-    task = make_split(env_id, 1, "test", **keywords).unwrapped.batch.task  # type: ignore[attr-defined]
+    task = env.make_split(1, "test").unwrapped.batch.task  # type: ignore[attr-defined]
     own, others = class_names(agent), tuple(task.choice_names)
     if own != others:
         print(
@@ -76,8 +70,7 @@ class Loaded(NamedTuple):
     """An agent, and the environment in which it is measured or shown."""
 
     agent: RAMAgent
-    env_id: str
-    keywords: dict[str, Any]
+    env: RunEnv
     split: Split
 
 
@@ -110,21 +103,21 @@ class Trained:
                 and no data set was given; or if a split was given for a game.
         """
         agent = RAMAgent.load(self.run)
-        env_id, own_keywords = own_env(agent.info, self.env_id)
+        own, trained_in = own_env(agent.info, self.env_id), agent.info["env_id"]
         given = {name: value for name, value in changes.items() if value is not None}
-        keywords = {**own_keywords, **given}
-        if env_id != agent.info["env_id"]:
-            check_takes(env_id, keywords, agent.info["env_id"])
+        env = RunEnv(own.env_id, {**own.keywords, **given})
+        if env.env_id != trained_in:
+            check_takes(env, trained_in)
         if self.dataset is not None:
-            keywords = with_other_dataset(env_id, keywords, self.dataset)
-            warn_of_other_classes(agent, env_id, keywords)
-        elif only_look and lacks_mnist(env_id, keywords):
+            env = env.with_dataset(self.dataset)
+            warn_of_other_classes(agent, env)
+        elif only_look and lacks_mnist(env):
             print("MNIST is not available; the embedded digits are shown instead.", file=sys.stderr)
-            keywords["dataset"] = "digits"
-        elif env_id == agent.info["env_id"]:
-            check_run_images(agent.info, env_id, own_keywords)
-        if self.split is not None and not find_splits(env_id, keywords):
+            env = env.with_dataset("digits")
+        elif env.env_id == trained_in:
+            check_run_images(agent.info, own)
+        if self.split is not None and not env.splits:
             raise ValueError(
-                f"split={self.split!r}: {env_id} has no images in splits. Leave --split out."
+                f"split={self.split!r}: {env.env_id} has no images in splits. Leave --split out."
             )
-        return Loaded(agent, env_id, keywords, self.split or "test")
+        return Loaded(agent, env, self.split or "test")

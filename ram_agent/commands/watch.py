@@ -10,7 +10,6 @@ from typing import Annotated, Any
 from ram_agent.commands.parsing import UNSET, parse
 from ram_agent.commands.trained import Trained, check_one_run, name_run
 from ram_agent.measure import NUM_SHOWN, make_drawn, save_watched
-from ram_agent.splits import is_foreign
 
 REST_SECONDS = 1.5  # at the end of an episode
 FASTER = 2**0.5  # + and -
@@ -80,11 +79,9 @@ def main(args: list[str]) -> None:
         window.open(FRAME_SIZE)  # before the agent is loaded: there may be no display
     if command.image is not None:
         return show_image(command, window)
-    agent, env_id, keywords, split = command.load(
-        only_look=True, max_episode_steps=command.max_steps
-    )
-    envs = make_drawn(env_id, keywords, split)
-    num_shown = 1 if is_foreign(env_id, keywords) else NUM_SHOWN
+    agent, env, split = command.load(only_look=True, max_episode_steps=command.max_steps)
+    envs = make_drawn(env, split)
+    num_shown = 1 if env.is_foreign else NUM_SHOWN
     end = command.start + (command.episodes or num_shown)
     if command.episodes is None:  # if too many are asked for, the environment refuses
         num_images: int = getattr(envs.unwrapped, "num_images", end)
@@ -92,7 +89,7 @@ def main(args: list[str]) -> None:
     episodes = range(command.start, end)
     sampled = command.sampled
     if command.save is not None:
-        save_watched(agent, env_id, keywords, command.save, episodes, split, sampled, command.fps)
+        save_watched(agent, env, command.save, episodes, split, sampled, command.fps)
         return print(f"Written to {command.save}")
     assert window is not None
     fps = command.fps or envs.metadata["render_fps"]

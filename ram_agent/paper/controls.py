@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import dataclasses
-import functools
 import math
 import time
 from collections.abc import Callable
@@ -19,20 +18,14 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from ram_agent.measure import name_env
 from ram_agent.paper.tables import Network
 from ram_agent.progress import print_metrics
 from ram_agent.provenance import provenance
+from ram_agent.run_env import EVALUATION_ENVS, RunEnv
 from ram_agent.run_folder import RunFolder, resume_from
+from ram_agent.run_images import check_run_images, describe_images
 from ram_agent.settings import Checked
 from ram_agent.shard import count_intervals, draw_index
-from ram_agent.splits import (
-    EVALUATION_ENVS,
-    check_run_images,
-    describe_images,
-    place_split,
-    with_found_dataset,
-)
 from ram_agent.training_state import TrainingState, collect_state, restore_state
 from ram_envs.aliases import VectorEnv
 from ram_envs.atomic_files import write_json
@@ -135,11 +128,11 @@ class ControlTrainer:
         self.device = torch.device(device)
         self.config = config = ControlConfig(**run["training"])
         self.folder = folder
-        make = functools.partial(place_split, self.device, run["env_id"], **run["env_kwargs"])
-        self.train_envs = make(
-            num_envs=config.batch_size, split="train", **run["training_env_kwargs"]
+        env = RunEnv.of(run)
+        self.train_envs = env.place_split(
+            self.device, config.batch_size, "train", **run["training_env_kwargs"]
         )
-        self.validation_envs = make(num_envs=EVALUATION_ENVS, split="validation")
+        self.validation_envs = env.place_split(self.device, EVALUATION_ENVS, "validation")
         torch.manual_seed(config.seed)
         canvas = tuple(self.train_envs.unwrapped.canvases.shape[1:])  # type: ignore[attr-defined]
         num_labels = int(self.train_envs.single_action_space[1].n)  # type: ignore[index]
@@ -244,20 +237,19 @@ class ControlTrainer:
 
 
 def describe_control(
-    env_id: str,
-    keywords: dict[str, Any],
+    env: RunEnv,
     training: ControlConfig,
     training_keywords: dict[str, Any],
     device: torch.device | str = "cpu",
 ) -> dict[str, Any]:
     """Return config.json of a new run, in which the data set "auto" is resolved."""
-    keywords = with_found_dataset(env_id, keywords, training_keywords)
+    env = env.with_found_dataset(training_keywords)
     return {
-        "env_id": env_id,
-        "env_kwargs": keywords,
+        "env_id": env.env_id,
+        "env_kwargs": env.keywords,
         "training_env_kwargs": training_keywords,
-        "dataset": keywords["dataset"],
-        "images": describe_images(env_id, keywords),
+        "dataset": env.keywords["dataset"],
+        "images": describe_images(env),
         "training": dataclasses.asdict(training),
         **provenance(device),
     }
@@ -265,8 +257,9 @@ def describe_control(
 
 def measure_best(trainer: ControlTrainer, run: dict[str, Any]) -> None:
     """Measure the best weights of a finished training on the test split; write evaluation.json."""
-    check_run_images(run, run["env_id"], run["env_kwargs"])  # they may have changed during training
-    envs = place_split(trainer.device, run["env_id"], EVALUATION_ENVS, "test", **run["env_kwargs"])
+    env = RunEnv.of(run)
+    check_run_images(run, env)  # they may have changed during training
+    envs = env.place_split(trainer.device, EVALUATION_ENVS, "test")
     error = measure_error(trainer.best, envs)
     episodes: int = envs.unwrapped.num_images  # type: ignore[attr-defined]
     facts = {
@@ -277,8 +270,7 @@ def measure_best(trainer: ControlTrainer, run: dict[str, Any]) -> None:
     }
     write_json(trainer.folder.path / "evaluation.json", {**run, **facts})
     print(f"Trained for {trainer.seconds:.0f} s; best validation error {trainer.best_error:.2f}%.")
-    where = name_env(run["env_id"], run["env_kwargs"])
-    print(f"\n{where}: test error {error:.2f}% on {episodes:,} images, one pass\n")
+    print(f"\n{env.name}: test error {error:.2f}% on {episodes:,} images, one pass\n")
 
 
 @torch.no_grad()

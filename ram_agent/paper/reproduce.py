@@ -32,10 +32,11 @@ from ram_agent.paper.report import Row, make_markdown, make_row, merge_row, read
 from ram_agent.paper.tables import GAZES, TABLES, Control, Ram, Table
 from ram_agent.presets import preset
 from ram_agent.provenance import provenance
+from ram_agent.run_env import GPU, RunEnv
 from ram_agent.run_folder import RunFolder, read_json
+from ram_agent.run_images import check_run_images
 from ram_agent.runs import TRAINING_KEYWORDS, describe_run, make_trainer
 from ram_agent.settings import check_setting
-from ram_agent.splits import GPU, check_run_images
 from ram_envs.atomic_files import check_writable, write_bytes, write_json
 from ram_envs.checks import suggest
 from ram_envs.registration import CLASSIFICATION
@@ -235,8 +236,7 @@ def _trained_ram(command: Reproduce, table: Table, entry: Ram, seed: int) -> dic
     if env_id in CLASSIFICATION:
         keywords = {"dataset": command.dataset_of(table), **entry.keywords}
     run = describe_run(
-        env_id,
-        keywords,
+        RunEnv(env_id, keywords),
         "default",
         agent_config,
         train_config,
@@ -292,7 +292,7 @@ def _trained_control(command: Reproduce, table: Table, entry: Control, seed: int
         episodes = table.control_episodes
     config = ControlConfig(entry.network, seed, math.ceil(entry.share * episodes))
     keywords = {"dataset": command.dataset_of(table)}
-    run = describe_control(table.env_id, keywords, config, augmentation, command.device)
+    run = describe_control(RunEnv(table.env_id, keywords), config, augmentation, command.device)
 
     def train(folder: RunFolder) -> None:
         trainer = ControlTrainer(run, folder, command.device)
@@ -322,7 +322,7 @@ def finish_run(
         folder.create(run)
     else:
         _check_same(folder, run)
-        check_run_images(folder.read_config(), run["env_id"], run["env_kwargs"])
+        check_run_images(folder.read_config(), RunEnv.of(run))
     try:
         folder.lock()
         evaluation_path = path / "evaluation.json"

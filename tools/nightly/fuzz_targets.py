@@ -23,6 +23,7 @@ from typing import Any, TypeVar
 from ram_agent.agent import RAMAgent
 from ram_agent.commands.train import read_run as read_config
 from ram_agent.config import AgentConfig, TrainConfig
+from ram_agent.run_env import RunEnv
 from ram_agent.run_folder import RunFolder
 from ram_agent.runs import describe_run, make_trainer, own_env
 from ram_agent.trainer import Trainer
@@ -142,10 +143,10 @@ def tiny_trainer() -> Trainer:
 
 def tiny_run() -> dict[str, Any]:
     """Return the description of a run with the smallest possible agent."""
-    keywords = {"dataset": "digits", "num_glimpses": 1, "glimpse_size": 1, "num_scales": 1}
+    smallest = {"dataset": "digits", "num_glimpses": 1, "glimpse_size": 1, "num_scales": 1}
     agent = AgentConfig(hidden_size=1, feature_size=1)
     training = TrainConfig(episodes=2, batch_size=2)
-    return describe_run("RAMMNIST-v0", keywords, "default", agent, training, shards=1)
+    return describe_run(RunEnv("RAMMNIST-v0", smallest), "default", agent, training, shards=1)
 
 
 # --- one input -------------------------------------------------------------------------------

@@ -1,0 +1,222 @@
+"""The environment of a run, by its id and keywords, and what a training needs to know of it."""
+
+from __future__ import annotations
+
+import os
+import reprlib
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import gymnasium as gym
+import torch
+from gymnasium.vector import AutoresetMode
+
+from ram_agent.spaces import channels_of, check_spaces
+from ram_envs.aliases import VectorEnv
+from ram_envs.datasets import Split
+from ram_envs.device_env import place_envs
+from ram_envs.making import (
+    find_keywords,
+    find_spec,
+    has_dataset,
+    is_atari,
+    make_env,
+    make_vector_env,
+    shows_glimpses,
+)
+from ram_envs.picture_batch import IN_COMMANDS, NoPictureError
+from ram_envs.wrappers import find_seen
+
+EVALUATION_ENVS = 500  # sub-environments: divides every split of MNIST
+FOREIGN_ENVS = 20  # of other packages, which are slower and play longer
+DATASETS = ("mnist", "digits", "cifar10")  # that are found by name
+GPU = "cuda"  # the type of the devices on which environments can be
+
+
+@dataclass(frozen=True)
+class RunEnv:
+    """An environment by its id and keywords. What it is asked for, it finds by being made once.
+
+    It says itself which splits it has (`env.unwrapped.splits`): so an id of a user's own that is
+    built on a classification environment is trained, validated and tested on different images, too.
+
+    env_id    its id
+    keywords  those of every split
+    """
+
+    env_id: str
+    keywords: dict[str, Any] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, run: dict[str, Any]) -> RunEnv:
+        """Return the environment that config.json of a run describes."""
+        return cls(run["env_id"], run["env_kwargs"])
+
+    @property
+    def name(self) -> str:
+        """The id, the data set if there is one, and the other keywords."""
+        others = {name: value for name, value in self.keywords.items() if name != "dataset"}
+        dataset = [self.keywords["dataset"]] if "dataset" in self.keywords else []
+        words = (f"{name}={value}" for name, value in others.items())
+        return ", ".join([self.env_id, *dataset, *words])
+
+    @cached_property
+    def splits(self) -> tuple[str, ...]:
+        """Its splits: three names, ("all",), or () where it has no data set.
+
+        Raises:
+            ValueError: if it shows neither glimpses nor pictures, cannot be made with the keywords,
+                or has spaces that an agent does not support.
+        """
+        env = self.make()
+        actions = env.action_space
+        if isinstance(actions, gym.spaces.Tuple) and not isinstance(
+            actions[1], gym.spaces.Discrete
+        ):
+            raise ValueError(
+                f"{self.env_id} has the action space {actions[1]}, but RAM needs Discrete actions. "
+                "Some environments also have these: --env-kwargs continuous=False."
+            )
+        try:
+            check_spaces(env.observation_space, actions)
+        except TypeError as error:
+            raise ValueError(f"{self.env_id}: {error}") from None
+        splits: tuple[str, ...] = getattr(env.unwrapped, "splits", ())
+        return splits
+
+    @property
+    def has_splits(self) -> bool:
+        """Whether it has images in splits; where its class says so, without making it."""
+        return has_dataset(self.env_id) or bool(self.splits)
+
+    @cached_property
+    def has_labels(self) -> bool:
+        """Whether it gives true labels: those of its images, or of its task."""
+        if self.has_splits:
+            return True
+        env = self.make()
+        _, info = env.reset(seed=0)
+        env.close()
+        return "label" in info
+
+    @cached_property
+    def is_foreign(self) -> bool:
+        """Whether it shows pictures, which are looked at through the retina."""
+        return not self._make(lambda env_id, **own: shows_glimpses(env_id, own), self.keywords)
+
+    @cached_property
+    def num_channels(self) -> int | None:
+        """The channels of its image, 1 or 3; None if it does not say."""
+        env = self.make()
+        if self.is_foreign:
+            return (*find_seen(env).batch.image_shape, 1)[2]
+        return channels_of(env)
+
+    @property
+    def num_evaluation_envs(self) -> int:
+        """The number of sub-environments that are evaluated side by side."""
+        return FOREIGN_ENVS if self.is_foreign else EVALUATION_ENVS
+
+    @property
+    def clipping(self) -> dict[str, Any]:
+        """Keywords of the training environments alone: there, Atari's rewards are clipped.
+
+        Empty where the user's keywords say whether they are.
+        """
+        clips = is_atari(find_spec(self.env_id)) and "reward_clipping" not in self.keywords
+        return {"reward_clipping": True} if clips else {}
+
+    def find_split(self, split: Split) -> str | None:
+        """Return the name of the images that `split` stands for: "all" if there is one split only.
+
+        None for a game, which has no images.
+        """
+        return split if split in self.splits else next(iter(self.splits), None)
+
+    def make(self, **options: Any) -> Any:
+        """Make a single environment.
+
+        Raises:
+            ValueError: if it cannot be made with the keywords.
+        """
+        return self._make(make_env, {**self.keywords, **options})
+
+    def make_split(self, num_envs: int, split: Split, **options: Any) -> VectorEnv:
+        """Make a vector environment of a split; a game has no splits.
+
+        It does not reset itself. One of another package does, unless it is drawn: in the same step,
+        which ale-py's many games can do, or in the next one where rendered frames are looked at.
+        """
+        mode, keywords = AutoresetMode.DISABLED, {**self.keywords, **options}
+        if self.has_splits:
+            keywords["split"] = split
+            if gym.spec(self.env_id.rpartition(":")[2]).vector_entry_point is None:
+                raise ValueError(
+                    f"{self.env_id} has no vector environment, which images in splits need. "
+                    "Register it with vector_entry_point, such as a subclass of "
+                    "ram_envs.envs.classification.ClassificationVectorEnv."
+                )
+        elif keywords.get("render_mode") is None and self.is_foreign:
+            is_rendered = keywords.get("source") == "render"
+            mode = AutoresetMode.NEXT_STEP if is_rendered else AutoresetMode.SAME_STEP
+        envs: VectorEnv = self._make(
+            make_vector_env, keywords, num_envs=num_envs, autoreset_mode=mode
+        )
+        return envs
+
+    def place_split(
+        self, device: torch.device, num_envs: int, split: Split, **options: Any
+    ) -> VectorEnv:
+        """Make one of a split, on the device if that is a GPU and the environments can be there."""
+        envs = self.make_split(num_envs, split, **options)
+        return place_envs(envs, device) if device.type == GPU else envs
+
+    def with_found_dataset(self, in_training: dict[str, Any] | None = None) -> RunEnv:
+        """Return it with the data set that was found: its name, or an absolute path.
+
+        Args:
+            in_training: keywords of the training environments alone, which are checked too.
+
+        Raises:
+            TypeError: if the data set is not a name or a path.
+            ValueError: if the environment cannot be made with them.
+        """
+        given = self.keywords.get("dataset", "")
+        if not isinstance(given, str | Path):
+            raise TypeError(
+                f"dataset={reprlib.repr(given)} is not a name or a path, from which a run can be "
+                "resumed. Save the images as an .npz file (docs/own_images.md) and give its path."
+            )
+        envs = self.make_split(1, "train", **(in_training or {})).unwrapped
+        found, names = getattr(envs, "dataset_name", None), find_keywords(self.env_id)
+        if found in DATASETS and (given or names is None or "dataset" in names):
+            return RunEnv(self.env_id, {**self.keywords, "dataset": found})
+        path = Path(given).expanduser()
+        if "dataset" in self.keywords and path.exists():
+            return RunEnv(self.env_id, {**self.keywords, "dataset": os.path.abspath(path)})
+        return self
+
+    def with_dataset(self, dataset: str) -> RunEnv:
+        """Return it with another data set, without keywords that only a path supports."""
+        of_paths = ("splits", "background") if dataset in (*DATASETS, "auto") else ()
+        kept = {name: value for name, value in self.keywords.items() if name not in of_paths}
+        return RunEnv(self.env_id, {**kept, "dataset": dataset}).with_found_dataset()
+
+    def _make(self, make: Any, keywords: dict[str, Any], **options: Any) -> Any:
+        """Call a maker; an error that is not meant for users is named with its cause."""
+        try:
+            return make(self.env_id, **options, **keywords)
+        except (OSError, ValueError, MemoryError, gym.error.Error):
+            raise
+        except NoPictureError as error:
+            reason = f"{self.env_id} shows no glimpses, and {error} {IN_COMMANDS}"
+            raise ValueError(reason) from error
+        except Exception as error:
+            cause: BaseException = error
+            if "raised from the environment creator" in str(error) and error.__cause__ is not None:
+                cause = error.__cause__  # without the keywords, which Gymnasium repeats
+            raise ValueError(
+                f"{self.env_id} cannot be made with {keywords}: {type(error).__name__}: {cause}"
+            ) from error
