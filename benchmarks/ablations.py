@@ -23,7 +23,7 @@ from pages import make_table, put_table
 from side_by_side import read_rows, run_side_by_side
 
 from ram_agent.config import replace_settings
-from ram_agent.presets import preset
+from ram_agent.presets import Preset, preset
 from ram_agent.provenance import provenance
 from ram_agent.run_env import RunEnv
 from ram_agent.runs import describe_run, make_trainer
@@ -147,15 +147,17 @@ def train(change: Change, seed: int, settings: Settings) -> Row:
     run = describe_run(
         RunEnv(settings.env_id, {"dataset": settings.dataset}),
         "default",
-        dataclasses.replace(agent, **change.agent),
-        replace_settings(
-            training,
-            seed=seed,
-            episodes=settings.episodes,
-            validate_every=settings.episodes,
-            **change.training,
+        Preset(
+            dataclasses.replace(agent, **change.agent),
+            replace_settings(
+                training,
+                seed=seed,
+                episodes=settings.episodes,
+                validate_every=settings.episodes,
+                **change.training,
+            ),
+            1,
         ),
-        shards=1,
     )
     trainer = make_trainer(run, None)
     started = time.process_time()  # independent of other processes

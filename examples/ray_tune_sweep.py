@@ -20,7 +20,7 @@ from typing import Any
 import torch
 import tyro
 
-from ram_agent.presets import preset
+from ram_agent.presets import Preset, preset
 from ram_agent.run_env import RunEnv
 from ram_agent.run_folder import RunFolder
 from ram_agent.runs import describe_run, make_trainer
@@ -77,7 +77,7 @@ def continue_or_start(trial: dict[str, Any], settings: Settings, folder: RunFold
         optimizer=dataclasses.replace(config.optimizer, **trial),
     )
     env = RunEnv(settings.env_id, {"dataset": settings.dataset})
-    run = describe_run(env, "default", agent, config, shards=1)
+    run = describe_run(env, "default", Preset(agent, config, 1))
     folder.create(run)
     return make_trainer(run, folder)
 

@@ -7,7 +7,7 @@ import reprlib
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import gymnasium as gym
 import torch
@@ -35,12 +35,20 @@ DATASETS = ("mnist", "digits", "cifar10")  # that are found by name
 GPU = "cuda"  # the type of the devices on which environments can be
 
 
+class _Facts(NamedTuple):
+    """What is found out about an environment by making it; see the properties of `RunEnv`."""
+
+    splits: tuple[str, ...]
+    has_labels: bool
+    num_channels: int | None
+
+
 @dataclass(frozen=True)
 class RunEnv:
-    """An environment by its id and keywords. What it is asked for, it finds by being made once.
+    """An environment by its id and keywords; it is made once to find out what it is asked for.
 
-    It says itself which splits it has (`env.unwrapped.splits`): so an id of a user's own that is
-    built on a classification environment is trained, validated and tested on different images, too.
+    The environment says which splits it has (`env.unwrapped.splits`): so a custom id that is built
+    on a classification environment is trained, validated and tested on different images, too.
 
     env_id    its id
     keywords  those of every split
@@ -62,7 +70,7 @@ class RunEnv:
         words = (f"{name}={value}" for name, value in others.items())
         return ", ".join([self.env_id, *dataset, *words])
 
-    @cached_property
+    @property
     def splits(self) -> tuple[str, ...]:
         """Its splits: three names, ("all",), or () where it has no data set.
 
@@ -70,49 +78,27 @@ class RunEnv:
             ValueError: if it shows neither glimpses nor pictures, cannot be made with the keywords,
                 or has spaces that an agent does not support.
         """
-        env = self.make()
-        actions = env.action_space
-        if isinstance(actions, gym.spaces.Tuple) and not isinstance(
-            actions[1], gym.spaces.Discrete
-        ):
-            raise ValueError(
-                f"{self.env_id} has the action space {actions[1]}, but RAM needs Discrete actions. "
-                "Some environments also have these: --env-kwargs continuous=False."
-            )
-        try:
-            check_spaces(env.observation_space, actions)
-        except TypeError as error:
-            raise ValueError(f"{self.env_id}: {error}") from None
-        splits: tuple[str, ...] = getattr(env.unwrapped, "splits", ())
-        return splits
+        return self._facts.splits
 
     @property
     def has_splits(self) -> bool:
         """Whether it has images in splits; where its class says so, without making it."""
         return has_dataset(self.env_id) or bool(self.splits)
 
-    @cached_property
+    @property
     def has_labels(self) -> bool:
         """Whether it gives true labels: those of its images, or of its task."""
-        if self.has_splits:
-            return True
-        env = self.make()
-        _, info = env.reset(seed=0)
-        env.close()
-        return "label" in info
+        return self.has_splits or self._facts.has_labels
+
+    @property
+    def num_channels(self) -> int | None:
+        """The channels of its image, 1 or 3; None if it does not say."""
+        return self._facts.num_channels
 
     @cached_property
     def is_foreign(self) -> bool:
         """Whether it shows pictures, which are looked at through the retina."""
         return not self._make(lambda env_id, **own: shows_glimpses(env_id, own), self.keywords)
-
-    @cached_property
-    def num_channels(self) -> int | None:
-        """The channels of its image, 1 or 3; None if it does not say."""
-        env = self.make()
-        if self.is_foreign:
-            return (*find_seen(env).batch.image_shape, 1)[2]
-        return channels_of(env)
 
     @property
     def num_evaluation_envs(self) -> int:
@@ -203,6 +189,33 @@ class RunEnv:
         of_paths = ("splits", "background") if dataset in (*DATASETS, "auto") else ()
         kept = {name: value for name, value in self.keywords.items() if name not in of_paths}
         return RunEnv(self.env_id, {**kept, "dataset": dataset}).with_found_dataset()
+
+    @cached_property
+    def _facts(self) -> _Facts:
+        env = self.make()
+        try:
+            self._check_spaces(env)
+            if self.is_foreign:
+                return _Facts((), False, (*find_seen(env).batch.image_shape, 1)[2])
+            splits = getattr(env.unwrapped, "splits", ())
+            has_labels = bool(splits) or "label" in env.reset(seed=0)[1]
+            return _Facts(splits, has_labels, channels_of(env))
+        finally:
+            env.close()
+
+    def _check_spaces(self, env: Any) -> None:
+        actions = env.action_space
+        if isinstance(actions, gym.spaces.Tuple) and not isinstance(
+            actions[1], gym.spaces.Discrete
+        ):
+            raise ValueError(
+                f"{self.env_id} has the action space {actions[1]}, but RAM needs Discrete actions. "
+                "Some environments also have these: --env-kwargs continuous=False."
+            )
+        try:
+            check_spaces(env.observation_space, actions)
+        except TypeError as error:
+            raise ValueError(f"{self.env_id}: {error}") from None
 
     def _make(self, make: Any, keywords: dict[str, Any], **options: Any) -> Any:
         """Call a maker; an error that is not meant for users is named with its cause."""

@@ -18,7 +18,6 @@ from ram_agent.presets import (
     ENV_SETTINGS,
     GAMES,
     OTHER_PACKAGES,
-    SHARDS,
     Preset,
     check_read,
     preset,
@@ -88,11 +87,9 @@ def _check_names(env: RunEnv) -> None:
 
 def describe_run(
     env: RunEnv,
-    preset: str,
-    agent: AgentConfig,
-    training: TrainConfig,
+    name: str,
+    settings: Preset,
     *,
-    shards: int = SHARDS,
     training_keywords: Mapping[str, Any] | None = None,
     start_from: str | Path | None = None,
     device: torch.device | str = "cpu",
@@ -101,9 +98,8 @@ def describe_run(
 
     Args:
         env: the environment.
-        preset: the name of the preset.
-        agent, training: the settings.
-        shards: number of even parts in which a batch is played, each in a thread of its own.
+        name: the name of the preset.
+        settings: those of the preset, and what the user changed.
         training_keywords: further keywords of the training environments, such as distortion.
         start_from: the agent whose weights initialize the networks; see `copy_weights`. The
             settings on which the weights' meaning depends must be its own.
@@ -114,14 +110,14 @@ def describe_run(
             effect beside another one, or `start_from` was trained with other settings.
         FileNotFoundError: if `start_from` has no weights.
     """
-    shards = checked_integer("shards", shards, 1)
+    agent, training = settings.agent, settings.training
+    shards = checked_integer("shards", settings.shards, 1)
     if training.batch_size % shards:
         raise ValueError(
             f"batch_size={training.batch_size} cannot be divided into shards={shards}. Change "
             "one of them."
         )
-    own = choose_preset(preset, env, training.objective.supervision)
-    check_read(Preset(agent, training, shards), own)
+    check_read(settings, choose_preset(name, env, training.objective.supervision))
     if start_from is not None:
         start_from = resolve_start(start_from)
     if env.num_channels is not None:
@@ -132,14 +128,15 @@ def describe_run(
         agent = fit_start(start_from, agent)
     training_keywords = {name: value for name, value in (training_keywords or {}).items() if value}
     env = env.with_found_dataset(training_keywords)
+    keywords = {name: as_plain(value) for name, value in env.keywords.items()}
     return {
         "env_id": env.env_id,
-        "env_kwargs": {name: as_plain(value) for name, value in env.keywords.items()},
-        "dataset": env.keywords.get("dataset"),  # None for a game
+        "env_kwargs": keywords,
+        "dataset": keywords.get("dataset"),  # None for a game
         "images": describe_images(env),
         "training_env_kwargs": training_keywords,
         "start_from": start_from,
-        "preset": preset,
+        "preset": name,
         "shards": shards,
         "agent": dataclasses.asdict(agent),
         "training": dataclasses.asdict(training),

@@ -13,6 +13,7 @@ from ram_agent.agent import RAMAgent
 from ram_agent.callbacks import Callback, LogMetrics, train_with
 from ram_agent.config import AgentConfig, TrainConfig, replace_settings
 from ram_agent.distributed import checked_device
+from ram_agent.presets import Preset
 from ram_agent.run_env import RunEnv
 from ram_agent.run_folder import RunFolder
 from ram_agent.runs import TRAINING_KEYWORDS, choose_preset, describe_run, make_trainer
@@ -71,9 +72,11 @@ def train(
     run = describe_run(
         env,
         preset,
-        replace_settings(chosen.agent, **of_agent),
-        replace_settings(chosen.training, **of_training),
-        shards=chosen.shards if shards is None else shards,
+        Preset(
+            replace_settings(chosen.agent, **of_agent),
+            replace_settings(chosen.training, **of_training),
+            chosen.shards if shards is None else shards,
+        ),
         training_keywords={**env.clipping, **training_keywords},
         start_from=start_from,
         device=checked_device(device),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import os
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ def as_plain(value: Any) -> Any:
     if isinstance(value, np.ndarray | np.generic):
         return value.tolist()
     if isinstance(value, Path):
-        return str(value.absolute())
+        return os.path.abspath(os.path.expanduser(value))  # an unknown user stays as it is
     return type(value)(map(as_plain, value)) if type(value) in (tuple, list) else value
 
 

@@ -17,6 +17,7 @@ from ram_agent import run_env
 from ram_agent.agent import RAMAgent
 from ram_agent.cli import main
 from ram_agent.config import AgentConfig, TrainConfig
+from ram_agent.presets import Preset
 from ram_agent.run_env import RunEnv
 from ram_agent.run_folder import RunFolder
 from ram_agent.run_images import pick_episodes
@@ -103,7 +104,7 @@ def test_a_folder_is_listed_once_for_each_environment_of_a_run(
 
     monkeypatch.setattr(own_images, "scan", noting)
     env = RunEnv("RAMClassification-v0", {"dataset": str(trained / "photos")})
-    run = describe_run(env, "default", AgentConfig(), TrainConfig())
+    run = describe_run(env, "default", Preset(AgentConfig(), TrainConfig(), 2))
     assert len(listed) == 5  # its channels, whether it can be trained in, three fingerprints
     make_trainer(run, None)
     assert len(listed) == 5 + 3  # two shards and the validation

@@ -289,10 +289,16 @@ def test_other_names_of_a_split_have_a_hint(given: Any, meant: str) -> None:
         load_dataset("digits", given)
 
 
-def test_a_path_in_the_spec_is_written_as_json(tmp_path: Path) -> None:
+@pytest.mark.parametrize("in_home", [False, True])
+def test_a_path_in_the_spec_is_written_as_json(
+    tmp_path: Path, in_home: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("USERPROFILE", str(tmp_path))
     folder = make_folder(tmp_path, {"cat": 9, "dog": 9})
+    given = Path("~") / folder.relative_to(tmp_path) if in_home else folder
     for make in (gym.make, gym.make_vec):
-        env = make("RAMClassification-v0", dataset=folder, glimpse_size=2)
+        env = make("RAMClassification-v0", dataset=given, glimpse_size=2)
         assert env.spec is not None
         assert str(folder) in env.spec.to_json()
 

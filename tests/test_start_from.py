@@ -14,6 +14,7 @@ import ram_agent
 from ram_agent.agent import RAMAgent
 from ram_agent.cli import main
 from ram_agent.config import TrainConfig
+from ram_agent.presets import Preset
 from ram_agent.run_env import RunEnv
 from ram_agent.run_folder import RunFolder
 from ram_agent.runs import describe_run, make_trainer
@@ -95,7 +96,7 @@ def test_settings_of_the_training_may_differ(run: Path) -> None:
         RAMAgent.load(run).config, baseline_shapes_state=True, initialization="torch"
     )
     env = RunEnv("RAMMNIST-v0", {"dataset": "digits", "num_glimpses": 3})
-    described = describe_run(env, "default", agent, TrainConfig(), start_from=run)
+    described = describe_run(env, "default", Preset(agent, TrainConfig(), 2), start_from=run)
     assert described["start_from"] == str(run / "best.safetensors")
 
 

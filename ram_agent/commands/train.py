@@ -29,7 +29,7 @@ from ram_agent.commands.train_help import describe_common
 from ram_agent.config import AgentConfig, TrainConfig, config_from_json, flatten_settings
 from ram_agent.distributed import Ranks, checked_device, join_ranks, local_device
 from ram_agent.measure import show_trained
-from ram_agent.presets import SHARDS
+from ram_agent.presets import SHARDS, Preset
 from ram_agent.provenance import provenance
 from ram_agent.run_env import GPU, RunEnv
 from ram_agent.run_folder import RunFolder
@@ -288,9 +288,7 @@ def make_run(
         run = describe_run(
             env,
             command.run.preset,
-            command.agent,
-            command.training,
-            shards=command.run.shards,
+            Preset(command.agent, command.training, command.run.shards),
             training_keywords={**env.clipping, **command.environment.training_keywords},
             start_from=command.run.start_from,
             device=device,

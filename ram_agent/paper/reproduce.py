@@ -30,7 +30,7 @@ from ram_agent.paper.controls import (
 )
 from ram_agent.paper.report import Row, make_markdown, make_row, merge_row, read_rows
 from ram_agent.paper.tables import GAZES, TABLES, Control, Ram, Table
-from ram_agent.presets import preset
+from ram_agent.presets import Preset, preset
 from ram_agent.provenance import provenance
 from ram_agent.run_env import GPU, RunEnv
 from ram_agent.run_folder import RunFolder, read_json
@@ -227,6 +227,8 @@ def _trained(command: Reproduce, table: Table, entry: Ram | Control, seed: int) 
 def _trained_ram(command: Reproduce, table: Table, entry: Ram, seed: int) -> dict[str, Any]:
     env_id = table.env_id
     agent_config, train_config, shards = preset("default", env_id)
+    if torch.device(command.device).type == GPU:
+        shards = 1  # they are threads of the CPU
     own = table.training if entry.training is None else entry.training
     changes, augmentation = _settings(command, table, own)
     if table.is_game and "episodes" in changes:
@@ -238,9 +240,7 @@ def _trained_ram(command: Reproduce, table: Table, entry: Ram, seed: int) -> dic
     run = describe_run(
         RunEnv(env_id, keywords),
         "default",
-        agent_config,
-        train_config,
-        shards=1 if torch.device(command.device).type == GPU else shards,  # threads of a CPU
+        Preset(agent_config, train_config, shards),
         training_keywords=augmentation,
         start_from=None if command.run_episodes(table) else table.start_from,
         device=command.device,

@@ -23,6 +23,7 @@ from typing import Any, TypeVar
 from ram_agent.agent import RAMAgent
 from ram_agent.commands.train import read_run as read_config
 from ram_agent.config import AgentConfig, TrainConfig
+from ram_agent.presets import Preset
 from ram_agent.run_env import RunEnv
 from ram_agent.run_folder import RunFolder
 from ram_agent.runs import describe_run, make_trainer, own_env
@@ -146,7 +147,7 @@ def tiny_run() -> dict[str, Any]:
     smallest = {"dataset": "digits", "num_glimpses": 1, "glimpse_size": 1, "num_scales": 1}
     agent = AgentConfig(hidden_size=1, feature_size=1)
     training = TrainConfig(episodes=2, batch_size=2)
-    return describe_run(RunEnv("RAMMNIST-v0", smallest), "default", agent, training, shards=1)
+    return describe_run(RunEnv("RAMMNIST-v0", smallest), "default", Preset(agent, training, 1))
 
 
 # --- one input -------------------------------------------------------------------------------
