@@ -1,5 +1,5 @@
 # `make demo` and `make test` set up what they need in .venv and run; `make` lists the targets.
-# A torch that is there is kept: one in .venv, else one that $(PYTHON) can import.
+# An installed torch is kept: one in .venv, else one that $(PYTHON) can import.
 
 PYTHON ?= python3
 DEMO_ENV ?= RAMClutteredMNIST-v0
@@ -33,18 +33,18 @@ test: $(VENV)/.installed-dev ## run the quick tests (PYTEST_FLAGS="-k catch" for
 test-slow: $(VENV)/.installed-dev ## run the slow tests
 	@$(PY) -m pytest -n $(TEST_JOBS) -m slow $(PYTEST_FLAGS)
 
-coverage: $(VENV)/.installed-dev ## list what the tests leave out: lines, branches, errors
+coverage: $(VENV)/.installed-dev ## list lines, branches and errors that no test covers
 	@$(PY) -m coverage erase
 	@$(PY) -m coverage run -m pytest $(PYTEST_FLAGS)
 	@$(PY) -m coverage combine -q
 	@$(PY) -m coverage report
 	@$(PY) tools/nightly/unraised.py
 
-test-examples: $(VENV)/.installed-examples ## test with other packages: their agents, Atari, MiniGrid
+test-examples: $(VENV)/.installed-examples ## test the examples of other libraries, Atari and MiniGrid
 	@$(PY) -m pytest tests/test_examples.py tests/test_more_examples.py tests/test_making.py \
 		tests/test_foreign_envs.py $(PYTEST_FLAGS)
 
-test-rllib: $(RLLIB_VENV)/.installed-rllib ## the same for RLlib, and test the Gymnasium it takes
+test-rllib: $(RLLIB_VENV)/.installed-rllib ## test the example of RLlib, with the Gymnasium that it needs
 	@$(PY) -m pytest tests/test_rllib_example.py @tests/environments.txt $(PYTEST_FLAGS)
 
 docs: $(VENV)/.installed-docs ## make a site of docs/ and the docstrings, in build/docs
@@ -70,7 +70,7 @@ types: $(VENV)/.installed-dev ## check the types with mypy
 	@$(PY) -m mypy --python-version 3.10 --cache-dir .mypy_cache/oldest \
 		--disable-error-code no-any-return --no-warn-unused-ignores # NumPy's hints need a newer one
 
-format: $(VENV)/.installed-dev ## format, and repair what ruff can repair
+format: $(VENV)/.installed-dev ## format, and apply ruff's fixes
 	@$(PY) -m ruff format .
 	@$(PY) -m ruff check --fix .
 
@@ -100,8 +100,8 @@ $(VENV)/.installed-docs: pyproject.toml constraints.txt | $(VENV)/pyvenv.cfg
 	$(call install,dev$(comma)docs)
 	@touch $@ $(VENV)/.installed-dev $(VENV)/.installed-demo
 
-# RLlib takes one Gymnasium alone, an older one: so its own environment, without our pin. It sees
-# the torch of $(VENV), where there is one.
+# RLlib needs one older Gymnasium, so it has an environment of its own without our pin, which uses
+# the torch of $(VENV) if there is one.
 $(RLLIB_VENV)/%: PYTHON := $(firstword $(wildcard $(PY)) $(PYTHON))
 $(RLLIB_VENV)/%: UNPINNED := gymnasium
 test-rllib $(RLLIB_VENV)/%: VENV := $(RLLIB_VENV)
@@ -145,7 +145,7 @@ $(VENV)/pyvenv.cfg $(RLLIB_VENV)/pyvenv.cfg:
 	trap - EXIT
 
 # $(call install,EXTRAS): install the project, editable, as constraints.txt says, all but
-# UNPINNED. A torch that is there is held at its version, so that pip downloads no other.
+# UNPINNED. An installed torch is pinned to its version, so that pip downloads no other.
 define install
 $(call check_python,$(PY))
 @set -e; \

@@ -140,7 +140,7 @@ def to_table(rows: list[Row]) -> str:
             *(_millions(of_side[name]["multiply_adds"]) for name in names),
         ]
         body.append(cells)
-    head = ("canvas", "RAM's retina", "inputs of RAM (all glimpses)", "of the canvas", *names)
+    head = ("canvas", "RAM's retina", "RAM's inputs (all glimpses)", "share of the canvas", *names)
     return make_table(head, body)
 
 

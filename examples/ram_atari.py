@@ -3,7 +3,7 @@
     python examples/ram_atari.py --env-id ALE/Pong-v5 --out runs/pong
     python examples/ram_atari.py --quick  # a minute, to see that it runs
 
-Needs pip install "ram-gym[agent,atari]". It trains for --steps frames, in segments of 64 steps of
+Needs pip install "ram-gym[agent,atari]". It trains for --steps steps, in segments of 64 steps of
 32 games, and then plays whole games with the learned, with random and with center gaze. `ram watch
 runs/pong` shows the trained agent; `ram train --resume runs/pong` continues a training.
 """

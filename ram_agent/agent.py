@@ -181,7 +181,7 @@ class RAMAgent(MakesItsEnv, nn.Module):
         A file of that name is replaced, once the new one is complete. Missing folders are made.
 
         Args:
-            path: the file; the ending .safetensors is appended unless it is there.
+            path: the file; the extension .safetensors is appended if it is missing.
             info: JSON values to store as `info`; the agent's own if None.
             packed: store matrices as 8-bit integers: a quarter of the size, rounded weights.
 
@@ -344,7 +344,7 @@ def _sample(logits: Tensor, generator: torch.Generator | None) -> Tensor:
 
 
 def _check_network_given(path: Path, saved: str | None, given: nn.Module | None) -> None:
-    """Raise ValueError unless a module is given where the saved agent has one of the user's own."""
+    """Raise ValueError unless a module is given where the saved agent has a custom one."""
     if saved is None and given is not None:
         raise ValueError(
             f"The agent in {path} has no custom glimpse network. Leave glimpse_network out."

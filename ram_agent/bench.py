@@ -1,7 +1,7 @@
 """The command `ram bench`: how fast this machine steps the environments and trains RAM.
 
 Each measurement is repeated, in turn with all others, and the best one counts, because load from
-other programs only ever slows. Measurements of one run can be compared; those of two, with care.
+other programs can only slow it. Measurements of one run can be compared; those of two, with care.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ class Bench:
 
     train: tuple[str, ...] = ("RAMMNIST-v0", "RAMClutteredMNIST-v0", "RAMCatch-v0")
     """Environments in which RAM is trained with the default preset; their episodes have equal
-    length. `--train` alone: none."""
+    length. `--train` without ids skips training."""
 
     batch_size: Annotated[int | None, UNSET] = None
     """Training episodes per update. Default: the preset's."""
@@ -114,7 +114,7 @@ def bench(command: Bench) -> None:
     """Measure, print, and save what the command asks for."""
     if command.compare is not None:
         if command != Bench(compare=command.compare):
-            raise ValueError("compare measures nothing. Leave all other options out.")
+            raise ValueError("compare only reads files. Leave all other options out.")
         print_comparison(*command.compare)
         return
     if command.save is not None:

@@ -19,14 +19,17 @@ from typing import Any
 PROGRAM = "ram"
 COMMANDS = {  # name: (module, whose `main` takes the arguments; what it does)
     "train": ("ram_agent.commands.train", "Train an agent, validate it, and draw its fixations."),
-    "evaluate": ("ram_agent.commands.evaluate", "Measure a trained agent beside control gazes."),
+    "evaluate": (
+        "ram_agent.commands.evaluate",
+        "Measure a trained agent, and with other gazes.",
+    ),
     "watch": ("ram_agent.commands.watch", "Watch a trained agent, in a window or as a picture."),
     "figures": ("ram_agent.commands.figures", "Draw figures of a trained agent's gaze for slides."),
     "play": ("ram_envs.play", "Play yourself, seeing only what the retina shows."),
     "list": ("ram_agent.commands.list", "List the environments."),
     "agents": ("ram_agent.commands.agents", "List the trained agents of the package."),
     "check-images": ("ram_agent.commands.check_images", "Check images of your own."),
-    "reproduce": ("ram_agent.paper.reproduce", "Train and measure the rows of the paper's tables."),
+    "reproduce": ("ram_agent.paper.reproduce", "Train and measure the rows of a table of results."),
     "bench": ("ram_agent.bench", "Measure how fast this machine steps and trains."),
 }
 AGENT_PACKAGES = ("torch", "tyro", "tqdm", "safetensors", "PIL")  # of the extra `agent`

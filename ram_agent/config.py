@@ -55,8 +55,8 @@ class AgentConfig(Checked):
     None: the median, measured before training."""
 
     pixel_scale: float | None = 3.0
-    """Factor on the pixels after that, since most are near 0. None: the inverse of their root mean
-    square, measured before training."""
+    """Factor on the pixels after pixel_mean is subtracted, since most are near 0. None: the inverse
+    of their root mean square, measured before training."""
 
     scale_factor: float = 1.0
     """Further factor on each scale of the glimpse, relative to the finer one before it. With 4 a
@@ -95,8 +95,7 @@ class ObjectiveConfig(Checked):
     paper) an advantage is the return minus the baseline."""
 
     entropy_weight: float = 0.0
-    """Without labels, initial weight of the entropy of choices, which keeps the agent exploring; it
-    falls to 0."""
+    """Without labels, initial weight of the entropy bonus of choices; it falls to 0."""
 
     baseline_loss: Literal["squared_error", "cross_entropy"] = "squared_error"
     """Without labels, the baseline's loss. "cross_entropy" makes the baseline a probability, for
@@ -128,8 +127,8 @@ class OptimizerConfig(Checked):
     """Maximum gradient norm; larger gradients are clipped. None: no clipping."""
 
     average_decay: float = 0.999
-    """Decay per optimizer step of the running average of the weights, which is validated and
-    saved; 0 for the weights themselves."""
+    """Decay per optimizer step of the exponential moving average of the weights, which is validated
+    and saved; 0 for the weights themselves."""
 
 
 @dataclass(frozen=True)
@@ -140,18 +139,18 @@ class GazeConfig(Checked):
     """Standard deviation of sampled locations when training begins; 1 is half the canvas."""
 
     location_std_end: float = 0.07
-    """The same at the end of training; it changes linearly."""
+    """Standard deviation of sampled locations at the end of training; it changes linearly."""
 
     location_weight: float = 0.25
     """Weight of the REINFORCE loss of locations."""
 
     location_warmup: float = 0.03
-    """Fraction of training over which that weight rises from 0."""
+    """Fraction of training over which location_weight rises from 0."""
 
     head_warmup: float = 0.0
     """Fraction of training over which the learning rate of the location head rises from 0. Adam's
-    steps do not shrink with the loss: during a long warm-up of the weight, noise would drive the
-    head into a corner."""
+    steps do not shrink with the loss, so without it noise drives the gaze into a corner during a
+    long location_warmup."""
 
     locations: Literal["learned", "random", "center"] = "learned"
     """The gaze in training and validation: the agent's own, or that of a control: uniformly random
@@ -181,7 +180,7 @@ class SegmentConfig(Checked):
     """Number of passes over each segment."""
 
     minibatches: int = 4
-    """Parts of a pass, each of whole environments, with an optimizer step for each."""
+    """Minibatches of a pass, each of whole environments, with one optimizer step each."""
 
     clip_range: float = 0.2
     """ε of PPO, the clip range of probability ratios."""
@@ -204,8 +203,8 @@ class TrainConfig(Checked):
     """With labels, the number of training episodes: canvases shown."""
 
     steps: int = 10_000_000
-    """Without labels, or with supervision="none", the number of training steps: frames seen in all
-    environments together."""
+    """Without labels, or with supervision="none", the number of steps of all environments together.
+    In Atari a step is four frames."""
 
     epochs: float | None = None
     """Passes over the training split; if given, it replaces `episodes`."""
@@ -214,8 +213,8 @@ class TrainConfig(Checked):
     """Episodes per update, or without labels the number of environments."""
 
     validate_every: int = 150_000
-    """Episodes between two validations, or steps without labels; at least one epoch, but there are
-    at least ten validations."""
+    """Episodes between two validations; without labels, steps. Raised to one epoch if it is less,
+    then lowered if there would be fewer than ten validations."""
 
     validation_games: int = 2_000
     """Without images, the number of episodes of a validation."""
@@ -279,8 +278,8 @@ def config_from_json(config_type: type[Settings], values: Any) -> Settings:
     for name in values:
         if name not in kinds:
             raise ValueError(
-                f"{describe_unknown(name, config_type)} A file with it comes from another version "
-                "of ram-gym, which can read it."
+                f"{describe_unknown(name, config_type)} Another version of ram-gym wrote the "
+                "file: read it with that one."
             )
     return config_type(
         **{

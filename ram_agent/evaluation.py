@@ -191,8 +191,8 @@ def _check_counts(
     """Raise ValueError for a number of episodes, or a threshold, that is out of range."""
     if not 1 <= num_episodes <= (num_images or math.inf):
         raise ValueError(
-            f"num_episodes={num_episodes!r} is not valid. Give an integer from 1"
-            + (f" to {num_images}, the images of this split." if num_images else ".")
+            f"num_episodes={num_episodes!r} is not valid. Give an integer of at least 1"
+            + (f" and at most {num_images}, the images of this split." if num_images else ".")
         )
     for threshold in stop_when_sure:
         checked_number("stop_when_sure", threshold, 0, 1)

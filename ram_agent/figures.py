@@ -224,7 +224,7 @@ def write_figures(
     """Draw figures one after another, and write each into a folder; return their paths.
 
     Args:
-        drawings: name of a file, without ending, and what draws it.
+        drawings: name of a file, without extension, and what draws it.
         folder: made if need be.
         dpi: pixels per inch.
         file_format: "png", "svg" or "pdf".

@@ -117,7 +117,7 @@ class Look:
             fog: cover what the retina has not seen.
 
         Raises:
-            ValueError: if the path has another ending.
+            ValueError: if the path has another extension.
         """
         path = Path(path)
         save_picture([self.frames(fog)], path)
@@ -229,7 +229,7 @@ def canvas_settings(agent: RAMAgent) -> dict[str, Any]:
             f"The agent plays {env_id}, which cannot show your picture. Give an agent of images, "
             'such as RAMAgent.pretrained("cluttered-mnist-8").'
         )
-    if not {"num_scales", "num_glimpses"} <= settings.keys():  # fixed by a class of the user's own
+    if not {"num_scales", "num_glimpses"} <= settings.keys():  # fixed by a custom class
         batch = agent.make_env().unwrapped.batch  # type: ignore[attr-defined]
         settings |= {
             "num_scales": batch.retina.num_scales,

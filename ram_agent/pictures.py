@@ -87,7 +87,7 @@ def save_picture(episodes: Sequence[Sequence[Frame]], path: Path, fps: float = F
         fps: frames per second of an animation; the last of an episode stays longer.
 
     Raises:
-        ValueError: if the path has another ending, fps is not positive or too low for a GIF, or
+        ValueError: if the path has another extension, fps is not positive or too low for a GIF, or
             imageio-ffmpeg is missing for .mp4.
     """
     slowest = 1000 / MAX_GIF_MILLISECONDS if path.suffix == ".gif" else 0
@@ -131,10 +131,10 @@ def _save_mp4(episodes: Sequence[Sequence[Frame]], path: Path, fps: float) -> No
 def check_ending(path: Path) -> None:
     """Raise ValueError if no picture can be written there.
 
-    The ending is unknown, or it is .mp4 and imageio-ffmpeg is missing.
+    The extension is unknown, or it is .mp4 and imageio-ffmpeg is missing.
     """
     if path.suffix not in ENDINGS:
-        found = f"ends in {path.suffix!r}" if path.suffix else "has no ending"
+        found = f"ends in {path.suffix!r}" if path.suffix else "has no extension"
         raise ValueError(f"{path} {found}. Choose a name that ends in {', '.join(ENDINGS)}.")
     if path.suffix == ".mp4" and importlib.util.find_spec("imageio_ffmpeg") is None:
         raise ValueError(

@@ -237,7 +237,7 @@ def noise_source(envs: VectorEnv, seed: int) -> torch.Generator:
     """Return a source of noise on the environments' device, or on the CPU.
 
     Raises:
-        ValueError: if the seed is not an integer from 0, below 2^63.
+        ValueError: if the seed is not an integer from 0 to 2^63 − 1.
     """
     seed = checked_integer("seed", seed, 0, 2**63 - 1)
     return torch.Generator(getattr(envs.unwrapped, "device", "cpu")).manual_seed(seed)

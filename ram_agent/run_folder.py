@@ -125,7 +125,7 @@ class RunFolder:
             raise
         except OSError as error:  # no permission, a file in the way, a name that is too long
             raise OSError(
-                f"{self.path} cannot be made: {error.strerror}. Choose another --out."
+                f"{self.path} cannot be created: {error.strerror}. Choose another --out."
             ) from error
 
     @property

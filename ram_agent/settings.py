@@ -58,12 +58,12 @@ class Range(NamedTuple):
 
 
 POSITIVE = Range("a positive number", 0, includes_low=False)
-NOT_NEGATIVE = Range("a number from 0", 0, includes_low=True)
+NOT_NEGATIVE = Range("a number of at least 0", 0, includes_low=True)
 FRACTION = Range("a number from 0 to 1", 0, includes_low=True, high=1, includes_high=True)
-BELOW_ONE = Range("a number from 0, below 1", 0, includes_low=True, high=1)
+BELOW_ONE = Range("a number of at least 0, below 1", 0, includes_low=True, high=1)
 
 RANGES: dict[str, Range] = {
-    "seed": Range("an integer from 0, below 2^63", 0, includes_low=True, high=2**63),
+    "seed": Range("an integer of at least 0, below 2^63", 0, includes_low=True, high=2**63),
     **dict.fromkeys(("hidden_size", "feature_size", "conv_maps", "num_channels"), POSITIVE),
     **dict.fromkeys(("pixel_scale", "scale_factor"), POSITIVE),
     **dict.fromkeys(("episodes", "epochs", "batch_size", "validate_every", "patience"), POSITIVE),

@@ -89,15 +89,15 @@ def check_spaces(observation_space: gym.Space[Any], action_space: gym.Space[Any]
         raise TypeError(
             f"The agent does not support the observation space {observation_space}. It needs "
             "Dict(glimpse=Box (K·C, G, G), location=Box (2,)): use an environment of ram_envs "
-            "without WholeCanvas or GlimpseStack, and of a vector environment the "
+            "without WholeCanvas or GlimpseStack. For a vector environment, give its "
             "single_observation_space."
         )
     if not is_glimpse_action(action_space):
         raise TypeError(
             f"The agent does not support the action space {action_space}. It needs "
             "Tuple(Box (2,), Discrete(n)): use an environment of ram_envs without GridAction, "
-            "FlatBoxAction, DictAction, FixedGaze or RandomGaze, and of a vector environment the "
-            "single_action_space."
+            "FlatBoxAction, DictAction, FixedGaze or RandomGaze. For a vector environment, give "
+            "its single_action_space."
         )
     check_first_choice(action_space[1])  # type: ignore[index]
 

@@ -93,7 +93,7 @@ def find_weights(path: str | Path) -> Path:
     """Return the weights file that a path or name stands for.
 
     Args:
-        path: a weights file, with or without its ending; a run folder, for its best weights, or
+        path: a weights file, with or without its extension; a run folder, for its best weights, or
             its last ones if it has no best; or "pretrained:NAME".
 
     Raises:

@@ -1,6 +1,6 @@
 """numpy's arrays and torch's tensors under one set of names, so that rules are written once.
 
-What is made from a tensor is a tensor on its device, and nothing here waits for the device. torch
+What is made from a tensor is a tensor on its device, and nothing here synchronizes. torch
 is not imported: whoever has a tensor has imported it already.
 """
 

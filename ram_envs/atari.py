@@ -1,8 +1,8 @@
 """One Atari game as ale-py's native vector environment shows it.
 
-`gym.make("ALE/Pong-v5")` has other pictures than `gym.make_vec("ALE/Pong-v5", num_envs=16)`: in
-color and of the console's size, while the vector environment brings them to 84 × 84 in gray. An
-agent that learns from many games is watched in one of these.
+`gym.make("ALE/Pong-v5")` returns color frames of the console's size, while
+`gym.make_vec("ALE/Pong-v5", num_envs=16)` returns gray ones of 84 × 84. Here a single environment
+has the frames of the vector environment, so that an agent that was trained there can be watched.
 
 ale-py is imported where it is used, so that importing this file does not need it.
 """

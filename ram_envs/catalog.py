@@ -17,15 +17,15 @@ from ram_envs.datasets import ImageDataset
 from ram_envs.registration import CLASSIFICATION, ENVS
 
 SUMMARIES = {
-    "RAMMNIST-v0": "Name a digit that fills the image.",
-    "RAMTranslatedMNIST-v0": "Find a digit on an empty canvas, and name it.",
-    "RAMClutteredMNIST-v0": "Find a digit among pieces of others, and name it.",
-    "RAMClutteredMNIST100-v0": "The same on a canvas almost three times as large.",
-    "RAMCIFAR10-v0": "Name what a small color photo shows.",
-    "RAMClassification-v0": "Name your own images: a folder, a file or a data set.",
-    "RAMPairsMNIST-v0": "Find two digits among clutter, and name both.",
+    "RAMMNIST-v0": "Classify a digit that fills the image.",
+    "RAMTranslatedMNIST-v0": "Find and classify a digit on an empty canvas.",
+    "RAMClutteredMNIST-v0": "Find and classify a digit among pieces of others.",
+    "RAMClutteredMNIST100-v0": "Find and classify a digit among clutter on a canvas of 100 × 100.",
+    "RAMCIFAR10-v0": "Classify small color photos.",
+    "RAMClassification-v0": "Classify your own images: a folder, a file or a data set.",
+    "RAMPairsMNIST-v0": "Find two digits among clutter, and name the pair.",
     "RAMAdditionMNIST-v0": "Find two digits among clutter, and name their sum.",
-    "RAMMovingMNIST-v0": "Follow a digit that drifts among drifting clutter, and name it.",
+    "RAMMovingMNIST-v0": "Follow and classify a digit that drifts among drifting clutter.",
     "RAMCatch-v0": "Catch a falling ball with a paddle, seeing only a few pixels sharply.",
     "RAMSearch-v0": "Find the one item that differs in fine detail, and take it.",
 }

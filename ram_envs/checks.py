@@ -28,7 +28,7 @@ def checked_integer(
     `meaning` ends the message: what the highest value stands for.
     """
     if not _is_integer(value) or value < low or (high is not None and value > high):
-        limits = f"from {low}" if high is None else f"from {low} to {high}"
+        limits = f"of at least {low}" if high is None else f"from {low} to {high}"
         raise ValueError(f"{name}={value!r} is out of range. Give an integer {limits}{meaning}.")
     return int(value)
 
@@ -130,7 +130,7 @@ def check_running(running: npt.NDArray[np.bool_]) -> None:
 
 
 def checked_seeds(seeds: Any, num_envs: int) -> Sequence[int | None]:
-    """Return the seeds, or raise unless they are a list of num_envs ints from 0 or None.
+    """Return the seeds, or raise unless they are a list of num_envs non-negative ints or None.
 
     Raises:
         TypeError: if they are not a list or tuple.
@@ -147,5 +147,5 @@ def checked_seeds(seeds: Any, num_envs: int) -> Sequence[int | None]:
         )
     for seed in seeds:
         if seed is not None and not (isinstance(seed, int) and seed >= 0):
-            raise ValueError(f"seed contains {seed!r}. Give ints from 0, or None.")
+            raise ValueError(f"seed contains {seed!r}. Give ints of at least 0, or None.")
     return seeds

@@ -156,7 +156,7 @@ def why_on_host(envs: VectorEnv) -> str | None:
     task = envs.batch.task if isinstance(envs, GlimpseVectorEnv) else None
     is_known = type(task) in (ImageClassification, PairClassification)  # a user's may use numpy
     if not isinstance(task, ImageClassification) or not is_known:
-        return "only environments of still images, without wrappers, run on a device"
+        return "only environments of still images, without wrappers, run on a GPU"
     if envs.unwrapped.max_episode_steps is not None:  # type: ignore[attr-defined]
         return "episodes with max_episode_steps run on the CPU"
     images = task.dataset.images

@@ -27,7 +27,7 @@ class GlimpseBatch(Gaze, Generic[State]):
     """B episodes of a task, all seen through one retina.
 
     Args:
-        task: the world.
+        task: what is shown and rewarded, and when an episode ends.
         retina: the sensor.
         num_envs: B.
         initial_location: (x, y) of each episode's first glimpse; uniformly random if None.

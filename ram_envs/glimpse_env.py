@@ -1,4 +1,4 @@
-"""Environments seen through a retina: `GlimpseEnv` and its vector twin.
+"""Environments seen through a retina: `GlimpseEnv` and its vector version.
 
 Both are thin Gymnasium shells over a `GlimpseBatch`: spaces, seeding, auto-reset, infos, rendering.
 The single environment is the vector environment with B = 1, so the rules are written once.
@@ -43,7 +43,7 @@ class GlimpseEnv(RecordedSpec, gym.Env[Observation, Any]):
     Tuple(location, choice). A location outside [−1, 1]², ±inf included, is clipped.
 
     Args:
-        task: the world.
+        task: what is shown and rewarded, and when an episode ends.
         retina: the sensor.
         initial_location: (x, y) of the first glimpse; uniformly random if None.
         render_mode: None, "rgb_array" or "human".
@@ -146,7 +146,7 @@ class GlimpseVectorEnv(RecordedSpec, gym.vector.VectorEnv[Observation, Any, npt.
     other options are the task's; an array gives entry i to sub-environment i.
 
     Args:
-        task: the world.
+        task: what is shown and rewarded, and when an episode ends.
         retina: the sensor.
         num_envs: B.
         initial_location: (x, y) of every first glimpse; uniformly random if None.

@@ -1,8 +1,8 @@
 """Environments of glimpses from any id: those of ram_envs, and others through the retina.
 
-An id whose observations are glimpses is made as it is. Any other must show pictures, and is put
-behind `ThroughRetina`, whose keywords are then given beside the id's own. Atari's games come from
-ale-py's native vector environment, one or many, so that all of them show the same pictures.
+An environment whose observations are glimpses is made unchanged. Any other must show pictures, and
+`ThroughRetina` is put around it, whose keywords are given together with its own. Atari's games come
+from ale-py's native vector environment, one or many, so that all of them show the same pictures.
 """
 
 from __future__ import annotations
@@ -223,7 +223,7 @@ def find_keywords(env_id: str) -> frozenset[str] | None:
 def shows_glimpses(env_id: str, keywords: Keywords) -> bool:
     """Return whether the observations of an id are glimpses, without a retina before it.
 
-    Where its class does not tell, one environment is made, the first time that it is asked for.
+    If its class does not say so, an environment is made; the answer is remembered.
     """
     spec, creator = find_spec(env_id), find_creator(env_id)
     if isinstance(creator, type) and issubclass(creator, GlimpseEnv):
@@ -294,7 +294,7 @@ def _game_keywords(
     if "max_num_frames_per_episode" in keywords:
         raise ValueError(
             f"max_episode_steps={limit} and max_num_frames_per_episode="
-            f"{keywords['max_num_frames_per_episode']} limit the same. Give one of them."
+            f"{keywords['max_num_frames_per_episode']} are the same limit. Give one of them."
         )
     skipped = {**find_spec(env_id).kwargs, **keywords}["frameskip"]
     return {**keywords, "max_num_frames_per_episode": skipped * limit}

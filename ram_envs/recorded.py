@@ -32,7 +32,7 @@ class RecordedArguments(RecordConstructorArgs):
 class RecordedSpec:
     """An environment whose `spec` has its numbers and paths as `as_plain` returns them.
 
-    Other arrays, such as the images of a user's own environment, stay as they are.
+    Other arrays, such as the images of a custom environment, stay as they are.
     """
 
     _spec: Any = None

@@ -1,7 +1,7 @@
 """The retina: what the agent sees when it looks at a location (paper, section 3, "glimpse sensor").
 
-A glimpse is K square patches around one point. The first is G × G pixels, each next one twice as
-wide; all are brought to G × G by average pooling, so the middle is sharp and the surround coarse.
+A glimpse is K square patches around one point. The first is G × G pixels, each following one twice
+as wide; all are average-pooled to G × G cells, so the middle is sharp and the surround coarse.
 
 Coordinates, here and everywhere
     location    (x, y) in [−1, 1]²; (−1, −1) is the image's top-left corner, (0, 0) its center
@@ -15,7 +15,7 @@ scale, since each patch is the middle of the next. Integer sums are exact. Small
 copied into black margins, so that every window lies inside.
 
 Images and locations may be torch tensors: the glimpses are the same bit for bit, and are computed
-on the tensors' device without waiting for it.
+on the tensors' device without synchronizing.
 """
 
 from __future__ import annotations

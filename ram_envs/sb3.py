@@ -43,9 +43,8 @@ SMALL_BATCH = 512  # environments; below, one thread is faster
 class SB3VecEnv(VecEnv):
     """B environments in one, as Stable-Baselines3 steps them.
 
-    The sub-environments live in one object. So `get_attr`, `set_attr` and `env_method` reach that
-    object, once, and its answer is listed for each index; they refuse to change some
-    sub-environments only.
+    All sub-environments share one object, so `get_attr` and `env_method` return the same value for
+    each index; `set_attr` and `env_method` raise ValueError for indices that are not all of them.
 
     The first `reset` warns if torch uses several threads, which slow small networks down.
 

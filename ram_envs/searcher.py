@@ -186,7 +186,7 @@ def find_items(window: npt.NDArray[np.float32], known: Sequence[Point]) -> list[
 
 
 def is_target(window: npt.NDArray[np.float32], x: int, y: int, sharp: int) -> bool:
-    """Return whether the bars of the item at (x, y) stand upright, as far as it is seen sharply."""
+    """Return whether the item at (x, y) has vertical bars, as far as it is seen sharply."""
     middle = len(window) // 2
     first, last = middle - sharp // 2, middle - sharp // 2 + sharp
     half = ITEM_SIZE // 2

@@ -1,4 +1,4 @@
-"""The protocol of a task: a batch of worlds to look at, independent of retina and Gymnasium.
+"""The protocol of a task: a batch of episodes to look at, independent of retina and Gymnasium.
 
 A task defines the image, what a choice (a label or a move) does to it, the reward, and when an
 episode ends. It has no state of its own: `allocate` returns the state of B episodes, and the other
@@ -38,7 +38,7 @@ class Outcome:
 
 @runtime_checkable
 class Task(Protocol, Generic[State]):
-    """A batch of worlds. `ram_envs.tasks.catch` is an example, docs/own_task.md a guide.
+    """The rules of episodes. `ram_envs.tasks.catch` is an example, docs/own_task.md a guide.
 
     A task in which it matters where the agent looks has one more method, `look_at(state, rows,
     locations)`: it is called with the locations (n, 2) float32 of each glimpse, the first included,

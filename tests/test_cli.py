@@ -225,7 +225,7 @@ def test_a_misspelled_command(given: str, meant: str, capsys: pytest.CaptureFixt
         (["train", "RAMMNIST-v0", "--env-kwargs", "split=test"], "split='test'"),
         (["bench", "--compare", "no.json", "neither.json"], "no.json"),
         (["watch", "pretrained:catch", "--save", "catch.jpg"], "'.jpg'"),
-        (["watch", "pretrained:catch", "--save", "catch"], "no ending"),
+        (["watch", "pretrained:catch", "--save", "catch"], ".gif"),
         (["watch", "pretrained:cach"], "Did you mean 'catch'?"),
         (["evaluate", "pretrained:catch", "RAMMNIST-v0"], "--env-id"),
         (["evaluate", "pretrained:mnist-6", "--env-id", "RAMCatch-v0"], "RAMMNIST-v0"),

@@ -11,6 +11,7 @@ from urllib.parse import unquote
 import pytest
 
 import ram_envs
+from ram_envs.catalog import SUMMARIES
 from ram_envs.registration import ENVS
 
 ROOT = Path(__file__).parent.parent
@@ -94,7 +95,7 @@ def test_the_site(tmp_path: Path) -> None:
         "play": "mouse or I, J, K, L",
         "reference/ram_agent": "Play one episode in every sub-environment.",
         "index": "decides where to look next",
-        "environments/index": "Name a digit that fills the image.",
+        "environments/index": SUMMARIES["RAMMNIST-v0"],
         "environments/RAMClutteredMNIST-v0": "12 × 12, 3 scales",
     }.items():
         assert said in (site / f"{page}.html").read_text(encoding="utf-8"), page

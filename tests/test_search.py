@@ -142,7 +142,7 @@ def test_bad_settings_are_named(keywords: dict[str, Any]) -> None:
 # --- what is seen ----------------------------------------------------------------------------
 
 
-def test_upright_bars_and_level_bars() -> None:
+def test_vertical_and_horizontal_bars() -> None:
     task, state = searched()
     source, rows = task.images(state)
     canvas = source[rows[0]]

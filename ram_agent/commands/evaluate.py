@@ -17,7 +17,7 @@ from ram_envs.atomic_files import check_writable, write_json
 
 @dataclass(frozen=True)
 class Evaluate(Trained):
-    """Measure a trained agent: error after each glimpse, or return, beside random and center gaze.
+    """Measure a trained agent (error after each glimpse, or return), and with other gazes.
 
     Examples:
       ram evaluate runs/four
@@ -45,8 +45,8 @@ class Evaluate(Trained):
     agent answers as soon as its label is this probable."""
 
     num_episodes: Annotated[int | None, UNSET] = None
-    """How many images, the first of the split, or games (default: the whole split, 10,000 games, or
-    100 in an environment of another package)."""
+    """Number of images, from the start of the split, or of games (default: the whole split, 10,000
+    games, or 100 in an environment of another package)."""
 
     seed: int = 0
     """Seed of the first locations and of sampled actions."""

@@ -49,7 +49,7 @@ class Figures(Trained):
     """The folder of the pictures (default: figures/NAME, with the agent's name)."""
 
     num_images: int = 2_000
-    """How many images, the first of the split."""
+    """Number of images, from the start of the split."""
 
     dpi: int = DPI
     """Pixels per inch."""

@@ -68,7 +68,7 @@ class Environment:
     """T, the number of glimpses."""
 
     glimpse_size: Annotated[int | None, _ENV_DEFAULT] = None
-    """G, the side of each scale of a glimpse, in pixels."""
+    """G: every scale has G × G cells, and the finest one covers G × G pixels."""
 
     num_scales: Annotated[int | None, _ENV_DEFAULT] = None
     """K, the number of scales of a glimpse, each twice as wide as the one before."""
@@ -81,8 +81,8 @@ class Environment:
     (ram_envs.wrappers.RelativeGaze). Unlimited by default."""
 
     source: Annotated[Literal["observation", "render"] | None, UNSET] = None
-    """What the retina looks at in an environment of another package: its observation, a picture, or
-    with "render" the frame that it draws."""
+    """What the retina looks at in an environment of another package: the picture that it observes,
+    or with "render" the frame that it draws."""
 
     env_kwargs: Annotated[tuple[str, ...], UNSET] = ()
     """Other keywords of the environment, as NAME=VALUE: continuous=False, img_height=168."""
@@ -139,7 +139,7 @@ class Run:
     under torchrun each process has a GPU of its own."""
 
     shards: int = SHARDS
-    """Parts of a batch, each played and learned from in a thread of its own."""
+    """Number of parts of a batch; each has its own thread."""
 
     threads: int = 1
     """PyTorch's threads on the CPU. The networks are small: one is fastest."""
@@ -174,8 +174,8 @@ class Train:
         tyro.conf.Positional[str | None],
         tyro.conf.arg(metavar="[ENV_ID]", help_behavior_hint=""),
     ] = None
-    """The environment, for example RAMClutteredMNIST-v0; `ram list` shows them all. One of your own
-    is MODULE:ID. Any other that shows pictures is looked at through the retina: ALE/Pong-v5."""
+    """The environment: RAMClutteredMNIST-v0 or another that `ram list` shows, MODULE:ID for your
+    own, or any environment with pictures, such as ALE/Pong-v5."""
 
     environment: tyro.conf.DisallowNone[Environment] = field(default_factory=Environment)
     """The environment"""
@@ -198,7 +198,7 @@ def main(args: list[str]) -> None:
         args = []
     options = command.run
     if options.threads < 1:
-        raise ValueError(f"threads={options.threads} is out of range. Give a number from 1.")
+        raise ValueError(f"threads={options.threads} is out of range. Give at least 1.")
     torch.set_num_threads(options.threads)
     device = checked_device(local_device(options.device))
     if options.tensorboard:

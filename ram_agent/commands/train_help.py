@@ -13,7 +13,7 @@ from ram_envs.registration import CLASSIFICATION, ENVS
 COMMON = {  # option: what it does, in a few words
     "dataset": "mnist, digits (embedded, no download), or a path of your own images",
     "num_glimpses": "number of glimpses",
-    "glimpse_size": "side of the retina's patches, in pixels",
+    "glimpse_size": "side of the finest patch, in pixels",
     "num_scales": "number of patches, each twice as wide as the one before",
     "episodes": "number of training episodes, with labels",
     "steps": "number of training steps, in games",

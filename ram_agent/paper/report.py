@@ -130,8 +130,8 @@ def make_markdown(table: Table, rows: Sequence[Row]) -> str:
         for paragraph in _group_paragraphs(table, group, quick, dataset)
     ]
     quoted = (
-        "The paper's values are quoted from other texts. Those marked with * are from memory; no "
-        "text confirms them. "
+        "The paper's values are quoted from other texts. Those marked with * could not be "
+        "confirmed. "
     )
     paragraphs.append((quoted if table.has_paper_values else "") + table.note)
     return "\n\n".join(paragraphs) + "\n"
@@ -154,8 +154,8 @@ def _group_paragraphs(
     else:
         measure = f"Test error (%) on {number} images"
     paragraphs += [
-        f"{measure}: one pass, mean locations; ± is the standard deviation over the seeds. Random "
-        "and center gaze are the agents of the row in bold with other locations.",
+        f"{measure}: one pass, mean locations; ± is the standard deviation over the seeds. In the "
+        "rows of random and center gaze, the agents of the row in bold look at other locations.",
         _table(
             ("", "ours", "seeds", "random gaze", "the paper, arXiv v1", "NIPS", "best since"),
             [_cells(table, row) for row in rows],

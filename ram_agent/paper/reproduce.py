@@ -82,8 +82,8 @@ class Reproduce:
     """Training episodes per run of RAM, and canvases per control. Default: those of the table."""
 
     quick: bool = False
-    """Train only the row in bold, for about a minute on the embedded digits, to see that it learns:
-    beside random and center gaze. The results cannot be compared with the paper's."""
+    """Train only the row in bold, for about a minute on the embedded digits, to see that it learns.
+    Compare it with random and center gaze, not with the paper."""
 
     device: str = "cpu"
     """cpu or cuda. With cuda, the environments run on the GPU too."""

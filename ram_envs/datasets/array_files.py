@@ -40,8 +40,8 @@ def read_npz(path: Path) -> dict[str, LabeledImages]:
         with path.open("rb") as file:
             if not zipfile.is_zipfile(file):
                 raise ValueError(
-                    f"{path} is not an .npz, or cut short. np.savez(path, images=…, labels=…) "
-                    "writes one."
+                    f"{path} is not an .npz file, or is truncated. "
+                    "np.savez(path, images=…, labels=…) writes one."
                 )
             file.seek(0)
             with np.load(file, allow_pickle=False) as arrays:

@@ -58,7 +58,7 @@ def load_cifar10(data_dir: str | None) -> dict[Split, ImageDataset]:
     Raises:
         FileNotFoundError: if `data_dir` lacks the archive.
         DatasetUnavailableError: if the archive is missing and could not be downloaded.
-        CorruptDatasetError: if the archive is cut short, or another one.
+        CorruptDatasetError: if the archive is truncated, or another one.
     """
     folder, remedy = find_folder("cifar10", data_dir)
     path = folder / ARCHIVE.name
@@ -155,7 +155,7 @@ def _verify(file: IO[bytes]) -> None:
     if num_bytes != ARCHIVE.num_bytes:
         raise CorruptDatasetError(
             f"it has {num_bytes:,} bytes instead of {ARCHIVE.num_bytes:,}"
-            + (", so it is cut short" if num_bytes < ARCHIVE.num_bytes else "")
+            + (", so it is truncated" if num_bytes < ARCHIVE.num_bytes else "")
         )
     raise CorruptDatasetError(f"its sha256 is {digest.hexdigest()}, not {ARCHIVE.sha256}")
 

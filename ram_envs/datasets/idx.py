@@ -63,7 +63,7 @@ def _read_stream(file: IO[bytes], file_size: int) -> npt.NDArray[np.uint8]:
             )
         return _read_values(stream, header, shape)
     except (EOFError, gzip.BadGzipFile, zlib.error) as error:
-        raise CorruptDatasetError(f"it is damaged or cut short ({error})") from None
+        raise CorruptDatasetError(f"it is damaged or truncated ({error})") from None
 
 
 def _read_values(stream: IO[bytes], header: int, shape: list[int]) -> npt.NDArray[np.uint8]:
@@ -89,7 +89,7 @@ def gunzip(raw: bytes, num_bytes: int) -> bytes:
         with gzip.GzipFile(fileobj=io.BytesIO(raw)) as stream:
             return stream.read(num_bytes + 1)
     except (EOFError, OSError, zlib.error) as error:
-        raise CorruptDatasetError(f"it is damaged or cut short ({error})") from None
+        raise CorruptDatasetError(f"it is damaged or truncated ({error})") from None
 
 
 def parse_idx(content: bytes) -> npt.NDArray[np.uint8]:
@@ -117,7 +117,7 @@ def _parse_header(content: bytes) -> tuple[int, list[int]]:
         raise CorruptDatasetError(f"it has {content[3]} axes instead of 1 to {MAX_AXES}")
     header = 4 + 4 * content[3]
     if len(content) < header:
-        raise CorruptDatasetError("it is damaged or cut short (in its header)")
+        raise CorruptDatasetError("it is damaged or truncated (in its header)")
     return header, [int.from_bytes(content[i : i + 4], "big") for i in range(4, header, 4)]
 
 

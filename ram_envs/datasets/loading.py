@@ -172,7 +172,7 @@ def _load_named(name: str) -> _Datasets:
 def _load_known(name: str, data_dir: str | None) -> _Datasets:
     if data_dir is None and name in _failed_downloads:
         raise DatasetUnavailableError(
-            f"{_failed_downloads[name]} (This process has tried once and does not try again.)"
+            f"{_failed_downloads[name]} (A process tries a download once. Restart it to try again.)"
         )
     if os.path.isdir(name) and os.path.abspath(name) != os.path.abspath(
         os.path.join(data_dir or "/", name)

@@ -282,4 +282,4 @@ def _strays(folder: Folder) -> list[tuple[str, str]]:
 
 
 def _why_no_picture(file: File) -> str:
-    return f"which end in {file.ending}" if file.ending else "whose names have no ending"
+    return f"which end in {file.ending}" if file.ending else "whose names have no extension"

@@ -174,7 +174,7 @@ def _from_integers(
 
 
 def _note_dark(notes: Notes, name: str) -> None:
-    what = f"pictures of 16 bits that are almost black, with values below {DARK}"
+    what = f"16-bit pictures that are almost black, with values below {DARK}"
     notes.add(what, "Save them with 8 bits, or with values up to 65535.", name)
 
 

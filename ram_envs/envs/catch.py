@@ -35,7 +35,7 @@ class CatchEnv(GlimpseEnv):
 
     ## Rewards
 
-    1 for each ball that the paddle covers when it reaches the bottom row, else 0.
+    1 for each ball that lands on the paddle, else 0.
 
     ## Starting state
 

@@ -13,13 +13,13 @@ from ram_envs.tasks.search import Search
 
 
 class SearchEnv(GlimpseEnv):
-    """Find the one item with upright bars among items with level bars, and take it.
+    """Find the one item with vertical bars among items with horizontal bars, and take it.
 
     ## Description
 
     A visual search task, which is not from the paper. Five small items lie on a black canvas of
     200 × 200 pixels. All are equally bright, so the coarse patches of the retina show where an item
-    is, but only the sharp inner patch shows whether its bars are upright. The agent must look at
+    is, but only the sharp inner patch shows whether its bars are vertical. The agent must look at
     one item after another, remember which ones it has seen, and take the target when it sees it. If
     no item is in sight, it must look elsewhere. A larger canvas makes the search longer; only
     what the retina reads is drawn. `ram_envs.tasks.search` contains the exact rules, and

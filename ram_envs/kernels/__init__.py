@@ -6,7 +6,8 @@ with `@kernel(MODULE)`, and specifies the compiled form of the same name in `ram
 also takes tensors; `function(…)` chooses by its arguments, at the cost of one more call.
 
 `RAM_ENVS_KERNELS` selects the form: "numpy", "numba", or, if it is not set, numba where it is
-installed (the extra `fast`). If numba cannot be used, a line on stderr says why, and numpy is.
+installed (the extra `fast`). If numba cannot be used, numpy is, and a line on stderr gives the
+reason.
 """
 
 from __future__ import annotations

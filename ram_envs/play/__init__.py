@@ -1,10 +1,10 @@
-"""Play an environment yourself, seeing only what its retina sees; or watch, or race, an agent.
+"""Play an environment yourself, seeing only what its retina sees; or watch an agent; or race it.
 
 `python -m ram_envs.play RAMCatch-v0` opens a window: the game Catch in real time.
 `python -m ram_envs.play RAMClutteredMNIST-v0` is a quiz: click to look, type the digit.
 `python -m ram_envs.play RAMSearch-v0` is a search: click to look, press Space to take the target.
 `python -m ram_envs.play ALE/Pong-v5` is Pong in fog: any environment with pictures can be played.
-`python -m ram_envs.play MODULE:ID` plays a task of a user's own: the mouse looks, keys choose.
+`python -m ram_envs.play MODULE:ID` plays a custom task: the mouse looks, keys choose.
 
     seat.py             a player (a person, an agent or a recording) and their environment
     game.py             what every game has: phases, scores, the next episode, keys, words
@@ -12,7 +12,7 @@
     look_game.py        what the quiz and Search share
     quiz_game.py        the glimpse quiz
     search_game.py      Search, look by look
-    arcade_game.py      environments of other packages, and tasks of a user's own
+    arcade_game.py      environments of other packages, and custom tasks
     recording.py        games to play again, as files
     sheet.py            lines, text and marks (pygame from here on)
     screen.py           what is drawn of a game

@@ -1,4 +1,4 @@
-"""Any environment with pictures, and tasks of a user's own, for a person.
+"""Any environment with pictures, and custom tasks, played by a person.
 
 Held keys are the move, the mouse is the gaze.
 """

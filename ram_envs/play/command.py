@@ -256,16 +256,18 @@ def check_options(options: Options) -> None:
     episodes, seed, speed = options.episodes, options.seed, options.speed
     slowest, fastest = SPEEDS
     if episodes is not None and episodes < 1:
-        raise ValueError(f"--episodes {episodes} is out of range. Give a number from 1.")
+        raise ValueError(f"--episodes {episodes} is out of range. Give at least 1.")
     if seed is not None and not 0 <= seed < 2**63:
-        raise ValueError(f"--seed {seed} is out of range. Give a number from 0, below 2^63.")
+        raise ValueError(f"--seed {seed} is out of range. Give a number from 0 to 2^63 - 1.")
     if speed is not None and not slowest <= speed <= fastest:
         raise ValueError(f"--speed {speed} is out of range. Give {slowest:g} to {fastest:g}.")
     if options.env_id is None:
         given = [name for name, value in vars(options).items() if value]
         if given:
             names = ", ".join(f"--{name.replace('_', '-')}" for name in given)
-            raise ValueError(f"{names} is for a game: give ENV_ID, too. `ram play` opens a menu.")
+            raise ValueError(
+                f"{names} needs an environment. Give ENV_ID, too; `ram play` alone opens a menu."
+            )
     if options.gif is not None and options.agent is None and options.replay is None:
         raise ValueError(
             f"--gif {options.gif} records an agent or a replay, not your own game. Add --agent RUN "
@@ -276,7 +278,7 @@ def check_options(options: Options) -> None:
         fixed += [name for name in ("seed", "episodes") if getattr(options, name) is not None]
         if fixed:
             names = ", ".join(f"--{name.replace('_', '-')}" for name in fixed)
-            raise ValueError(f"{names}: a recording has its own. Leave it out.")
+            raise ValueError(f"{names} is in the recording that --replay names. Leave it out.")
     if options.turns and (options.agent is not None or options.replay is not None):
         raise ValueError(
             "--turns waits for your moves, but you are not playing here. Leave it out."

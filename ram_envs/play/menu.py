@@ -49,7 +49,7 @@ ENTRIES = (
         "The digit drifts away while you look.",
         Options("RAMMovingMNIST-v0"),
     ),
-    Entry("Search", "Find the square with upright bars.", Options("RAMSearch-v0")),
+    Entry("Search", "Find the square with vertical bars.", Options("RAMSearch-v0")),
     Entry(
         "Watch the agent play Catch",
         "And see where it looks.",

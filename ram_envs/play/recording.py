@@ -102,5 +102,5 @@ def _read_action(x: Any, y: Any, choice: Any) -> Action:
 
 def _natural(value: Any) -> int:
     if not isinstance(value, int) or isinstance(value, bool) or value < 0:
-        raise ValueError(f"{reprlib.repr(value)} is not an integer from 0")
+        raise ValueError(f"{reprlib.repr(value)} is not an integer of at least 0")
     return value

@@ -15,7 +15,7 @@ class SearchGame(LookGame):
     noun, verb = "targets", "found"
     keys = (
         ("mouse click", "look there"),
-        ("Space", "take what you look at, if its bars stand upright"),
+        ("Space", "take what you look at, if its bars are vertical"),
         ("I, J, K, L, then Enter", "look without a mouse (also the arrow keys)"),
         ("N", "next search"),
         ("R", "repeat the search, for practice"),
@@ -62,7 +62,7 @@ class SearchGame(LookGame):
     def introduction(self) -> list[str]:
         task = self.task
         return [
-            f"{task.num_items} striped squares lie in the fog. One has upright bars: find it.",
+            f"{task.num_items} striped squares lie in the fog. One has vertical bars: find it.",
             RETINA_IN_WORDS,
             "Click to look; press Space to take what you look at.",
             f"Every look costs {task.look_cost:g}, and a mistake {task.mistake_cost:g} more.",

@@ -28,7 +28,7 @@ class Deal:
 
 
 class Pilot(Protocol):
-    """A player without hands: an agent or a recording."""
+    """A player that is not a person: an agent or a recording."""
 
     def begin(self) -> None:
         """Begin an episode."""

@@ -145,7 +145,7 @@ def set_up(options: Options) -> Session:
         )
     for name in ("turns", "levels"):
         if getattr(options, name) and not isinstance(env.batch.task, Catch):
-            raise ValueError(f"--{name} is for Catch, and {env_id} is not. Leave it out.")
+            raise ValueError(f"--{name} exists in Catch, but not in {env_id}. Leave it out.")
     seed = _seed_or_random(options.seed)
     pilot: Pilot | None = None
     name, deals = "you", _deals(env, seed, _num_episodes(options, is_quiz))
@@ -177,7 +177,7 @@ def check_alone(env_id: str, options: Options) -> None:
 
 
 def set_up_arcade(env_id: str, options: Options, env: Any) -> Session:
-    """Return a session in an environment of another package, or in a task of a user's own.
+    """Return a session in an environment of another package, or in a custom task.
 
     Args:
         env_id: its id.

@@ -1,16 +1,16 @@
 """Search: one of several items is the target; look at them, one after another, and take it.
 
 The rules, exactly. The canvas is black, with `num_distractors` + 1 items of 12 × 12 pixels, of
-which one is the target. An item's pixels are white where a coordinate of the canvas is even and
-black where it is odd: of the target the column, so that its bars stand upright; of a distractor the
-row. So all items are equally bright. Coarse patches show where an item is, but not which one.
+which one is the target. The target is white in even columns of the canvas and black in odd ones: it
+has vertical bars. A distractor is white in even rows and black in odd ones: it has horizontal bars.
+So all items are equally bright. Coarse patches show where an item is, but not which one.
 
     begin   the canvas is divided into g × g cells, where g − 1 is the integer part of the square
             root of the number of items; each item lies in a cell of its own, drawn at random, at a
             uniformly random place at least 2 pixels from the cell's borders
-    step    1. choice 0 looks on; choice 1 takes what the last glimpse showed: the target, if its
-               center is at most 8 pixels from the point that was looked at, across and down; else
-               it is a mistake
+    step    1. choice 0 keeps looking; choice 1 takes what the last glimpse showed: the target, if
+               its center is at most 8 pixels from the point that was looked at, across and down;
+               else it is a mistake
             2. the retina moves
     reward  1 for taking the target, minus look_cost in every step and mistake_cost for each
             mistake. The return of a search with t steps and m mistakes is

@@ -1,15 +1,15 @@
 """Wrappers that adapt the environments to other agents, and controls to compare an agent with.
 
-| wrapper | the agent acts with | and sees |
+| wrapper | action space | observation |
 |---|---|---|
-| `GridAction` | `MultiDiscrete`: column, row, choice | as before |
-| `FlatBoxAction` | `Box`: x, y and a score for each choice | as before |
-| `DictAction` | `Dict`: "location" and a named choice | as before |
-| `RelativeGaze` | as before, but the location is a shift from the last one | as before |
+| `GridAction` | `MultiDiscrete`: column, row, choice | unchanged |
+| `FlatBoxAction` | `Box`: x, y and a score for each choice | unchanged |
+| `DictAction` | `Dict`: "location" and a named choice | unchanged |
+| `RelativeGaze` | unchanged, but the location is a shift from the last one | unchanged |
 | `FixedGaze` | `Discrete`: the choice alone | glimpses at one location: a control |
 | `RandomGaze` | `Discrete`: the choice alone | glimpses at random locations: a control |
-| `WholeCanvas` | as before | the whole canvas: a control |
-| `GlimpseStack` | as before | the last n glimpses, for agents without memory |
+| `WholeCanvas` | unchanged | the whole canvas: a control |
+| `GlimpseStack` | unchanged | the last n glimpses, for agents without memory |
 
 `ThroughRetina` adds the retina to any other environment with pictures; the wrappers above can be
 applied to the result. A choice is a label, or a move in a game. `ram_envs.wrappers.vector` has a

@@ -1,6 +1,6 @@
 """Alternative encodings of the (location, choice) action, for agents without Tuple support.
 
-A code has a space and decodes actions of it. A wrapper and its vector twin share the code.
+A code has a space and decodes actions of it. A wrapper and its vector version share it.
 """
 
 from __future__ import annotations

@@ -1,6 +1,7 @@
-"""The vector twins of `ram_envs.wrappers`: same names, same arguments, same episodes, bit for bit.
+"""Vector versions of the wrappers in `ram_envs.wrappers`, with equal episodes bit for bit.
 
-They wrap what `gym.make_vec` returns for an id of ram_envs, in every auto-reset mode.
+They have the same names and arguments, and wrap what `gym.make_vec` returns for an id of ram_envs,
+in every auto-reset mode.
 """
 
 from __future__ import annotations

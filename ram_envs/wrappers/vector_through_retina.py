@@ -1,4 +1,4 @@
-"""Any vector environment that shows pictures, seen through the retina: the twin."""
+"""`ThroughRetina` for vector environments."""
 
 from __future__ import annotations
 
@@ -206,7 +206,8 @@ class ThroughRetina(AnyVectorWrapper, RecordedArguments):
         if "final_obs" not in infos:
             raise TypeError(
                 f"{self.env.unwrapped} resets itself in the same step, but its infos lack "
-                "'final_obs', the last observations of the episodes that ended, as Gymnasium 1 has."
+                "'final_obs', the last observations of the episodes that ended, which Gymnasium "
+                "1.0 and later put there. Upgrade it, or use AutoresetMode.NEXT_STEP."
             )
         rows, last = np.flatnonzero(ended), infos["final_obs"]
         pictures = self.batch.pictures.copy()
