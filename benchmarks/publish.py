@@ -296,20 +296,33 @@ def make_games(results: Path) -> str:
 
 
 def make_learned(game: Game, results: Path) -> str:
-    """Return a Markdown table of a game: the mean return with each gaze, and of other agents."""
-    rows = list(read_json(results / game.file)["results"].items())
-    for file in game.others:
-        run = read_json(results / file)
-        name, result = next(iter(run["results"].items()))
-        if "training" in run:  # of RAM
-            is_control = run["training"]["gaze"]["locations"] != "learned"
-            name += ", also in training" if is_control else f", seed {run['training']['seed']}"
-        rows.append((name, result))
+    """Return a Markdown table of a game: the mean return of each agent with each gaze."""
+    first = read_json(results / game.file)
     body = []
-    for gaze, result in rows:
-        mean, spread = result["mean_return"], result["standard_error"]
-        body.append((gaze, f"{mean:.{game.digits}f} ± {spread:.{game.digits}f}"))
-    return make_table(("gaze", "mean return"), body)
+    for run in (first, *(read_json(results / file) for file in game.others)):
+        rows = list(run["results"].items())
+        if "trained_by" in run or "training" in run:
+            agent = name_agent(run, first)
+        else:  # of another library, whose file has one result, named by both
+            agent, _, gaze = rows[0][0].partition(", ")
+            rows = [(gaze, rows[0][1])]
+        for name, result in rows[:1] if "trained" in agent else rows:
+            mean, spread = result["mean_return"], result["standard_error"]
+            score = f"{mean:.{game.digits}f} ± {spread:.{game.digits}f}"
+            body.append((agent, name.replace(" gaze", ""), score))
+    head = ("agent", "gaze", "mean return")
+    if game.others:
+        return make_table(head, body)
+    return make_table(head[1:], [row[1:] for row in body])
+
+
+def name_agent(run: dict[str, Any], first: dict[str, Any]) -> str:
+    """Return what distinguishes an agent of RAM from those of other runs of the game."""
+    training = run.get("training") or run["trained_by"]["training"]
+    scales, gaze = run["env_kwargs"].get("num_scales"), training["gaze"]["locations"]
+    words = [] if scales == first["env_kwargs"].get("num_scales") else [f"{scales} scales"]
+    words.append(f"seed {training['seed']}" if gaze == "learned" else f"trained with {gaze} gaze")
+    return ", ".join(["RAM", *words])
 
 
 def make_page(tables: dict[str, list[Row]]) -> str:
