@@ -327,7 +327,9 @@ def name_agent(run: dict[str, Any], first: dict[str, Any]) -> str:
 
 def make_page(tables: dict[str, list[Row]]) -> str:
     """Return all tables as Markdown."""
-    return "\n".join(make_markdown(TABLES[name], rows) for name, rows in tables.items())
+    return "\n".join(
+        make_markdown(TABLES[name], rows, is_alone=False) for name, rows in tables.items()
+    )
 
 
 if __name__ == "__main__":

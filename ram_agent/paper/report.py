@@ -119,8 +119,24 @@ def read_rows(path: Path) -> list[Row]:
     return rows
 
 
-def make_markdown(table: Table, rows: Sequence[Row]) -> str:
-    """Return our results beside the paper's and the best since, accuracies and commands."""
+# What the tables mean, in a file that has one alone; docs/results.md says it once for all.
+EXPLANATION = (
+    "One pass, mean locations; ± is the standard deviation over the seeds. In the rows of random "
+    "and center gaze, the agents of the row in bold look at other locations. Episodes and env-steps "
+    "are per seed; a network on the whole canvas takes no steps."
+)
+EXPLANATION_OF_PAPER = (
+    "The paper's values are quoted from other texts. Those marked with * could not be confirmed. "
+    "Time to its error is the mean time per seed until the validation error fell below the test "
+    "error of the paper's NIPS version."
+)
+
+
+def make_markdown(table: Table, rows: Sequence[Row], is_alone: bool = True) -> str:
+    """Return our results beside the paper's and the best since, accuracies and commands.
+
+    `is_alone` adds what the tables mean.
+    """
     groups: dict[tuple[bool, str | None], list[Row]] = {}
     for row in rows:
         groups.setdefault((row["quick"], row["dataset"]), []).append(row)
@@ -129,11 +145,12 @@ def make_markdown(table: Table, rows: Sequence[Row]) -> str:
         for (quick, dataset), group in groups.items()
         for paragraph in _group_paragraphs(table, group, quick, dataset)
     ]
-    quoted = (
-        "The paper's values are quoted from other texts. Those marked with * could not be "
-        "confirmed. "
-    )
-    paragraphs.append((quoted if table.has_paper_values else "") + table.note)
+    if is_alone:
+        paragraphs.append(EXPLANATION)
+        if table.has_paper_values:
+            paragraphs.append(EXPLANATION_OF_PAPER)
+    if table.note:
+        paragraphs.append(table.note)
     return "\n\n".join(paragraphs) + "\n"
 
 
@@ -154,8 +171,7 @@ def _group_paragraphs(
     else:
         measure = f"Test error (%) on {number} images"
     paragraphs += [
-        f"{measure}: one pass, mean locations; ± is the standard deviation over the seeds. In the "
-        "rows of random and center gaze, the agents of the row in bold look at other locations.",
+        f"{measure}:",
         _table(
             ("", "ours", "seeds", "random gaze", "the paper, arXiv v1", "NIPS", "best since"),
             [_cells(table, row) for row in rows],
@@ -163,12 +179,6 @@ def _group_paragraphs(
     ]
     if not table.is_game:
         paragraphs += _accuracy_paragraphs(rows)
-    time_to_paper = (
-        "Time to the paper's error is the mean time per seed until the validation error fell below "
-        "the test error of the paper's NIPS version. "
-        if table.has_paper_values
-        else ""
-    )
     machines = dict.fromkeys(row["machine"] for row in rows)
     paragraphs += [
         _table(
@@ -189,8 +199,7 @@ def _group_paragraphs(
                 for row in rows
             ],
         ),
-        "Episodes and env-steps are per seed; a network on the whole canvas takes no steps. "
-        f"{time_to_paper}Trained on {' and '.join(machines)}.",
+        f"Trained on {' and '.join(machines)}.",
     ]
     return paragraphs
 
@@ -231,7 +240,7 @@ def _accuracy_paragraphs(rows: Sequence[Row]) -> list[str]:
     if not body:
         return []
     head = ("", "seeds", *map(str, range(1, longest + 1)))
-    return ["Accuracy (%) after each glimpse.", _table(head, body)]
+    return ["Accuracy (%) after each glimpse:", _table(head, body)]
 
 
 def _others(table: Table) -> dict[str, Others]:
