@@ -122,8 +122,8 @@ def read_rows(path: Path) -> list[Row]:
 # What the tables mean, in a file that has one alone; docs/results.md says it once for all.
 EXPLANATION = (
     "One pass, mean locations; ± is the standard deviation over the seeds. In the rows of random "
-    "and center gaze, the agents of the row in bold look at other locations. Episodes and env-steps "
-    "are per seed; a network on the whole canvas takes no steps."
+    "and center gaze, the agents of the row in bold look at other locations. Episodes and "
+    "env-steps are per seed; a network on the whole canvas takes no steps."
 )
 EXPLANATION_OF_PAPER = (
     "The paper's values are quoted from other texts. Those marked with * could not be confirmed. "
