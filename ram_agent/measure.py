@@ -127,7 +127,7 @@ def show_trained(trainer: Trainer, folder: RunFolder) -> None:
     print_results(result, env, split)
     try:
         episodes = pick_episodes(env, "test", NUM_SHOWN)
-        save_watched(best, env, path / "fixations.png", episodes)
+        save_watched(best, make_drawn(env, "test"), path / "fixations.png", episodes)
     except gym.error.DependencyNotInstalled as error:
         print(f"The fixations are not drawn. {error}")
     else:
@@ -136,21 +136,19 @@ def show_trained(trainer: Trainer, folder: RunFolder) -> None:
 
 def save_watched(
     agent: RAMAgent,
-    env: RunEnv,
+    envs: VectorEnv,
     path: Path,
     episodes: Sequence[int],
-    split: Split = "test",
     sampled: bool = False,
     fps: float | None = None,
 ) -> None:
     """Draw episodes of an agent into a .gif, .mp4 or .png.
 
-    Locations and choices are sampled where that is asked for, or validations did so; `fps` is the
-    environment's if None.
+    `envs` is what `make_drawn` returned. Locations and choices are sampled where that is asked for,
+    or validations did so; `fps` is the environment's if None.
     """
     from ram_agent.pictures import play_frames, save_picture
 
-    envs = make_drawn(env, split)
     last_only = path.suffix == ".png"
     frames = play_frames(agent, envs, episodes, False if sampled else None, last_only=last_only)
     shown = list(tqdm(frames, "drawing", len(episodes), disable=None, leave=False))

@@ -17,9 +17,10 @@ from ram_agent.commands.trained import Trained, check_one_run, name_run
 from ram_agent.evaluation import evaluate
 from ram_agent.facts import compared_gazes
 from ram_agent.gaze_report import write_report
-from ram_agent.measure import NUM_SHOWN, save_watched, title_results
+from ram_agent.measure import NUM_SHOWN, make_drawn, save_watched, title_results
 from ram_agent.run_env import RunEnv
 from ram_agent.run_images import pick_episodes, shows_still_images
+from ram_envs.aliases import VectorEnv
 from ram_envs.atomic_files import check_writable
 from ram_envs.datasets import Split
 from ram_envs.wrappers.vector import find_seen
@@ -75,7 +76,7 @@ def main(args: list[str]) -> None:
     if shows_still_images(envs):
         paths = draw_still(command, agent, envs, out)
     else:
-        paths = draw_moving(command, agent, env, split, out)
+        paths = draw_moving(command, agent, envs, env, split, out)
     shown = title_results(env, env.find_split(split))
     write_report(out / "report.html", name, shown, agent.info, paths)
     for path in (*paths, out / "report.html"):
@@ -96,7 +97,7 @@ def draw_still(command: Figures, agent: RAMAgent, envs: Any, out: Path) -> list[
 
 
 def draw_moving(
-    command: Figures, agent: RAMAgent, env: RunEnv, split: Split, out: Path
+    command: Figures, agent: RAMAgent, envs: VectorEnv, env: RunEnv, split: Split, out: Path
 ) -> list[Path]:
     """Draw the figures of an agent whose screen changes; return their paths."""
     from ram_agent import game_figures
@@ -104,9 +105,7 @@ def draw_moving(
     from ram_agent.gaze_map import draw_gaze_map, record_gaze_map
 
     episodes = pick_episodes(env, split, 1 if env.is_foreign else NUM_SHOWN)
-    save_watched(agent, env, out / "episodes.gif", episodes, split)
-    num_envs = env.num_evaluation_envs
-    envs = env.make_split(num_envs, split)
+    save_watched(agent, make_drawn(env, split), out / "episodes.gif", episodes)
     drawings: dict[str, Any] = {}
     try:
         find_seen(envs)
@@ -117,10 +116,10 @@ def draw_moving(
             file=sys.stderr,
         )
     else:
-        gaze_map = record_gaze_map(agent, envs, NUM_FIXATIONS // num_envs)
+        gaze_map = record_gaze_map(agent, envs, NUM_FIXATIONS // envs.num_envs)
         drawings["gaze_map"] = partial(draw_gaze_map, gaze_map)
-    envs = env.make_split(1 if env.is_foreign else NUM_GAMES, split)
     if game_figures.is_catch(envs):
+        envs = env.make_split(NUM_GAMES, split)
         records = {
             f"{gaze} gaze": game_figures.record_catch(agent, envs, gaze=gaze)
             for gaze in compared_gazes(agent.info)

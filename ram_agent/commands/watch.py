@@ -89,7 +89,7 @@ def main(args: list[str]) -> None:
     episodes = range(command.start, end)
     sampled = command.sampled
     if command.save is not None:
-        save_watched(agent, env, command.save, episodes, split, sampled, command.fps)
+        save_watched(agent, envs, command.save, episodes, sampled, command.fps)
         return print(f"Written to {command.save}")
     assert window is not None
     fps = command.fps or envs.metadata["render_fps"]
