@@ -94,10 +94,7 @@ def gunzip(raw: bytes, num_bytes: int) -> bytes:
 
 def parse_idx(content: bytes) -> npt.NDArray[np.uint8]:
     """Return the array in an IDX file: 0, 0, 8, the number of axes, their sizes, the bytes."""
-    header, shape = _parse_header(content)
-    if len(content) != header + math.prod(shape):
-        raise _wrong_size(shape, len(content))
-    return _shaped(np.frombuffer(content, np.uint8, offset=header), shape)
+    return _read_stream(io.BytesIO(content), len(content))
 
 
 def _shaped(values: npt.NDArray[np.uint8], shape: list[int]) -> npt.NDArray[np.uint8]:
