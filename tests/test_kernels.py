@@ -125,7 +125,7 @@ class TestCompiled:
         assert_forms_agree(add_clipped, (12, 14, *colors), pieces, images[:4], corners)
         canvases = rng.integers(0, 256, (2, 4, 12, 14, *colors), np.uint8)
         canvases[1] = canvases[0]
-        add_images(canvases[0], pieces[:, 1], corners[:, 1])
+        add_images.run(canvases[0], pieces[:, 1], corners[:, 1])
         add_images.numpy(canvases[1], pieces[:, 1], corners[:, 1])
         assert_equal(*canvases)
 

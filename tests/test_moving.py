@@ -118,14 +118,14 @@ def test_things_bounce_off_all_four_walls() -> None:
 
 
 def test_the_two_directions_bounce_apart() -> None:
-    x, v = drift(np.array([[2.0, 1.0]]), np.array([[1.0, 0.5]]), np.array([[2, 3]]))
+    x, v = drift.run(np.array([[2.0, 1.0]]), np.array([[1.0, 0.5]]), np.array([[2, 3]]))
     assert (x.tolist(), v.tolist()) == ([[1.0, 1.5]], [[-1.0, 0.5]])
 
 
 def test_a_thing_that_just_touches_a_wall_turns_in_the_next_step() -> None:
-    x, v = drift(np.array([2.0]), np.array([1.0]), 3)
+    x, v = drift.run(np.array([2.0]), np.array([1.0]), 3)
     assert (x.tolist(), v.tolist()) == ([3.0], [1.0])
-    x, v = drift(x, v, 3)
+    x, v = drift.run(x, v, 3)
     assert (x.tolist(), v.tolist()) == ([2.0], [-1.0])
 
 

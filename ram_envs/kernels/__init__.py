@@ -3,7 +3,7 @@
 Both forms give the same results bit for bit. The numpy form is defined where it is used, decorated
 with `@kernel(MODULE)`, and specifies the compiled form of the same name in `ram_envs/kernels/`.
 `function.run(…)` calls the form in use, `function.numpy(…)` the numpy form, which in some kernels
-also takes tensors; `function(…)` chooses by its arguments, at the cost of one more call.
+also takes tensors; `function.on(array)` is the form for arrays or tensors, whichever `array` is.
 
 `RAM_ENVS_KERNELS` selects the form: "numpy", "numba", or, if it is not set, numba where it is
 installed (the extra `fast`). If numba cannot be used, numpy is, and a line on stderr gives the
@@ -55,10 +55,6 @@ class Kernel(Generic[Arguments, Result]):
         functools.update_wrapper(self, function)  # type: ignore[arg-type]
         self.reset()
         KERNELS.append(self)
-
-    def __call__(self, *args: Arguments.args, **keywords: Arguments.kwargs) -> Result:
-        form = self.numpy if any(map(is_tensor, args)) else self.run
-        return form(*args, **keywords)
 
     def on(self, array: Any) -> Callable[Arguments, Result]:
         """Return the form for arrays or tensors, whichever `array` is."""
