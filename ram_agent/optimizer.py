@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
@@ -82,21 +82,14 @@ def take_step(
     optimizer.step()
 
 
-def make_averaging(
+def update_average(
+    averaged: tuple[Tensor, ...] | list[Tensor],
+    current: tuple[Tensor, ...] | list[Tensor],
+    num_averaged: Tensor | int,
     average_decay: float,
-) -> Callable[
-    [tuple[Tensor, ...] | list[Tensor], tuple[Tensor, ...] | list[Tensor], Tensor | int], None
-]:
-    """Return the function that moves averaged weights towards the present ones, in place."""
-
-    def average(
-        averaged: tuple[Tensor, ...] | list[Tensor],
-        current: tuple[Tensor, ...] | list[Tensor],
-        num_averaged: Tensor | int,
-    ) -> None:
-        n = float(num_averaged)
-        # Early on the average is short, so that it forgets the initial weights.
-        decay = min(average_decay, (1 + n) / (10 + n))
-        torch._foreach_lerp_(averaged, current, 1 - decay)
-
-    return average
+) -> None:
+    """Move averaged weights towards the current ones, in place."""
+    n = float(num_averaged)
+    # Early on the average is short, so that it forgets the initial weights.
+    decay = min(average_decay, (1 + n) / (10 + n))
+    torch._foreach_lerp_(averaged, current, 1 - decay)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import math
 import threading
 import time
 import warnings
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch.optim.swa_utils import AveragedModel
@@ -19,11 +20,11 @@ from ram_agent.config import TrainConfig
 from ram_agent.distributed import Ranks
 from ram_agent.evaluation import Evaluation, evaluate
 from ram_agent.optimizer import (
-    make_averaging,
     make_optimizer,
     set_learning_rates,
     take_step,
     trained_parameters,
+    update_average,
 )
 from ram_agent.player import check_envs, count_images
 from ram_agent.progress import show_progress
@@ -106,8 +107,10 @@ class Trainer:
         self._pool = ThreadPoolExecutor(
             len(self.shards), "ram-train", torch.set_num_threads, (torch.get_num_threads(),)
         )
-        averaging = make_averaging(config.optimizer.average_decay)
-        self.averaged = AveragedModel(agent, multi_avg_fn=averaging)
+        average = functools.partial(update_average, average_decay=config.optimizer.average_decay)
+        self.averaged = AveragedModel(agent, multi_avg_fn=average)
+        # The agent with running-average weights, which is validated and saved.
+        self.averaged_agent = cast(RAMAgent, self.averaged.module)
         self.averaged_agent.info["training"] = dataclasses.asdict(config)
         self.optimizer = make_optimizer(agent, config.optimizer)
         self._modules: dict[str, torch.nn.Module] = {"agent": agent, "averaged": self.averaged}
@@ -118,14 +121,6 @@ class Trainer:
         self.advantage_square = 0.0
         self._sums: dict[str, float] = {}  # of the metrics since the last validation
         self._stop_requested = threading.Event()
-
-    @property
-    def averaged_agent(self) -> RAMAgent:
-        """The agent with running-average weights, which is validated and saved."""
-        agent = self.averaged.module
-        assert isinstance(agent, RAMAgent)
-        agent.location_std.copy_(self.agent.location_std)
-        return agent
 
     @property
     def is_over(self) -> bool:
