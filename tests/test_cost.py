@@ -32,14 +32,14 @@ def test_the_multiply_adds_of_ram() -> None:
     step = 55_296 + 256 + 65_536 + 131_072 + 3_328
     row = cost.count_ram(60, AgentConfig())
     assert row["multiply_adds"] == 8 * step
+    assert row["inputs"] == 8 * 3 * 144
+    assert row["pixels_read"] == 8 * 48 * 48
     # LSTM, 224 wide, and 256: where 2 · 256, both 512 · 224, four gates, heads 224 · 13
     rest = 512 + 512 * 224 + 4 * 224 * 448 + 224 * 13
     # Three scales: 16 maps of 6 × 6, 32 of 3 × 3; then what.
     step = 3 * (36 * 16 * 9 + 9 * 32 * 16 * 9) + 3 * 288 * 256 + rest
     ram = [row["multiply_adds"] for side in (28, 60) for row in cost.count(side)][:: 2 + 4]
     assert ram == [6 * (64 * 256 + rest), 8 * step]
-    assert row["inputs"] == 8 * 3 * 144
-    assert row["pixels_read"] == 8 * 48 * 48
 
 
 def test_the_multiply_adds_of_networks_on_whole_canvases() -> None:
