@@ -10,7 +10,6 @@ has no loss.
 
 from __future__ import annotations
 
-import dataclasses
 import math
 
 import torch
@@ -18,7 +17,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ram_agent.agent import RAMAgent
-from ram_agent.config import SegmentConfig, TrainConfig
+from ram_agent.config import TrainConfig
 from ram_agent.losses import (
     baseline_loss,
     choice_log_probs,
@@ -33,7 +32,6 @@ from ram_agent.losses import (
     returns_to_go,
     supervision_weights,
 )
-from ram_agent.presets import PAPER
 from ram_agent.rollout import Rollout
 from ram_agent.segment import Segment, unroll
 
@@ -41,13 +39,6 @@ from ram_agent.segment import Segment, unroll
 LEAST_LOG_PROB = -6.0
 
 Metrics = dict[str, Tensor]  # scalars
-
-# Settings that only one of the objectives reads.
-LABELS_ALONE = ("gain_discount", "location_reward", "episodes")
-SEGMENTS_ALONE = (
-    *("gae_lambda", "entropy_weight", "baseline_loss", "steps"),
-    *(field.name for field in dataclasses.fields(SegmentConfig)),
-)
 
 
 def training_loss(
@@ -100,38 +91,6 @@ def gaze_metrics(means: Tensor) -> Metrics:
         "location_spread": mean((means - means.mean(1, keepdim=True)).square()).sqrt(),
         "location_at_border": mean((means.abs() > 0.95).float()),
     }
-
-
-def check_used(config: TrainConfig, supervised: bool, has_images: bool = False) -> None:
-    """Raise ValueError if a setting was changed that a training never reads.
-
-    The preset of the paper has the same settings with labels and without, so its values pass.
-
-    Args:
-        config: the settings.
-        supervised: whether labels are supervised.
-        has_images: whether validations show the images of a split, each once.
-    """
-    if has_images and config.validation_games != TrainConfig.validation_games:
-        raise ValueError(
-            f"validation_games={config.validation_games} has no effect where there are images: a "
-            "validation shows each image of its split once. Leave it out."
-        )
-    if supervised:
-        how, unused = "where labels are supervised", SEGMENTS_ALONE
-        if config.objective.location_reward == "reward":
-            how, unused = f"{how} and location_reward='reward'", (*unused, "gain_discount")
-    else:
-        how, unused = "without labels, or with supervision='none'", LABELS_ALONE
-    for group in (config, config.objective, config.segments):
-        for field in dataclasses.fields(group):
-            value = getattr(group, field.name)
-            if field.name in unused and value not in (field.default, PAPER.get(field.name)):
-                instead = {"episodes": ", and give steps", "steps": ", and give episodes"}
-                raise ValueError(
-                    f"{field.name}={value!r} has no effect {how}. Leave it out"
-                    f"{instead.get(field.name, '')}."
-                )
 
 
 def segment_loss(

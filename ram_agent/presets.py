@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 from ram_agent.config import AgentConfig, TrainConfig, flatten_settings, replace_settings
 from ram_agent.settings import setting_names
+from ram_agent.unused_settings import UNSUPERVISED, UNUSED
 from ram_envs.arguments import check_arguments
 
 
@@ -226,7 +227,7 @@ def preset(name: str, env_id: str | None = None, supervised: bool = True) -> Pre
         env_id: the environment, or `GAMES` or `OTHER_PACKAGES` for one of that kind without
             settings of its own.
         supervised: whether labels, if there are any, are supervised. With supervision="none"
-            `episodes` and `location_reward` are not read, so they keep their defaults.
+            settings that only labels need keep their defaults.
 
     Raises:
         TypeError: if a name is not a str.
@@ -236,7 +237,7 @@ def preset(name: str, env_id: str | None = None, supervised: bool = True) -> Pre
         raise ValueError(f"preset={name!r} does not exist. Choose from {', '.join(PRESETS)}.")
     settings = {**PRESETS[name], **ENV_SETTINGS.get((name, env_id or ""), {})}
     if not supervised:
-        for unread in ("episodes", "location_reward"):
+        for unread in UNUSED[UNSUPERVISED]:
             settings.pop(unread, None)
     shards = settings.pop("shards", SHARDS)
     of_agent = {key: settings.pop(key) for key in setting_names(AgentConfig) & settings.keys()}
@@ -245,34 +246,3 @@ def preset(name: str, env_id: str | None = None, supervised: bool = True) -> Pre
         replace_settings(TrainConfig(), **settings),
         shards,
     )
-
-
-# Settings that only a learned gaze reads.
-LEARNED_GAZE = (
-    "location_std",
-    "location_std_end",
-    "location_weight",
-    "location_warmup",
-    "head_warmup",
-)
-UNREAD = {  # (a setting, its value): the settings that it makes useless
-    ("glimpse_network", "linear"): ("conv_maps",),
-    ("locations", "random"): LEARNED_GAZE,
-    ("locations", "center"): LEARNED_GAZE,
-}
-
-
-def check_read(given: Preset, own: Preset) -> None:
-    """Raise ValueError if a setting was given that another one makes useless.
-
-    Args:
-        given: the settings of a training.
-        own: those of its preset, which are not the user's, and pass.
-    """
-    values, defaults = given.values, Preset(AgentConfig(), TrainConfig(), SHARDS).values
-    for (setting, value), unread in UNREAD.items():
-        for name in unread:
-            if values[setting] == value and values[name] not in (own.values[name], defaults[name]):
-                raise ValueError(
-                    f"{name}={values[name]!r} has no effect with {setting}={value!r}. Leave it out."
-                )

@@ -19,7 +19,6 @@ from ram_agent.presets import (
     GAMES,
     OTHER_PACKAGES,
     Preset,
-    check_read,
     preset,
 )
 from ram_agent.provenance import provenance
@@ -29,6 +28,7 @@ from ram_agent.run_images import describe_images
 from ram_agent.settings import closest, group_names, setting_names
 from ram_agent.start_from import copy_weights, fit_start, resolve_start
 from ram_agent.trainer import Trainer
+from ram_agent.unused_settings import check_read
 from ram_envs.checks import checked_integer
 from ram_envs.making import find_keywords, resolve_env_id
 from ram_envs.recorded import as_plain

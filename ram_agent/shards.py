@@ -11,10 +11,10 @@ import gymnasium as gym
 from ram_agent.agent import RAMAgent
 from ram_agent.config import TrainConfig
 from ram_agent.distributed import Ranks
-from ram_agent.objective import check_used
 from ram_agent.player import check_envs, count_images
 from ram_agent.segment_shard import SegmentShard, count_segments
 from ram_agent.shard import Shard
+from ram_agent.unused_settings import check_used
 from ram_envs.aliases import VectorEnv
 
 

@@ -21,12 +21,12 @@ import ram_agent
 from ram_agent.agent import RAMAgent
 from ram_agent.cli import main
 from ram_agent.commands import train
-from ram_agent.objective import check_used
-from ram_agent.presets import Preset, check_read, preset
+from ram_agent.presets import Preset, preset
 from ram_agent.rollout import Rollout, collect_rollout
 from ram_agent.run_env import RunEnv
 from ram_agent.run_folder import RunFolder
 from ram_agent.runs import make_trainer
+from ram_agent.unused_settings import check_read, check_used
 from ram_envs.play.session import load_pilot
 from ram_envs.tasks.distortion import Distortion
 
