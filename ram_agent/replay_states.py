@@ -25,7 +25,7 @@ class ReplayStates:
         ranks: the processes that train together.
     """
 
-    def __init__(self, shards: Sequence[Shard] | Sequence[SegmentShard], ranks: Ranks) -> None:
+    def __init__(self, shards: Sequence[Shard], ranks: Ranks) -> None:
         self.shards = [shard for shard in shards if isinstance(shard, SegmentShard)]
         self.ranks = ranks
         self._others: dict[int, ReplayState] = {}  # by number of the shard

@@ -20,8 +20,14 @@ from ram_agent.config import TrainConfig
 from ram_agent.objective import segment_loss
 from ram_agent.player import Player, noise_source
 from ram_agent.segment import Segment, collect_segment
-from ram_agent.shard import GAME_SEEDS, ShardGradient, count_intervals, differentiate, draw_seeds
-from ram_envs.aliases import VectorEnv
+from ram_agent.shard import (
+    GAME_SEEDS,
+    Shard,
+    ShardGradient,
+    count_intervals,
+    differentiate,
+    draw_seeds,
+)
 
 ReplayState = dict[str, Tensor]
 
@@ -31,17 +37,12 @@ class ResumeWarning(UserWarning):
 
 
 @dataclass
-class SegmentShard:
-    """An even share of the environments.
+class SegmentShard(Shard):
+    """A shard of segments, in a vector environment with any auto-reset mode.
 
-    envs            a vector environment with any auto-reset mode
-    number          which share, from 0, of `num_shards`, those of all ranks counted
     restart_every   updates between two restarts
     """
 
-    envs: VectorEnv
-    number: int
-    num_shards: int
     restart_every: int
     _player: Player | None = field(default=None, repr=False)
     _segment: Segment | None = field(default=None, repr=False)
@@ -52,15 +53,12 @@ class SegmentShard:
     _replay_state: ReplayState | None = field(default=None, repr=False)  # to go on from
 
     def count_updates(self, config: TrainConfig, min_validations: int = 0) -> tuple[int, int]:
-        """Return the number of updates of a training, and that between two validations."""
         return count_segments(config, min_validations)
 
     def count_played(self, config: TrainConfig, updates: int) -> dict[str, int]:
-        """Return how much is played in a number of updates, under its name in the metrics."""
         return {"steps": updates * segment_size(config)}
 
     def count_steps(self, config: TrainConfig) -> int:
-        """Return the number of optimizer steps in an update."""
         return config.segments.passes * config.segments.minibatches
 
     def learn(
@@ -72,15 +70,7 @@ class SegmentShard:
         advantage_square: float,
         step: int,
     ) -> ShardGradient:
-        """Return the gradients of one minibatch; the first of an update plays the segment.
-
-        Args:
-            agent: the agent, which is not changed.
-            config: the settings of the training.
-            update: which update, from 0.
-            progress, advantage_square: as for `segment_loss`.
-            step: which minibatch of the update, from 0.
-        """
+        """Return the gradients of one minibatch; the first of an update plays the segment."""
         noise_seed = self._seeds(config, update)[1]
         if step == 0:
             self._play(agent, config, update, noise_source(self.envs, noise_seed))
@@ -98,7 +88,6 @@ class SegmentShard:
         return gradient
 
     def summarize(self, metrics: dict[str, float]) -> dict[str, float]:
-        """Return the metrics of an update, given the means over its shards and steps."""
         returns, episodes = metrics.pop("finished_return"), metrics["finished_episodes"]
         metrics["finished_episodes"] = self.num_shards * episodes
         return metrics | ({"train_return": returns / episodes} if episodes else {})

@@ -1,27 +1,22 @@
-"""One shard of every training batch: its episodes, and what the agent learns from their labels.
+"""One shard of every training batch: what each kind of shard does, and what they share.
 
-All randomness of update u is a function of (seed, u): which images, the environments' draws, and
-the noise on locations.
+All randomness of update u is a function of (seed, u).
 """
 
 from __future__ import annotations
 
-import functools
 import math
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from torch import Tensor
 
 from ram_agent.agent import RAMAgent
 from ram_agent.config import TrainConfig
-from ram_agent.objective import training_loss
 from ram_agent.optimizer import trained_parameters
-from ram_agent.player import noise_source
-from ram_agent.rollout import collect_rollout
 from ram_envs.aliases import VectorEnv
 
 # Where there are no images in splits, the splits are ranges of seeds: `ram evaluate` plays from
@@ -40,35 +35,31 @@ class ShardGradient:
     metrics: dict[str, float]
 
 
-@dataclass(frozen=True)
-class Shard:
-    """An even share of each batch.
+@dataclass
+class Shard(ABC):
+    """An even share of each training batch, and what the agent learns from it.
 
-    envs        a vector environment with autoreset DISABLED, which plays the share's episodes
+    envs        the vector environment that plays the share
     number      which share, from 0, of `num_shards`, those of all ranks counted
-    num_images  in the training split; None where there are no images
     """
 
     envs: VectorEnv
     number: int
     num_shards: int
-    num_images: int | None
 
+    @abstractmethod
     def count_updates(self, config: TrainConfig, min_validations: int = 0) -> tuple[int, int]:
         """Return the number of updates of a training, and that between two validations."""
-        num_images = self.num_images or 0
-        episodes = config.episodes if config.epochs is None else config.epochs * num_images
-        interval = max(config.validate_every, num_images)
-        return count_intervals(episodes, interval, config.batch_size, min_validations)
 
+    @abstractmethod
     def count_played(self, config: TrainConfig, updates: int) -> dict[str, int]:
         """Return how much is played in a number of updates, under its name in the metrics."""
-        return {"episodes": updates * config.batch_size}
 
+    @abstractmethod
     def count_steps(self, config: TrainConfig) -> int:
         """Return the number of optimizer steps in an update."""
-        return 1
 
+    @abstractmethod
     def learn(
         self,
         agent: RAMAgent,
@@ -78,36 +69,19 @@ class Shard:
         advantage_square: float,
         step: int,
     ) -> ShardGradient:
-        """Play the episodes of an update, and return the gradients of their mean loss.
+        """Return the gradients of one optimizer step; the first of an update plays its share.
 
         Args:
             agent: the agent, which is not changed.
             config: the settings of the training.
             update: which update, from 0.
             progress, advantage_square: as for `training_loss`.
-            step: 0, the only step of an update.
+            step: which optimizer step of the update, from 0.
         """
-        num_envs = self.envs.num_envs
-        env_seed, noise_seed = draw_seeds(config.seed, update, self.number, self.num_shards)
-        offset = self.number * num_envs
-        first_seed, options = FIRST_TRAINING_SEED, None
-        if self.num_images is not None:
-            first = update * config.batch_size + offset
-            index = draw_index(config.seed, first, num_envs, self.num_images)
-            first_seed, options = 0, {"index": index}
-        rollout = collect_rollout(
-            agent,
-            self.envs,
-            seed=first_seed + env_seed + offset,
-            options=options,
-            gaze=config.gaze.locations,
-            generator=noise_source(self.envs, noise_seed),
-        )
-        return differentiate(agent, *training_loss(rollout, config, progress, advantage_square))
 
+    @abstractmethod
     def summarize(self, metrics: dict[str, float]) -> dict[str, float]:
         """Return the metrics of an update, given the means over its shards and steps."""
-        return metrics
 
 
 def count_intervals(
@@ -148,18 +122,3 @@ def average_shards(shards: Sequence[ShardGradient]) -> ShardGradient:
     if len(shards) > 1:
         torch._foreach_div_(sums, len(shards))
     return ShardGradient(sums, metrics)
-
-
-def draw_index(seed: int, start: int, count: int, num_images: int) -> npt.NDArray[np.int64]:
-    """Return the images of episodes start, start + 1, …: each epoch is a permutation of all."""
-    epochs, places = np.divmod(np.arange(start, start + count), num_images)
-    index = np.empty_like(places)
-    for epoch in np.unique(epochs):
-        permutation = _permutation(seed, int(epoch), num_images)
-        index[epochs == epoch] = permutation[places[epochs == epoch]]
-    return index
-
-
-@functools.lru_cache(maxsize=2)
-def _permutation(seed: int, epoch: int, size: int) -> npt.NDArray[np.int64]:
-    return np.random.default_rng((seed, epoch)).permutation(size)

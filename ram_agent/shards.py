@@ -11,6 +11,7 @@ import gymnasium as gym
 from ram_agent.agent import RAMAgent
 from ram_agent.config import TrainConfig
 from ram_agent.distributed import Ranks
+from ram_agent.episode_shard import EpisodeShard
 from ram_agent.player import check_envs, count_images
 from ram_agent.segment_shard import SegmentShard, count_segments
 from ram_agent.shard import Shard
@@ -24,7 +25,7 @@ def make_shards(
     config: TrainConfig,
     ranks: Ranks,
     min_validations: int = 0,
-) -> list[Shard] | list[SegmentShard]:
+) -> list[Shard]:
     """Return the shards of this rank, one for each of its vector environments.
 
     They learn from whole episodes where labels are supervised, and from segments elsewhere, which
@@ -68,7 +69,8 @@ def make_shards(
         raise ValueError(f"train_envs show splits of {sizes} images. Make them all of one split.")
     check_epochs(config, sizes[0])
     return [
-        Shard(envs, number, num_shards, sizes[0]) for number, envs in enumerate(train_envs, first)
+        EpisodeShard(envs, number, num_shards, sizes[0])
+        for number, envs in enumerate(train_envs, first)
     ]
 
 

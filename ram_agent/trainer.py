@@ -197,7 +197,7 @@ class Trainer:
         """Take the optimizer's step number `step` of this update, and return its metrics."""
         progress = self.update / self.num_updates
 
-        def learn(shard: Shard | SegmentShard) -> ShardGradient:
+        def learn(shard: Shard) -> ShardGradient:
             return shard.learn(
                 self.agent, self.config, self.update, progress, self.advantage_square, step
             )

@@ -533,7 +533,9 @@ def test_a_control_never_learns_where_to_look() -> None:
     changed = {name for name in before if not torch.equal(before[name], agent.state_dict()[name])}
     assert {"choice_head.weight", "baseline_head.weight"} <= changed
     assert not {"location_head.weight", "location_head.bias"} & changed
-    locations = trainer.shards[0].replay_state["locations"]  # type: ignore[union-attr]
+    (shard,) = trainer.shards
+    assert isinstance(shard, SegmentShard)
+    locations = shard.replay_state["locations"]
     assert locations.std().item() == pytest.approx(3**-0.5, abs=0.15)  # uniform in [−1, 1]
 
 

@@ -18,6 +18,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from tqdm import tqdm
 
+from ram_agent.episode_shard import draw_index
 from ram_agent.paper.tables import Network
 from ram_agent.progress import print_metrics
 from ram_agent.provenance import provenance
@@ -25,7 +26,7 @@ from ram_agent.run_env import EVALUATION_ENVS, RunEnv
 from ram_agent.run_folder import RunFolder, resume_from
 from ram_agent.run_images import check_run_images, describe_images
 from ram_agent.settings import Checked
-from ram_agent.shard import count_intervals, draw_index
+from ram_agent.shard import count_intervals
 from ram_agent.training_state import TrainingState, collect_state, restore_state
 from ram_envs.aliases import VectorEnv
 from ram_envs.atomic_files import write_json
