@@ -38,12 +38,10 @@ from ram_agent.segment import Segment, unroll
 # The lower bound of log-probabilities for "log_gain": confident errors would dominate otherwise.
 LEAST_LOG_PROB = -6.0
 
-Metrics = dict[str, Tensor]  # scalars
-
 
 def training_loss(
     rollout: Rollout, config: TrainConfig, progress: float, advantage_square: float
-) -> tuple[Tensor, Metrics]:
+) -> tuple[Tensor, dict[str, Tensor]]:
     """Return cross-entropy + location_weight · REINFORCE + baseline_weight · squared error.
 
     Args:
@@ -53,7 +51,7 @@ def training_loss(
         advantage_square: running mean square of advantages; 0 where there is none yet.
 
     Returns:
-        The loss, a scalar, and the metrics, among them "advantage_square" of this rollout.
+        The loss and the metrics, all scalars, among them "advantage_square" of this rollout.
 
     Raises:
         ValueError: if the rollout has no labels.
@@ -85,7 +83,7 @@ def training_loss(
     }
 
 
-def gaze_metrics(means: Tensor) -> Metrics:
+def gaze_metrics(means: Tensor) -> dict[str, Tensor]:
     """Return what shows that a gaze has collapsed: no spread, or means (T, B, 2) at the border."""
     return {
         "location_spread": mean((means - means.mean(1, keepdim=True)).square()).sqrt(),
@@ -99,7 +97,7 @@ def segment_loss(
     config: TrainConfig,
     progress: float,
     advantage_square: float,
-) -> tuple[Tensor, Metrics]:
+) -> tuple[Tensor, dict[str, Tensor]]:
     """Return the clipped policy losses of choices and looks + baseline's loss − entropy.
 
     Raises:

@@ -115,7 +115,7 @@ class Player:
         output, self.state = self.agent.step(self.observation, self._remembered())
         action = self.agent.act(output, deterministic, sample_choice, generator)
         if not self.on_device:
-            check_finite(action.location)
+            check_locations(action.location)
         action = self._look(action, generator)
         seen, begins = self.observation, self.begins
         acts = ~self.ended if self.mode is AutoresetMode.NEXT_STEP else np.ones_like(begins)
@@ -243,7 +243,7 @@ def noise_source(envs: VectorEnv, seed: int) -> torch.Generator:
     return torch.Generator(getattr(envs.unwrapped, "device", "cpu")).manual_seed(seed)
 
 
-def check_finite(locations: Tensor) -> None:
+def check_locations(locations: Tensor) -> None:
     """Raise FloatingPointError unless all locations of an agent are finite."""
     if not locations.isfinite().all():
         raise FloatingPointError(

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from ram_agent.agent import RAMAgent
 from ram_agent.losses import gaussian_log_prob
-from ram_agent.player import Gaze, Player, Step, check_envs, check_finite
+from ram_agent.player import Gaze, Player, Step, check_envs, check_locations
 from ram_envs.aliases import VectorEnv
 from ram_envs.arguments import check_arguments
 
@@ -112,7 +112,7 @@ def finish_episodes(
     location_means = torch.stack([output.location_mean for output in outputs])
     locations = torch.stack([step.action.location for step in steps])
     if player.on_device:
-        check_finite(locations)
+        check_locations(locations)
     return Rollout(
         choice_logits=torch.stack([output.choice_logits for output in outputs]),
         location_means=location_means,

@@ -172,7 +172,7 @@ class RunFolder:
                 "ram-gym does not read. Continue it with the version that wrote it, or train again "
                 "in another folder."
             )
-        return read_json(self.config_path)
+        return read_json_object(self.config_path)
 
     # --- metrics ---------------------------------------------------------------------------------
 
@@ -288,7 +288,7 @@ def _lock(folder: Path) -> filelock.BaseFileLock:
     return lock
 
 
-def read_json(path: Path) -> dict[str, Any]:
+def read_json_object(path: Path) -> dict[str, Any]:
     """Return the JSON object in a file.
 
     Raises:

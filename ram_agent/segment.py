@@ -22,7 +22,7 @@ from ram_agent.losses import (
     gaussian_log_prob,
     segment_advantages,
 )
-from ram_agent.player import Player, Step, check_finite
+from ram_agent.player import Player, Step, check_locations
 
 
 @dataclass(frozen=True)
@@ -88,7 +88,7 @@ def collect_segment(
     outputs, actions = [step.output for step in steps], [step.action for step in steps]
     means = torch.stack([output.location_mean for output in outputs])
     looks = torch.stack([action.location for action in actions])
-    check_finite(looks)
+    check_locations(looks)
     choices = torch.stack([action.choice for action in actions])
     ended = torch.from_numpy(np.stack([step.ended for step in steps])).to(device)
     rewards = torch.stack([step.rewards for step in steps]).to(device)

@@ -29,7 +29,7 @@ from ram_agent.shard import (
     draw_seeds,
 )
 
-ReplayState = dict[str, Tensor]
+ActionLog = dict[str, Tensor]
 
 
 class ResumeWarning(UserWarning):
@@ -50,7 +50,7 @@ class SegmentShard(Shard):
     _returns: Tensor = field(default_factory=lambda: torch.zeros(0), repr=False)
     # Locations and choices of each segment since the restart.
     _actions: list[tuple[Tensor, Tensor]] = field(default_factory=list, repr=False)
-    _replay_state: ReplayState | None = field(default=None, repr=False)  # to go on from
+    _loaded_log: ActionLog | None = field(default=None, repr=False)  # to go on from
 
     def count_updates(self, config: TrainConfig, min_validations: int = 0) -> tuple[int, int]:
         return count_segments(config, min_validations)
@@ -93,10 +93,10 @@ class SegmentShard(Shard):
         return metrics | ({"train_return": returns / episodes} if episodes else {})
 
     @property
-    def replay_state(self) -> ReplayState:
+    def action_log(self) -> ActionLog:
         """What restores the environments: the actions since the restart, and recurrent states."""
-        if self._replay_state is not None:
-            return self._replay_state
+        if self._loaded_log is not None:
+            return self._loaded_log
         if self._player is None or not self._actions:
             return {}
         locations, choices = zip(*self._actions, strict=True)
@@ -107,14 +107,12 @@ class SegmentShard(Shard):
             **{f"state_{number}": part for number, part in enumerate(self._player.state)},
         }
 
-    @replay_state.setter
-    def replay_state(self, saved: ReplayState) -> None:
-        self._replay_state = saved
+    @action_log.setter
+    def action_log(self, saved: ActionLog) -> None:
+        self._loaded_log = saved
 
-    def expected_replay_state(
-        self, agent: RAMAgent, config: TrainConfig, update: int
-    ) -> ReplayState:
-        """Return tensors of the shapes and types that `replay_state` has before an update."""
+    def expected_action_log(self, agent: RAMAgent, config: TrainConfig, update: int) -> ActionLog:
+        """Return tensors of the shapes and types that `action_log` has before an update."""
         if not (since := update % self.restart_every):
             return {}
         num_envs, num_steps = self.envs.num_envs, since * config.segments.segment_length
@@ -141,7 +139,7 @@ class SegmentShard(Shard):
     ) -> None:
         """Play the segment of an update."""
         since = update % self.restart_every
-        if self._player is None or self._replay_state is not None or since == 0:
+        if self._player is None or self._loaded_log is not None or since == 0:
             self._player = Player(agent, self.envs, config.gaze.locations)
             self._begin(self._player, config, update - since)
         self._segment = segment = collect_segment(
@@ -160,7 +158,7 @@ class SegmentShard(Shard):
         player.begin(self._seeds(config, update)[0])
         self._returns = torch.zeros(self.envs.num_envs, dtype=torch.float64)
         self._actions = []
-        saved, self._replay_state = self._replay_state, None
+        saved, self._loaded_log = self._loaded_log, None
         if not saved:
             return
         self._actions = [(saved["locations"], saved["choices"])]

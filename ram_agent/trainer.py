@@ -15,6 +15,7 @@ from typing import Any, cast
 import torch
 from torch.optim.swa_utils import AveragedModel
 
+from ram_agent.action_logs import ActionLogs
 from ram_agent.agent import RAMAgent
 from ram_agent.config import TrainConfig
 from ram_agent.distributed import Ranks
@@ -28,7 +29,6 @@ from ram_agent.optimizer import (
 )
 from ram_agent.player import check_envs, count_images
 from ram_agent.progress import show_progress
-from ram_agent.replay_states import ReplayStates
 from ram_agent.run_folder import RunFolder, resume_from
 from ram_agent.segment_shard import SegmentShard
 from ram_agent.shard import (
@@ -91,7 +91,7 @@ class Trainer:
         self.ranks = ranks or Ranks()
         check_envs(agent, validation_envs, any_mode=True)
         self.shards = make_shards(agent, train_envs, config, self.ranks, min_validations)
-        self._replay_states = ReplayStates(self.shards, self.ranks)
+        self._action_logs = ActionLogs(self.shards, self.ranks)
         warn_of_training_images(self.shards[0].envs, validation_envs)
         self.in_segments = isinstance(self.shards[0], SegmentShard)
         self.agent = agent
@@ -228,7 +228,7 @@ class Trainer:
     def state_dict(self) -> TrainingState:
         """Return all that is needed to continue."""
         tensors, counters = collect_state(self._modules, self.optimizer, self._counters)
-        return TrainingState(tensors | self._replay_states.tensors(), counters)
+        return TrainingState(tensors | self._action_logs.tensors(), counters)
 
     def load_state_dict(self, state: TrainingState) -> None:
         """Continue from what `state_dict` returned.
@@ -236,12 +236,12 @@ class Trainer:
         Raises:
             ValueError: if it is the state of a trainer with other settings.
         """
-        replays, tensors = self._replay_states.split(state.tensors)
+        logs, tensors = self._action_logs.split(state.tensors)
         others = TrainingState(tensors, state.counters)
         restore_state(others, self._modules, self.optimizer, self._counters)
         for name, value in state.counters.items():
             setattr(self, name, value)
-        self._replay_states.load(replays, self.agent, self.config, self.update)
+        self._action_logs.load(logs, self.agent, self.config, self.update)
 
     @property
     def _counters(self) -> dict[str, Any]:
@@ -281,7 +281,7 @@ class Trainer:
         return row
 
     def _save(self) -> None:
-        self._replay_states.gather()
+        self._action_logs.gather()
         if self.folder is not None:
             self.folder.save_agent("last", self.averaged_agent, self.update)
             self.folder.save_state(self.state_dict())

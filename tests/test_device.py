@@ -223,7 +223,7 @@ def test_a_rollout_asks_for_no_value(monkeypatch: pytest.MonkeyPatch, gaze: play
     with pytest.raises(RuntimeError, match="meta"):  # the check at the end, which asks for one
         collect_rollout(agent, on_device, seed=0, gaze=gaze)
     checked = []
-    monkeypatch.setattr(rollout, "check_finite", lambda locations: checked.append(locations.shape))
+    monkeypatch.setattr(rollout, "check_locations", lambda looks: checked.append(looks.shape))
     played = collect_rollout(agent, on_device, seed=0, gaze=gaze, sample_choice=True)
     assert checked == [(6, 5, 2)]  # once, of all steps
     for name, shape in (("choice_logits", (6, 5, 10)), ("rewards", (6, 5)), ("labels", (5,))):

@@ -20,7 +20,7 @@ from helpers import files_in, make_agent
 import ram_agent
 from ram_agent.agent import RAMAgent
 from ram_agent.config import AgentConfig
-from ram_agent.run_folder import RunFolder, read_json
+from ram_agent.run_folder import RunFolder, read_json_object
 from ram_agent.training_state import TrainingState
 from ram_agent.weights import CheckpointError, write_tensors
 
@@ -227,7 +227,7 @@ def test_damaged_json(tmp_path: Path, text: str) -> None:
     path = tmp_path / "config.json"
     path.write_bytes(text.encode("latin-1"))
     with pytest.raises(CheckpointError, match=r"config\.json"):
-        read_json(path)
+        read_json_object(path)
 
 
 # --- the start of a training --------------------------------------------------------------------

@@ -17,6 +17,7 @@ from gymnasium.vector import AutoresetMode
 from helpers import make_agent_for, without_seconds
 
 import ram_agent.segment
+from ram_agent.action_logs import ActionLogs
 from ram_agent.agent import RAMAgent
 from ram_agent.config import AgentConfig, TrainConfig, replace_settings
 from ram_agent.distributed import Ranks
@@ -24,7 +25,6 @@ from ram_agent.evaluation import evaluate
 from ram_agent.losses import gaussian_log_prob
 from ram_agent.objective import segment_loss
 from ram_agent.player import Player, Step
-from ram_agent.replay_states import ReplayStates
 from ram_agent.run_folder import RunFolder
 from ram_agent.segment import Segment, collect_segment, unroll
 from ram_agent.segment_shard import ResumeWarning, SegmentShard
@@ -535,7 +535,7 @@ def test_a_control_never_learns_where_to_look() -> None:
     assert not {"location_head.weight", "location_head.bias"} & changed
     (shard,) = trainer.shards
     assert isinstance(shard, SegmentShard)
-    locations = shard.replay_state["locations"]
+    locations = shard.action_log["locations"]
     assert locations.std().item() == pytest.approx(3**-0.5, abs=0.15)  # uniform in [−1, 1]
 
 
@@ -560,7 +560,7 @@ def test_environments_that_are_no_function_of_their_seed() -> None:
         lambda tensors: tensors["environments.0.locations"].fill_(math.nan),
     ],
 )
-def test_replay_states_that_do_not_fit(spoil: Any) -> None:
+def test_action_logs_that_do_not_fit(spoil: Any) -> None:
     trainer = make_trainer()
     trainer.train_one_update()
     state = trainer.state_dict()
@@ -569,13 +569,13 @@ def test_replay_states_that_do_not_fit(spoil: Any) -> None:
         make_trainer().load_state_dict(state)
 
 
-def test_ranks_share_their_replay_states(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_ranks_share_their_action_logs(monkeypatch: pytest.MonkeyPatch) -> None:
     """The first rank saves where the environments of all ranks are."""
     both = make_trainer(shards=2)
     both.train_one_update()
     first, second = (shard for shard in both.shards if isinstance(shard, SegmentShard))
-    monkeypatch.setattr(Ranks, "gather", lambda self, own: [*own, (1, second.replay_state)])
-    states = ReplayStates([first], Ranks(0, 2))
+    monkeypatch.setattr(Ranks, "gather", lambda self, own: [*own, (1, second.action_log)])
+    states = ActionLogs([first], Ranks(0, 2))
     states.gather()
     own, others = states.split(both.state_dict().tensors)
     assert own.keys() == states.tensors().keys()

@@ -33,7 +33,7 @@ from ram_agent.paper.tables import GAZES, TABLES, Control, Ram, Table
 from ram_agent.presets import Preset, preset
 from ram_agent.provenance import provenance
 from ram_agent.run_env import GPU, RunEnv
-from ram_agent.run_folder import RunFolder, read_json
+from ram_agent.run_folder import RunFolder, read_json_object
 from ram_agent.run_images import check_run_images
 from ram_agent.runs import TRAINING_KEYWORDS, describe_run, make_trainer
 from ram_agent.settings import check_setting
@@ -332,9 +332,9 @@ def finish_run(
             print(f"{path}: {'resumes' if folder.has_begun else 'starts'}")
             train(folder)
             commits = dict.fromkeys((folder.read_config()["commit"], run["commit"]))
-            evaluation = {**read_json(evaluation_path), "commit": ", ".join(commits)}
+            evaluation = {**read_json_object(evaluation_path), "commit": ", ".join(commits)}
             write_json(evaluation_path, evaluation)
-        return read_json(evaluation_path)
+        return read_json_object(evaluation_path)
     finally:
         folder.unlock()
 

@@ -1,4 +1,4 @@
-"""What restores the environments of a training in a resumed run, as part of its saved state."""
+"""The action logs that restore the environments of a resumed run, as part of its saved state."""
 
 from __future__ import annotations
 
@@ -9,18 +9,18 @@ from torch import Tensor
 from ram_agent.agent import RAMAgent
 from ram_agent.config import TrainConfig
 from ram_agent.distributed import Ranks
-from ram_agent.segment_shard import ReplayState, SegmentShard
+from ram_agent.segment_shard import ActionLog, SegmentShard
 from ram_agent.shard import Shard
 from ram_agent.weights import check_tensors
 
 PREFIX = "environments."
 
 
-class ReplayStates:
-    """The replay states of all shards, those of other ranks included.
+class ActionLogs:
+    """The action logs of all shards, those of other ranks included.
 
     Args:
-        shards: those of this rank. Shards that learn from labels have no replay state: each update
+        shards: those of this rank. Shards that learn from labels have no action log: each update
             begins new episodes.
         ranks: the processes that train together.
     """
@@ -28,21 +28,21 @@ class ReplayStates:
     def __init__(self, shards: Sequence[Shard], ranks: Ranks) -> None:
         self.shards = [shard for shard in shards if isinstance(shard, SegmentShard)]
         self.ranks = ranks
-        self._others: dict[int, ReplayState] = {}  # by number of the shard
+        self._gathered: dict[int, ActionLog] = {}  # by number of the shard
 
     def gather(self) -> None:
-        """Collect the replay states of the other ranks, which must call this, too."""
+        """Collect the action logs of the other ranks, which must call this, too."""
         if self.shards and self.ranks.size > 1:
-            states = [(shard.number, shard.replay_state) for shard in self.shards]
-            self._others = dict(self.ranks.gather(states))
+            logs = [(shard.number, shard.action_log) for shard in self.shards]
+            self._gathered = dict(self.ranks.gather(logs))
 
     def tensors(self) -> dict[str, Tensor]:
-        """Return all replay states as named tensors."""
-        states = {**self._others, **{shard.number: shard.replay_state for shard in self.shards}}
+        """Return all action logs as named tensors."""
+        logs = {**self._gathered, **{shard.number: shard.action_log for shard in self.shards}}
         return {
             f"{PREFIX}{number}.{name}": tensor
-            for number, state in states.items()
-            for name, tensor in state.items()
+            for number, log in logs.items()
+            for name, tensor in log.items()
         }
 
     def split(self, tensors: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
@@ -53,15 +53,15 @@ class ReplayStates:
     def load(
         self, tensors: Mapping[str, Tensor], agent: RAMAgent, config: TrainConfig, update: int
     ) -> None:
-        """Let the environments go on from the states that `tensors` returned before an update.
+        """Let the environments go on from the logs that `tensors` returned before an update.
 
         Raises:
             ValueError: if they are not those of such a training.
         """
-        like: ReplayState = {}
+        like: ActionLog = {}
         num_shards = 0
         for shard in self.shards[:1]:  # all have the same
-            like = shard.expected_replay_state(agent, config, update)
+            like = shard.expected_action_log(agent, config, update)
             num_shards = shard.num_shards
         expected = {
             f"{PREFIX}{number}.{name}": tensor
@@ -69,9 +69,9 @@ class ReplayStates:
             for name, tensor in like.items()
         }
         check_tensors(tensors, expected)
-        self._others = {
+        self._gathered = {
             number: {name: tensors[f"{PREFIX}{number}.{name}"] for name in like}
             for number in range(num_shards)
         }
         for shard in self.shards:
-            shard.replay_state = self._others[shard.number]
+            shard.action_log = self._gathered[shard.number]
