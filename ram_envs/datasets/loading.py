@@ -86,8 +86,8 @@ def load_dataset(
         chosen: ImageDataset = dataset[SPLITS.index(split)]
         return chosen
     raise TypeError(
-        f"dataset is a {type(dataset).__name__}, not a name ({', '.join(_NAMES)}), a path, an "
-        "ImageDataset or three of them (train, validation, test). Use "
+        f"dataset has the type {type(dataset).__name__}. Give a name ({', '.join(_NAMES)}), a "
+        "path, an ImageDataset or three of them (train, validation, test). Use "
         "ImageDataset(images, labels) for arrays, ImageDataset.from_dataset(dataset) for a data "
         "set of PyTorch or Hugging Face."
     )
