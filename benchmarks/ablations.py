@@ -141,7 +141,7 @@ def common_settings(settings: Settings) -> dict[str, Any]:
 
 
 def train(change: Change, seed: int, settings: Settings) -> Row:
-    """Train once; return the final error, None if the training diverged."""
+    """Train once; return the best validation's error, None if the training diverged."""
     torch.set_num_threads(1)
     agent, training, _ = preset("default", settings.env_id)
     run = describe_run(
@@ -149,13 +149,7 @@ def train(change: Change, seed: int, settings: Settings) -> Row:
         "default",
         Preset(
             dataclasses.replace(agent, **change.agent),
-            replace_settings(
-                training,
-                seed=seed,
-                episodes=settings.episodes,
-                validate_every=settings.episodes,
-                **change.training,
-            ),
+            replace_settings(training, seed=seed, episodes=settings.episodes, **change.training),
             1,
         ),
     )
