@@ -164,7 +164,7 @@ class Trainer:
                     self._save()
                     if report is not None:
                         report(row)
-            if self._stop_requested.is_set():
+            if not self.is_over:  # so all ranks have stopped, and save together
                 self._save()
         return self.is_over
 

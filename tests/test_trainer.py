@@ -338,6 +338,21 @@ def test_a_signal_while_ranks_are_asked_stops_them_the_next_time(
     assert trainer.update == 6
 
 
+def test_a_signal_in_the_last_update_does_not_save_once_more(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trainer = make_trainer(folder=RunFolder(tmp_path / "run"))
+    saved: list[int] = []  # the other ranks, which heard no signal, would not save with this one
+    monkeypatch.setattr(RunFolder, "save_state", lambda folder, state: saved.append(trainer.update))
+
+    def interrupt(row: dict[str, float]) -> None:
+        if row["update"] == 12:
+            signal.raise_signal(signal.SIGTERM)
+
+    assert trainer.train(on_update=interrupt)
+    assert saved[-2:] == [9, 12]
+
+
 def test_resuming_drops_rows_that_the_checkpoint_does_not_know(tmp_path: Path) -> None:
     folder = RunFolder(tmp_path / "run")
     make_trainer(folder=folder).train()
