@@ -3,7 +3,8 @@
 A callback is any function of the trainer and a dict of metrics. It is called after every update
 with the metrics of its batch, such as "train_error", and after every validation, when the metrics
 contain "validation_error" or, where there are no labels, "validation_return". It stops the training
-with `trainer.stop()`.
+with `trainer.stop()`. If it has a method `close`, that is called when the training ends, even if it
+fails.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from __future__ import annotations
 import importlib.util
 import math
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -41,13 +43,20 @@ def is_validation(metrics: Mapping[str, float]) -> bool:
 
 
 def train_with(trainer: Trainer, callbacks: Sequence[Callback]) -> bool:
-    """Train, and call each callback after every update and validation; see `Trainer.train`."""
+    """Train, and call each callback after every update and validation; see `Trainer.train`.
+
+    At the end each callback that has a method `close` is closed, even if the training fails.
+    """
 
     def call(metrics: Metrics) -> None:
         for callback in callbacks:
             callback(trainer, metrics)
 
-    return trainer.train(report=call, on_update=call)
+    with ExitStack() as stack:
+        for callback in callbacks:
+            if hasattr(callback, "close"):
+                stack.callback(callback.close)
+        return trainer.train(report=call, on_update=call)
 
 
 def print_validation(trainer: Trainer, metrics: Metrics) -> None:
@@ -104,6 +113,12 @@ class LogToTensorBoard:
         if is_validation(metrics):
             self._writer.flush()
 
+    def close(self) -> None:
+        """Write what is left, and close the file."""
+        if self._writer is not None:
+            self._writer.close()
+            self._writer = None
+
 
 class LogToWandb:
     """Logs metrics to Weights & Biases (pip install wandb).
@@ -129,8 +144,12 @@ class LogToWandb:
             self._run = wandb.init(**self.settings)
         if is_validation(metrics) or trainer.update % self.every == 0:
             self._run.log(metrics, step=trainer.update)
-        if is_validation(metrics) and trainer.is_over:
+
+    def close(self) -> None:
+        """Finish the run, so that the next training begins one of its own."""
+        if self._run is not None:
             self._run.finish()
+            self._run = None
 
 
 class StopEarly:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
 import re
 import sys
 import types
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +16,7 @@ pytest.importorskip("torch", reason="the extra agent is not installed")
 pytest.importorskip("tyro", reason="the extra agent is not installed")
 
 import ram_agent
-from ram_agent.callbacks import LogToTensorBoard, LogToWandb, StopEarly
+from ram_agent.callbacks import Callback, LogToTensorBoard, LogToWandb, StopEarly
 from ram_agent.run_folder import RunFolder
 
 SETTINGS: dict[str, Any] = {
@@ -137,7 +139,36 @@ def test_stop_early_needs_a_limit() -> None:
         StopEarly()
 
 
-def test_what_is_logged_to_wandb(monkeypatch: pytest.MonkeyPatch) -> None:
+class Closable:
+    """Counts how often it is called and closed; stops or fails at its second call."""
+
+    def __init__(self, fails: bool) -> None:
+        self.fails = fails
+        self.calls: list[str] = []
+
+    def __call__(self, trainer: ram_agent.Trainer, metrics: dict[str, float]) -> None:
+        self.calls.append("called")
+        if len(self.calls) == 2:
+            trainer.stop()
+            if self.fails:
+                raise KeyError("a fault of the callback")
+
+    def close(self) -> None:
+        self.calls.append("closed")
+
+
+@pytest.mark.parametrize("fails", [False, True])
+def test_callbacks_are_closed_however_the_training_ends(fails: bool) -> None:
+    callback = Closable(fails)
+    with pytest.raises(KeyError) if fails else nullcontext():
+        ram_agent.train("RAMMNIST-v0", episodes=64 * 40, callback=callback, **SETTINGS)
+    assert callback.calls == ["called", "called", "closed"]
+
+
+@pytest.mark.parametrize(("longest", "num_updates"), [(math.inf, 10), (0.0, 1)])
+def test_what_is_logged_to_wandb(
+    longest: float, num_updates: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
     logged: list[tuple[int, set[str]]] = []
     run = types.SimpleNamespace(
         log=lambda metrics, step: logged.append((step, set(metrics))),
@@ -147,12 +178,11 @@ def test_what_is_logged_to_wandb(monkeypatch: pytest.MonkeyPatch) -> None:
     stand_in.__spec__ = types.SimpleNamespace()  # type: ignore[assignment]
     stand_in.init = lambda **settings: run  # type: ignore[attr-defined]
     monkeypatch.setitem(sys.modules, "wandb", stand_in)
-    ram_agent.train(
-        "RAMMNIST-v0", episodes=64 * 10, callback=LogToWandb(every=5, project="p"), **SETTINGS
-    )
+    callbacks: list[Callback] = [LogToWandb(every=5, project="p"), StopEarly(seconds=longest)]
+    ram_agent.train("RAMMNIST-v0", episodes=64 * 10, callback=callbacks, **SETTINGS)
     steps = [step for step, names in logged if "validation_error" not in names]
-    assert steps == [5, 10, -1]
-    assert sum("validation_error" in names for _, names in logged) == 10
+    assert steps == [*range(5, num_updates + 1, 5), -1]
+    assert sum("validation_error" in names for _, names in logged) == num_updates
 
 
 @pytest.mark.parametrize("make", [LogToWandb, lambda: LogToTensorBoard("runs")])
