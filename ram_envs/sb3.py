@@ -200,12 +200,12 @@ class GlimpseFeatures(BaseFeaturesExtractor):
         observation_space: Dict(glimpse=…, location=…), or a stack of these.
         size: the number of features of each of the two.
         pixel_scale: factor on the pixels, most of which are near 0.
-        scale_factor: further factor on each scale of a gray glimpse, relative to the finer one;
-            with 4 a coarse cell is the sum of its pixels, so that the ball of Catch stays visible.
-        num_scales: K, which scale_factor needs.
+        scale_factor: further factor on each scale of a glimpse, relative to the finer one; with 4 a
+            coarse cell is the sum of its pixels, so that the ball of Catch stays visible.
+        num_scales, num_channels: K and C of the environment, which scale_factor needs.
 
     Raises:
-        ValueError: if the glimpses are not of K scales.
+        ValueError: if the glimpses are not of K scales with C channels.
     """
 
     scales: torch.Tensor
@@ -218,19 +218,23 @@ class GlimpseFeatures(BaseFeaturesExtractor):
         pixel_scale: float = 3.0,
         scale_factor: float = 1.0,
         num_scales: int = 1,
+        num_channels: int = 1,
     ) -> None:
         size = checked_integer("size", size, 1)
         super().__init__(observation_space, features_dim=2 * size)
         num_scales = checked_integer("num_scales", num_scales, 1)
         channels = (observation_space["glimpse"].shape or (1,))[0]
-        if channels % num_scales:
+        num_channels = checked_integer("num_channels", num_channels, 1)
+        if channels % (num_scales * num_channels):
             raise ValueError(
-                f"num_scales={num_scales} does not divide the {channels} channels of a glimpse. "
-                "Give that of the environment."
+                f"num_scales={num_scales} times num_channels={num_channels} does not divide the "
+                f"{channels} channels of a glimpse. Give those of the environment: num_channels is "
+                "1 for gray images, 3 for color."
             )
         pixel_scale = checked_number("pixel_scale", pixel_scale, 0, 1e6)
         scale_factor = checked_number("scale_factor", scale_factor, 0, 1e6)
-        factors = pixel_scale * scale_factor ** (torch.arange(channels) % num_scales)
+        scales = torch.arange(channels) // num_channels % num_scales
+        factors = pixel_scale * scale_factor**scales
         self.register_buffer("scales", factors.view(-1, 1, 1), persistent=False)
         self.what = torch.nn.Linear(math.prod(observation_space["glimpse"].shape or ()), size)
         self.where = torch.nn.Linear(math.prod(observation_space["location"].shape or ()), size)

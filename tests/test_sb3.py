@@ -245,6 +245,18 @@ def test_features_are_what_and_where_side_by_side() -> None:
         GlimpseFeatures(space, num_scales=3)
 
 
+def test_the_colors_of_a_scale_have_the_same_factor() -> None:
+    space = gym.spaces.Dict(  # two glimpses of two scales
+        glimpse=gym.spaces.Box(0, 1, (2 * 2 * 3, 1, 1), np.float32),
+        location=gym.spaces.Box(-1, 1, (4,), np.float32),
+    )
+    settings: dict[str, Any] = {"pixel_scale": 10.0, "scale_factor": 4.0, "num_scales": 2}
+    features = GlimpseFeatures(space, num_channels=3, **settings)
+    assert features.scales.flatten().tolist() == [10, 10, 10, 40, 40, 40] * 2
+    with pytest.raises(ValueError, match="num_channels=4"):
+        GlimpseFeatures(space, num_channels=4, **settings)
+
+
 def test_without_stable_baselines3_it_is_named() -> None:
     program = "import sys\nsys.modules['stable_baselines3'] = None\nimport ram_envs.sb3"
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)

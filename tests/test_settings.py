@@ -242,6 +242,7 @@ CALLS: dict[str, tuple[Any, Callable[..., Any], dict[str, list[Wrong] | str]]] =
             "pixel_scale": NUMBER,
             "scale_factor": NUMBER,
             "num_scales": POSITIVE,
+            "num_channels": POSITIVE,
         },
     ),
     "DeviceVectorEnv": (
