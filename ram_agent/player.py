@@ -20,7 +20,7 @@ from ram_agent.agent import Action, AgentOutput, RAMAgent
 from ram_agent.cores import State, forget
 from ram_agent.spaces import channels_of
 from ram_envs.aliases import VectorEnv
-from ram_envs.checks import checked_integer
+from ram_envs.checks import checked_integer, find_autoreset_mode
 
 Gaze = Literal["learned", "random", "center"]
 Flags = npt.NDArray[np.bool_]
@@ -77,7 +77,7 @@ class Player:
         self.agent = agent
         self.envs = envs
         self.gaze = gaze
-        self.mode = autoreset_mode(envs)
+        self.mode = find_autoreset_mode(envs)
         self.state = agent.initial_state(envs.num_envs)
         self.observation: Observation = {}
         self.begins = self.ended = np.ones(envs.num_envs, np.bool_)
@@ -185,11 +185,6 @@ class Player:
         return {key: np.stack([final[row][key] for row in rows]) for key in self.observation}
 
 
-def autoreset_mode(envs: VectorEnv) -> AutoresetMode:
-    """Return what a vector environment does at an episode's end."""
-    return AutoresetMode(envs.metadata.get("autoreset_mode", AutoresetMode.DISABLED))
-
-
 def check_envs(agent: RAMAgent, envs: VectorEnv, any_mode: bool = False) -> None:
     """Raise an error unless the agent can play these environments.
 
@@ -200,8 +195,8 @@ def check_envs(agent: RAMAgent, envs: VectorEnv, any_mode: bool = False) -> None
 
     Raises:
         TypeError: if it is a single environment, or its spaces are not those of glimpses.
-        ValueError: if it resets itself and may not, its spaces are not those of the agent, or its
-            images have other channels.
+        ValueError: if it resets itself and may not, or does not state whether it does, its spaces
+            are not those of the agent, or its images have other channels.
     """
     if not isinstance(envs, gym.vector.VectorEnv):
         raise TypeError(
@@ -209,7 +204,7 @@ def check_envs(agent: RAMAgent, envs: VectorEnv, any_mode: bool = False) -> None
             'autoreset_mode="Disabled").'
         )
     agent.check_fits(envs.single_observation_space, envs.single_action_space)
-    mode = autoreset_mode(envs)
+    mode = find_autoreset_mode(envs)
     has_images = count_images(envs) is not None
     if mode is not AutoresetMode.DISABLED and (has_images or not any_mode):
         way = "" if has_images else ', or learn from rewards alone: supervision="none"'

@@ -91,6 +91,24 @@ def checked_autoreset_mode(mode: AutoresetMode | str) -> AutoresetMode:
         ) from None
 
 
+def find_autoreset_mode(env: Any) -> AutoresetMode:
+    """Return a vector environment's auto-reset mode.
+
+    Raises:
+        ValueError: if none is stated.
+    """
+    # The attribute first: ale-py's environments share one metadata, whatever their modes.
+    mode = getattr(env.unwrapped, "autoreset_mode", None) or env.metadata.get("autoreset_mode")
+    try:
+        return AutoresetMode(mode)
+    except ValueError:
+        raise ValueError(
+            f"the auto-reset mode of {env} is unknown: metadata['autoreset_mode'] is {mode!r}. Set "
+            "it to the member of gymnasium.vector.AutoresetMode that says what happens at the end "
+            "of an episode."
+        ) from None
+
+
 def check_options(options: Mapping[str, Any], names: Sequence[str] | None, *more: str) -> None:
     """Check that `reset` was given no unknown option; names=None means that any may be known."""
     known = (*(names or ()), *more)

@@ -34,7 +34,7 @@ except ImportError as error:
 
 from ram_envs.aliases import VectorEnv
 from ram_envs.arguments import check_arguments
-from ram_envs.checks import checked_integer, checked_number
+from ram_envs.checks import checked_integer, checked_number, find_autoreset_mode
 from ram_envs.glimpse_env import GlimpseVectorEnv
 
 SMALL_BATCH = 512  # environments; below, one thread is faster
@@ -70,11 +70,11 @@ class SB3VecEnv(VecEnv):
                 "Wrap the environment: ram_envs.wrappers.vector.GridAction(envs) for PPO, A2C and "
                 "TRPO, FlatBoxAction(envs) for SAC and TD3, FixedGaze or RandomGaze for controls."
             )
-        mode = envs.metadata.get("autoreset_mode")
+        mode = find_autoreset_mode(envs)
         if mode is not AutoresetMode.SAME_STEP:
             raise ValueError(
-                f"autoreset_mode={mode}, but Stable-Baselines3 expects a reset in the same step. "
-                'Make the environment with autoreset_mode="SameStep".'
+                f"autoreset_mode={mode.value}, but Stable-Baselines3 expects a reset in the same "
+                'step. Make the environment with autoreset_mode="SameStep".'
             )
         self.envs: Any = envs
         super().__init__(envs.num_envs, envs.single_observation_space, envs.single_action_space)

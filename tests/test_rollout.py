@@ -52,6 +52,8 @@ class RecordingEnvs(gym.vector.VectorWrapper):
 class UnlabeledEnvs(gym.vector.VectorEnv):
     """Black glimpses without labels; row i ends after lengths[i] steps and is paid 1, 2, 3 …"""
 
+    metadata = {"autoreset_mode": AutoresetMode.DISABLED}
+
     def __init__(self, *lengths: int) -> None:
         self.num_envs = len(lengths)
         self.lengths = np.array(lengths)
@@ -88,6 +90,14 @@ def play(envs: gym.vector.VectorEnv | None = None, noise: int = 0, **keywords: A
     envs = envs or RecordingEnvs()
     generator = torch.Generator().manual_seed(noise)
     return collect_rollout(make_agent(envs), envs, seed=3, generator=generator, **keywords)
+
+
+def test_environments_that_do_not_state_how_they_reset_are_refused() -> None:
+    envs = UnlabeledEnvs(2, 2)
+    agent = make_agent(envs)
+    envs.metadata = {}
+    with pytest.raises(ValueError, match="metadata"):
+        collect_rollout(agent, envs)
 
 
 def test_environments_that_a_wrapper_changed_are_refused() -> None:

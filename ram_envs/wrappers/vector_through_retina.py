@@ -16,7 +16,7 @@ from ram_envs.actions import checked_locations, checked_pair
 from ram_envs.aliases import VectorEnv
 from ram_envs.arguments import check_arguments
 from ram_envs.atari import atari_seeds
-from ram_envs.checks import check_running, checked_reset_mask
+from ram_envs.checks import check_running, checked_reset_mask, find_autoreset_mode
 from ram_envs.gaze import location_space
 from ram_envs.picture_batch import Layout, PictureBatch, checked_pictures, layout_of
 from ram_envs.recorded import RecordedArguments
@@ -226,21 +226,3 @@ class ThroughRetina(AnyVectorWrapper, RecordedArguments):
             observations = np.stack(self.env.render() or ())
         shape = (self.num_envs, *self.batch.layout.shape)
         return self.batch.observe(checked_pictures(observations, shape, self.env))
-
-
-def find_autoreset_mode(env: Any) -> AutoresetMode:
-    """Return a vector environment's auto-reset mode.
-
-    Raises:
-        ValueError: if none is stated.
-    """
-    # The attribute first: ale-py's environments share one metadata, whatever their modes.
-    mode = getattr(env.unwrapped, "autoreset_mode", None) or env.metadata.get("autoreset_mode")
-    try:
-        return AutoresetMode(mode)
-    except ValueError:
-        raise ValueError(
-            f"the auto-reset mode of {env} is unknown: metadata['autoreset_mode'] is {mode!r}. Set "
-            "it to the member of gymnasium.vector.AutoresetMode that says what happens at the end "
-            "of an episode."
-        ) from None
