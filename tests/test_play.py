@@ -808,6 +808,8 @@ def test_a_gif_is_written_without_a_window(recording_path: Path, tmp_path: Path)
         (["PongNoFrameskip-v4"], "'ALE/Pong-v5'"),
         (["RAMMNIST-v0", "--dataset", "digits", "--levels"], "--levels"),
         (["--levels"], "ENV_ID"),
+        (["--seed", "0"], "--seed"),
+        (["--num-clutter", "0"], "--num-clutter"),
     ],
 )
 def test_what_cannot_be_played_is_refused_in_a_line(
@@ -1467,6 +1469,36 @@ def test_what_can_be_done_at_the_end(
     main(["RAMCatch-v0", "--seed", "3"])
     assert played == [None, "agent", "agent"]
     assert sorted(path.name for path in tmp_path.iterdir()) == ["ram-play-1.gif", "ram-play-2.gif"]
+
+
+def test_after_a_replay_the_same_game_is_played(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    keywords = {"size": 9, "glimpse_size": 3, "paddle_width": 3}
+    game = session.set_up(Options("RAMCatch-v0", keywords, seed=8)).game
+    game.proceed()
+    while game.phase is Phase.PLAYING:
+        game.tick(1.0)
+    path = tmp_path / "game.json"
+    save_recording(Recording("RAMCatch-v0", keywords, 8, game.player.score, game.played), path)
+    played: list[tuple[str, int]] = []
+
+    def play_one(stage: Stage, title: str) -> None:
+        played.append((stage.game.player.name, stage.game.canvas_size[0]))
+        stage.wish = "again" if len(played) == 1 else None
+
+    monkeypatch.setattr("ram_envs.play.window.run", play_one)
+    main(["RAMCatch-v0", "--replay", str(path)])
+    assert played == [("recording", 9), ("you", 9)]
+
+
+def test_a_fault_of_the_program_is_not_put_into_a_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(stage: Stage, title: str) -> None:
+        raise TypeError("a fault")
+
+    monkeypatch.setattr("ram_envs.play.window.run", fail)
+    with pytest.raises(TypeError):
+        main(["RAMCatch-v0"])
 
 
 def test_labels_are_clicked_and_looks_go_out() -> None:

@@ -8,6 +8,7 @@ import difflib
 import importlib.util
 import os
 import sys
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from itertools import count
 from pathlib import Path
@@ -51,8 +52,8 @@ KEYWORDS: dict[str, tuple[type, str]] = {
     "source": (str, "observation or render: what other environments show to the retina"),
 }
 
-# What wrong settings, files and machines raise, here and inside Gymnasium and numpy.
-ERRORS_IN_ONE_LINE = (
+# What wrong settings and files raise, here and inside Gymnasium and numpy.
+SETUP_ERRORS = (
     OSError,
     ValueError,
     TypeError,
@@ -61,6 +62,7 @@ ERRORS_IN_ONE_LINE = (
     ImportError,
     gym.error.Error,
 )
+GAME_ERRORS = (OSError, gym.error.Error)  # others are faults of the program
 
 
 def main(args: list[str] | None = None) -> None:
@@ -79,30 +81,43 @@ def main(args: list[str] | None = None) -> None:
     keywords = {key: given.pop(key) for key in KEYWORDS}
     keywords = {key: value for key, value in keywords.items() if value is not None}
     others = given.pop("env_kwargs")
-    try:
+    with _in_one_line(SETUP_ERRORS):
         options = Options(keywords=keywords | parse_keywords(others), **given)
         _check_pygame()
         check_options(options)
-        play(options)
-    except ERRORS_IN_ONE_LINE as error:
+    following = options if options.env_id is not None else choose_from_menu()
+    while following is not None:
+        with _in_one_line(SETUP_ERRORS):
+            session = set_up(following)
+            _ = session.game.canvas_size  # fails if a canvas does not fit into the memory
+        with _in_one_line(GAME_ERRORS):
+            following = play(session, following)
+
+
+@contextlib.contextmanager
+def _in_one_line(kinds: tuple[type[Exception], ...]) -> Iterator[None]:
+    """Print an error of these kinds in one line, and exit with 1."""
+    try:
+        yield
+    except kinds as error:
         hint = f" {IN_COMMANDS}" if isinstance(error, NoPictureError) else ""
         print(f"ram play: {error or type(error).__name__}{hint}", file=sys.stderr)
         sys.exit(1)
 
 
-def play(options: Options) -> None:
-    """Set up the game that the options describe, play it, and print the result."""
+def choose_from_menu() -> Options | None:
+    """Return the options of the game that is chosen from the menu; None if none is."""
     from ram_envs.play import window
     from ram_envs.play.menu import Menu
 
-    if options.env_id is None:
-        menu = Menu()
-        with contextlib.suppress(KeyboardInterrupt):
-            window.run(menu, "ram play")
-        if menu.chosen is not None:
-            play(menu.chosen)
-        return
-    session = set_up(options)
+    menu = Menu()
+    with _in_one_line(GAME_ERRORS), contextlib.suppress(KeyboardInterrupt):
+        window.run(menu, "ram play")
+    return menu.chosen
+
+
+def play(session: Session, options: Options) -> Options | None:
+    """Play a session, print its result, and return what the player wishes to play next."""
     game = session.game
     # After every episode: a crash loses no more than the one that is being played.
     game.on_episode_end = lambda: _try_to_save(session, options)
@@ -116,13 +131,21 @@ def play(options: Options) -> None:
             print(f"Recorded in {options.record}")
         if options.save is not None:
             print(f"Results in {options.save}")
-    if wish is not None:  # the files keep the first game
-        versus = find_challenger(session) if wish == "challenge" else options.versus
-        play(replace(options, seed=None, versus=versus, record=None, save=None, replay=None))
+    if wish is None:
+        return None
+    return replace(
+        options,
+        keywords=session.keywords,  # those of a recording, too
+        seed=None,
+        versus=find_challenger(session) if wish == "challenge" else options.versus,
+        replay=None,
+        record=None,  # the files keep the first game
+        save=None,
+    )
 
 
 def _show(session: Session, options: Options) -> str | None:
-    """Draw the game, in a file or a window; return what the player wishes to play next."""
+    """Draw the game, in a file or a window; return the player's wish, see `window.Stage`."""
     from ram_envs.play import gif, window
 
     if options.gif is not None:
@@ -262,22 +285,22 @@ def check_options(options: Options) -> None:
     if speed is not None and not slowest <= speed <= fastest:
         raise ValueError(f"--speed {speed} is out of range. Give {slowest:g} to {fastest:g}.")
     if options.env_id is None:
-        given = [name for name, value in vars(options).items() if value]
-        if given:
-            names = ", ".join(f"--{name.replace('_', '-')}" for name in given)
+        default = vars(Options(None, options.keywords))
+        given = [name for name, value in vars(options).items() if value != default[name]]
+        if names := _option_names([*options.keywords, *given]):
             raise ValueError(
                 f"{names} needs an environment. Give ENV_ID, too; `ram play` alone opens a menu."
             )
+    if options.gif is not None and options.gif.suffix != ".gif":
+        raise ValueError(f"--gif {options.gif} does not end in .gif. Change the name.")
     if options.gif is not None and options.agent is None and options.replay is None:
         raise ValueError(
             f"--gif {options.gif} records an agent or a replay, not your own game. Add --agent RUN "
             "or --replay FILE."
         )
     if options.replay is not None:
-        fixed = [*options.keywords]
-        fixed += [name for name in ("seed", "episodes") if getattr(options, name) is not None]
-        if fixed:
-            names = ", ".join(f"--{name.replace('_', '-')}" for name in fixed)
+        fixed = [name for name in ("seed", "episodes") if getattr(options, name) is not None]
+        if names := _option_names([*options.keywords, *fixed]):
             raise ValueError(f"{names} is in the recording that --replay names. Leave it out.")
     if options.turns and (options.agent is not None or options.replay is not None):
         raise ValueError(
@@ -292,3 +315,7 @@ def check_options(options: Options) -> None:
     for path in (options.record, options.save):
         if path is not None and path.exists():
             raise FileExistsError(f"{path} exists and is not overwritten. Choose another name.")
+
+
+def _option_names(names: Iterable[str]) -> str:
+    return ", ".join(f"--{name.replace('_', '-')}" for name in names)

@@ -20,11 +20,8 @@ def save_gif(game: Game, path: Path) -> None:
     """Run a game of an agent or a recording to its end, and write it as an animation.
 
     Raises:
-        ValueError: if the path does not end in .gif.
         DependencyNotInstalled: if Pillow is missing.
     """
-    if path.suffix != ".gif":
-        raise ValueError(f"--gif {path} does not end in .gif. Change the name.")
     try:
         from PIL import Image
     except ImportError as error:
