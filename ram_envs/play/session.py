@@ -37,7 +37,7 @@ from ram_envs.play.recording import (
     save_recording,
 )
 from ram_envs.play.search_game import SearchGame
-from ram_envs.play.seat import AgentPilot, Deal, Pilot, RecordedPilot, Seat
+from ram_envs.play.seat import AgentPilot, Deal, RecordedPilot, Seat
 from ram_envs.tasks.catch import Catch
 from ram_envs.tasks.classification import Classification
 from ram_envs.tasks.search import Search
@@ -119,51 +119,60 @@ def set_up(options: Options) -> Session:
     if env_id not in ram_envs.registration.ENVS and not shows_glimpses(env_id, options.keywords):
         check_alone(env_id, options)
         return set_up_arcade(env_id, options, make_glimpse_env(env_id, **options.keywords))
-    keywords, recording = options.keywords, None
+    keywords, recording = _with_test_split(env_id, options.keywords), None
     if options.replay is not None:
         recording = load_recording(options.replay, env_id)
         check_replay(recording, options.replay)
         keywords = recording.keywords
+    _check_record(options, keywords)
+    env = make_env(env_id, keywords)
+    if not isinstance(env.batch.task, tuple(GAMES)):
+        check_alone(env_id, options)
+        return set_up_arcade(env_id, options, env)
+    _check_game(env_id, options, env)
+    if isinstance(env, DatasetFacts):  # the one that was found
+        keywords["dataset"] = env.dataset_name
+    if recording is not None:
+        seed, game = recording.seed, _replay_in(env, recording.episodes, "recording")
     else:
-        keywords = _with_test_split(env_id, keywords)
+        seed = _seed_or_random(options.seed)
+        deals = _deals(env, seed, _num_episodes(options, env))
+        player, opponent = Seat("you", env), None
+        if options.agent is not None:
+            player = _seat_of_agent(options.agent, env, seed)
+        if options.versus is not None:
+            opponent = _seat_of_agent(options.versus, make_env(env_id, keywords), seed)
+        game = make_game(player, deals, opponent)
+    game.speed = options.speed or game.speed
+    game.turns = options.turns or game.turns
+    game.levels = options.levels
+    return Session(env_id, keywords, seed, game)
+
+
+def _check_record(options: Options, keywords: Mapping[str, Any]) -> None:
+    """Raise ValueError for a recording of a game that could not be replayed."""
     if options.record is not None and (large := find_too_large(keywords)):
         raise ValueError(
             f"{large} is too large for a recording. Give at most {MAX_SETTING:,}, or leave "
             "--record out."
         )
-    env = make_env(env_id, keywords)
-    if not isinstance(env.batch.task, tuple(GAMES)):
-        check_alone(env_id, options)
-        return set_up_arcade(env_id, options, env)
-    is_quiz = isinstance(env.batch.task, Classification)
-    if isinstance(env, DatasetFacts):  # the one that was found
-        keywords["dataset"] = env.dataset_name
-    if options.save is not None and not is_quiz:
+
+
+def _check_game(env_id: str, options: Options, env: GlimpseEnv) -> None:
+    """Raise ValueError for options of another game."""
+    task = env.batch.task
+    if options.save is not None and not isinstance(task, Classification):
         raise ValueError(
             f"--save {options.save} writes the answers of a quiz, and {env_id} is a game. Use "
             "--record to keep a game."
         )
     for name in ("turns", "levels"):
-        if getattr(options, name) and not isinstance(env.batch.task, Catch):
+        if getattr(options, name) and not isinstance(task, Catch):
             raise ValueError(f"--{name} exists in Catch, but not in {env_id}. Leave it out.")
-    seed = _seed_or_random(options.seed)
-    pilot: Pilot | None = None
-    name, deals = "you", _deals(env, seed, _num_episodes(options, is_quiz))
-    if recording is not None:
-        seed, deals = recording.seed, [episode.deal for episode in recording.episodes]
-        pilot = RecordedPilot([episode.actions for episode in recording.episodes])
-        name = "recording"
-    elif options.agent is not None:
-        pilot, name = load_pilot(options.agent, env, seed), "agent"
-    opponent = None
-    if options.versus is not None:
-        opponent_env = make_env(env_id, keywords)
-        opponent = Seat("agent", opponent_env, load_pilot(options.versus, opponent_env, seed))
-    game = make_game(Seat(name, env, pilot), deals, opponent)
-    game.speed = options.speed or game.speed
-    game.turns = options.turns or game.turns
-    game.levels = options.levels
-    return Session(env_id, keywords, seed, game)
+
+
+def _seat_of_agent(run: str, env: GlimpseEnv, seed: int) -> Seat:
+    return Seat("agent", env, load_pilot(run, env, seed))
 
 
 def check_alone(env_id: str, options: Options) -> None:
@@ -319,7 +328,10 @@ def replay(
     env_id: str, keywords: dict[str, Any], episodes: list[RecordedEpisode], name: str
 ) -> Game:
     """Return a game that plays recorded episodes again, by a player of that name."""
-    env = make_env(env_id, keywords)
+    return _replay_in(make_env(env_id, keywords), episodes, name)
+
+
+def _replay_in(env: GlimpseEnv, episodes: list[RecordedEpisode], name: str) -> Game:
     player = Seat(name, env, RecordedPilot([episode.actions for episode in episodes]))
     deals = [episode.deal for episode in episodes]
     return make_game(player, deals)
@@ -344,11 +356,12 @@ def _with_test_split(env_id: str, keywords: dict[str, Any]) -> dict[str, Any]:
     return {"split": "test", **keywords} if takes_split else dict(keywords)
 
 
-def _num_episodes(options: Options, is_quiz: bool) -> int | None:
+def _num_episodes(options: Options, env: GlimpseEnv) -> int | None:
     if options.episodes is not None:
         return options.episodes
     if options.gif is not None:
         return GIF_EPISODES
+    is_quiz = isinstance(env.batch.task, Classification)
     return MATCH_EPISODES if is_quiz or options.versus is not None else None
 
 
