@@ -163,19 +163,33 @@ def find_images(
     """Return the corners (N, 2), as (x, y), of images (N, h, w[, C]) on canvases (N, H, W[, C]).
 
     An environment does not tell them. Clutter over an image only brightens it: its corner is where
-    no pixel is darker, and among several such places where the pixels are brightened least.
+    no pixel is darker, and among several such places where the pixels are brightened least. A task
+    of a user's own may show images otherwise: one that is nowhere has the corner (0, 0).
     """
-    height, width = images.shape[1:3]
-    corners = np.zeros((len(images), 2), np.int64)
-    least = np.full(len(images), np.inf)
-    for y in range(canvases.shape[1] - height + 1):
-        for x in range(canvases.shape[2] - width + 1):
-            window = canvases[:, y : y + height, x : x + width]
-            excess = (window.astype(np.int32) - images).reshape(len(images), -1)
-            brightened = np.where(excess.min(1) < 0, np.inf, excess.sum(1))
-            corners[brightened < least] = (x, y)
-            least = np.minimum(least, brightened)
-    return corners
+    return np.array([_find_image(*pair) for pair in zip(canvases, images, strict=True)])
+
+
+def _find_image(canvas: npt.NDArray[np.uint8], image: npt.NDArray[np.uint8]) -> tuple[int, int]:
+    canvas, image = (array.reshape(*array.shape[:2], -1) for array in (canvas, image))
+    height, width, _ = image.shape
+    num_rows, num_columns = canvas.shape[0] - height + 1, canvas.shape[1] - width + 1
+    # Pixel by pixel, the brightest first, which leave the fewest places.
+    pixels = np.transpose(np.unravel_index(np.argsort(image, axis=None)[::-1], image.shape))
+    row, column, channel = pixels[0]
+    plane = canvas[row : row + num_rows, column : column + num_columns, channel]
+    y, x = np.nonzero(plane >= image[row, column, channel])
+    for row, column, channel in pixels[1:].tolist():
+        value = image[row, column, channel]
+        if len(x) == 1 or value == 0:
+            break
+        remain = canvas[y + row, x + column, channel] >= value
+        y, x = y[remain], x[remain]
+    if len(x) < 2:
+        return (x[0], y[0]) if len(x) else (0, 0)
+    sums = np.pad(canvas.sum(-1, dtype=np.int64).cumsum(0).cumsum(1), ((1, 0), (1, 0)))
+    bottom, right = y + height, x + width
+    best = (sums[bottom, right] - sums[bottom, x] - sums[y, right] + sums[y, x]).argmin()
+    return x[best], y[best]
 
 
 def compose_views(glimpses: npt.NDArray[np.float32], num_scales: int) -> npt.NDArray[np.float32]:

@@ -93,6 +93,16 @@ def test_images_are_found_among_clutter() -> None:
     assert find_images(canvases, images).tolist() == corners.tolist()
 
 
+def test_images_are_found_on_large_canvases() -> None:
+    random = np.random.default_rng(0)
+    images = random.integers(100, 256, (20, 28, 28), np.uint8)
+    corners = random.integers(0, 972, (20, 2))
+    canvases = np.zeros((20, 1000, 1000), np.uint8)
+    for canvas, image, (x, y) in zip(canvases, images, corners, strict=True):
+        canvas[y : y + 28, x : x + 28] = image
+    assert find_images(canvases, images).tolist() == corners.tolist()
+
+
 def test_both_images_of_a_pair_are_found() -> None:
     record = make_record(6, "RAMAdditionMNIST-v0", canvas_size=70, num_clutter=2)
     env: Any = gym.make(
@@ -114,6 +124,7 @@ def test_both_images_of_a_pair_are_found() -> None:
 def test_an_image_that_fills_its_canvas_is_found_in_the_corner() -> None:
     images = np.full((2, 4, 4, 3), 9, np.uint8)
     assert find_images(images, images).tolist() == [[0, 0], [0, 0]]
+    assert find_images(images - 1, images).tolist() == [[0, 0], [0, 0]]  # it is not there
 
 
 def test_a_view_is_coarse_around_and_sharp_in_the_middle() -> None:
