@@ -14,8 +14,9 @@ from ram_agent.facts import play_mode
 from ram_agent.player import Player, check_envs, noise_source
 from ram_envs.aliases import VectorEnv
 from ram_envs.arguments import check_arguments
+from ram_envs.picture_batch import Layout
 from ram_envs.retina import pixel_edges
-from ram_envs.wrappers.vector import find_seen
+from ram_envs.wrappers.vector import ThroughRetina, find_seen
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -27,7 +28,7 @@ SPREAD = 1 / 60  # standard deviation of a fixation's spot, in widths of the pic
 class GazeMap:
     """What N steps of an agent looked at.
 
-    canvas  (H, W) or (H, W, 3), the mean picture
+    canvas  (H, W) or (H, W, 3), the mean picture; of stacked frames, the newest
     counts  (H + 1, W + 1), how often the retina rested at each pixel edge
     """
 
@@ -71,8 +72,12 @@ def record_gaze_map(
         np.add.at(counts, (y, x), 1)
         total += seen.canvases.mean(0)
     canvas = total / num_steps
-    if canvas.ndim == 3 and canvas.shape[-1] != 3:
-        canvas = canvas[..., -1]
+    layout = Layout(canvas.shape, channels_first=False)
+    if isinstance(seen, ThroughRetina):
+        layout = seen.batch.layout
+    if canvas.ndim == 3:
+        canvas = canvas[..., layout.newest_channels]
+        canvas = canvas[..., 0] if canvas.shape[-1] == 1 else canvas
     return GazeMap(canvas, counts)
 
 

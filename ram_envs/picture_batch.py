@@ -55,6 +55,14 @@ class Layout:
         height, width = self.shape[-2:] if self.channels_first else self.shape[-3:-1]
         return (height, width, math.prod(self.shape) // (height * width))
 
+    @property
+    def newest_channels(self) -> slice:
+        """The channels of the newest frame: the last one, or the last three in color."""
+        num_channels = math.prod(self.image_shape[2:])
+        if len(self.shape) == 4:
+            return slice(num_channels - num_channels // self.shape[0], None)
+        return slice(num_channels - (3 if num_channels % 3 == 0 else 1), None)
+
     def planes(self, pictures: Pictures) -> Pictures:
         """Return pictures (B, *shape) as (B, C, H, W)."""
         if not self.channels_first and len(self.shape) > 2:
@@ -233,7 +241,7 @@ class PictureBatch(Gaze):
         trail, scales = find_trail(self._trails, row), self.retina.num_scales
         assert trail.frame is not None
         planes = self.layout.planes(trail.frame[None])[0]
-        newest = slice(_newest_channel(planes.shape[0], self.layout), None)
+        newest = self.layout.newest_channels
         cells = trail.glimpse.reshape(scales, len(planes), *trail.glimpse.shape[1:])[:, newest]
         return Scene(
             canvas=np.moveaxis(planes[newest], 0, -1),
@@ -247,13 +255,6 @@ class PictureBatch(Gaze):
             over=trail.over,
             num_older=trail.num_looks - len(trail.edges),
         )
-
-
-def _newest_channel(num_channels: int, layout: Layout) -> int:
-    """Return the first channel of the newest frame: the last one, or the last three in color."""
-    if len(layout.shape) == 4:
-        return num_channels - num_channels // layout.shape[0]
-    return num_channels - (3 if num_channels % 3 == 0 else 1)
 
 
 def name_choice(choice: Any, names: Sequence[str] | None) -> str:

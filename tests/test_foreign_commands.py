@@ -6,8 +6,9 @@ from pathlib import Path
 from typing import Any
 
 import gymnasium as gym
-import picture_envs  # noqa: F401  registers Numbers-v0
+import numpy as np
 import pytest
+from picture_envs import LAYOUTS, Numbers  # registers Numbers-v0
 
 torch = pytest.importorskip("torch", reason="the extra agent is not installed")
 
@@ -90,6 +91,30 @@ def test_a_gaze_map_counts_fixations() -> None:
     assert blurred.shape == (10, 13)
     assert blurred.sum() == pytest.approx(30)
     assert blurred[5, 6] == blurred.max()
+
+
+@pytest.mark.parametrize(
+    ("layout", "values", "newest"),
+    [
+        ("gray", 7, [7]),
+        ("channels last", [0, 1, 2], [0, 1, 2]),
+        ("channels first", [[[0]], [[1]], [[2]]], [0, 1, 2]),
+        ("gray stack", [[[0]], [[1]], [[2]], [[3]]], [3]),
+        ("color stack", [[[[0, 1, 2]]], [[[3, 4, 5]]]], [3, 4, 5]),
+        ("color stack, channels first", np.arange(6).reshape(2, 3, 1, 1), [3, 4, 5]),
+    ],
+)
+def test_a_gaze_map_shows_the_newest_frame(
+    layout: str, values: Any, newest: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shape = LAYOUTS[layout]
+    picture = np.broadcast_to(values, shape).astype(np.uint8)
+    monkeypatch.setattr(Numbers, "_look", lambda env: picture)
+    keywords: dict[str, Any] = {**TOY, "shape": shape}
+    envs = make_vector_env("Numbers-v0", 2, **keywords)
+    canvas = record_gaze_map(make_agent(**keywords), envs, 3).canvas
+    assert canvas.shape == ((9, 12, 3) if len(newest) == 3 else (9, 12))
+    assert (canvas == newest).all()
 
 
 def test_a_gaze_map_of_samples_is_wider() -> None:
