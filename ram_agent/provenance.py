@@ -22,7 +22,7 @@ def provenance(device: torch.device | str = "cpu") -> dict[str, str]:
         device: the device that computes; a GPU's name is added to the machine's.
     """
     return {
-        "command": _command(),
+        "command": command_line(),
         "version": ram_envs.__version__,
         "commit": _commit(),
         "machine": ", ".join(_machine(torch.device(device))),
@@ -31,7 +31,8 @@ def provenance(device: torch.device | str = "cpu") -> dict[str, str]:
     }
 
 
-def _command() -> str:
+def command_line() -> str:
+    """Return the command of this process, which repeats it; under torchrun, that of all ranks."""
     program = Path(sys.argv[0])
     name = "python -m ram_agent" if program.name == "__main__.py" else program.name
     if "TORCHELASTIC_RUN_ID" in os.environ:

@@ -339,6 +339,15 @@ def test_a_preset_without_supervision_has_no_location_reward() -> None:
     check_used(command.training, supervised=False)  # where labels are supervised it is log_gain
 
 
+def test_keywords_that_are_named_like_settings_are_those_of_the_run(copied_run: Path) -> None:
+    folder = RunFolder(copied_run)
+    run = {**folder.read_config(), "env_kwargs": {"steps": 5, "seed": 2}}
+    args = ["--resume", str(copied_run), "--env-kwargs", "steps=5", "seed=2"]
+    train.check_unchanged(args, run, folder)
+    with pytest.raises(ValueError, match="steps=9"):
+        train.check_unchanged([*args[:-2], "steps=9"], run, folder)
+
+
 def test_resume_takes_the_settings_that_the_run_has(copied_run: Path) -> None:
     before = (copied_run / "last.safetensors").read_bytes()
     main(["train", "--resume", str(copied_run), "ram_envs:RAMMNIST-v0", "--seed", "4"])

@@ -30,7 +30,7 @@ from ram_agent.config import AgentConfig, TrainConfig, config_from_json, flatten
 from ram_agent.distributed import Ranks, checked_device, join_ranks, local_device
 from ram_agent.measure import show_trained
 from ram_agent.presets import SHARDS, Preset
-from ram_agent.provenance import provenance
+from ram_agent.provenance import command_line
 from ram_agent.run_env import GPU, RunEnv
 from ram_agent.run_folder import RunFolder
 from ram_agent.run_images import check_run_images, describe_images
@@ -189,13 +189,7 @@ class Train:
 
 def main(args: list[str]) -> None:
     """Train an agent as the arguments say, and measure it once it is trained."""
-    command = parse_train(args)
-    if is_restarted(command.run.out):
-        # torchrun --max-restarts repeats the command, which now continues the run that it began.
-        command = dataclasses.replace(
-            command, run=dataclasses.replace(command.run, resume=command.run.out, out=None)
-        )
-        args = []
+    command, args = continue_if_restarted(parse_train(args), args)
     options = command.run
     if options.threads < 1:
         raise ValueError(f"threads={options.threads} is out of range. Give at least 1.")
@@ -216,12 +210,20 @@ def main(args: list[str]) -> None:
         folder.unlock()
 
 
+def continue_if_restarted(command: Train, args: list[str]) -> tuple[Train, list[str]]:
+    """Return the command, or one that continues its run if torchrun --max-restarts repeats it."""
+    if not is_restarted(command.run.out):
+        return command, args
+    run = dataclasses.replace(command.run, resume=command.run.out, out=None)
+    return dataclasses.replace(command, run=run), []
+
+
 def is_restarted(out: Path | None) -> bool:
     """Return whether torchrun repeats a command that has trained in the folder `out` before."""
     if out is None or int(os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")) == 0:
         return False
     folder = RunFolder(out)
-    return not folder.is_free and folder.read_config().get("command") == provenance()["command"]
+    return not folder.is_free and folder.read_config().get("command") == command_line()
 
 
 def parse_train(args: list[str]) -> Train:
@@ -367,14 +369,16 @@ def check_unchanged(args: list[str], run: dict[str, Any], folder: RunFolder) -> 
         training=config_from_json(TrainConfig, run["training"]),
     )
     given = parse(Train, "train", args, own, allow_none=True)
-    before = {**run["env_kwargs"], **_flat(own)}
-    now = {**given.environment.keywords, "dataset": before.get("dataset"), **_flat(given)}
-    for name, value in now.items():
-        if json.loads(json.dumps(value, default=str)) != before.get(name):
-            raise ValueError(
-                f"{name}={value!r}: the run in {folder.path} has {before.get(name)!r}, and "
-                "--resume continues with the run's own settings. Leave it out, or start a new run."
-            )
+    keywords = {k: v for k, v in given.environment.keywords.items() if k != "dataset"}
+    # Apart, since a keyword of a user's own environment may have the name of a setting.
+    for before, now in ((run["env_kwargs"], keywords), (_flat(own), _flat(given))):
+        for name, value in now.items():
+            if json.loads(json.dumps(value, default=str)) != before.get(name):
+                raise ValueError(
+                    f"{name}={value!r}: the run in {folder.path} has {before.get(name)!r}, and "
+                    "--resume continues with the run's own settings. Leave it out, or start a new "
+                    "run."
+                )
 
 
 def default_folder(env_id: str | None) -> Path:
