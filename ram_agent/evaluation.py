@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 
@@ -129,60 +130,76 @@ def evaluate(
     """
     check_envs(agent, envs, any_mode=True)
     deterministic, gaze = play_mode(agent.info, deterministic, gaze)
-    player = Player(agent, envs, gaze)
     seed = int(seed)  # NumPy's would overflow
     num_images = count_images(envs)
-    if num_images is None and any(
-        getattr(env.unwrapped, "splits", ()) for env in getattr(envs.unwrapped, "envs", ())
-    ):
-        warnings.warn(
-            "These environments draw their images at random, some twice and others never. Make "
-            "them with gym.make_vec(ENV_ID, num_envs=…) without vectorization_mode, to see each "
-            "image once.",
-            stacklevel=4,  # the caller, past the decorators
-        )
+    if num_images is None:
+        _warn_of_random_images(envs)
     if num_episodes is None:
         num_episodes = num_images or 10_000
     _check_counts(num_episodes, num_images, stop_when_sure)
-    generator = noise_source(envs, seed)
+    player, generator = Player(agent, envs, gaze), noise_source(envs, seed)
     ranks = ranks or Ranks()
-    returns, wrong, confidences = [], [], []
+    batches = []
     for start in ranks.share(range(0, num_episodes, envs.num_envs)):
-        index = np.arange(start, start + envs.num_envs)
-        # The last batch is filled up with episodes, or images, that do not count.
-        counted = slice(0, min(envs.num_envs, num_episodes - start))
-        options = None if num_images is None else {"index": index % num_images}
-        info = player.begin(seed + start, options)
-        generator.manual_seed(seed + start)  # the same noise on any rank
-        if "label" in info:
-            rollout = finish_episodes(player, info, deterministic, generator=generator)
-            assert rollout.labels is not None
-            returns.append(rollout.rewards.sum(0)[counted].cpu())
-            wrong.append((rollout.choices != rollout.labels)[:, counted].cpu())
-            probs = rollout.choice_logits.softmax(-1)
-            confidences.append(probs.amax(-1)[:, counted].cpu())
-            continue
-        if stop_when_sure:
+        index = None if num_images is None else np.arange(start, start + envs.num_envs) % num_images
+        played = _play_batch(player, seed + start, index, deterministic, generator)
+        if stop_when_sure and not len(played[1]):
             raise ValueError(
                 f"stop_when_sure={tuple(stop_when_sure)} needs labels, which this environment does "
                 "not have. Leave it out."
             )
-        returns.append(finish_games(player, deterministic, generator)[counted].cpu())
-    returns, wrong, confidences = map(ranks.gather, (returns, wrong, confidences))
-    all_returns = torch.cat(returns).double()
-    all_wrong, all_confidences = (
-        torch.cat(results, dim=1) if results else torch.zeros(0, num_episodes)
-        for results in (wrong, confidences)
+        # The last batch is filled up with episodes, or images, that do not count.
+        batches.append([results[..., : num_episodes - start] for results in played])
+    returns, wrong, confidences = (
+        torch.cat(results, -1) for results in zip(*ranks.gather(batches), strict=True)
     )
+    returns = returns.double()
     return Evaluation(
         episodes=num_episodes,
-        mean_return=float(all_returns.mean()),
-        return_spread=float(all_returns.std(correction=0)),
-        errors=tuple((100 * all_wrong.double().mean(1)).tolist()),
+        mean_return=float(returns.mean()),
+        return_spread=float(returns.std(correction=0)),
+        errors=tuple((100 * wrong.double().mean(1)).tolist()),
         early_answers=tuple(
-            answer_early(all_confidences, all_wrong, threshold) for threshold in stop_when_sure
+            answer_early(confidences, wrong, threshold) for threshold in stop_when_sure
         ),
     )
+
+
+def _warn_of_random_images(envs: VectorEnv) -> None:
+    """Warn if environments of images draw them at random."""
+    if any(getattr(env.unwrapped, "splits", ()) for env in getattr(envs.unwrapped, "envs", ())):
+        warnings.warn(
+            "These environments draw their images at random, some twice and others never. Make "
+            "them with gym.make_vec(ENV_ID, num_envs=…) without vectorization_mode, to see each "
+            "image once.",
+            stacklevel=5,  # the caller of `evaluate`, past the decorators
+        )
+
+
+def _play_batch(
+    player: Player,
+    seed: int,
+    index: npt.NDArray[np.int64] | None,
+    deterministic: bool,
+    generator: torch.Generator,
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Play an episode in each of B environments, with given images if there are any.
+
+    Returns:
+        (B,), the returns; (T, B), whether the most probable label after each glimpse is wrong;
+        (T, B), its probability. Without labels T is 0.
+    """
+    info = player.begin(seed, None if index is None else {"index": index})
+    generator.manual_seed(seed)  # the same noise on any rank
+    if "label" not in info:
+        returns = finish_games(player, deterministic, generator).cpu()
+        nothing = torch.zeros(0, len(returns))
+        return returns, nothing, nothing
+    rollout = finish_episodes(player, info, deterministic, generator=generator)
+    assert rollout.labels is not None
+    confidences = rollout.choice_logits.softmax(-1).amax(-1)
+    wrong = rollout.choices != rollout.labels
+    return rollout.rewards.sum(0).cpu(), wrong.cpu(), confidences.cpu()
 
 
 def _check_counts(
