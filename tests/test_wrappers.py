@@ -360,6 +360,22 @@ def test_fixed_gaze_leaves_the_environment_that_it_wraps_as_it_is() -> None:
     assert (np.abs(envs.reset(seed=3)[0]["location"]) != 0.5).all()
 
 
+@pytest.mark.parametrize("mode", [AutoresetMode.NEXT_STEP, AutoresetMode.SAME_STEP])
+def test_random_gaze_begins_at_random_too(mode: AutoresetMode) -> None:
+    options: Any = {"dataset": "digits", "num_glimpses": 2}
+    single = wrappers.RandomGaze(gym.make("RAMMNIST-v0", initial_location=(0, 0), **options))
+    free = gym.make("RAMMNIST-v0", **options)
+    found = single.reset(seed=3)[0]["location"]
+    assert found.tolist() == free.reset(seed=3)[0]["location"].tolist()
+    options.update(initial_location=(0, 0), autoreset_mode=mode)
+    envs: Any = vector.RandomGaze(gym.make_vec("RAMMNIST-v0", 2, **options))
+    observations = [envs.reset(seed=3)[0]]
+    observations += [envs.step(np.zeros(2, np.int64))[0] for _ in range(6)]
+    assert observations[0]["location"][0].tolist() == found.tolist()
+    assert all(observation["location"].all() for observation in observations)
+    assert envs.unwrapped.batch.initial_location.tolist() == [0, 0]
+
+
 # --- rows that wait for their reset ----------------------------------------------------------
 
 NONSENSE: dict[str, Any] = {
@@ -480,11 +496,11 @@ def test_choices_that_do_not_begin_at_0() -> None:
             wrapper(env)
 
 
-@pytest.mark.parametrize("name", ["FixedGaze", "GlimpseStack"])
+@pytest.mark.parametrize("name", ["FixedGaze", "GlimpseStack", "RandomGaze"])
 def test_what_begins_with_an_episode_is_inside_of_autoreset(name: str) -> None:
     wrap = getattr(wrappers, name)
     with pytest.raises(TypeError, match="Autoreset"):
-        wrap(wrappers.DictAction(gym.wrappers.Autoreset(make("RAMCatch-v0"))))
+        wrap(gym.wrappers.TimeLimit(gym.wrappers.Autoreset(make("RAMCatch-v0")), 99))
     env = gym.wrappers.Autoreset(wrap(make("RAMCatch-v0")))
     env.reset(seed=0)
     env.step(env.action_space.sample())

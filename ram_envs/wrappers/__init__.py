@@ -39,6 +39,7 @@ from ram_envs.wrappers.codes import (
     FixedGazeCode,
     FlatBoxCode,
     GridCode,
+    Locations,
     RandomGazeCode,
     RelativeGazeCode,
     check_absolute,
@@ -158,7 +159,23 @@ class RelativeGaze(_CodedAction):
         super().__init__(env, RelativeGazeCode(num_choices(env), max_shift))
 
 
-class FixedGaze(_CodedAction):
+class _GazeControl(_CodedAction):
+    """A control that chooses all locations, the first included: a fixed one, or random if None."""
+
+    def __init__(self, env: Env, code: ActionCode, location: Locations | None) -> None:
+        check_absolute(env)
+        check_reset_by_caller(env)
+        super().__init__(env, code)
+        self._location = location
+
+    def reset(
+        self, *, seed: int | None = None, options: dict[str, Any] | None = None
+    ) -> tuple[Any, dict[str, Any]]:
+        with self._batch.starting_at(self._location):
+            return self.env.reset(seed=seed, options=options)
+
+
+class FixedGaze(_GazeControl):
     """All glimpses, the first included, are at one location; the action is the choice alone.
 
     A control: how much can be known without looking around? The wrapped environment keeps its own
@@ -177,33 +194,25 @@ class FixedGaze(_CodedAction):
     @check_arguments
     def __init__(self, env: Env, location: Sequence[float] = (0.0, 0.0)) -> None:
         RecordedArguments.__init__(self, location=location)
-        check_absolute(env)
-        check_reset_by_caller(env)
-        self._location = checked_location("location", location)
-        super().__init__(env, FixedGazeCode(num_choices(env), self._location))
-
-    def reset(
-        self, *, seed: int | None = None, options: dict[str, Any] | None = None
-    ) -> tuple[Any, dict[str, Any]]:
-        with self._batch.starting_at(self._location):
-            return self.env.reset(seed=seed, options=options)
+        fixed = checked_location("location", location)
+        super().__init__(env, FixedGazeCode(num_choices(env), fixed), fixed)
 
 
-class RandomGaze(_CodedAction):
-    """All glimpses are at uniformly random locations; the action is the choice alone.
+class RandomGaze(_GazeControl):
+    """All glimpses, the first included, are at random locations; the action is the choice alone.
 
-    A control: how much is it worth to choose where to look? The locations follow from the
-    environment's seed.
+    A control: how much is it worth to choose where to look? The locations are uniform and follow
+    from the environment's seed. The wrapped environment keeps its own `initial_location`.
 
     Raises:
-        TypeError: if the environment's actions are not pairs (location, choice).
+        TypeError: if the environment's actions are not pairs (location, choice), or it resets
+            itself.
     """
 
     @check_arguments
     def __init__(self, env: Env) -> None:
         RecordedArguments.__init__(self)
-        check_absolute(env)
-        super().__init__(env, RandomGazeCode(num_choices(env)))
+        super().__init__(env, RandomGazeCode(num_choices(env)), None)
 
 
 class WholeCanvas(gym.ObservationWrapper[Any, Any, Any], RecordedArguments):

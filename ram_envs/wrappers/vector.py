@@ -27,6 +27,7 @@ from ram_envs.wrappers.codes import (
     FixedGazeCode,
     FlatBoxCode,
     GridCode,
+    Locations,
     RandomGazeCode,
     RelativeGazeCode,
     check_absolute,
@@ -132,15 +133,13 @@ class RelativeGaze(_CodedAction):
         super().__init__(env, RelativeGazeCode(num_choices(env), max_shift))
 
 
-class FixedGaze(_CodedAction):
-    """All glimpses are at one location. See `ram_envs.wrappers.FixedGaze`."""
+class _GazeControl(_CodedAction):
+    """A control that chooses all locations, the first included: a fixed one, or random if None."""
 
-    @check_arguments
-    def __init__(self, env: VectorEnv, location: Sequence[float] = (0.0, 0.0)) -> None:
-        RecordedArguments.__init__(self, location=location)
+    def __init__(self, env: VectorEnv, code: ActionCode, location: Locations | None) -> None:
         check_absolute(env)
-        self._location = checked_location("location", location)
-        super().__init__(env, FixedGazeCode(num_choices(env), self._location))
+        super().__init__(env, code)
+        self._location = location
 
     def reset(self, *, seed: Any = None, options: dict[str, Any] | None = None) -> Any:
         with self.native.batch.starting_at(self._location):
@@ -151,14 +150,23 @@ class FixedGaze(_CodedAction):
             return super().step(actions)
 
 
-class RandomGaze(_CodedAction):
+class FixedGaze(_GazeControl):
+    """All glimpses are at one location. See `ram_envs.wrappers.FixedGaze`."""
+
+    @check_arguments
+    def __init__(self, env: VectorEnv, location: Sequence[float] = (0.0, 0.0)) -> None:
+        RecordedArguments.__init__(self, location=location)
+        fixed = checked_location("location", location)
+        super().__init__(env, FixedGazeCode(num_choices(env), fixed), fixed)
+
+
+class RandomGaze(_GazeControl):
     """All glimpses are at random locations. See `ram_envs.wrappers.RandomGaze`."""
 
     @check_arguments
     def __init__(self, env: VectorEnv) -> None:
         RecordedArguments.__init__(self)
-        check_absolute(env)
-        super().__init__(env, RandomGazeCode(num_choices(env)))
+        super().__init__(env, RandomGazeCode(num_choices(env)), None)
 
 
 class WholeCanvas(_VectorWrapper):
