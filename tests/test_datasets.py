@@ -84,7 +84,7 @@ def test_pickled_dataset_is_equal_and_still_read_only() -> None:
 def test_pickled_known_dataset_is_a_name_and_loads_the_shared_one() -> None:
     digits = load_dataset("digits", "test")
     pickled = pickle.dumps(digits)
-    assert len(pickled) < 200
+    assert len(pickled) < 300
     assert pickle.loads(pickled) is digits
 
 

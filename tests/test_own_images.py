@@ -772,6 +772,17 @@ def test_it_travels_to_other_processes_as_its_path(animals: Path) -> None:
     assert pickle.loads(sent) is load_dataset(animals, "test", "all")
 
 
+def test_it_does_not_become_other_images_on_the_way(animals: Path) -> None:
+    pixels = pickle.dumps(load_dataset(animals, "train", "all"))
+    save(animals / "dog" / "a.png", [[9, 9], [9, 77]])
+    with pytest.raises(ValueError, match="animals"):
+        pickle.loads(pixels)
+    names = pickle.dumps(load_dataset(animals, "train", "all"))
+    (animals / "cat").rename(animals / "aardvark")
+    with pytest.raises(ValueError, match="animals"):
+        pickle.loads(names)
+
+
 def test_worker_processes_play_what_one_process_plays(animals: Path) -> None:
     def play(mode: str) -> list[Any]:
         envs: Any = gym.make_vec(

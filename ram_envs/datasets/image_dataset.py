@@ -106,7 +106,7 @@ class ImageDataset:
             elif can_share():
                 images, labels = self._shared
             elif self._reload is not None:
-                return self._reload
+                return _load_again, (*self._reload, self.fingerprint, self.class_names)
         state = {key: vars(self)[key] for key in ("_reload", "fingerprint") if key in vars(self)}
         return ImageDataset, (images, labels, self.name, None, self.class_names), state
 
@@ -198,6 +198,26 @@ def stamp(
     vars(dataset)["_reload"] = reload
     if fingerprint is not None:
         vars(dataset)["fingerprint"] = fingerprint
+    return dataset
+
+
+def _load_again(
+    load: Callable[..., ImageDataset],
+    arguments: tuple[Any, ...],
+    fingerprint: str,
+    class_names: tuple[str, ...],
+) -> ImageDataset:
+    """Unpickle a data set that a loader made.
+
+    Raises:
+        ValueError: if its files have changed since it was pickled.
+    """
+    dataset = load(*arguments)
+    if (dataset.fingerprint, dataset.class_names) != (fingerprint, class_names):
+        raise ValueError(
+            f"{dataset.name} has changed since the data set was pickled. Restore its files, or "
+            "load it again with ram_envs.datasets.load_dataset."
+        )
     return dataset
 
 
