@@ -45,6 +45,8 @@ def check_arguments(function: Callable[Arguments, Result]) -> Callable[Arguments
                     expected = f"one of {', '.join(map(repr, typing.get_args(kind)))}"
                 elif "VectorEnv" in str(expected):
                     expected = f"{expected}, made with gym.make_vec(ENV_ID, num_envs=…)"
+                elif expected == "Env":
+                    expected = "an Env; for a vector environment use ram_envs.wrappers.vector"
                 raise (ValueError if _is_setting(kind) else TypeError)(
                     f"{name}={reprlib.repr(value)} ({type(value).__name__}) is not allowed. "
                     f"Give {expected}."

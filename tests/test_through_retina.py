@@ -359,7 +359,7 @@ def test_a_native_vector_environment_that_has_no_masks() -> None:
     assert infos["final_obs"][1]["location"].tolist() == [0.25, 0.5]
     assert observation["location"][0].tolist() == [0, 0]
     assert observation["location"][1].tolist() != [0.25, 0.5]  # a new episode's first location
-    assert envs.final_canvases[1].tolist() == [[3] * 12] * 9
+    assert envs.final_canvases.tolist() == [[[3] * 12] * 9] * 2
     assert envs.canvases[1].tolist() == [[100] * 12] * 9
 
 
@@ -468,7 +468,7 @@ def test_vector_environments_that_do_not_fit() -> None:
         vector.ThroughRetina(same, 4, source="render")
     with pytest.raises(TypeError, match="env="):
         vector.ThroughRetina(Numbers(), 4)  # type: ignore[arg-type]
-    with pytest.raises(TypeError, match="env="):
+    with pytest.raises(TypeError, match=r"env=.*ram_envs\.wrappers\.vector"):
         ThroughRetina(SyncVectorEnv([Numbers]), 4)  # type: ignore[arg-type]
 
 
@@ -505,6 +505,22 @@ def test_actions(action: Any, error: type[Exception]) -> None:
     with pytest.raises(error):
         env.step(action)
     assert env.step((np.array([np.inf, -3]), 1))[0]["location"].tolist() == [1, -1]
+
+
+@pytest.mark.parametrize(
+    ("seed", "error", "named"),
+    [
+        (np.int64(3), TypeError, r"seed=.*3"),
+        (3.5, TypeError, r"seed=3\.5"),
+        ([1], ValueError, "2"),
+        ([4, -2], ValueError, "-2"),
+    ],
+)
+def test_seeds_of_another_kind(seed: Any, error: type[Exception], named: str) -> None:
+    envs = make_vec((9, 12), AutoresetMode.NEXT_STEP, num_envs=2)
+    with pytest.raises(error, match=named):
+        envs.reset(seed=seed)
+    assert not envs.batch.running.any()
 
 
 def test_actions_that_are_not_discrete() -> None:

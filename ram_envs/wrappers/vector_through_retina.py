@@ -16,7 +16,12 @@ from ram_envs.actions import checked_locations, checked_pair
 from ram_envs.aliases import VectorEnv
 from ram_envs.arguments import check_arguments
 from ram_envs.atari import atari_seeds
-from ram_envs.checks import check_running, checked_reset_mask, find_autoreset_mode
+from ram_envs.checks import (
+    check_running,
+    checked_reset_mask,
+    checked_seeds,
+    find_autoreset_mode,
+)
 from ram_envs.gaze import location_space
 from ram_envs.picture_batch import Layout, PictureBatch, checked_pictures, layout_of
 from ram_envs.recorded import RecordedArguments
@@ -119,6 +124,8 @@ class ThroughRetina(AnyVectorWrapper, RecordedArguments):
     ) -> tuple[dict[str, Any], dict[str, Any]]:
         """Begin an episode in every sub-environment, or in those of options["reset_mask"]."""
         seed = seed.tolist() if isinstance(seed, np.ndarray) else seed
+        if seed is not None and not isinstance(seed, int):
+            seed = checked_seeds(seed, self.num_envs)
         mask = checked_reset_mask((options or {}).get("reset_mask"), self.num_envs)
         rows = np.flatnonzero(mask)
         if seed is not None and type(self.env.unwrapped).__module__.startswith("ale_py"):
@@ -154,7 +161,7 @@ class ThroughRetina(AnyVectorWrapper, RecordedArguments):
         if len(waiting):
             batch.begin(waiting)
         elif mode is AutoresetMode.SAME_STEP and ended.any():
-            self._put_final(infos, ended)
+            self._put_final(observations, infos, ended)
             batch.begin(np.flatnonzero(ended))
         return self._observe(observations), rewards, terminations, truncations, infos
 
@@ -201,7 +208,9 @@ class ThroughRetina(AnyVectorWrapper, RecordedArguments):
             checked[index] = kept[index]
         return checked
 
-    def _put_final(self, infos: dict[str, Any], ended: npt.NDArray[np.bool_]) -> None:
+    def _put_final(
+        self, observations: Any, infos: dict[str, Any], ended: npt.NDArray[np.bool_]
+    ) -> None:
         """Look at the last pictures of the episodes that ended."""
         if "final_obs" not in infos:
             raise TypeError(
@@ -210,7 +219,7 @@ class ThroughRetina(AnyVectorWrapper, RecordedArguments):
                 "1.0 and later put there. Upgrade it, or use AutoresetMode.NEXT_STEP."
             )
         rows, last = np.flatnonzero(ended), infos["final_obs"]
-        pictures = self.batch.pictures.copy()
+        pictures = self._checked_pictures(observations).copy()
         for row in rows:
             pictures[row] = checked_pictures(last[row], self.batch.layout.shape, self.env)
         self._final_pictures = pictures
@@ -224,5 +233,7 @@ class ThroughRetina(AnyVectorWrapper, RecordedArguments):
     def _observe(self, observations: Any) -> dict[str, Any]:
         if self._renders:
             observations = np.stack(self.env.render() or ())
-        shape = (self.num_envs, *self.batch.layout.shape)
-        return self.batch.observe(checked_pictures(observations, shape, self.env))
+        return self.batch.observe(self._checked_pictures(observations))
+
+    def _checked_pictures(self, pictures: Any) -> npt.NDArray[np.uint8]:
+        return checked_pictures(pictures, (self.num_envs, *self.batch.layout.shape), self.env)
