@@ -76,6 +76,9 @@ class Searcher:
             state: of the last call; None when all episodes begin.
             episode_start: ([B,]) bool, whose episode begins; None for those without a state.
             deterministic: has no effect.
+
+        Raises:
+            ValueError: if the widest patch has less than 8 × 8 pixels.
         """
         glimpses, locations = observation["glimpse"], observation["location"]
         is_single = locations.ndim == 1
@@ -109,6 +112,11 @@ class Searcher:
         """Return the choice, and the pixel edge to look at next."""
         # Canvas pixel (x, y) is window[y − top, x − left].
         window = spread_window(glimpse, len(glimpse))[..., 0]
+        if len(window) < _BLOCK:
+            raise ValueError(
+                f"a glimpse shows {len(window)} × {len(window)} pixels, too few for the searcher. "
+                f"Choose a glimpse_size of at least {_BLOCK}, or more scales."
+            )
         left, top = gaze[0] - len(window) // 2, gaze[1] - len(window) // 2
         self._cover(memory, left, top, len(window))
         is_inside = [

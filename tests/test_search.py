@@ -278,3 +278,15 @@ def test_the_searcher_plays_one_environment_as_it_plays_many() -> None:
     afresh, _ = searcher.predict(observation, None)
     again, _ = searcher.predict(observation, state_of_one, episode_start=True)
     assert again[0].tolist() == afresh[0].tolist()
+
+
+def test_the_searcher_needs_eight_pixels() -> None:
+    searcher = Searcher((200, 200))
+    for size, sees in ((8, True), (7, False)):
+        env = gym.make("RAMSearch-v0", glimpse_size=size, num_scales=1)
+        observation, _ = env.reset(seed=0)
+        if sees:
+            searcher.predict(observation)
+            continue
+        with pytest.raises(ValueError, match=r"7.*glimpse_size"):
+            searcher.predict(observation)
