@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 from gymnasium import spaces
 
+from ram_envs.arrays import is_tensor
 from ram_envs.kernels import kernel
 
 if TYPE_CHECKING:
@@ -18,10 +19,16 @@ _CHOICE_TYPES = (np.int64, int)
 
 
 def as_array(value: Any, dtype: npt.DTypeLike | None = None) -> npt.NDArray[Any]:
-    """Return numpy's array of a value, or array(None), which fits no space, if there is none."""
+    """Return numpy's array of a value, or array(None), which fits no space, if there is none.
+
+    Raises:
+        TypeError: for a tensor on a GPU, or one that requires a gradient.
+    """
     try:
         return np.asarray(value, dtype)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, RuntimeError) as error:
+        if is_tensor(value):
+            raise TypeError(f"action={value!r} is not an array: {error}") from None  # how to get one
         return np.array(None)
 
 
@@ -102,10 +109,9 @@ def checked_coordinates(
     locations: Any, shape: tuple[int, ...], rows: Rows | slice | npt.NDArray[np.bool_]
 ) -> npt.NDArray[np.float64]:
     """Return (x, y) of `shape` as float64, not clipped; NaN is refused in `rows` only."""
-    try:  # float64, so that numbers beyond float32's range are clipped, too
-        checked = np.asarray(locations, np.float64)
-    except (TypeError, ValueError):
-        raise TypeError(f"location={locations!r} is not numeric. Give (x, y).") from None
+    checked = as_array(locations, np.float64)  # numbers beyond float32's range are clipped, too
+    if checked.dtype != np.float64:
+        raise TypeError(f"location={locations!r} is not numeric. Give (x, y).")
     if checked.shape != shape:
         raise ValueError(f"location has shape {checked.shape}, not {shape}. Give (x, y) last.")
     if np.count_nonzero(np.isnan(checked[rows])):

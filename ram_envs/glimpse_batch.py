@@ -201,7 +201,8 @@ class GlimpseBatch(Gaze, Generic[State]):
 
         trail = find_trail(self._trails, row)
         names = self.task.choice_names
-        label = self.infos().get("label")
+        infos = self.infos()
+        is_labeled = "label" in infos and bool(infos["_label"][row])
         task: Any = self.task  # which may have methods for pictures
         source, source_rows = task.images(self.state)
         return Scene(
@@ -213,7 +214,7 @@ class GlimpseBatch(Gaze, Generic[State]):
             num_scales=self.retina.num_scales,
             caption=f"glimpse {len(trail.edges)}",
             choice=None if trail.choice is None else names[trail.choice],
-            truth=None if label is None else names[label[row]],
+            truth=names[infos["label"][row]] if is_labeled else None,
             reward=trail.reward,
             over=trail.over,
             ball=task.ball(self.state, row) if hasattr(task, "ball") else None,

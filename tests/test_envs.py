@@ -26,7 +26,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import ram_envs
+from ram_envs import GlimpseVectorEnv, Retina, wrappers
 from ram_envs.tasks.canvas import Canvas
+from ram_envs.tasks.catch import Catch
 from ram_envs.tasks.pairs import PairCanvas
 from ram_envs.tasks.search import Search
 
@@ -767,3 +769,28 @@ def test_a_picture_shows_the_glimpse_after_which_a_time_limit_ends_the_episode()
     for looks in (2, 3):
         envs.step((np.zeros((1, 2), np.float32), np.zeros(1, np.int64)))
         assert len(envs.unwrapped.batch.scene(0).fixations) == looks
+
+
+class _Unlabeled(Catch):
+    """A task in which the second of two episodes has a label."""
+
+    def infos(self, state: Any) -> Any:
+        return {"label": (np.array([0, 2]), np.array([False, True]))}
+
+
+def test_a_picture_shows_no_truth_where_there_is_no_label() -> None:
+    envs = GlimpseVectorEnv(_Unlabeled(), Retina(6), 2, render_mode="rgb_array")
+    envs.reset(seed=0)
+    assert [envs.batch.scene(row).truth for row in range(2)] == [None, "right"]
+
+
+@pytest.mark.parametrize("wrapper", [None, wrappers.FlatBoxAction, wrappers.GridAction])
+@pytest.mark.parametrize("kind", [{"device": "meta"}, {"requires_grad": True}])
+def test_a_tensor_that_numpy_does_not_read(kind: dict[str, Any], wrapper: Any) -> None:
+    torch = pytest.importorskip("torch")
+    env: Any = gym.make("RAMCatch-v0", disable_env_checker=True)
+    env = env if wrapper is None else wrapper(env)
+    env.reset(seed=0)
+    tensor = torch.zeros(2 if wrapper is None else env.action_space.shape, **kind)
+    with pytest.raises(TypeError, match=r"action=tensor.*(cpu|detach)\(\)"):
+        env.step(tensor if wrapper else (tensor, 1))
