@@ -27,8 +27,8 @@ def as_array(value: Any, dtype: npt.DTypeLike | None = None) -> npt.NDArray[Any]
     try:
         return np.asarray(value, dtype)
     except (TypeError, ValueError, RuntimeError) as error:
-        if is_tensor(value):
-            raise TypeError(f"action={value!r} is not an array: {error}") from None  # how to get one
+        if is_tensor(value):  # torch's message says how to make it an array
+            raise TypeError(f"action={value!r} is not an array: {error}") from None
         return np.array(None)
 
 

@@ -35,6 +35,8 @@ def require(holds: bool, message: str) -> None:
 
 def check_attributes(task: Any) -> None:
     """Check a task's attributes and that it has the methods."""
+    if isinstance(task, type):
+        raise TaskError(f"the task is a class. Give an instance, {task.__name__}(…).")
     for name in ("image_shape", "choice_names", "frames_change"):
         require(hasattr(task, name), f"the task has no attribute {name}.")
     for name in VERBS:

@@ -49,7 +49,7 @@ class GlimpseBatch(Gaze, Generic[State]):
     ) -> None:
         super().__init__(num_envs, initial_location)
         for name, value, kind in (("task", task, Task), ("retina", retina, Retina)):
-            if not isinstance(value, kind):
+            if not isinstance(value, kind) or isinstance(value, type):
                 raise TypeError(f"{name}={value!r} is not a {kind.__name__} of ram_envs. Make one.")
         retina.check_suits(task.image_shape)
         self.task = task

@@ -31,6 +31,11 @@ from ram_envs.task import Rows, Task
 
 __all__ = ["TaskError", "check_task"]
 
+DEPEND_ON_STREAM = (
+    "Let a row depend only on its stream and choices, not on the other rows, their number or its "
+    "own."
+)
+
 
 def check_task(task: Task[Any], num_envs: int = 4, seed: int = 0, max_steps: int = 1000) -> None:
     """Check a task against the protocol `ram_envs.task.Task`.
@@ -136,8 +141,15 @@ class _Checks:
         def disturb(step: int) -> None:
             checked.begin(self.odd, combine_keys(self.other_keys[self.odd], step))
 
+        begun = checked.begin(self.even, self.keys[self.even])
         self._compare(
-            self._play(checked, self.even, disturb),
+            [[snapshot] for snapshot in begun],
+            self.even,
+            f"an episode begins differently among {len(self.even)} and among {self.num_envs}",
+            DEPEND_ON_STREAM,
+        )
+        self._compare(
+            self._play_on(checked, self.even, begun, None, disturb),
             self.even,
             f"begin() was given the rows {self.odd.tolist()} and changed another episode",
             "Write only to state[rows].",
@@ -163,8 +175,7 @@ class _Checks:
                 self._play_on(checked, self.rows[:1], begun, self.keys[row : row + 1]),
                 self.rows[row : row + 1],
                 f"an episode differs between playing alone and among {self.num_envs}",
-                "Let a row depend only on its stream and choices, not on the other rows, their "
-                "number or its own.",
+                DEPEND_ON_STREAM,
             )
 
     def _new_checked(self) -> CheckedTask:

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from lazy_images import LazyImages
 
+from ram_envs import GlimpseEnv, Retina
 from ram_envs.envs.classification import ClassificationEnv
 from ram_envs.envs.moving import MovingEnv
 from ram_envs.envs.pairs import PairsEnv
@@ -150,6 +151,14 @@ def test_a_missing_attribute(name: str) -> None:
     for kept in {"image_shape", "choice_names", "frames_change"} - {name}:
         setattr(bare, kept, getattr(Lamp, kept))
     assert name in complaint(bare, "attributes")
+
+
+def test_a_class_instead_of_a_task() -> None:
+    assert "Lamp(" in complaint(Lamp)
+    with pytest.raises(TypeError, match="task="):
+        GlimpseEnv(Lamp, Retina(1))  # type: ignore[arg-type]
+    with pytest.raises(TypeError, match="retina="):
+        GlimpseEnv(Lamp(), Retina)  # type: ignore[arg-type]
 
 
 def test_a_missing_method() -> None:
@@ -469,6 +478,16 @@ def test_something_left_of_an_earlier_episode() -> None:
 
     message = complaint(Tired(), "in_used_rows")
     assert "its info is {'label': 0, 'steps': 4}, not {'label': 0}." in message
+
+
+def test_a_start_that_depends_on_the_number_of_rows() -> None:
+    class Lined(Lamp):
+        def begin(self, state: LampState, rows: Any, streams: Streams, options: Any) -> None:
+            super().begin(state, rows, streams, options)
+            state.place[rows] = np.arange(len(rows)) % 3
+
+    message = complaint(Lined(), "while_others_begin")
+    assert re.search(r" 2 and among 4: row 2, .*stream", message)
 
 
 def test_begin_that_shows_in_other_rows() -> None:
