@@ -40,7 +40,9 @@ def _is_integer(value: Any) -> bool:
 def checked_number(name: str, value: Any, low: float, high: float, meaning: str = "") -> float:
     """Return `value` as a float, or raise ValueError unless it is a number from low to high."""
     is_number = isinstance(value, (int, float, np.integer, np.floating))
-    if not is_number or isinstance(value, bool) or not low <= value <= high:
+    # As Python's number, since limits may be beyond the range of numpy's types.
+    number = value.item() if isinstance(value, np.generic) else value
+    if not is_number or isinstance(value, bool) or not low <= number <= high:
         raise ValueError(
             f"{name}={value!r} is out of range. Give a number from {low:g} to {high:g}{meaning}."
         )

@@ -281,6 +281,7 @@ def look_at_rows(
             return _gather_windows(source, rows[block], corners[block], widest)
 
         return retina.pool(gather, len(rows), channels, locations)
+    rows = rows.astype(np.int64, copy=False)  # places in the source would overflow smaller types
     is_gathered = is_contiguous(source) and min(height, width) >= widest
     # Windows that lie wholly inside are gathered all at once; the others are sliced one by one.
     nearest = np.minimum(np.maximum(corners, 0), (width - widest, height - widest))

@@ -140,6 +140,13 @@ def test_draws_in_portions_are_the_draws_at_once(key: int, portions: list[int]) 
     assert np.array_equal(in_portions, streams_of(key).bits(sum(portions)))
 
 
+@pytest.mark.parametrize("kind", [np.int8, np.float16, np.float32])
+def test_limits_of_any_type(kind: Any) -> None:
+    keys = combine_keys(5, np.arange(3))
+    drawn = Streams(keys).uniform(2, kind(-1), kind(1))
+    assert np.array_equal(drawn, Streams(keys).uniform(2, -1, 1))
+
+
 def test_uniform_and_integers_take_one_word_a_draw() -> None:
     streams = streams_of(0, 9)
     streams.uniform(2)

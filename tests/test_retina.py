@@ -106,6 +106,16 @@ def test_image_that_is_not_square() -> None:
     assert np.array_equal(look(image, (0, 1), 2, 1), glimpse_of([[9, 10], [0, 0]]))
 
 
+@pytest.mark.parametrize("kind", [np.int8, np.uint8, np.int16, np.int32, np.uint64])
+def test_row_numbers_of_any_integer_type(kind: Any) -> None:
+    images = np.zeros((120, 300, 4), np.uint8)
+    images[:, 150, 2] = np.arange(120)
+    images.flags.writeable = False
+    rows = np.array([0, 119], kind)
+    seen = Retina(1).look_by_window(images, rows, np.zeros((2, 2), np.float32))
+    assert seen.ravel().tolist() == [0, np.float32(119 / 255)]
+
+
 def test_channels_of_the_innermost_patch_come_first() -> None:
     image = np.array([[[[1, 10, 100], [2, 20, 110]], [[3, 30, 120], [4, 40, 130]]]], np.uint8)
     glimpse = look(image, (0, 0), 1, 2)  # (2 · 3, 1, 1)
