@@ -115,6 +115,15 @@ def test_channels_are_bent_alike() -> None:
         assert np.array_equal(bent[..., channel], alone)
 
 
+@pytest.mark.parametrize("kind", [np.int8, np.float16])
+def test_strengths_of_any_type(kind: Any) -> None:
+    images = np.arange(200, dtype=np.uint8).reshape(1, 20, 10)
+    drawn, expected = (
+        Distortion(one, one).draw(images, Streams(combine_keys(7))) for one in (kind(1), 1)
+    )
+    assert np.array_equal(drawn, expected)
+
+
 def test_an_image_takes_six_draws_of_its_own_stream() -> None:
     images = np.random.default_rng(0).integers(0, 256, (5, 8, 8), np.uint8)
     drawn = streams(5)

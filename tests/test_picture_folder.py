@@ -248,3 +248,14 @@ def test_a_report_of_training_images_alone(tmp_path: Path) -> None:
         save(tmp_path / "train" / name / "a.png")
     report = check_images(tmp_path)
     assert (report.number, report.splits, [*report.problems]) == (2, {}, [""])
+
+
+def test_a_report_of_names_that_are_not_utf_8_can_be_printed(photos: Path) -> None:
+    for name in (b"\xff.dat", b"\xfe.png"):
+        try:
+            (photos / "cat" / os.fsdecode(name)).write_bytes(b"nothing")
+        except OSError:
+            pytest.skip("the file system has no such names")
+    text = str(check_images(photos)).encode()
+    assert rb"\udcff.dat" in text
+    assert rb"\udcfe.png" in text

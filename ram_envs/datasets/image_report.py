@@ -74,7 +74,8 @@ class ImageReport:
         lines += [f"problem   {why}" for why in [*self.problems.values()][:MAX_LISTED]]
         if len(self.problems) > MAX_LISTED:
             lines.append(f"problem   {len(self.problems) - MAX_LISTED:,} more")
-        return "\n".join(lines)
+        text = "\n".join(lines)  # with names that may not be UTF-8, which cannot be printed
+        return text.encode("utf-8", "backslashreplace").decode()
 
     def _describe_sizes(self) -> str:
         if not self.sizes:

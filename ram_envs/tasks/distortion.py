@@ -44,8 +44,9 @@ class Distortion:
     elastic: float = 0.0
 
     def __post_init__(self) -> None:
-        checked_number("distortion", self.strength, 0, 4)
-        checked_number("elastic", self.elastic, 0, 4)
+        # Small types of NumPy would overflow in products.
+        for name, field in (("distortion", "strength"), ("elastic", "elastic")):
+            object.__setattr__(self, field, checked_number(name, getattr(self, field), 0, 4))
 
     def __bool__(self) -> bool:
         """Return whether images change at all."""
