@@ -70,7 +70,7 @@ def test_what_is_no_picture_is_warned_of_but_not_data_files(photos: Path) -> Non
     said = " ".join(str(warning.message) for warning in caught)
     assert ".heic: 2, such as" in said
     assert ".svg: 1," in said
-    assert "no ending: 1," in said
+    assert "extension: 1, " in said
     assert "stray.png" in said
     assert len(caught) == 4
 
