@@ -29,13 +29,13 @@ class Settings:
 
 
 def main(settings: Settings) -> None:
-    figure = Figure(figsize=(7, 3.5), layout="constrained")
+    figure = Figure(figsize=(9, 3.5), layout="constrained")
     axes = figure.subplots()
     for path in settings.files:
         axes.plot(*read_validations(path), label=path.name.partition(".")[0])
     axes.set(xlabel="steps", ylabel="mean return in validation")
     axes.grid(alpha=0.3)
-    axes.legend(frameon=False)
+    figure.legend(loc="outside right upper", frameon=False)
     figure.savefig(settings.save, dpi=120)
 
 
