@@ -120,4 +120,4 @@ def test_the_curve_of_a_training(tmp_path: Path) -> None:
     steps, returns = game_curves.read_validations(path)
     assert (len(steps), steps[-1], returns[-1]) == (11, 1_001_472, 4109.375)
     game_curves.main(game_curves.Settings((path,), tmp_path / "curve.png"))
-    assert plt.imread(tmp_path / "curve.png").shape == (420, 840, 4)
+    assert plt.imread(tmp_path / "curve.png").shape == (420, 1080, 4)
