@@ -15,6 +15,8 @@ from ram_envs.making import import_package, make_env, make_vector_env
 if TYPE_CHECKING:
     from ram_agent.player import Gaze
 
+ENV_FACTS = ("env_id", "env_kwargs", "dataset", "images")  # that name an environment
+
 
 def read_env(facts: Mapping[str, Any], split: str | None = None) -> tuple[str, dict[str, Any]]:
     """Return the id and the keywords of the environment that config.json or `agent.info` names.

@@ -20,6 +20,7 @@ from ram_agent.agent import RAMAgent
 from ram_agent.config import TrainConfig
 from ram_agent.distributed import Ranks
 from ram_agent.evaluation import Evaluation, evaluate
+from ram_agent.facts import ENV_FACTS
 from ram_agent.optimizer import (
     make_optimizer,
     set_learning_rates,
@@ -111,7 +112,9 @@ class Trainer:
         self.averaged = AveragedModel(agent, multi_avg_fn=average)
         # The agent with running-average weights, which is validated and saved.
         self.averaged_agent = cast(RAMAgent, self.averaged.module)
-        self.averaged_agent.info["training"] = dataclasses.asdict(config)
+        # Other facts of an agent that was trained before, such as its error, are no longer true.
+        of_env = {name: fact for name, fact in agent.info.items() if name in ENV_FACTS}
+        self.averaged_agent.info = {**of_env, "training": dataclasses.asdict(config)}
         self.optimizer = make_optimizer(agent, config.optimizer)
         self._modules: dict[str, torch.nn.Module] = {"agent": agent, "averaged": self.averaged}
         self.update = 0

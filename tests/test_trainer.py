@@ -110,6 +110,16 @@ def test_the_averaged_agent_is_evaluated_as_it_is_validated() -> None:
     assert play_mode(trainer.agent.info) == (True, "learned")
 
 
+def test_an_agent_that_is_trained_further_loses_the_facts_of_its_earlier_training() -> None:
+    agent = make_trainer(SHORT).agent
+    agent.info = {"env_id": "RAMMNIST-v0", "validation_error": 0.5, "update": 9, "date": "2026"}
+    trainer = Trainer(agent, make_envs(SHORT.batch_size), make_envs(24), SHORT)
+    assert trainer.averaged_agent.info == {
+        "env_id": "RAMMNIST-v0",
+        "training": dataclasses.asdict(SHORT),
+    }
+
+
 def weights(trainer: Trainer) -> dict[str, Any]:
     return {name: value.tolist() for name, value in trainer.agent.state_dict().items()}
 
