@@ -49,7 +49,8 @@ def make_shards(
         )
     first, num_shards = ranks.rank * len(num_envs), ranks.size * len(num_envs)
     if config.objective.supervision == "none" or not gives_labels(train_envs[0]):
-        check_used(config, supervised=False)
+        has_images = count_images(train_envs[0]) is not None
+        check_used(config, supervised=False, has_images=has_images)
         check_epochs(config, None)
         if num_envs[0] < config.segments.minibatches:
             raise ValueError(

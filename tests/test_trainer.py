@@ -1188,3 +1188,7 @@ def test_validation_games_have_no_effect_on_images() -> None:
     with pytest.raises(ValueError, match="validation_games=5"):
         make_trainer(replace_settings(SHORT, validation_games=5))
     make_trainer(replace_settings(SHORT, validation_sampled=True))
+    with pytest.raises(ValueError, match="validation_games=5"):
+        make_trainer(
+            replace_settings(SHORT, supervision="none", episodes=3_500_000, validation_games=5)
+        )
