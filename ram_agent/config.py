@@ -277,6 +277,9 @@ def config_from_json(config_type: type[Settings], values: Any) -> Settings:
     kinds = type_hints(config_type)
     for name in values:
         if name not in kinds:
+            for group, kind in kinds.items():
+                if is_group(kind) and name in setting_names(kind):
+                    raise ValueError(f"{name} belongs to the group {group}. Move it there.")
             raise ValueError(
                 f"{describe_unknown(name, config_type)} Another version of ram-gym wrote the "
                 "file: read it with that one."

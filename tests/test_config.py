@@ -307,6 +307,11 @@ def test_a_setting_outside_of_its_group() -> None:
         TrainConfig(distortion=2.0)  # type: ignore[call-arg]
 
 
+def test_a_setting_of_a_file_outside_of_its_group() -> None:
+    with pytest.raises(ValueError, match="group optimizer"):
+        config_from_json(TrainConfig, {"learning_rate": 0.1})
+
+
 def test_settings_cannot_be_changed() -> None:
     with pytest.raises(dataclasses.FrozenInstanceError):
         TrainConfig().seed = 1  # type: ignore[misc]

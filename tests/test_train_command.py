@@ -423,6 +423,22 @@ def test_resume_where_another_program_wrote_config_json(
     assert "agent" in line
 
 
+@pytest.mark.parametrize(
+    ("name", "value", "named"),
+    [
+        ("shards", "2", "shards='2'"),
+        ("shards", 0, "shards=0"),
+        ("training_env_kwargs", [], "training_env_kwargs=[]"),
+    ],
+)
+def test_resume_where_config_json_was_edited_wrongly(
+    name: str, value: Any, named: str, copied_run: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = RunFolder(copied_run).config_path
+    path.write_text(json.dumps(json.loads(path.read_text()) | {name: value}))
+    assert named in fail(capsys, "train", "--resume", copied_run)
+
+
 def test_tensorboard_that_is_not_installed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -327,6 +327,16 @@ def read_run(
             f"{folder.config_path} lacks {', '.join(missing)}: it is damaged, or was written by "
             "another version of ram-gym. Restore it, or start a new run."
         )
+    if type(run["shards"]) is not int or run["shards"] < 1:
+        raise CheckpointError(
+            f"{folder.config_path} has shards={reprlib.repr(run['shards'])}, not an integer of at "
+            "least 1. Restore it."
+        )
+    if not isinstance(run["training_env_kwargs"], dict):
+        raise CheckpointError(
+            f"{folder.config_path} has training_env_kwargs="
+            f"{reprlib.repr(run['training_env_kwargs'])}, not an object. Restore it."
+        )
     if not isinstance(run.get("start_from"), str | None):
         raise CheckpointError(
             f"{folder.config_path} has start_from={reprlib.repr(run['start_from'])}, not the path "
