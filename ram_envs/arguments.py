@@ -41,8 +41,8 @@ def check_arguments(function: Callable[Arguments, Result]) -> Callable[Arguments
             kind = find_kinds().get(name, Any)
             if not matches(value, kind):
                 expected = signature.parameters[name].annotation
-                if typing.get_origin(kind) is Literal:
-                    expected = f"one of {', '.join(map(repr, typing.get_args(kind)))}"
+                if literals := _literals(kind):
+                    expected = f"one of {', '.join(map(repr, literals))}"
                 elif "VectorEnv" in str(expected):
                     expected = f"{expected}, made with gym.make_vec(ENV_ID, num_envs=…)"
                 elif expected == "Env":
@@ -63,6 +63,15 @@ def _is_setting(kind: Any) -> bool:
         one in (int, float, bool, types.NoneType) or typing.get_origin(one) is Literal
         for one in kinds
     )
+
+
+def _literals(kind: Any) -> tuple[Any, ...]:
+    """Return the values of a Literal, or of a Literal or None; none for other annotations."""
+    kinds = typing.get_args(kind) if _is_union(kind) else (kind,)
+    literals = [one for one in kinds if typing.get_origin(one) is Literal]
+    if len(literals) != 1 or {*kinds} - {literals[0], types.NoneType}:
+        return ()
+    return (*typing.get_args(literals[0]), *(None for _ in kinds[1:]))
 
 
 def _is_union(kind: Any) -> bool:

@@ -130,7 +130,7 @@ def test_who_is_sure_answers_early() -> None:
         ({"num_episodes": -2}, "-2"),
         ({"num_episodes": 1.5}, "1.5"),
         ({"num_episodes": True}, "True"),
-        ({"gaze": "centre"}, "centre"),
+        ({"gaze": "centre"}, "'learned', 'random', 'center', None"),
         ({"stop_when_sure": (0.5, 1.5)}, "1.5"),
         ({"stop_when_sure": (math.nan,)}, "nan"),
     ],

@@ -109,7 +109,7 @@ def check(command: Watch) -> None:
     """Raise ValueError for options that are out of range, or exclude each other."""
     for name, value in (("episodes", command.episodes), ("fps", command.fps)):
         if value is not None and not 0 < value < 1000:
-            raise ValueError(f"{name}={value} is out of range. Give a number of at least 1.")
+            raise ValueError(f"{name}={value} is out of range. Give a number above 0, below 1000.")
     if command.max_steps is not None and command.max_steps < 1:
         raise ValueError(f"max_steps={command.max_steps} is out of range. Give at least 1.")
     if command.image is None and command.invert:
