@@ -118,7 +118,9 @@ def evaluate(
             most probable choices; if None, what validations did in its training, or True for an
             agent that was not trained. With labels the answer is always the most probable choice.
         gaze: "learned", "random" or "center", see `collect_rollout`; if None, that of its training.
-        seed: seed of the first locations and of the agent's noise.
+        seed: seed of the first locations and of the agent's noise. Without images, the seed of the
+            first episode, and the next ones follow: two evaluations of N episodes have none in
+            common if their seeds are at least N apart.
         stop_when_sure: thresholds from 0 to 1, for `Evaluation.early_answers`.
         ranks: processes that share the batches of episodes, and all get the result, which equals
             that of one process.

@@ -98,7 +98,8 @@ def print_results(results: dict[str, dict[str, Any]], env: RunEnv, split: str | 
             print(f"  {name:<22} {mean:.{digits}f} ± {spread:.{digits}f}")
         print()
         return
-    print(f"\n{title}: error (%) on {episodes} images, one pass")
+    shown = "episodes" if split is None else "images, one pass"
+    print(f"\n{title}: error (%) on {episodes} {shown}")
     for name, result in results.items():
         after = " ".join(f"{error:6.2f}" for error in result["errors_after_each_glimpse"])
         error, spread = result["error"], result["standard_error"]

@@ -49,7 +49,8 @@ class Evaluate(Trained):
     games, or 100 in an environment of another package)."""
 
     seed: int = 0
-    """Seed of the first locations and of sampled actions."""
+    """Seed of the first locations and of sampled actions. Of games, the seed of the first one, and
+    the next ones follow: for other games, give a seed beyond their number."""
 
     save: Annotated[Path | None, UNSET] = None
     """Write the results to this JSON file."""
