@@ -222,6 +222,7 @@ def test_a_misspelled_command(given: str, meant: str, capsys: pytest.CaptureFixt
         (["watch", "pretrained:catch", "--image", "a.png", "--start", "3", "--save"], "--start"),
         (["watch", "pretrained:catch", "--fps", "0", "--save"], "fps=0"),
         (["watch", "pretrained:catch", "--fps", "1000", "--save"], "below 1000"),
+        (["watch", "pretrained:catch", "--start", "-1", "--save"], "start=-1"),
         (["watch", "pretrained:mnist-6", "--image", "a.png", "--max-steps", "3"], "--max-steps"),
         (["train", "RAMMNIST-v0", "--env-kwargs", "split=test"], "split='test'"),
         (["bench", "--compare", "no.json", "neither.json"], "no.json"),

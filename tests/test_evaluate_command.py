@@ -272,8 +272,9 @@ def test_watch_what_cannot_be_shown(
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     said = fail(capsys, "watch", run, "--save", tmp_path / "movie.mp4")
     assert "ram-gym[video]" in said
-    said = fail(capsys, "watch", run, "--save", tmp_path / "a.gif", "--start", "300")
-    assert "300" in said
+    for options in (["--start", "300"], ["--start", "299", "--episodes", "2"]):
+        said = fail(capsys, "watch", run, "--save", tmp_path / "a.gif", *options)
+        assert f"start={options[1]}" in said
     said = fail(capsys, "watch", run, "--save", tmp_path / "a.gif", "--episodes", "0")
     assert "episodes=0" in said
     assert not list(tmp_path.iterdir())

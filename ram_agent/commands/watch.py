@@ -82,11 +82,8 @@ def main(args: list[str]) -> None:
     agent, env, split = command.load(only_look=True, max_episode_steps=command.max_steps)
     envs = make_drawn(env, split)
     num_shown = 1 if env.is_foreign else NUM_SHOWN
-    end = command.start + (command.episodes or num_shown)
-    if command.episodes is None:  # if too many are asked for, the environment refuses
-        num_images: int = getattr(envs.unwrapped, "num_images", end)
-        end = max(command.start + 1, min(end, num_images))
-    episodes = range(command.start, end)
+    num_images: int | None = getattr(envs.unwrapped, "num_images", None)
+    episodes = choose_episodes(command, num_shown, num_images)
     sampled = command.sampled
     if command.save is not None:
         save_watched(agent, envs, command.save, episodes, sampled, command.fps)
@@ -94,6 +91,28 @@ def main(args: list[str]) -> None:
     assert window is not None
     fps = command.fps or envs.metadata["render_fps"]
     Viewer(window, fps).show(play_frames(agent, envs, episodes, False if sampled else None))
+
+
+def choose_episodes(command: Watch, num_shown: int, num_images: int | None) -> range:
+    """Return the images of the split, or the seeds of the games, that are shown.
+
+    Args:
+        command: the options.
+        num_shown: how many, if the user gave no number.
+        num_images: in the split; None for a game.
+
+    Raises:
+        ValueError: if the split does not have them.
+    """
+    end = command.start + (command.episodes or num_shown)
+    if num_images is None:
+        return range(command.start, end)
+    if command.start + (command.episodes or 1) > num_images:
+        asked = f"start={command.start}"
+        if command.episodes is not None:
+            asked += f", episodes={command.episodes}"
+        raise ValueError(f"{asked}: the split has {num_images:,} images, from 0. Give less.")
+    return range(command.start, min(end, num_images))
 
 
 def parse_watch(args: list[str]) -> Watch:
@@ -110,6 +129,8 @@ def check(command: Watch) -> None:
     for name, value in (("episodes", command.episodes), ("fps", command.fps)):
         if value is not None and not 0 < value < 1000:
             raise ValueError(f"{name}={value} is out of range. Give a number above 0, below 1000.")
+    if command.start < 0:
+        raise ValueError(f"start={command.start} is out of range. Give at least 0.")
     if command.max_steps is not None and command.max_steps < 1:
         raise ValueError(f"max_steps={command.max_steps} is out of range. Give at least 1.")
     if command.image is None and command.invert:

@@ -301,7 +301,7 @@ def check_options(options: Options) -> None:
     if options.replay is not None:
         fixed = [name for name in ("seed", "episodes") if getattr(options, name) is not None]
         if names := _option_names([*options.keywords, *fixed]):
-            raise ValueError(f"{names} is in the recording that --replay names. Leave it out.")
+            raise ValueError(f"the recording of --replay determines {names}. Leave it out.")
     if options.turns and (options.agent is not None or options.replay is not None):
         raise ValueError(
             "--turns waits for your moves, but you are not playing here. Leave it out."

@@ -60,6 +60,10 @@ def load_recording(path: Path, env_id: str) -> Recording:
     """
     try:
         content = read_json(path)
+    except FileNotFoundError:
+        raise FileNotFoundError(
+            f"{path} does not exist. Give a file that --record wrote."
+        ) from None
     except ValueError as error:
         raise RecordingError(f"{path} is not JSON: {error}. Record the game again.") from None
     if not isinstance(content, dict) or content.get("format") != FORMAT:
