@@ -309,7 +309,8 @@ def make_learned(game: Game, results: Path) -> str:
         else:  # of another library, whose file has one result, named by both
             agent, _, gaze = rows[0][0].partition(", ")
             rows = [(gaze, rows[0][1])]
-        for name, result in rows[:1] if "trained" in agent else rows:
+        is_control = "training" in run and run["training"]["gaze"]["locations"] != "learned"
+        for name, result in rows[:1] if is_control else rows:
             mean, spread = result["mean_return"], result["standard_error"]
             score = f"{mean:.{game.digits}f} ± {spread:.{game.digits}f}"
             body.append((agent, name.replace(" gaze", ""), score))

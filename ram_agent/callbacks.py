@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import importlib.util
 import math
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
@@ -148,7 +149,7 @@ class LogToWandb:
     def close(self) -> None:
         """Finish the run, so that the next training begins one of its own."""
         if self._run is not None:
-            self._run.finish()
+            self._run.finish(exit_code=int(sys.exc_info()[0] is not None))
             self._run = None
 
 

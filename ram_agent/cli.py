@@ -21,7 +21,7 @@ COMMANDS = {  # name: (module, whose `main` takes the arguments; what it does)
     "train": ("ram_agent.commands.train", "Train an agent, validate it, and draw its fixations."),
     "evaluate": (
         "ram_agent.commands.evaluate",
-        "Measure a trained agent, and with other gazes.",
+        "Measure a trained agent, with its own gaze and others.",
     ),
     "watch": ("ram_agent.commands.watch", "Watch a trained agent, in a window or as a picture."),
     "figures": ("ram_agent.commands.figures", "Draw figures of a trained agent's gaze for slides."),

@@ -281,8 +281,8 @@ def config_from_json(config_type: type[Settings], values: Any) -> Settings:
                 if is_group(kind) and name in setting_names(kind):
                     raise ValueError(f"{name} belongs to the group {group}. Move it there.")
             raise ValueError(
-                f"{describe_unknown(name, config_type)} Another version of ram-gym wrote the "
-                "file: read it with that one."
+                f"{describe_unknown(name, config_type)} Correct it, or use the version of "
+                "ram-gym that wrote the file."
             )
     return config_type(
         **{

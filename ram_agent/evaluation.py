@@ -144,12 +144,7 @@ def evaluate(
     batches = []
     for start in ranks.share(range(0, num_episodes, envs.num_envs)):
         index = None if num_images is None else np.arange(start, start + envs.num_envs) % num_images
-        played = _play_batch(player, seed + start, index, deterministic, generator)
-        if stop_when_sure and not len(played[1]):
-            raise ValueError(
-                f"stop_when_sure={tuple(stop_when_sure)} needs labels, which this environment does "
-                "not have. Leave it out."
-            )
+        played = _play_batch(player, seed + start, index, deterministic, generator, stop_when_sure)
         # The last batch is filled up with episodes, or images, that do not count.
         batches.append([results[..., : num_episodes - start] for results in played])
     returns, wrong, confidences = (
@@ -184,16 +179,25 @@ def _play_batch(
     index: npt.NDArray[np.int64] | None,
     deterministic: bool,
     generator: torch.Generator,
+    stop_when_sure: Sequence[float],
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Play an episode in each of B environments, with given images if there are any.
 
     Returns:
         (B,), the returns; (T, B), whether the most probable label after each glimpse is wrong;
         (T, B), its probability. Without labels T is 0.
+
+    Raises:
+        ValueError: without labels, if early answers are asked for.
     """
     info = player.begin(seed, None if index is None else {"index": index})
     generator.manual_seed(seed)  # the same noise on any rank
     if "label" not in info:
+        if stop_when_sure:
+            raise ValueError(
+                f"stop_when_sure={tuple(stop_when_sure)} needs labels, which this environment does "
+                "not have. Leave it out."
+            )
         returns = finish_games(player, deterministic, generator).cpu()
         nothing = torch.zeros(0, len(returns))
         return returns, nothing, nothing

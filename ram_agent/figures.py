@@ -162,9 +162,9 @@ def find_images(
 ) -> npt.NDArray[np.int64]:
     """Return the corners (N, 2), as (x, y), of images (N, h, w[, C]) on canvases (N, H, W[, C]).
 
-    An environment does not tell them. Clutter over an image only brightens it: its corner is where
-    no pixel is darker, and among several such places where the pixels are brightened least. A task
-    of a user's own may show images otherwise: one that is nowhere has the corner (0, 0).
+    Environments do not report them. Clutter over an image only brightens it: its corner is where no
+    pixel is darker, and among several such places where the pixels are brightened least. An image
+    that is not found, as in a custom task that transforms images, has the corner (0, 0).
     """
     return np.array([_find_image(*pair) for pair in zip(canvases, images, strict=True)])
 

@@ -1,4 +1,4 @@
-"""How the pixels of an environment are normalized where no setting says so: as measured."""
+"""Measure how to normalize an environment's pixels, where the settings leave it open."""
 
 from __future__ import annotations
 

@@ -45,7 +45,7 @@ class _Facts(NamedTuple):
 
 @dataclass(frozen=True)
 class RunEnv:
-    """An environment by its id and keywords; it is made once to find out what it is asked for.
+    """An environment by its id and keywords. What its class does not say is seen by making it once.
 
     The environment says which splits it has (`env.unwrapped.splits`): so a custom id that is built
     on a classification environment is trained, validated and tested on different images, too.
@@ -70,14 +70,18 @@ class RunEnv:
         words = (f"{name}={value}" for name, value in others.items())
         return ", ".join([self.env_id, *dataset, *words])
 
-    @property
-    def splits(self) -> tuple[str, ...]:
-        """Its splits: three names, ("all",), or () where it has no data set.
+    def check(self) -> None:
+        """Make it, if that has not been done.
 
         Raises:
             ValueError: if it shows neither glimpses nor pictures, cannot be made with the keywords,
                 or has spaces that an agent does not support.
         """
+        _ = self._facts
+
+    @property
+    def splits(self) -> tuple[str, ...]:
+        """Its splits: three names, ("all",), or () where it has no data set."""
         return self._facts.splits
 
     @property
@@ -106,7 +110,7 @@ class RunEnv:
         return FOREIGN_ENVS if self.is_foreign else EVALUATION_ENVS
 
     @property
-    def clipping(self) -> dict[str, Any]:
+    def training_keywords(self) -> dict[str, Any]:
         """Keywords of the training environments alone: there, Atari's rewards are clipped.
 
         Empty where the user's keywords say whether they are.
@@ -155,12 +159,12 @@ class RunEnv:
     def place_split(
         self, device: torch.device, num_envs: int, split: Split, **options: Any
     ) -> VectorEnv:
-        """Make one of a split, on the device if that is a GPU and the environments can be there."""
+        """Make a vector environment of a split, on the device if that is a GPU and supports it."""
         envs = self.make_split(num_envs, split, **options)
         return place_envs(envs, device) if device.type == GPU else envs
 
     def with_found_dataset(self, in_training: dict[str, Any] | None = None) -> RunEnv:
-        """Return it with the data set that was found: its name, or an absolute path.
+        """Return this environment with the data set that was found: its name, or an absolute path.
 
         Args:
             in_training: keywords of the training environments alone, which are checked too.
@@ -185,7 +189,7 @@ class RunEnv:
         return self
 
     def with_dataset(self, dataset: str) -> RunEnv:
-        """Return it with another data set, without keywords that only a path supports."""
+        """Return this environment with another data set, without keywords that only paths have."""
         of_paths = ("splits", "background") if dataset in (*DATASETS, "auto") else ()
         kept = {name: value for name, value in self.keywords.items() if name not in of_paths}
         return RunEnv(self.env_id, {**kept, "dataset": dataset}).with_found_dataset()

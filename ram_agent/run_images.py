@@ -64,7 +64,7 @@ def lacks_mnist(env: RunEnv) -> bool:
     if env.keywords.get("dataset") != "mnist":
         return False
     try:
-        _ = env.splits
+        env.check()
     except DatasetUnavailableError:
         return True
     return False

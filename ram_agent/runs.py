@@ -28,7 +28,7 @@ from ram_agent.run_images import describe_images
 from ram_agent.settings import closest, group_names, setting_names
 from ram_agent.start_from import copy_weights, fit_start, resolve_start
 from ram_agent.trainer import Trainer
-from ram_agent.unused_settings import check_read
+from ram_agent.unused_settings import check_used_together
 from ram_envs.checks import checked_integer
 from ram_envs.making import find_keywords, resolve_env_id
 from ram_envs.recorded import as_plain
@@ -87,7 +87,7 @@ def _check_names(env: RunEnv) -> None:
 
 def describe_run(
     env: RunEnv,
-    name: str,
+    preset_name: str,
     settings: Preset,
     *,
     training_keywords: Mapping[str, Any] | None = None,
@@ -98,7 +98,7 @@ def describe_run(
 
     Args:
         env: the environment.
-        name: the name of the preset.
+        preset_name: "default" or "paper".
         settings: those of the preset, and what the user changed.
         training_keywords: further keywords of the training environments, such as distortion.
         start_from: the agent whose weights initialize the networks; see `copy_weights`. The
@@ -117,7 +117,7 @@ def describe_run(
             f"batch_size={training.batch_size} cannot be divided into shards={shards}. Change "
             "one of them."
         )
-    check_read(settings, choose_preset(name, env, training.objective.supervision))
+    check_used_together(settings, choose_preset(preset_name, env, training.objective.supervision))
     if start_from is not None:
         start_from = resolve_start(start_from)
     if env.num_channels is not None:
@@ -136,7 +136,7 @@ def describe_run(
         "images": describe_images(env),
         "training_env_kwargs": training_keywords,
         "start_from": start_from,
-        "preset": name,
+        "preset": preset_name,
         "shards": shards,
         "agent": dataclasses.asdict(agent),
         "training": dataclasses.asdict(training),

@@ -108,8 +108,8 @@ class SegmentShard(Shard):
         }
 
     @action_log.setter
-    def action_log(self, saved: ActionLog) -> None:
-        self._loaded_log = saved
+    def action_log(self, log: ActionLog) -> None:
+        self._loaded_log = log
 
     def expected_action_log(self, agent: RAMAgent, config: TrainConfig, update: int) -> ActionLog:
         """Return tensors of the shapes and types that `action_log` has before an update."""
@@ -154,15 +154,15 @@ class SegmentShard(Shard):
             self._actions.append((segment.looks.cpu(), segment.choices.cpu()))
 
     def _begin(self, player: Player, config: TrainConfig, update: int) -> None:
-        """Begin all environments at a restart, and repeat the actions of the state that was set."""
+        """Begin all environments at a restart, and repeat the actions of a log that was loaded."""
         player.begin(self._seeds(config, update)[0])
         self._returns = torch.zeros(self.envs.num_envs, dtype=torch.float64)
         self._actions = []
-        saved, self._loaded_log = self._loaded_log, None
-        if not saved:
+        log, self._loaded_log = self._loaded_log, None
+        if not log:
             return
-        self._actions = [(saved["locations"], saved["choices"])]
-        for action in zip(saved["locations"], saved["choices"], strict=True):
+        self._actions = [(log["locations"], log["choices"])]
+        for action in zip(log["locations"], log["choices"], strict=True):
             if player.on_device:
                 rewards, *_ = player.advance(*(part.to(player.agent.device) for part in action))
             else:
@@ -170,10 +170,10 @@ class SegmentShard(Shard):
             self._count(rewards.cpu(), torch.as_tensor(player.ended).cpu())
         device = player.agent.device
         player.state = tuple(
-            saved[f"state_{number}"].to(device) for number in range(len(player.state))
+            log[f"state_{number}"].to(device) for number in range(len(player.state))
         )
         glimpses = torch.as_tensor(player.observation["glimpse"]).cpu()
-        differs = (glimpses != saved["glimpses"]).flatten(1).any(1)
+        differs = (glimpses != log["glimpses"]).flatten(1).any(1)
         if differs.any():
             warnings.warn(
                 f"{int(differs.sum())} of {len(differs)} environments did not return to the "

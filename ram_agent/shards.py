@@ -15,7 +15,7 @@ from ram_agent.episode_shard import EpisodeShard
 from ram_agent.player import check_envs, count_images
 from ram_agent.segment_shard import SegmentShard, count_segments
 from ram_agent.shard import Shard
-from ram_agent.unused_settings import check_used
+from ram_agent.unused_settings import check_used_in_task
 from ram_envs.aliases import VectorEnv
 
 
@@ -50,7 +50,7 @@ def make_shards(
     first, num_shards = ranks.rank * len(num_envs), ranks.size * len(num_envs)
     if config.objective.supervision == "none" or not gives_labels(train_envs[0]):
         has_images = count_images(train_envs[0]) is not None
-        check_used(config, supervised=False, has_images=has_images)
+        check_used_in_task(config, supervised=False, has_images=has_images)
         check_epochs(config, None)
         if num_envs[0] < config.segments.minibatches:
             raise ValueError(
@@ -65,7 +65,7 @@ def make_shards(
     for envs in train_envs:
         check_envs(agent, envs)
     sizes = [count_images(envs) for envs in train_envs]
-    check_used(config, supervised=True, has_images=sizes[0] is not None)
+    check_used_in_task(config, supervised=True, has_images=sizes[0] is not None)
     if len(set(sizes)) != 1:
         raise ValueError(f"train_envs show splits of {sizes} images. Make them all of one split.")
     check_epochs(config, sizes[0])

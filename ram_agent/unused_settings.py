@@ -35,11 +35,11 @@ UNUSED = {  # a condition, as errors name it: the settings that are not read the
     "with locations='center'": LEARNED_GAZE,
 }
 # Without labels, locations are rewarded as with this setting, which is the paper's.
-ALWAYS_TRUE = {"location_reward": "reward"}
+UNSUPERVISED_VALUES = {"location_reward": "reward"}
 INSTEAD = {"episodes": ", and give steps", "steps": ", and give episodes"}
 
 
-def check_used(config: TrainConfig, supervised: bool, has_images: bool = False) -> None:
+def check_used_in_task(config: TrainConfig, supervised: bool, has_images: bool = False) -> None:
     """Raise ValueError if a setting was changed that a training never reads.
 
     Args:
@@ -47,7 +47,7 @@ def check_used(config: TrainConfig, supervised: bool, has_images: bool = False) 
         supervised: whether labels are supervised.
         has_images: whether validations show the images of a split, each once.
     """
-    conditions = [SUPERVISED, describe("location_reward", config.objective.location_reward)]
+    conditions = [SUPERVISED, condition_of("location_reward", config.objective.location_reward)]
     if not supervised:
         conditions = [UNSUPERVISED]
     if has_images:
@@ -55,22 +55,22 @@ def check_used(config: TrainConfig, supervised: bool, has_images: bool = False) 
     values, defaults = (
         flatten_settings(dataclasses.asdict(each)) for each in (config, TrainConfig())
     )
-    refuse_changed(values, conditions, [defaults, ALWAYS_TRUE])
+    refuse_changed(values, conditions, [defaults, UNSUPERVISED_VALUES])
 
 
-def check_read(given: Preset, own: Preset) -> None:
+def check_used_together(given: Preset, own: Preset) -> None:
     """Raise ValueError if a setting was given that another one makes useless.
 
     Args:
         given: the settings of a training.
         own: those of its preset, which are not the user's, and pass.
     """
-    conditions = (describe(name, value) for name, value in given.values.items())
+    conditions = (condition_of(name, value) for name, value in given.values.items())
     defaults = dataclasses.asdict(AgentConfig()) | dataclasses.asdict(TrainConfig())
     refuse_changed(given.values, conditions, [own.values, flatten_settings(defaults)])
 
 
-def describe(setting: str, value: Any) -> str:
+def condition_of(setting: str, value: Any) -> str:
     """Return the condition that a setting has a value, as in `UNUSED`."""
     return f"with {setting}={value!r}"
 

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from typing import Any, Literal, ParamSpec, TypeVar
 
 import numpy as np
+from gymnasium.vector import VectorEnv
 
 from ram_envs.checks import suggest
 
@@ -45,8 +46,8 @@ def check_arguments(function: Callable[Arguments, Result]) -> Callable[Arguments
                     expected = f"one of {', '.join(map(repr, literals))}"
                 elif "VectorEnv" in str(expected):
                     expected = f"{expected}, made with gym.make_vec(ENV_ID, num_envs=…)"
-                elif expected == "Env":
-                    expected = "an Env; for a vector environment use ram_envs.wrappers.vector"
+                elif isinstance(value, VectorEnv):
+                    expected = f"{expected}; for a vector environment use ram_envs.wrappers.vector"
                 raise (ValueError if _is_setting(kind) else TypeError)(
                     f"{name}={reprlib.repr(value)} ({type(value).__name__}) is not allowed. "
                     f"Give {expected}."

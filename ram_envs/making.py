@@ -1,8 +1,8 @@
 """Environments of glimpses from any id: those of ram_envs, and others through the retina.
 
-An environment whose observations are glimpses is made unchanged. Any other must show pictures, and
-`ThroughRetina` is put around it, whose keywords are given together with its own. Atari's games come
-from ale-py's native vector environment, one or many, so that all of them show the same pictures.
+An environment whose observations are glimpses is made unchanged. Any other must show pictures and
+is wrapped in `ThroughRetina`; the keywords of both are given together. Atari's games come from
+ale-py's native vector environment, one or many, so that all of them show the same pictures.
 """
 
 from __future__ import annotations

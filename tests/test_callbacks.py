@@ -165,23 +165,29 @@ def test_callbacks_are_closed_however_the_training_ends(fails: bool) -> None:
     assert callback.calls == ["called", "called", "closed"]
 
 
-@pytest.mark.parametrize(("longest", "num_updates"), [(math.inf, 10), (0.0, 1)])
+@pytest.mark.parametrize(
+    ("longest", "num_updates", "exit_code"), [(math.inf, 10, 0), (0.0, 1, 0), (math.nan, 1, 1)]
+)
 def test_what_is_logged_to_wandb(
-    longest: float, num_updates: int, monkeypatch: pytest.MonkeyPatch
+    longest: float, num_updates: int, exit_code: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     logged: list[tuple[int, set[str]]] = []
+    exit_codes: list[int] = []
     run = types.SimpleNamespace(
         log=lambda metrics, step: logged.append((step, set(metrics))),
-        finish=lambda: logged.append((-1, set())),
+        finish=lambda exit_code: exit_codes.append(exit_code),
     )
     stand_in = types.ModuleType("wandb")
     stand_in.__spec__ = types.SimpleNamespace()  # type: ignore[assignment]
     stand_in.init = lambda **settings: run  # type: ignore[attr-defined]
     monkeypatch.setitem(sys.modules, "wandb", stand_in)
-    callbacks: list[Callback] = [LogToWandb(every=5, project="p"), StopEarly(seconds=longest)]
-    ram_agent.train("RAMMNIST-v0", episodes=64 * 10, callback=callbacks, **SETTINGS)
+    last: Callback = Closable(fails=True) if exit_code else StopEarly(seconds=longest)
+    callbacks: list[Callback] = [LogToWandb(every=5, project="p"), last]
+    with pytest.raises(KeyError) if exit_code else nullcontext():
+        ram_agent.train("RAMMNIST-v0", episodes=64 * 10, callback=callbacks, **SETTINGS)
     steps = [step for step, names in logged if "validation_error" not in names]
-    assert steps == [*range(5, num_updates + 1, 5), -1]
+    assert steps == [*range(5, num_updates + 1, 5)]
+    assert exit_codes == [exit_code]
     assert sum("validation_error" in names for _, names in logged) == num_updates
 
 

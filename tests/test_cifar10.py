@@ -151,7 +151,7 @@ def test_a_folder_without_the_archive(tmp_path: Path, monkeypatch: pytest.Monkey
 @pytest.mark.parametrize(
     ("content", "problem"),
     [
-        (lambda packed: packed[:-100], "short"),
+        (lambda packed: packed[:-100], "409 bytes instead of 509"),
         (lambda packed: packed + b"\0", " bytes "),
         (lambda packed: packed[:-1] + b"\1", "sha256"),
         (lambda packed: pack(batches(), "cifar-10-batches-py"), "Python"),

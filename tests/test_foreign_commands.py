@@ -232,10 +232,10 @@ def test_figures_of_a_game_without_a_vector_environment(
 
 def test_rewards_that_are_clipped_as_the_user_says() -> None:
     pytest.importorskip("ale_py", reason="the extra atari is not installed")
-    assert RunEnv("ALE/Pong-v5").clipping == {"reward_clipping": True}
+    assert RunEnv("ALE/Pong-v5").training_keywords == {"reward_clipping": True}
     for clips in (True, False):
-        assert RunEnv("ALE/Pong-v5", {"reward_clipping": clips}).clipping == {}
-    assert RunEnv("RAMCatch-v0").clipping == {}
+        assert RunEnv("ALE/Pong-v5", {"reward_clipping": clips}).training_keywords == {}
+    assert RunEnv("RAMCatch-v0").training_keywords == {}
 
 
 @pytest.mark.parametrize("wrapper", [FixedGaze, GridAction])
@@ -246,6 +246,6 @@ def test_actions_that_a_wrapper_has_changed(wrapper: Any) -> None:
     gym.register("Changed-v0", make)
     try:
         with pytest.raises(ValueError, match=r"Changed-v0.*Discrete"):
-            _ = RunEnv("Changed-v0").splits
+            RunEnv("Changed-v0").check()
     finally:
         del gym.registry["Changed-v0"]

@@ -225,4 +225,4 @@ def test_a_game_whose_rom_is_missing(tmp_path: Path) -> None:
         pytest.raises(ValueError, match="no_such_game"),
         pytest.warns(UserWarning, match="no_such_game"),
     ):
-        _ = RunEnv("ALE/Pong-v5", {"game": "no_such_game"}).splits
+        RunEnv("ALE/Pong-v5", {"game": "no_such_game"}).check()

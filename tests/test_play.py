@@ -13,6 +13,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import gymnasium as gym
 import numpy as np
 import pytest
 
@@ -1490,6 +1491,25 @@ def test_after_a_replay_the_same_game_is_played(
     monkeypatch.setattr("ram_envs.play.window.run", play_one)
     main(["RAMCatch-v0", "--replay", str(path)])
     assert played == [("recording", 9), ("you", 9)]
+
+
+def test_images_in_memory_are_played_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(gym.envs.registration, "registry", dict(gym.registry))
+    dataset = ImageDataset(np.zeros((4, 12, 12), np.uint8), np.arange(4) % 2)
+    gym.register(
+        "InMemory-v0",
+        "ram_envs.envs.classification:ClassificationEnv",
+        kwargs={"dataset": dataset, "glimpse_size": 4},
+    )
+    played: list[str] = []
+
+    def play_one(stage: Stage, title: str) -> None:
+        played.append(title)
+        stage.wish = "again" if len(played) == 1 else None
+
+    monkeypatch.setattr("ram_envs.play.window.run", play_one)
+    main(["InMemory-v0"])
+    assert len(played) == 2
 
 
 def test_a_fault_of_the_program_is_not_put_into_a_line(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,6 +8,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+import gymnasium as gym
 import numpy as np
 import pytest
 from PIL import Image
@@ -23,6 +24,7 @@ from ram_agent.run_folder import RunFolder
 from ram_agent.run_images import pick_episodes
 from ram_agent.runs import describe_run, make_trainer
 from ram_envs.datasets import DatasetUnavailableError, ImageDataset, own_images, picture_folder
+from ram_envs.envs.search import SearchEnv
 from ram_envs.making import resolve_env_id
 
 SIZES = ["--num-glimpses", "2", "--glimpse-size", "4", "--num-scales", "2"]
@@ -298,6 +300,30 @@ def test_a_run_on_all_images_of_a_folder_is_measured_on_digits(trained: Path) ->
     keywords = {"dataset": str(trained / "photos"), "splits": "all", "background": 0}
     found = RunEnv("RAMMNIST-v0", keywords).with_dataset("digits")
     assert found == RunEnv("RAMMNIST-v0", {"dataset": "digits"})
+
+
+def test_an_environment_is_made_once_and_closed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(gym.envs.registration, "registry", dict(gym.registry))
+    events: list[str] = []
+
+    class Counted(SearchEnv):
+        def __init__(self, continuous: bool = False, **keywords: Any) -> None:
+            super().__init__(**keywords)
+            events.append("made")
+            if continuous:
+                self.action_space = gym.spaces.Tuple((gym.spaces.Box(-1, 1, (2,)),) * 2)
+
+        def close(self) -> None:
+            events.append("closed")
+
+    gym.register("Counted-v0", Counted)
+    env = RunEnv("Counted-v0")
+    assert (env.splits, env.has_labels, env.num_channels) == ((), False, 1)
+    assert env.find_split("test") is None
+    assert events == ["made", "closed"]
+    with pytest.raises(ValueError, match="Counted-v0"):
+        RunEnv("Counted-v0", {"continuous": True}).check()
+    assert events == ["made", "closed"] * 2
 
 
 def test_images_in_memory_cannot_be_found_again() -> None:

@@ -95,7 +95,7 @@ def test_a_folder_with_anything_else_is_not_taken(tmp_path: Path, write: Any) ->
 def test_a_folder_that_cannot_be_made(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("mine")
     path = tmp_path / "file" / "run"
-    with pytest.raises(OSError, match=re.escape(f"{path} cannot be made")) as caught:
+    with pytest.raises(OSError, match=re.escape(str(path))) as caught:
         RunFolder(path).create({"seed": 3})
     assert "--out" in str(caught.value)
 

@@ -755,7 +755,7 @@ OPTIONS: dict[str, tuple[list[str], dict[str, list[list[str]] | str]]] = {
 OPTIONS_NAMED_BY_VALUE = {
     *("--resume", "--start-from", "--out", "--runs", "--save", "--record", "--replay", "--compare"),
     *("--agent", "--versus", "--env-id", "--env-ids", "--train", "--env-kwargs"),
-    *("--start", "--seeds"),  # the seed
+    "--seeds",  # the seed
 }
 
 
@@ -772,6 +772,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     for started in (
         "ram_agent.trainer.Trainer.train_one_update",
         "ram_agent.evaluation.finish_episodes",
+        "ram_agent.evaluation.finish_games",
         "ram_agent.bench.measure_all",
         "ram_envs.play.window.run",
     ):

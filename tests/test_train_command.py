@@ -26,7 +26,7 @@ from ram_agent.rollout import Rollout, collect_rollout
 from ram_agent.run_env import RunEnv
 from ram_agent.run_folder import RunFolder
 from ram_agent.runs import make_trainer
-from ram_agent.unused_settings import check_read, check_used
+from ram_agent.unused_settings import check_used_in_task, check_used_together
 from ram_envs.play.session import load_pilot
 from ram_envs.tasks.distortion import Distortion
 
@@ -307,7 +307,7 @@ def test_without_supervision_episodes_are_refused(
     assert "episodes=256" in line
     assert "steps" in line
     command = train.parse_train(["RAMMNIST-v0", "--supervision", "none"])
-    check_used(command.training, supervised=False)  # the preset's own episodes are left out
+    check_used_in_task(command.training, supervised=False)  # the preset's own episodes are left out
 
 
 @pytest.mark.parametrize(
@@ -331,12 +331,16 @@ def test_settings_that_another_one_makes_useless(
 def test_settings_of_the_preset_may_be_useless(settings: str) -> None:
     command = train.parse_train(["RAMCatch-v0", *settings.split()])
     assert (command.agent.conv_maps, command.training.gaze.location_weight) == (8, 0.3)
-    check_read(Preset(command.agent, command.training, 1), preset("default", "RAMCatch-v0"))
+    check_used_together(
+        Preset(command.agent, command.training, 1), preset("default", "RAMCatch-v0")
+    )
 
 
 def test_a_preset_without_supervision_has_no_location_reward() -> None:
     command = train.parse_train(["RAMPairsMNIST-v0", "--supervision", "none"])
-    check_used(command.training, supervised=False)  # where labels are supervised it is log_gain
+    check_used_in_task(
+        command.training, supervised=False
+    )  # where labels are supervised it is log_gain
 
 
 def test_keywords_that_are_named_like_settings_are_those_of_the_run(copied_run: Path) -> None:

@@ -17,7 +17,7 @@ from ram_envs.atomic_files import check_writable, write_json
 
 @dataclass(frozen=True)
 class Evaluate(Trained):
-    """Measure a trained agent (error after each glimpse, or return), and with other gazes.
+    """Measure a trained agent, with its own gaze and others: error after each glimpse, or return.
 
     Examples:
       ram evaluate runs/four
@@ -49,8 +49,8 @@ class Evaluate(Trained):
     games, or 100 in an environment of another package)."""
 
     seed: int = 0
-    """Seed of the first locations and of sampled actions. Of games, the seed of the first one, and
-    the next ones follow: for other games, give a seed beyond their number."""
+    """Seed of the first locations and of sampled actions. In games, the seed of the first one; each
+    next game has the next seed. To play others, raise it by at least --num-episodes."""
 
     save: Annotated[Path | None, UNSET] = None
     """Write the results to this JSON file."""

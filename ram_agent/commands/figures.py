@@ -97,21 +97,21 @@ def draw_still(command: Figures, agent: RAMAgent, envs: Any, out: Path) -> list[
 
 
 def draw_moving(
-    command: Figures, agent: RAMAgent, envs: VectorEnv, env: RunEnv, split: Split, out: Path
+    command: Figures, agent: RAMAgent, envs: VectorEnv, run_env: RunEnv, split: Split, out: Path
 ) -> list[Path]:
     """Draw the figures of an agent whose screen changes; return their paths."""
     from ram_agent import game_figures
     from ram_agent.figures import write_figures
     from ram_agent.gaze_map import draw_gaze_map, record_gaze_map
 
-    episodes = pick_episodes(env, split, 1 if env.is_foreign else NUM_SHOWN)
-    save_watched(agent, make_drawn(env, split), out / "episodes.gif", episodes)
+    episodes = pick_episodes(run_env, split, 1 if run_env.is_foreign else NUM_SHOWN)
+    save_watched(agent, make_drawn(run_env, split), out / "episodes.gif", episodes)
     drawings: dict[str, Any] = {}
     try:
         find_seen(envs)
     except TypeError:
         print(
-            f"The heat map of the gaze is not drawn: {env.env_id} was registered without "
+            f"The heat map of the gaze is not drawn: {run_env.env_id} was registered without "
             "vector_entry_point, a vector environment of glimpses.",
             file=sys.stderr,
         )
@@ -119,7 +119,7 @@ def draw_moving(
         gaze_map = record_gaze_map(agent, envs, NUM_FIXATIONS // envs.num_envs)
         drawings["gaze_map"] = partial(draw_gaze_map, gaze_map)
     if game_figures.is_catch(envs):
-        envs = env.make_split(NUM_GAMES, split)
+        envs = run_env.make_split(NUM_GAMES, split)
         records = {
             f"{gaze} gaze": game_figures.record_catch(agent, envs, gaze=gaze)
             for gaze in compared_gazes(agent.info)

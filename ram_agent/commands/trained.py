@@ -42,7 +42,7 @@ def name_run(run: str) -> str:
 def check_takes(env: RunEnv, trained_in: str) -> None:
     """Raise ValueError if an environment lacks a keyword of the one an agent was trained in."""
     try:
-        _ = env.splits
+        env.check()
     except ValueError as error:
         if not isinstance(error.__cause__, TypeError):
             raise

@@ -102,7 +102,7 @@ def choose_episodes(command: Watch, num_shown: int, num_images: int | None) -> r
         num_images: in the split; None for a game.
 
     Raises:
-        ValueError: if the split does not have them.
+        ValueError: if the split has fewer images.
     """
     end = command.start + (command.episodes or num_shown)
     if num_images is None:
@@ -111,7 +111,7 @@ def choose_episodes(command: Watch, num_shown: int, num_images: int | None) -> r
         asked = f"start={command.start}"
         if command.episodes is not None:
             asked += f", episodes={command.episodes}"
-        raise ValueError(f"{asked}: the split has {num_images:,} images, from 0. Give less.")
+        raise ValueError(f"{asked}: the split has {num_images:,} images, numbered from 0.")
     return range(command.start, min(end, num_images))
 
 

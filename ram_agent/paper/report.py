@@ -127,15 +127,15 @@ EXPLANATION = (
 )
 EXPLANATION_OF_PAPER = (
     "The paper's values are quoted from other texts. Those marked with * could not be confirmed. "
-    "Time to its error is the mean time per seed until the validation error fell below the test "
-    "error of the paper's NIPS version."
+    "Time to the paper's error is the mean time per seed until the validation error fell below the "
+    "test error of the paper's NIPS version."
 )
 
 
 def make_markdown(table: Table, rows: Sequence[Row], is_alone: bool = True) -> str:
     """Return our results beside the paper's and the best since, accuracies and commands.
 
-    `is_alone` adds what the tables mean.
+    `is_alone`: whether what the tables mean is appended.
     """
     groups: dict[tuple[bool, str | None], list[Row]] = {}
     for row in rows:

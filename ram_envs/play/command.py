@@ -47,7 +47,7 @@ KEYWORDS: dict[str, tuple[type, str]] = {
     "look_cost": (float, "what a look costs in Search"),
     "mistake_cost": (float, "what a wrong item costs in Search"),
     "time_limit": (int, "maximum number of looks in a search"),
-    "glimpse_size": (int, "side of the retina's patches, in pixels"),
+    "glimpse_size": (int, "side of the finest patch, in pixels"),
     "num_scales": (int, "number of patches, each twice as wide as the one before"),
     "source": (str, "observation or render: what other environments show to the retina"),
 }
@@ -289,7 +289,8 @@ def check_options(options: Options) -> None:
         given = [name for name, value in vars(options).items() if value != default[name]]
         if names := _option_names([*options.keywords, *given]):
             raise ValueError(
-                f"{names} needs an environment. Give ENV_ID, too; `ram play` alone opens a menu."
+                f"ENV_ID is missing, which goes with {names}. Give it; without options `ram play` "
+                "opens a menu."
             )
     if options.gif is not None and options.gif.suffix != ".gif":
         raise ValueError(f"--gif {options.gif} does not end in .gif. Change the name.")
@@ -301,7 +302,7 @@ def check_options(options: Options) -> None:
     if options.replay is not None:
         fixed = [name for name in ("seed", "episodes") if getattr(options, name) is not None]
         if names := _option_names([*options.keywords, *fixed]):
-            raise ValueError(f"the recording of --replay determines {names}. Leave it out.")
+            raise ValueError(f"the recording of --replay determines {names}. Give --replay alone.")
     if options.turns and (options.agent is not None or options.replay is not None):
         raise ValueError(
             "--turns waits for your moves, but you are not playing here. Leave it out."
@@ -318,4 +319,6 @@ def check_options(options: Options) -> None:
 
 
 def _option_names(names: Iterable[str]) -> str:
-    return ", ".join(f"--{name.replace('_', '-')}" for name in names)
+    known = KEYWORDS.keys() | vars(Options(None, {})).keys()
+    options = (f"--{name.replace('_', '-')}" if name in known else "--env-kwargs" for name in names)
+    return ", ".join(dict.fromkeys(options))

@@ -17,6 +17,7 @@ from ram_envs.atomic_files import write_json
 from ram_envs.envs.classification import DatasetFacts
 from ram_envs.glimpse_env import GlimpseEnv
 from ram_envs.making import (
+    default_keywords,
     find_keywords,
     find_spec,
     has_dataset,
@@ -130,8 +131,9 @@ def set_up(options: Options) -> Session:
         check_alone(env_id, options)
         return set_up_arcade(env_id, options, env)
     _check_game(env_id, options, env)
-    if isinstance(env, DatasetFacts):  # the one that was found
-        keywords["dataset"] = env.dataset_name
+    is_named = isinstance({**default_keywords(env_id), **keywords}.get("dataset"), str)
+    if is_named and isinstance(env, DatasetFacts):
+        keywords["dataset"] = env.dataset_name  # the one that was found
     if recording is not None:
         seed, game = recording.seed, _replay_in(env, recording.episodes, "recording")
     else:
