@@ -264,6 +264,6 @@ def test_the_quiz_of_an_own_class_shows_the_test_split_if_there_is_a_choice() ->
     gym.register("TrainingDigits-v0", f"{__name__}:TrainingDigits")
     own, training = (set_up(Options(f"{name}-v0")) for name in ("OwnDigits", "TrainingDigits"))
     assert own.keywords == {"split": "test", "dataset": "digits"}
-    assert training.keywords == {"dataset": "digits"}
+    assert training.keywords == {}  # its class takes none
     tasks: list[Any] = [one.game.player.env.batch.task for one in (own, training)]
     assert [len(task.dataset) for task in tasks] == [300, 1297]
