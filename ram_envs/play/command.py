@@ -289,8 +289,7 @@ def check_options(options: Options) -> None:
         given = [name for name, value in vars(options).items() if value != default[name]]
         if names := _option_names([*options.keywords, *given]):
             raise ValueError(
-                f"ENV_ID is missing, which goes with {names}. Give it; without options `ram play` "
-                "opens a menu."
+                f"{names}: ENV_ID is missing. Give it, or no options: `ram play` opens a menu."
             )
     if options.gif is not None and options.gif.suffix != ".gif":
         raise ValueError(f"--gif {options.gif} does not end in .gif. Change the name.")
