@@ -100,7 +100,8 @@ def describe_run(
         env: the environment.
         preset_name: "default" or "paper".
         settings: those of the preset, and what the user changed.
-        training_keywords: further keywords of the training environments, such as distortion.
+        training_keywords: further keywords of the training environments, such as distortion, beside
+            `env.training_keywords`.
         start_from: the agent whose weights initialize the networks; see `copy_weights`. The
             settings on which the weights' meaning depends must be its own.
         device: where the networks will be.
@@ -126,7 +127,8 @@ def describe_run(
         agent = measure_pixels(env, agent)
     else:
         agent = fit_start(start_from, agent)
-    training_keywords = {name: value for name, value in (training_keywords or {}).items() if value}
+    given = {name: value for name, value in (training_keywords or {}).items() if value}
+    training_keywords = {**env.training_keywords, **given}
     env = env.with_found_dataset(training_keywords)
     keywords = {name: as_plain(value) for name, value in env.keywords.items()}
     return {

@@ -77,7 +77,7 @@ def train(
             replace_settings(chosen.training, **of_training),
             chosen.shards if shards is None else shards,
         ),
-        training_keywords={**env.training_keywords, **training_keywords},
+        training_keywords=training_keywords,
         start_from=start_from,
         device=checked_device(device),
     )

@@ -291,7 +291,7 @@ def make_run(
             env,
             command.run.preset,
             Preset(command.agent, command.training, command.run.shards),
-            training_keywords={**env.training_keywords, **command.environment.training_keywords},
+            training_keywords=command.environment.training_keywords,
             start_from=command.run.start_from,
             device=device,
         )
