@@ -152,7 +152,7 @@ def test_environments_that_cannot_be_evaluated() -> None:
             evaluate(agent, envs, num_episodes=2)
 
 
-def test_early_answers_of_an_evaluation() -> None:
+def test_early_answers_of_an_evaluation(monkeypatch: pytest.MonkeyPatch) -> None:
     # Its likeliest label has the probability e / (e + 2) = 0.576 from the first glimpse on.
     result = evaluate(ScriptedAgent(awake=2), RecordingEnvs(5), stop_when_sure=(0.57, 0.58))
     never_awake, awake = result.early_answers
@@ -160,6 +160,7 @@ def test_early_answers_of_an_evaluation() -> None:
     assert awake == EarlyAnswers(0.58, 0.0, 3.0)
     games: Any = gym.make_vec("RAMCatch-v0", num_envs=2, autoreset_mode=AutoresetMode.DISABLED)
     agent = RAMAgent(games.single_observation_space, games.single_action_space)
+    monkeypatch.setattr(games, "step", None)  # nothing is played first, which may take long
     with pytest.raises(ValueError, match="labels"):
         evaluate(agent, games, num_episodes=2, stop_when_sure=(0.5,))
 
