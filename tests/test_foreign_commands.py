@@ -23,6 +23,7 @@ from ram_agent.config import AgentConfig  # noqa: E402
 from ram_agent.gaze_map import blur, record_gaze_map  # noqa: E402
 from ram_agent.measure import evaluate_all  # noqa: E402
 from ram_agent.run_env import RunEnv  # noqa: E402
+from ram_agent.runs import choose_preset, describe_run  # noqa: E402
 from ram_agent.shard import VALIDATION_SEED  # noqa: E402
 from ram_envs.making import make_env, make_vector_env  # noqa: E402
 from ram_envs.wrappers import FixedGaze, GridAction  # noqa: E402
@@ -236,6 +237,10 @@ def test_rewards_that_are_clipped_as_the_user_says() -> None:
     for clips in (True, False):
         assert RunEnv("ALE/Pong-v5", {"reward_clipping": clips}).training_keywords == {}
     assert RunEnv("RAMCatch-v0").training_keywords == {}
+    pong = RunEnv("ALE/Pong-v5")
+    run = describe_run(pong, "default", choose_preset("default", pong))
+    assert run["training_env_kwargs"] == {"reward_clipping": True}
+    assert run["env_kwargs"] == {}
 
 
 @pytest.mark.parametrize("wrapper", [FixedGaze, GridAction])
