@@ -76,8 +76,8 @@ class RAMAgent(MakesItsEnv, nn.Module):
     Raises:
         TypeError: if the spaces have another form, or config is not an AgentConfig.
         ValueError: if the choices do not begin at 0, the glimpse's channels are not a multiple of
-            config.num_channels, the module does not make such features of such glimpses, or config
-            has a None, which only training measures.
+            config.num_channels, the module's output has another shape, or pixel_mean or
+            pixel_scale is None, which only training measures.
 
     Attributes:
         location_std: standard deviation of sampled locations, in half canvases; training sets it.

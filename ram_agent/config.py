@@ -63,8 +63,8 @@ class AgentConfig(Checked):
     coarse cell is the sum of its pixels instead of their mean, so a single pixel stays visible."""
 
     num_channels: int = 1
-    """Channels of the image: 1 for gray, 3 for color. `ram train` sets it from the
-    environment."""
+    """Channels of the image: 1 for gray, 3 for color. `ram train` and
+    `ram_agent.train` set it from the environment."""
 
     baseline_shapes_state: bool = False
     """Whether the baseline's loss also trains the core. Recommended without labels: features that

@@ -49,7 +49,7 @@ def record_gaze_map(
 
     Args:
         agent: the agent.
-        envs: a vector environment of glimpses, in any auto-reset mode.
+        envs: a vector environment of glimpses, in any autoreset mode.
         num_steps: steps of each sub-environment.
         seed: of the environments, and of the agent's noise.
         deterministic: mean locations and most probable choices, instead of samples; if None, as

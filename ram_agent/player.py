@@ -1,4 +1,4 @@
-"""An agent that plays a vector environment step by step, in every auto-reset mode.
+"""An agent that plays a vector environment step by step, in every autoreset mode.
 
 Whole episodes (`rollout.py`), segments (`segment.py`) and evaluations are made of these steps.
 """
@@ -34,7 +34,7 @@ class Step:
     observation         what the agent acted on
     begins              (B,), whether that observation begins an episode
     acts                (B,), whether the action counts; False where it only began a new episode
-                        (auto-reset NEXT_STEP)
+                        (autoreset NEXT_STEP)
     output              of the agent
     action              of the agent, with the locations of the gaze
     rewards             (B,) float32
@@ -62,7 +62,7 @@ class Player:
 
     Args:
         agent: the agent.
-        envs: a vector environment with any auto-reset mode.
+        envs: a vector environment with any autoreset mode.
         gaze: the locations: "learned", the agent's; "random", uniform; "center", always (0, 0).
             With RelativeGaze, "random" shifts the gaze at random and "center" never shifts it.
 

@@ -54,7 +54,7 @@ SHARDS = 2
 
 # A wider glimpse network and an LSTM learn more from each canvas than their time costs.
 WIDE_LSTM: dict[str, Any] = {"core": "lstm", "hidden_size": 224, "feature_size": 256}
-# Larger batches cost less time for each canvas, which pays where many are needed.
+# Larger batches take less time per canvas, which helps where many are needed.
 LARGE_BATCH = {"batch_size": 512, "learning_rate": 5e-3}
 # Shapes among clutter are learned from fewer canvases with convolutions (docs/recipe.md).
 CLUTTERED = {
@@ -144,7 +144,7 @@ ENV_SETTINGS: dict[tuple[str, str], dict[str, Any]] = {
         "baseline_weight": 0.5,
         "validate_every": 500_000,
         "validation_games": 32,
-        # Where two moves are about as good, one that is always taken runs into a wall.
+        # An agent that always takes the most probable move can get stuck, as at a wall.
         "validation_sampled": True,
     },
     ("default", "RAMClassification-v0"): MEASURED,
@@ -171,9 +171,10 @@ ENV_SETTINGS: dict[tuple[str, str], dict[str, Any]] = {
         "weight_decay": 0.2,
         "location_std_end": 0.05,
     },
-    # The final reward alone trains slowly, so the network is small and its input large. Locations
-    # that are rewarded before the moves make sense drown them in noise, so the mean location
-    # starts at the center, and the weight of the locations' loss rises over 40% of the training.
+    # The final reward alone trains slowly, so the network is small and its input large. Before the
+    # moves make sense, rewards of locations are noise, which hinders learning the moves. So the
+    # mean location starts at the center, and the weight of the location loss rises over 40% of
+    # the training.
     ("default", "RAMCatch-v0"): {
         "core": "lstm",
         "glimpse_network": "conv",

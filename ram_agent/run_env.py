@@ -214,7 +214,7 @@ class RunEnv:
         ):
             raise ValueError(
                 f"{self.env_id} has the action space {actions[1]}, but RAM needs Discrete actions. "
-                "Some environments also have these: --env-kwargs continuous=False."
+                "Some environments have them as an option, such as --env-kwargs continuous=False."
             )
         try:
             check_spaces(env.observation_space, actions)

@@ -1,8 +1,8 @@
 """Segments: T steps of B environments, in which episodes begin and end at any step.
 
 Without labels an agent learns from segments. The recurrent state is carried over from the
-segment before. Where a segment or a time limit cuts an episode, the baseline's value of what comes
-next stands for the rewards that are not seen (bootstrapping).
+segment before. Where a segment or a time limit cuts an episode, the baseline's prediction replaces
+the rewards that follow (bootstrapping).
 """
 
 from __future__ import annotations
@@ -32,8 +32,8 @@ class Segment:
     glimpses, locations     (T, B, K·C, G, G) and (T, B, 2), the observations
     begins                  (T, B) bool, where an episode begins
     acts                    (T, B) bool, where the action counts; see `Step`
-    ended                   (T, B) bool, where an episode is over: the location moves no glimpse
-                            that anybody acts on
+    ended                   (T, B) bool, where an episode is over, so that no action follows the
+                            glimpse at this location
     looks, choices          (T, B, 2) and (T, B), the locations and choices that were drawn
     look_log_probs, choice_log_probs    (T, B), of what was drawn, when it was drawn
     rewards                 (T, B)

@@ -38,7 +38,7 @@ class ResumeWarning(UserWarning):
 
 @dataclass
 class SegmentShard(Shard):
-    """A shard of segments, in a vector environment with any auto-reset mode.
+    """A shard of segments, in a vector environment with any autoreset mode.
 
     restart_every   updates between two restarts
     """

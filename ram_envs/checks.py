@@ -94,7 +94,7 @@ def checked_autoreset_mode(mode: AutoresetMode | str) -> AutoresetMode:
 
 
 def find_autoreset_mode(env: Any) -> AutoresetMode:
-    """Return a vector environment's auto-reset mode.
+    """Return a vector environment's autoreset mode.
 
     Raises:
         ValueError: if none is stated.
@@ -105,7 +105,7 @@ def find_autoreset_mode(env: Any) -> AutoresetMode:
         return AutoresetMode(mode)
     except ValueError:
         raise ValueError(
-            f"the auto-reset mode of {env} is unknown: metadata['autoreset_mode'] is {mode!r}. Set "
+            f"the autoreset mode of {env} is unknown: metadata['autoreset_mode'] is {mode!r}. Set "
             "it to the member of gymnasium.vector.AutoresetMode that says what happens at the end "
             "of an episode."
         ) from None

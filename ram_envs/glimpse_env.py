@@ -1,6 +1,6 @@
 """Environments seen through a retina: `GlimpseEnv` and its vector version.
 
-Both are thin Gymnasium shells over a `GlimpseBatch`: spaces, seeding, auto-reset, infos, rendering.
+Both are thin Gymnasium shells over a `GlimpseBatch`: spaces, seeding, autoreset, infos, rendering.
 The single environment is the vector environment with B = 1, so the rules are written once.
 """
 
@@ -141,7 +141,7 @@ class GlimpseEnv(RecordedSpec, gym.Env[Observation, Any]):
 class GlimpseVectorEnv(RecordedSpec, gym.vector.VectorEnv[Observation, Any, npt.NDArray[Any]]):
     """B environments in one; sub-environment i of seed s plays as `GlimpseEnv` of seed s + i.
 
-    It equals `SyncVectorEnv` of the single environment bit for bit, in every auto-reset mode, and
+    It equals `SyncVectorEnv` of the single environment bit for bit, in every autoreset mode, and
     is many times faster. `reset(options={"reset_mask": mask})` resets some sub-environments. The
     other options are the task's; an array gives entry i to sub-environment i.
 

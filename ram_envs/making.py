@@ -36,13 +36,13 @@ MAX_EPISODE_STEPS = 27_000
 # An agent with a memory needs no stack of frames, and the score is the game's own.
 ATARI = {"stack_num": 1, "reward_clipping": False}
 
-PACKAGES = {  # of ids that begin so: the module that registers them, and how it is installed
+PACKAGES = {  # beginning of an id: the module that registers it, the command that installs it
     "ALE/": ("ale_py", 'pip install "ram-gym[atari]"'),
     "MiniGrid-": ("minigrid", "pip install minigrid"),
     "BabyAI-": ("minigrid", "pip install minigrid"),
 }
 
-# Whether those are glimpses that a class or function makes with keywords: some take seconds.
+# Whether an entry point with these keywords makes a glimpse environment: to try can take seconds.
 _SHOW_GLIMPSES: dict[tuple[Any, str], bool] = {}
 
 Keywords = Mapping[str, Any]
@@ -85,8 +85,8 @@ def make_vector_env(
 ) -> VectorEnv:
     """Make a vector environment whose observations are glimpses; see `make_env`.
 
-    Native, where the environment has a vector environment of glimpses or is a game of Atari; else
-    a `SyncVectorEnv`.
+    It is native if the id has a vector environment of glimpses, or is a game of Atari that resets
+    itself and is not rendered; otherwise a `SyncVectorEnv`.
 
     Raises:
         TypeError: for an argument of `gym.make_vec`, which is not a keyword of the environment.

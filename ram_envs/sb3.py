@@ -41,7 +41,7 @@ SMALL_BATCH = 512  # environments; below, one thread is faster
 
 
 class SB3VecEnv(VecEnv):
-    """B environments in one, as Stable-Baselines3 steps them.
+    """A vector environment of ram_envs as a `VecEnv` of Stable-Baselines3.
 
     All sub-environments share one object, so `get_attr` and `env_method` return the same value for
     each index; `set_attr` and `env_method` raise ValueError for indices that are not all of them.
@@ -49,8 +49,8 @@ class SB3VecEnv(VecEnv):
     The first `reset` warns if torch uses several threads, which slow small networks down.
 
     Args:
-        envs: a vector environment of ram_envs, made with autoreset_mode=SAME_STEP, whose actions a
-            wrapper of `ram_envs.wrappers.vector` encodes without Tuple and Dict.
+        envs: a vector environment of ram_envs, made with autoreset_mode=SAME_STEP, inside a wrapper
+            of `ram_envs.wrappers.vector` whose actions are neither Tuple nor Dict.
 
     Raises:
         TypeError: if it is not a vector environment, or its actions are not supported.
@@ -198,14 +198,14 @@ class GlimpseFeatures(BaseFeaturesExtractor):
 
     Args:
         observation_space: Dict(glimpse=…, location=…), or a stack of these.
-        size: the number of features of each of the two.
+        size: the number of features of the glimpse, and of the location.
         pixel_scale: factor on the pixels, most of which are near 0.
         scale_factor: further factor on each scale of a glimpse, relative to the finer one; with 4 a
             coarse cell is the sum of its pixels, so that the ball of Catch stays visible.
         num_scales, num_channels: K and C of the environment, which scale_factor needs.
 
     Raises:
-        ValueError: if the glimpses are not of K scales with C channels.
+        ValueError: if the glimpse's channels are not a multiple of num_scales · num_channels.
     """
 
     scales: torch.Tensor

@@ -80,7 +80,7 @@ class Task(Protocol, Generic[State]):
     def images(self, state: State) -> tuple[npt.NDArray[np.uint8] | ImageSource, Rows]:
         """Return a source of images (N, H, W[, C]) and the row of it that each episode shows, (B,).
 
-        So a task can hand out a whole data set instead of copies. A read-only source must not
+        Thus a task can return a whole data set without copying it. A read-only source must not
         change later.
         """
 

@@ -1,4 +1,4 @@
-"""`check_task`: which rule of the protocol does a task break, and with what value?
+"""`check_task`: check a task against the protocol; the error names the rule and the value.
 
     from ram_envs import check_task
 
@@ -32,8 +32,8 @@ from ram_envs.task import Rows, Task
 __all__ = ["TaskError", "check_task"]
 
 DEPEND_ON_STREAM = (
-    "Let a row depend only on its stream and choices, not on the other rows, their number or its "
-    "own."
+    "A row may depend only on its stream and choices, not on the other rows, their number or its "
+    "own index."
 )
 
 

@@ -1,4 +1,4 @@
-"""Environments of glimpses from any id, for the commands: one or many, in every auto-reset mode."""
+"""Environments of glimpses from any id, for the commands: one or many, in every autoreset mode."""
 
 from __future__ import annotations
 

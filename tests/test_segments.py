@@ -131,7 +131,7 @@ def noise(seed: int = 0) -> torch.Generator:
     return torch.Generator().manual_seed(seed)
 
 
-# --- steps, in each auto-reset mode ------------------------------------------------------------
+# --- steps, in each autoreset mode ------------------------------------------------------------
 
 
 def play_rows(mode: AutoresetMode, num_steps: int = 40) -> list[list[tuple[Any, ...]]]:

@@ -370,8 +370,9 @@ _TABLES = (
         ),
         controls=(Control("fc-256"), Control("fc-64"), Control("conv"), Control("cnn")),
         random_gaze=Others(since=Reported(33.2, "APPLE", digits=1)),
-        note="Our rows were measured on a copy of the images that was encoded again as JPEG. "
-        "Glimpses of 5 × 5 pixels and moves of at most 0.2 are the settings of ap_gym, with which "
+        note="Our rows were measured on a copy of CIFAR-10 that was encoded again as JPEG, and is "
+        "not distributed. With the original images errors may differ. Glimpses of 5 × 5 pixels and "
+        "moves of at most 0.2 are the settings of ap_gym, with which "
         "APPLE-SAC was trained for 2.5 million steps. In that row random gaze shifts at "
         "random, and center gaze never shifts. The paper has no natural images.",
     ),

@@ -86,7 +86,7 @@ class ClassificationEnv(DatasetFacts, GlimpseEnv):
     A uniformly random image of the split, or `reset(options={"index": i})`. The first glimpse is
     at a uniformly random location, or at `initial_location`. Training canvases are redrawn
     for each episode. Validation and test canvases are a fixed function of the image's index,
-    whatever the seed, so that the test set is the same canvases for everyone.
+    whatever the seed, so the test canvases are the same for everyone.
 
     ## Episode end
 

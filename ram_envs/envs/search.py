@@ -53,8 +53,8 @@ class SearchEnv(GlimpseEnv):
 
     ## Info
 
-    `found`, whether the target was taken, at the end of an episode that `max_episode_steps` has not
-    cut.
+    At the end of an episode, `found`: whether the target was taken. It is missing if
+    `max_episode_steps` truncated the episode.
 
     ## Arguments
 

@@ -1,4 +1,4 @@
-"""Play an environment yourself, seeing only what its retina sees; or watch an agent; or race it.
+"""Play an environment and see only what its retina sees; watch an agent, or play against it.
 
 `python -m ram_envs.play RAMCatch-v0` opens a window: the game Catch in real time.
 `python -m ram_envs.play RAMClutteredMNIST-v0` is a quiz: click to look, type the digit.

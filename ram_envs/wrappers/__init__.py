@@ -201,8 +201,8 @@ class FixedGaze(_GazeControl):
 class RandomGaze(_GazeControl):
     """All glimpses, the first included, are at random locations; the action is the choice alone.
 
-    A control: how much is it worth to choose where to look? The locations are uniform and follow
-    from the environment's seed. The wrapped environment keeps its own `initial_location`.
+    A control: how much is it worth to choose where to look? The locations are uniform and
+    determined by the environment's seed. The wrapped environment keeps its own `initial_location`.
 
     Raises:
         TypeError: if the environment's actions are not pairs (location, choice), or it resets

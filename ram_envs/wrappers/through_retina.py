@@ -54,8 +54,9 @@ class ThroughRetina(gym.Wrapper[Any, Any, Any, Any], RecordedArguments):
     Raises:
         TypeError: if the observation is not a picture, or the environment resets itself; by
             `step`, for an action that is not a pair.
-        ValueError: if the retina does not suit the picture, or the render mode is another one; by
-            `step`, for a location that is NaN, or a choice out of range.
+        ValueError: if the patches do not fit the picture, or the environment has another
+            render_mode than "rgb_array" or, with source="observation", None; by `step`, for a
+            location that is NaN, or a choice out of range.
         ResetNeeded: by `step`, before the first reset or after the end of an episode.
     """
 

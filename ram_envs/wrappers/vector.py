@@ -1,7 +1,7 @@
 """Vector versions of the wrappers in `ram_envs.wrappers`, with equal episodes bit for bit.
 
 They have the same names and arguments, and wrap what `gym.make_vec` returns for an id of ram_envs,
-in every auto-reset mode.
+in every autoreset mode.
 """
 
 from __future__ import annotations

@@ -48,7 +48,7 @@ class ThroughRetina(AnyVectorWrapper, RecordedArguments):
     """Any vector environment with pictures, seen through the retina.
 
     Around `SyncVectorEnv`, `AsyncVectorEnv` or a native vector environment, such as ale-py's, in
-    every auto-reset mode that it has. It equals `SyncVectorEnv` of the single `ThroughRetina`; see
+    every autoreset mode that it has. It equals `SyncVectorEnv` of the single `ThroughRetina`; see
     there. In SAME_STEP infos["final_obs"] holds glimpses of the last pictures.
 
     Args:
@@ -56,7 +56,7 @@ class ThroughRetina(AnyVectorWrapper, RecordedArguments):
 
     Raises:
         TypeError, ValueError, ResetNeeded: as the single one.
-        ValueError: if the auto-reset mode is unknown; if the environment resets itself in the same
+        ValueError: if the autoreset mode is unknown; if the environment resets itself in the same
             step and source="render", since the last frames cannot be seen; or if it steps only some
             of its sub-environments at a time.
     """
