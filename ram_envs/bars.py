@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ram_envs.display import import_pygame
+from ram_envs.fonts import find_font
 from ram_envs.rendering import BACKGROUND, FAINT_TEXT, PANEL, PATH, TEXT
 
 if TYPE_CHECKING:
@@ -38,17 +39,19 @@ def draw_bars(
     shown = list(range(len(names)))
     if len(names) > MAX_BARS:
         shown = np.argsort(-probabilities, kind="stable")[:MAX_BARS].tolist()
-    pg.font.init()
-    font = pg.font.Font(None, _FONT_SIZE)
-    label_width = min(max(font.size(names[n])[0] for n in shown), WIDTH // 2) + 8
+    font = find_font(_FONT_SIZE)
+    label_width = 0
+    if font is not None:
+        label_width = min(max(font.size(names[n])[0] for n in shown), WIDTH // 2) + 8
     room = WIDTH - _MARGIN - label_width
     pitch = min(44, (height - 2 * _MARGIN) // len(shown))
     for row, n in enumerate(shown):
         top = _MARGIN + row * pitch
         color = PATH if n == best else FAINT_TEXT
-        words = font.render(names[n], True, TEXT if n == best else FAINT_TEXT)
-        area = pg.Rect(0, 0, label_width - 8, words.get_height())
-        surface.blit(words, (width, top + (pitch - words.get_height()) // 2), area)
+        if font is not None:
+            words = font.render(names[n], True, TEXT if n == best else FAINT_TEXT)
+            area = pg.Rect(0, 0, label_width - 8, words.get_height())
+            surface.blit(words, (width, top + (pitch - words.get_height()) // 2), area)
         bar = pg.Rect(width + label_width, top + pitch // 4, room, pitch // 2)
         pg.draw.rect(surface, PANEL, bar, border_radius=3)
         bar.width = round(room * float(probabilities[n]))

@@ -20,13 +20,12 @@ import numpy as np
 import numpy.typing as npt
 
 from ram_envs.display import import_pygame
+from ram_envs.fonts import Color, draw_text, find_font
 
 if TYPE_CHECKING:
     import pygame
 
 UInt8Array = npt.NDArray[np.uint8]
-Color = tuple[int, int, int]
-
 FRAME_SIZE = (768, 560)  # (width, height); both even, as video codecs want
 
 # Colors that color-blind people tell apart (Okabe & Ito 2008), on a dark ground.
@@ -268,7 +267,6 @@ class _Frame:
         self._pg = import_pygame()
         self.surface: pygame.Surface = self._pg.Surface(FRAME_SIZE, depth=32)
         self.surface.fill(BACKGROUND)
-        self._fonts = _load_fonts()
 
     def image(self, pixels: np.ndarray, rect: tuple[int, int, int, int]) -> None:
         """Stretch an image (H, W) or (H, W, C) over a rectangle (left, top, width, height).
@@ -341,41 +339,15 @@ class _Frame:
         written where pygame was built without fonts.
         """
         x, y = middle_left
-        if font_name not in self._fonts:
+        if (font := find_font(_FONT_SIZES[font_name])) is None:
             return x
-        font = self._fonts[font_name]
         if until is not None and font.size(words)[0] > until - x:
             while words and font.size(words + "…")[0] > until - x:
                 words = words[:-1]
             words += "…"
         top = y - font.get_height() // 2
-        if halo:
-            shadow = font.render(words, True, BACKGROUND)
-            for shift_x, shift_y in ((-1, 0), (1, 0), (0, -1), (0, 1)):
-                self.surface.blit(shadow, (x + shift_x, top + shift_y))
-        written = font.render(words, True, color)
-        self.surface.blit(written, (x, top))
-        return x + int(written.get_width())
-
-
-_fonts: dict[str, pygame.font.Font] = {}
-
-
-def _load_fonts() -> dict[str, pygame.font.Font]:
-    """Return pygame's own font in every size; none where pygame was built without fonts.
-
-    They are kept, since a font remembers the letters it has drawn: a new one takes 5 ms a frame.
-    """
-    pg = import_pygame()
-    try:
-        pg.font.init()
-    except (ImportError, NotImplementedError):  # what pygame's stand-in for a missing part raises
-        return {}
-    try:
-        _fonts["tiny"].get_height()
-    except (KeyError, pg.error):  # not loaded yet, or dead since a call of `pygame.font.quit`
-        _fonts.update({name: pg.font.Font(None, size) for name, size in _FONT_SIZES.items()})
-    return _fonts
+        shadow = BACKGROUND if halo else None
+        return x + draw_text(self.surface, font, words, (x, top), color, shadow)
 
 
 # Geometry and colors ---------------------------------------------------------------------------

@@ -11,6 +11,7 @@ import pytest
 from gymnasium.error import DependencyNotInstalled
 
 from ram_envs import rendering
+from ram_envs.bars import draw_bars
 from ram_envs.display import Window
 from ram_envs.rendering import (
     BACKGROUND,
@@ -288,9 +289,16 @@ def test_without_fonts_the_frame_has_no_text(monkeypatch: pytest.MonkeyPatch) ->
         def __getattr__(self, name: str) -> None:
             raise NotImplementedError(f"font module not available: {name}")
 
+    def with_bars() -> Any:
+        bars = draw_bars(draw_frame(make_scene()), np.array([0.25, 0.75]), ["cat", "dog"])
+        return to_rgb_array(bars)[:, 768:]
+
     assert shows(draw(choice="3")[500:548], rendering.TEXT)
+    assert shows(with_bars(), rendering.TEXT)
     monkeypatch.setattr(pygame, "font", MissingPart())
     assert (draw(choice="3")[488:] == BACKGROUND).all()
+    assert shows(with_bars(), rendering.PATH)
+    assert not shows(with_bars(), rendering.TEXT)
 
 
 def test_without_pygame_the_error_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,10 +9,11 @@ from itertools import pairwise
 
 import pygame
 
+from ram_envs.fonts import Color
 from ram_envs.play.game import Game, Phase
 from ram_envs.play.seat import Seat
 from ram_envs.play.sheet import BALL_PATH, SMALL, Box, Sheet, fit_sheet
-from ram_envs.rendering import BACKGROUND, BORDER, PATH, SCALE_COLORS, TEXT, CanvasView, Color
+from ram_envs.rendering import BACKGROUND, BORDER, PATH, SCALE_COLORS, TEXT, CanvasView
 
 TRAIL: Color = (120, 116, 60)  # a dim yellow
 BUTTONS: Box = (608, 520, 328, 60)  # of labels, beside a single board

@@ -9,7 +9,8 @@ from dataclasses import dataclass
 
 import pygame
 
-from ram_envs.rendering import BACKGROUND, BORDER, PANEL, RIGHT, SCALE_COLORS, WRONG, Color
+from ram_envs.fonts import Color, draw_text, find_font
+from ram_envs.rendering import BACKGROUND, BORDER, PANEL, RIGHT, SCALE_COLORS, WRONG
 
 SHEET_SIZE = (960, 640)
 TITLE, BODY, SMALL = 40, 26, 21  # heights of letters
@@ -41,8 +42,6 @@ def fit_sheet(window_size: tuple[int, int]) -> Fit:
 
 class Sheet:
     """A surface and strokes in units of the sheet, sharp at any size of window."""
-
-    _fonts: dict[int, pygame.font.Font] = {}
 
     def __init__(self, surface: pygame.Surface) -> None:
         self.surface = surface
@@ -103,26 +102,9 @@ class Sheet:
         halo: bool = False,
     ) -> None:
         """Draw text at a window pixel; a halo keeps it legible on a bright canvas."""
-        font = self._font(self.pixels(size))
+        font = find_font(self.pixels(size))
         if font is None or not words:
             return
-        written = font.render(words, True, color)
-        x = middle_left[0] - (written.get_width() if align_right else 0)
-        y = middle_left[1] - written.get_height() // 2
-        if halo:
-            shadow = font.render(words, True, BACKGROUND)
-            for shift_x, shift_y in ((-1, 0), (1, 0), (0, -1), (0, 1)):
-                self.surface.blit(shadow, (x + shift_x, y + shift_y))
-        self.surface.blit(written, (x, y))
-
-    def _font(self, pixels: int) -> pygame.font.Font | None:
-        """Return pygame's own font, cached; None where pygame was built without fonts."""
-        try:
-            if not pygame.font.get_init():
-                pygame.font.init()
-                self._fonts.clear()
-            if pixels not in self._fonts:
-                self._fonts[pixels] = pygame.font.Font(None, pixels)
-            return self._fonts[pixels]
-        except (ImportError, NotImplementedError):
-            return None
+        left = middle_left[0] - (font.size(words)[0] if align_right else 0)
+        top_left = left, middle_left[1] - font.get_linesize() // 2
+        draw_text(self.surface, font, words, top_left, color, BACKGROUND if halo else None)
