@@ -21,6 +21,7 @@ from ram_agent.rollout import collect_rollout
 from ram_envs.aliases import VectorEnv
 from ram_envs.arguments import check_arguments
 from ram_envs.atomic_files import write_bytes, write_whole
+from ram_envs.gif_files import write_gif
 
 Frame = npt.NDArray[np.uint8]
 
@@ -104,12 +105,12 @@ def save_picture(episodes: Sequence[Sequence[Frame]], path: Path, fps: float = F
 
 def make_gif(episodes: Sequence[Sequence[Frame]], file: IO[bytes], fps: float = FPS) -> None:
     """Write episodes as an animation into an open file."""
-    frames, durations = [], []
     pause = max(20, round(1000 / fps))  # milliseconds: viewers slow down what is faster
-    for episode in episodes:
-        frames += [Image.fromarray(frame).quantize(256) for frame in episode]
-        durations += [pause] * (len(episode) - 1) + [max(pause, LAST_FRAME_MILLISECONDS)]
-    frames[0].save(file, "GIF", save_all=True, append_images=frames[1:], duration=durations, loop=0)
+    shown: list[tuple[Frame, int]] = []
+    for *frames, last in episodes:
+        shown += [(frame, pause) for frame in frames]
+        shown.append((last, max(pause, LAST_FRAME_MILLISECONDS)))
+    write_gif(file, shown)
 
 
 def _save_mp4(episodes: Sequence[Sequence[Frame]], path: Path, fps: float) -> None:

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import gymnasium as gym
+import numpy as np
 import torch
 from PIL import Image
 
@@ -22,6 +23,7 @@ from ram_agent.agent import RAMAgent
 from ram_agent.pictures import play_frames
 from ram_agent.run_env import RunEnv
 from ram_envs.atomic_files import write_whole
+from ram_envs.gif_files import write_gif
 from ram_envs.registration import CATCH, MOVING, dataset_keywords
 from ram_envs.rendering import (
     BACKGROUND,
@@ -92,17 +94,13 @@ def draw_search() -> Path:
 
 def save_gif(frames: list[Image.Image], durations: list[int], path: Path) -> None:
     """Write an animated GIF that repeats forever."""
-    first, *others = with_one_palette(frames)
-    write_whole(
-        path,
-        lambda file: first.save(
-            file, "GIF", save_all=True, append_images=others, duration=durations, loop=0
-        ),
-    )
+    palette = make_palette(frames)
+    shown = zip(map(np.asarray, frames), durations, strict=True)
+    write_whole(path, lambda file: write_gif(file, shown, palette=palette))
 
 
-def with_one_palette(frames: list[Image.Image]) -> list[Image.Image]:
-    """Return the frames with one palette, so that a GIF stores only what changes."""
+def make_palette(frames: list[Image.Image]) -> Image.Image:
+    """Return an image with one palette for all frames, so that a GIF stores only what changes."""
     width, height = frames[0].size
     sheet = Image.new("RGB", (width, height * len(frames)))
     for place, frame in enumerate(frames):
@@ -118,7 +116,7 @@ def with_one_palette(frames: list[Image.Image]) -> list[Image.Image]:
     ]
     palette = Image.new("P", (1, 1))
     palette.putpalette([*found, *own])
-    return [frame.quantize(palette=palette, dither=Image.Dither.NONE) for frame in frames]
+    return palette
 
 
 def main() -> None:

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pygame
-from gymnasium.error import DependencyNotInstalled
 
 from ram_envs.atomic_files import write_whole
+from ram_envs.gif_files import write_gif
 from ram_envs.play.game import PILOT_REST, Game, Phase
 from ram_envs.play.screen import draw_game
-from ram_envs.rendering import to_rgb_array
+from ram_envs.rendering import UInt8Array, to_rgb_array
 
 SIZE = (720, 480)
 COLORS = 64
@@ -22,28 +23,18 @@ def save_gif(game: Game, path: Path) -> None:
     Raises:
         DependencyNotInstalled: if Pillow is missing.
     """
-    try:
-        from PIL import Image
-    except ImportError as error:
-        raise DependencyNotInstalled(
-            'Writing a GIF needs Pillow: run `pip install "ram-gym[play]"`.'
-        ) from error
+    write_whole(path, lambda file: write_gif(file, _run(game), COLORS))
 
+
+def _run(game: Game) -> Iterator[tuple[UInt8Array, int]]:
+    """Run a game to its end; yield each frame and for how many milliseconds it is shown."""
     surface = pygame.Surface(SIZE, depth=32)
-    frames, durations = [], []
     step = max(1 / game.speed, 0.02)  # seconds: GIFs count in hundredths, from 2
     game.proceed()
     while True:
         draw_game(game, surface, with_keys=False)
-        frames.append(Image.fromarray(to_rgb_array(surface)).quantize(COLORS))
         rests = game.phase is not Phase.PLAYING
-        durations.append(int(1000 * (PILOT_REST if rests else step)))
+        yield to_rgb_array(surface), int(1000 * (PILOT_REST if rests else step))
         if game.phase is Phase.FINISHED:
-            break
+            return
         game.tick(PILOT_REST if rests else 1 / game.speed)
-    write_whole(
-        path,
-        lambda file: frames[0].save(
-            file, "GIF", save_all=True, append_images=frames[1:], duration=durations, loop=0
-        ),
-    )
