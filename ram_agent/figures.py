@@ -23,7 +23,7 @@ from ram_envs.atomic_files import write_whole
 from ram_envs.datasets.source import read_rows
 from ram_envs.rendering import SCALE_COLORS
 from ram_envs.retina import pixel_edges
-from ram_envs.views import spread_window
+from ram_envs.views import patch_boxes, spread_window
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -315,12 +315,11 @@ def _draw_squares(axis: Axes, record: GazeRecord, row: int) -> None:
     """Draw the squares of the retina at the last fixation, labeled for a legend."""
     import matplotlib.pyplot as plt
 
-    x, y = record.edges[-1, row]
-    for scale, width in enumerate(record.widths):
+    boxes = patch_boxes(record.edges[-1, row], record.widths)
+    for scale, (width, box) in enumerate(zip(record.widths, boxes, strict=True)):
         color = np.divide(SCALE_COLORS[scale % len(SCALE_COLORS)], 255)
-        corner = (x - width // 2, y - width // 2)
         square = plt.Rectangle(  # type: ignore[attr-defined]
-            corner, width, width, fill=False, edgecolor=color, label=f"{width} × {width} px"
+            box[:2], width, width, fill=False, edgecolor=color, label=f"{width} × {width} px"
         )
         axis.add_patch(square)
 

@@ -21,6 +21,7 @@ import numpy.typing as npt
 
 from ram_envs.display import import_pygame
 from ram_envs.fonts import Color, draw_text, find_font
+from ram_envs.views import patch_boxes
 
 if TYPE_CHECKING:
     import pygame
@@ -115,7 +116,7 @@ def canvas_view(canvas_shape: tuple[int, ...]) -> CanvasView:
     left, top, width, height = _PANEL_AREA
     canvas_height, canvas_width = canvas_shape[:2]
     room = (width - 2 * _MARGIN, height - 2 * _MARGIN)
-    scale = _fitting_scale((canvas_width, canvas_height), room)
+    scale = fitting_scale((canvas_width, canvas_height), room)
     return CanvasView(
         left=left + (width - round(canvas_width * scale)) // 2,
         top=top + (height - round(canvas_height * scale)) // 2,
@@ -173,10 +174,9 @@ def _draw_canvas(frame: _Frame, scene: Scene, view: CanvasView) -> None:
         frame.square(corners, TARGET)
 
     frame.surface.set_clip(_PANEL_AREA)  # squares may reach beyond the canvas, not beyond the panel
-    now_x, now_y = (int(edge) for edge in scene.fixations[-1])
-    for k, width in reversed(list(enumerate(_patch_widths(scene)))):
-        x, y = now_x - width // 2, now_y - width // 2
-        corners = (*view.to_frame(x, y), *view.to_frame(x + width, y + width))
+    boxes = patch_boxes(scene.fixations[-1], _patch_widths(scene))
+    for k, (left, top, right, bottom) in reversed(list(enumerate(boxes))):
+        corners = (*view.to_frame(left, top), *view.to_frame(right, bottom))
         frame.square(corners, _scale_color(k))
     points = [view.to_frame(int(x), int(y)) for x, y in scene.fixations]
     _draw_path(frame, points, begins=scene.num_older == 0)
@@ -217,7 +217,7 @@ def _draw_patches(frame: _Frame, scene: Scene) -> None:
     left = frame_width - _GAP - _COLUMN
     glimpse_size = scene.glimpse.shape[-1]
     room = (_COLUMN, cell_height - label_height - space)
-    side = max(1, round(glimpse_size * _fitting_scale((glimpse_size, glimpse_size), room)))
+    side = max(1, round(glimpse_size * fitting_scale((glimpse_size, glimpse_size), room)))
 
     for k, width in enumerate(_patch_widths(scene)):
         top = _GAP + k * cell_height
@@ -276,7 +276,7 @@ class _Frame:
         # Of a vast image every n-th pixel is enough: four for each of the picture's.
         step = max(1, min(pixels.shape[0] // rect[3], pixels.shape[1] // rect[2]) // 4)
         pixels = pixels[::step, ::step]
-        source = self._pg.surfarray.make_surface(to_rgb(pixels).transpose(1, 0, 2))
+        source = to_surface(to_rgb(pixels))
         enlarged = rect[2] >= source.get_width() and rect[3] >= source.get_height()
         transform = self._pg.transform
         stretch = transform.scale if enlarged else transform.smoothscale
@@ -353,7 +353,7 @@ class _Frame:
 # Geometry and colors ---------------------------------------------------------------------------
 
 
-def _fitting_scale(size: tuple[int, int], room: tuple[int, int]) -> float:
+def fitting_scale(size: tuple[int, int], room: tuple[float, float]) -> float:
     """Return the largest whole factor at which an image fits the room, or a fraction below 1.
 
     A whole factor makes every pixel a block of one size.

@@ -2,8 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import numpy as np
 import numpy.typing as npt
+
+
+def patch_boxes(
+    edge: Iterable[int | np.integer], widths: Iterable[int]
+) -> list[tuple[int, int, int, int]]:
+    """Return where the retina's patches lie: boxes (left, top, right, bottom) of pixel edges.
+
+    Args:
+        edge: the pixel edge (x, y) where the retina looks.
+        widths: of the patches, in pixels.
+    """
+    x, y = map(int, edge)
+    corners = [(x - width // 2, y - width // 2, width) for width in widths]
+    return [(left, top, left + width, top + width) for left, top, width in corners]
 
 
 def spread_glimpse(

@@ -27,6 +27,7 @@ from ram_agent.looking import Look, look
 from ram_envs.atomic_files import write_whole
 from ram_envs.rendering import SCALE_COLORS
 from ram_envs.retina import pixel_edges
+from ram_envs.views import patch_boxes
 
 IMAGES = Path(__file__).parent.parent / "docs" / "images"
 AGENT = "cluttered-mnist-8"
@@ -91,16 +92,16 @@ def draw_retina(seen: Look) -> Path:
     num_scales, size = seen.glimpses.shape[1:3]
     step = 1
     height, width = seen.canvas.shape[:2]
-    x, y = pixel_edges(seen.locations[step], height, width)
+    edge = pixel_edges(seen.locations[step], height, width)
+    boxes = patch_boxes(edge, [size << scale for scale in range(num_scales)])
     figure = Figure(figsize=(9, 2.6), layout="constrained")
     axes = figure.subplots(1, num_scales + 1)
     axes[0].imshow(seen.canvas, cmap="gray", extent=(0, width, height, 0))
     axes[0].set_title(f"canvas, {width} × {height}", fontsize=10)
-    for scale in range(num_scales):
+    for scale, (left, top, right, _) in enumerate(boxes):
         color = np.divide(SCALE_COLORS[scale], 255)
-        side = size << scale
-        corner = (x - side // 2, y - side // 2)
-        axes[0].add_patch(Rectangle(corner, side, side, fill=False, color=color, lw=2))
+        side = right - left
+        axes[0].add_patch(Rectangle((left, top), side, side, fill=False, color=color, lw=2))
         axis = axes[scale + 1]
         axis.imshow(seen.glimpses[step, scale], cmap="gray", vmin=0, vmax=1)
         axis.set_title(f"{side} × {side} pixels, {size} × {size} cells", fontsize=10)

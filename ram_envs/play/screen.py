@@ -35,8 +35,11 @@ from ram_envs.rendering import (
     TARGET,
     TEXT,
     CanvasView,
+    fitting_scale,
     to_rgb,
+    to_surface,
 )
+from ram_envs.views import patch_boxes
 
 AFTERIMAGE = 0.4  # how much remains of what was seen before
 BRIGHTER = np.round(255 * np.sqrt(np.arange(256) / 255)).astype(np.uint8)  # by what it was
@@ -51,8 +54,7 @@ def board_view(game: Game, window_size: tuple[int, int], board: int = 0) -> Canv
     left, top, width, height = (TWO_BOARDS if game.opponent else ONE_BOARD)[board]
     fit = fit_sheet(window_size)
     canvas_width, canvas_height = game.canvas_size
-    scale = min(width * fit.scale / canvas_width, height * fit.scale / canvas_height)
-    scale = float(int(scale)) if scale >= 1 else scale
+    scale = fitting_scale(game.canvas_size, (width * fit.scale, height * fit.scale))
     middle_x, middle_y = fit(left + width / 2, top + height / 2)
     return CanvasView(
         left=middle_x - round(canvas_width * scale / 2),
@@ -166,18 +168,15 @@ def _picture(seat: Seat, lifted: bool, brightened: bool) -> pygame.Surface:
             faded = np.round(AFTERIMAGE * to_rgb(memory[0]) + (1 - AFTERIMAGE) * ground)
             ground = np.where(memory[1][..., None], faded.astype(np.uint8), ground)
         pixels = np.where(is_seen[..., None], to_rgb(grays), ground)
-    surface: pygame.Surface = pygame.surfarray.make_surface(pixels.transpose(1, 0, 2))
-    return surface
+    return to_surface(pixels)
 
 
 def _draw_retina(sheet: Sheet, seat: Seat, view: CanvasView) -> None:
     """Draw the outlines of the patches of the present glimpse."""
-    x, y = seat.edge
-    for scale, width in reversed(list(enumerate(seat.env.batch.retina.patch_widths))):
-        left, top = x - width // 2, y - width // 2
-        rect = _to_rect(view, (left, top, left + width, top + width))
+    boxes = patch_boxes(seat.edge, seat.env.batch.retina.patch_widths)
+    for scale, box in reversed(list(enumerate(boxes))):
         # Cut to what can be seen: pygame takes seconds for vast squares.
-        rect = rect.clip(sheet.surface.get_rect().inflate(16, 16))
+        rect = _to_rect(view, box).clip(sheet.surface.get_rect().inflate(16, 16))
         pygame.draw.rect(sheet.surface, SCALE_COLORS[scale % len(SCALE_COLORS)], rect, 1)
 
 
