@@ -14,10 +14,17 @@ from gymnasium.vector import AutoresetMode
 
 def suggest(given: object, known: Iterable[object]) -> str:
     """Return a sentence that lists the known names, and which of them was probably meant."""
-    names = {str(name).lower(): str(name) for name in known}
-    close = difflib.get_close_matches(str(given).lower(), names, n=1)
-    hint = f"Did you mean {names[close[0]]!r}? " if close else ""
-    return f"{hint}Choose from {', '.join(map(repr, names.values()))}."
+    names = [str(name) for name in known]
+    close = find_close(str(given), names)
+    hint = "" if close is None else f"Did you mean {close!r}? "
+    return f"{hint}Choose from {', '.join(map(repr, names))}."
+
+
+def find_close(given: str, known: Iterable[str]) -> str | None:
+    """Return the known name that was probably meant, whatever its case; None if none is close."""
+    names = {name.lower(): name for name in known}
+    close = difflib.get_close_matches(given.lower(), names, n=1)
+    return names[close[0]] if close else None
 
 
 def checked_integer(

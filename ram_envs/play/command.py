@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import difflib
 import importlib.util
 import os
 import sys
@@ -16,6 +15,7 @@ from pathlib import Path
 import gymnasium as gym
 
 from ram_envs.atomic_files import check_writable
+from ram_envs.checks import find_close
 from ram_envs.making import parse_keywords
 from ram_envs.picture_batch import IN_COMMANDS, NoPictureError
 from ram_envs.play.game import SPEEDS, Phase
@@ -74,8 +74,8 @@ def main(args: list[str] | None = None) -> None:
     known, unknown = parser.parse_known_args(args)
     if unknown:
         names = [name for action in parser._actions for name in action.option_strings]
-        close = difflib.get_close_matches(unknown[0], names, n=1)
-        hint = f" Did you mean {close[0]}?" if close else ""
+        close = find_close(unknown[0], names)
+        hint = "" if close is None else f" Did you mean {close}?"
         parser.error(f"{unknown[0]} is not an option of ram play.{hint}")
     given = vars(known)
     keywords = {key: given.pop(key) for key in KEYWORDS}
