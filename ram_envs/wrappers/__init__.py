@@ -29,7 +29,6 @@ from gymnasium import spaces
 
 from ram_envs.aliases import Env
 from ram_envs.arguments import check_arguments
-from ram_envs.checks import checked_location
 from ram_envs.gaze import Gaze
 from ram_envs.glimpse_env import GlimpseEnv
 from ram_envs.recorded import RecordedArguments
@@ -39,7 +38,6 @@ from ram_envs.wrappers.codes import (
     FixedGazeCode,
     FlatBoxCode,
     GridCode,
-    Locations,
     RandomGazeCode,
     RelativeGazeCode,
     check_absolute,
@@ -162,16 +160,16 @@ class RelativeGaze(_CodedAction):
 class _GazeControl(_CodedAction):
     """A control that chooses all locations, the first included: a fixed one, or random if None."""
 
-    def __init__(self, env: Env, code: ActionCode, location: Locations | None) -> None:
+    def __init__(self, env: Env, code: FixedGazeCode | RandomGazeCode) -> None:
         check_absolute(env)
         check_reset_by_caller(env)
         super().__init__(env, code)
-        self._location = location
+        self._first_location = code.first_location
 
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
     ) -> tuple[Any, dict[str, Any]]:
-        with self._batch.starting_at(self._location):
+        with self._batch.starting_at(self._first_location):
             return self.env.reset(seed=seed, options=options)
 
 
@@ -194,8 +192,7 @@ class FixedGaze(_GazeControl):
     @check_arguments
     def __init__(self, env: Env, location: Sequence[float] = (0.0, 0.0)) -> None:
         RecordedArguments.__init__(self, location=location)
-        fixed = checked_location("location", location)
-        super().__init__(env, FixedGazeCode(num_choices(env), fixed), fixed)
+        super().__init__(env, FixedGazeCode(num_choices(env), location))
 
 
 class RandomGaze(_GazeControl):
@@ -212,7 +209,7 @@ class RandomGaze(_GazeControl):
     @check_arguments
     def __init__(self, env: Env) -> None:
         RecordedArguments.__init__(self)
-        super().__init__(env, RandomGazeCode(num_choices(env)), None)
+        super().__init__(env, RandomGazeCode(num_choices(env)))
 
 
 class WholeCanvas(gym.ObservationWrapper[Any, Any, Any], RecordedArguments):

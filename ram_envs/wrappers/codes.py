@@ -20,7 +20,7 @@ from ram_envs.actions import (
     checked_pair,
     is_glimpse_action,
 )
-from ram_envs.checks import checked_integer, checked_number
+from ram_envs.checks import checked_integer, checked_location, checked_number
 from ram_envs.gaze import Gaze
 
 Locations = npt.NDArray[np.float32]  # (2,), or (B, 2) of a vector environment
@@ -161,18 +161,23 @@ def shift_locations(
 
 
 class FixedGazeCode:
-    """The choice alone; the location is fixed."""
+    """The choice alone; the location is fixed.
 
-    def __init__(self, num_choices: int, location: Locations) -> None:
+    `first_location`, here and below: where an episode begins; None for a random location.
+    """
+
+    def __init__(self, num_choices: int, location: Any) -> None:
         self.space = spaces.Discrete(num_choices)
-        self._location = location
+        self.first_location = checked_location("location", location)
 
     def decode(self, action: Any, batch: Gaze, lead: Lead) -> tuple[Any, Any]:
-        return np.tile(self._location, (*lead, 1)), action
+        return np.tile(self.first_location, (*lead, 1)), action
 
 
 class RandomGazeCode:
     """The choice alone; the locations are random and follow from the environment's seed."""
+
+    first_location = None
 
     def __init__(self, num_choices: int) -> None:
         self.space = spaces.Discrete(num_choices)

@@ -17,7 +17,6 @@ from gymnasium.vector.utils import batch_space
 
 from ram_envs.aliases import VectorEnv
 from ram_envs.arguments import check_arguments
-from ram_envs.checks import checked_location
 from ram_envs.glimpse_env import GlimpseVectorEnv
 from ram_envs.recorded import RecordedArguments
 from ram_envs.wrappers import canvas_space
@@ -27,7 +26,6 @@ from ram_envs.wrappers.codes import (
     FixedGazeCode,
     FlatBoxCode,
     GridCode,
-    Locations,
     RandomGazeCode,
     RelativeGazeCode,
     check_absolute,
@@ -136,17 +134,17 @@ class RelativeGaze(_CodedAction):
 class _GazeControl(_CodedAction):
     """A control that chooses all locations, the first included: a fixed one, or random if None."""
 
-    def __init__(self, env: VectorEnv, code: ActionCode, location: Locations | None) -> None:
+    def __init__(self, env: VectorEnv, code: FixedGazeCode | RandomGazeCode) -> None:
         check_absolute(env)
         super().__init__(env, code)
-        self._location = location
+        self._first_location = code.first_location
 
     def reset(self, *, seed: Any = None, options: dict[str, Any] | None = None) -> Any:
-        with self.native.batch.starting_at(self._location):
+        with self.native.batch.starting_at(self._first_location):
             return self.env.reset(seed=seed, options=options)
 
     def step(self, actions: Any) -> Step:
-        with self.native.batch.starting_at(self._location):
+        with self.native.batch.starting_at(self._first_location):
             return super().step(actions)
 
 
@@ -156,8 +154,7 @@ class FixedGaze(_GazeControl):
     @check_arguments
     def __init__(self, env: VectorEnv, location: Sequence[float] = (0.0, 0.0)) -> None:
         RecordedArguments.__init__(self, location=location)
-        fixed = checked_location("location", location)
-        super().__init__(env, FixedGazeCode(num_choices(env), fixed), fixed)
+        super().__init__(env, FixedGazeCode(num_choices(env), location))
 
 
 class RandomGaze(_GazeControl):
@@ -166,7 +163,7 @@ class RandomGaze(_GazeControl):
     @check_arguments
     def __init__(self, env: VectorEnv) -> None:
         RecordedArguments.__init__(self)
-        super().__init__(env, RandomGazeCode(num_choices(env)), None)
+        super().__init__(env, RandomGazeCode(num_choices(env)))
 
 
 class WholeCanvas(_VectorWrapper):
