@@ -17,7 +17,7 @@ import tyro
 from matplotlib.figure import Figure
 from pages import make_table, put_table
 
-from ram_agent.paper.report import Row, make_markdown, read_rows
+from ram_agent.paper.report import EXPLANATION, EXPLANATION_OF_PAPER, Row, make_markdown, read_rows
 from ram_agent.paper.tables import CONTROL_NAMES, NONE, TABLES, Table
 from ram_agent.pretrained_agents import describe_agents, format_score
 from ram_envs.atomic_files import read_json
@@ -330,10 +330,9 @@ def name_agent(run: dict[str, Any], first: dict[str, Any]) -> str:
 
 
 def make_page(tables: dict[str, list[Row]]) -> str:
-    """Return all tables as Markdown."""
-    return "\n".join(
-        make_markdown(TABLES[name], rows, is_alone=False) for name, rows in tables.items()
-    )
+    """Return all tables as Markdown, after what they mean."""
+    each = "\n".join(make_markdown(TABLES[name], rows) for name, rows in tables.items())
+    return f"{EXPLANATION}\n\n{EXPLANATION_OF_PAPER}\n\n{each}"
 
 
 if __name__ == "__main__":

@@ -119,7 +119,6 @@ def read_rows(path: Path) -> list[Row]:
     return rows
 
 
-# What the tables mean, in a file that has one alone; docs/results.md says it once for all.
 EXPLANATION = (
     "One pass, mean locations; ± is the standard deviation over the seeds. In the rows of random "
     "and center gaze, the agents of the row in bold look at other locations. Episodes and "
@@ -132,11 +131,14 @@ EXPLANATION_OF_PAPER = (
 )
 
 
-def make_markdown(table: Table, rows: Sequence[Row], is_alone: bool = True) -> str:
-    """Return our results beside the paper's and the best since, accuracies and commands.
+def explain(table: Table) -> str:
+    """Return what the tables of `make_markdown` mean, for a file that has one alone."""
+    paper = f"\n{EXPLANATION_OF_PAPER}\n" if table.has_paper_values else ""
+    return f"{EXPLANATION}\n{paper}"
 
-    `is_alone`: whether what the tables mean is appended.
-    """
+
+def make_markdown(table: Table, rows: Sequence[Row]) -> str:
+    """Return our results beside the paper's and the best since, accuracies and commands."""
     groups: dict[tuple[bool, str | None], list[Row]] = {}
     for row in rows:
         groups.setdefault((row["quick"], row["dataset"]), []).append(row)
@@ -145,10 +147,6 @@ def make_markdown(table: Table, rows: Sequence[Row], is_alone: bool = True) -> s
         for (quick, dataset), group in groups.items()
         for paragraph in _group_paragraphs(table, group, quick, dataset)
     ]
-    if is_alone:
-        paragraphs.append(EXPLANATION)
-        if table.has_paper_values:
-            paragraphs.append(EXPLANATION_OF_PAPER)
     if table.note:
         paragraphs.append(table.note)
     return "\n\n".join(paragraphs) + "\n"

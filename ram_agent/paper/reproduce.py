@@ -28,7 +28,7 @@ from ram_agent.paper.controls import (
     describe_control,
     measure_best,
 )
-from ram_agent.paper.report import Row, make_markdown, make_row, merge_row, read_rows
+from ram_agent.paper.report import Row, explain, make_markdown, make_row, merge_row, read_rows
 from ram_agent.paper.tables import GAZES, TABLES, Control, Ram, Table
 from ram_agent.presets import Preset, preset
 from ram_agent.provenance import provenance
@@ -156,7 +156,8 @@ def reproduce(command: Reproduce) -> None:
                 for row in _make_rows(command, table, entry):
                     rows = merge_row(read_rows(path), row, table)
                     write_json(path, rows)
-                    write_bytes(path.with_suffix(".md"), make_markdown(table, rows).encode())
+                    text = f"{make_markdown(table, rows)}\n{explain(table)}"
+                    write_bytes(path.with_suffix(".md"), text.encode())
     except KeyboardInterrupt:
         raise KeyboardInterrupt(f"stopped. Continue: {provenance()['command']}") from None
     for path in paths.values():
