@@ -19,10 +19,11 @@ from typing import Any
 
 import torch
 import tyro
-from pages import make_table, put_table
+from pages import put_table
 from side_by_side import read_rows, run_side_by_side
 
 from ram_agent.config import replace_settings
+from ram_agent.paper.report import make_table
 from ram_agent.presets import Preset, preset
 from ram_agent.provenance import provenance
 from ram_agent.run_env import RunEnv

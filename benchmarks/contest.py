@@ -21,9 +21,10 @@ import numpy as np
 import torch
 import tyro
 from contestants import Contestant, contestants
-from pages import make_table, put_table
+from pages import put_table
 from side_by_side import read_rows, run_side_by_side
 
+from ram_agent.paper.report import make_table
 from ram_agent.provenance import provenance
 from ram_agent.run_env import RunEnv
 from ram_envs.atomic_files import write_bytes, write_json

@@ -17,12 +17,13 @@ import numpy as np
 import torch
 import tyro
 from gymnasium import spaces
-from pages import make_table, put_table
+from pages import put_table
 from torch.utils.flop_counter import FlopCounterMode
 
 from ram_agent.agent import RAMAgent
 from ram_agent.config import AgentConfig
 from ram_agent.paper.controls import NETWORKS
+from ram_agent.paper.report import make_table
 from ram_agent.paper.tables import CONTROL_NAMES
 from ram_agent.presets import preset
 from ram_agent.provenance import provenance

@@ -19,9 +19,10 @@ from typing import Any
 import gymnasium as gym
 import numpy as np
 import tyro
-from pages import make_table, put_table
+from pages import put_table
 from tqdm import tqdm
 
+from ram_agent.paper.report import make_table
 from ram_agent.provenance import provenance
 from ram_agent.stepping import calls_per_second, step_many, step_single
 from ram_envs.actions import checked_action, checked_actions

@@ -15,11 +15,19 @@ from typing import Any, NamedTuple
 
 import tyro
 from matplotlib.figure import Figure
-from pages import make_table, put_table
+from pages import put_table
 
-from ram_agent.paper.report import EXPLANATION, EXPLANATION_OF_PAPER, Row, make_markdown, read_rows
+from ram_agent.paper.report import (
+    EXPLANATION,
+    EXPLANATION_OF_PAPER,
+    Row,
+    find_result,
+    make_markdown,
+    make_table,
+    read_rows,
+)
 from ram_agent.paper.tables import CONTROL_NAMES, NONE, TABLES, Table
-from ram_agent.pretrained_agents import describe_agents, format_score
+from ram_agent.pretrained_agents import describe_agents
 from ram_envs.atomic_files import read_json
 
 ROOT = Path(__file__).parent.parent
@@ -198,19 +206,12 @@ def make_agents(folder: Path) -> str:
     body = []
     for agent in describe_agents():
         file = read_json(folder / f"{agent.name}.json")
-        learned, random = (file["results"][f"{gaze} gaze"] for gaze in ("learned", "random"))
-        if "error" in learned:
-            result, at_random = f"{learned['error']:.2f}% wrong", f"{random['error']:.1f}% wrong"
-        else:
-            result, at_random = (
-                format_score(agent.env_id, one["mean_return"]) for one in (learned, random)
-            )
         cells = [
             f"`{agent.name}`",
             f"`{agent.env_id}`",
             str(agent.num_glimpses or NONE),
-            f"[{result}](../../results/pretrained/{agent.name}.json)",
-            at_random,
+            f"[{agent.result}](../../results/pretrained/{agent.name}.json)",
+            agent.at_random,
             f"`{file['trained_by']['command']}`",
         ]
         body.append(cells)
@@ -226,17 +227,13 @@ def make_summary(tables: dict[str, list[Row]]) -> str:
     body = []
     for name, rows in tables.items():
         table = TABLES[name]
-        others = {row.name: row.others for row in table.rows}
         for row in rows:
             if row["kind"] != "ram" or row["quick"]:
                 continue
-            ours, at_random = row["error_mean"], row["random_gaze_error"]
+            ours, spread, at_random, (arxiv, nips, since) = find_result(table, row)
             where, glimpses = f"`{row['env']}`", row["name"].removeprefix("RAM, ")
             if table.is_game:
-                ours, at_random = row["catch_rate_mean"], 100 - at_random
                 where, glimpses = f"{where}, balls caught", NONE
-            arxiv, nips, since = others[row["name"]].format(table.is_game)
-            spread = "" if row["error_std"] is None else f" ± {row['error_std']:.2f}"
             cells = [
                 where,
                 glimpses.replace(" glimpses", ""),

@@ -20,8 +20,9 @@ from typing import Any
 import gymnasium as gym
 import numpy as np
 import tyro
-from pages import make_table, put_table
+from pages import put_table
 
+from ram_agent.paper.report import make_table
 from ram_agent.provenance import provenance
 from ram_envs.atomic_files import write_json
 from ram_envs.searcher import Searcher

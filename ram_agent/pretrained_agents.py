@@ -26,12 +26,14 @@ class PretrainedAgent:
     env_id        the environment that it was trained in
     num_glimpses  T; None in a game
     result        how good it is, in words
+    at_random     the same with random gaze
     """
 
     name: str
     env_id: str
     num_glimpses: int | None
     result: str
+    at_random: str
 
 
 def pretrained_names() -> list[str]:
@@ -63,17 +65,14 @@ def _describe(name: str) -> PretrainedAgent:
     number = info["env_kwargs"].get("num_glimpses")
     if number is None and (found := re.search(r"-(\d+)(-|$)", name)):
         number = int(found[1])
-    return PretrainedAgent(name, info["env_id"], number, _result(info))
-
-
-def _result(info: dict[str, Any]) -> str:
-    """Return the result on the test split, which `tools/pack_agent.py` stores."""
-    test = info["test"]
+    test = info["test"]  # the result on the test split, which `tools/pack_agent.py` stores
     if "error" in test:
-        return f"{test['error']:.2f}% wrong ({test['random_gaze_error']:.1f}% with random gaze)"
-    learned, random = test["return"], test["random_gaze_return"]
-    learned, random = (format_score(info["env_id"], one) for one in (learned, random))
-    return f"{learned} ({random} with random gaze)"
+        result = f"{test['error']:.2f}% wrong"
+        at_random = f"{test['random_gaze_error']:.1f}% wrong"
+    else:
+        result = format_score(info["env_id"], test["return"])
+        at_random = format_score(info["env_id"], test["random_gaze_return"])
+    return PretrainedAgent(name, info["env_id"], number, result, at_random)
 
 
 def format_score(env_id: str, mean_return: float) -> str:

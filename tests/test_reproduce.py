@@ -542,16 +542,16 @@ def test_markdown_shows_our_results_beside_those_of_others() -> None:
     assert "".join(line for line in lines if line.startswith("|")) == (
         """\
 |  | ours | seeds | random gaze | the paper, arXiv v1 | NIPS | best since |
-| --- | --- | --- | --- | --- | --- | --- |
+|---|---|---|---|---|---|---|
 | **RAM, 8 glimpses** | 4.10 ± 0.36 | 0, 1, 2 | 27.00 | 5.23 | 4.04 | 2.63 (tfRAM) |
 | RAM, 8 glimpses, random gaze | 27.00 ± 1.00 | 0, 1, 2 | – | – | 14.4 | – |
 | FC 2 × 64, whole canvas | 27.12 | 0 | – | 28.96* | 28.58 | – |
 |  | seeds | 1 | 2 |
-| --- | --- | --- | --- |
+|---|---|---|---|
 | RAM, 8 glimpses | 0, 1, 2 | 40.00 | 95.90 |
 | RAM, 8 glimpses, random gaze | 0, 1, 2 | 40.00 | 73.00 |
 |  | command | commit | episodes | env-steps | training, all seeds | time to the paper's error |
-| --- | --- | --- | --- | --- | --- | --- |
+|---|---|---|---|---|---|---|
 | RAM, 8 glimpses | `ram reproduce cluttered` | abc | 4.60 M | 36.8 M | 50.7 min | 8.4 min |
 | RAM, 8 glimpses, random gaze | `ram reproduce cluttered` | abc | 4.60 M | 36.8 M | 50.7 min | – |
 | FC 2 × 64, whole canvas | `ram reproduce cluttered --controls fc-64` | abc | 4.60 M | – | \

@@ -15,7 +15,8 @@ def main(args: list[str]) -> None:
     row = "{:<22} {:<26} {:>8}  {}"
     print(row.format("agent", "environment", "glimpses", "result"))
     for agent in describe_agents():
-        print(row.format(agent.name, agent.env_id, agent.num_glimpses or "–", agent.result))
+        result = f"{agent.result} ({agent.at_random} with random gaze)"
+        print(row.format(agent.name, agent.env_id, agent.num_glimpses or "–", result))
     print(
         "\nTo watch one: ram watch pretrained:AGENT. To measure it: ram evaluate pretrained:AGENT."
         '\nIn Python: RAMAgent.pretrained("AGENT").'

@@ -5,7 +5,7 @@ from __future__ import annotations
 import statistics
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from ram_agent.paper.tables import CONTROL_NAMES, GAZES, NONE, TABLES, Others, Table
 from ram_envs.atomic_files import read_json
@@ -149,7 +149,7 @@ def make_markdown(table: Table, rows: Sequence[Row]) -> str:
     ]
     if table.note:
         paragraphs.append(table.note)
-    return "\n\n".join(paragraphs) + "\n"
+    return "\n\n".join(paragraph.strip() for paragraph in paragraphs) + "\n"
 
 
 def _group_paragraphs(
@@ -170,7 +170,7 @@ def _group_paragraphs(
         measure = f"Test error (%) on {number} images"
     paragraphs += [
         f"{measure}:",
-        _table(
+        make_table(
             ("", "ours", "seeds", "random gaze", "the paper, arXiv v1", "NIPS", "best since"),
             [_cells(table, row) for row in rows],
         ),
@@ -179,7 +179,7 @@ def _group_paragraphs(
         paragraphs += _accuracy_paragraphs(rows)
     machines = dict.fromkeys(row["machine"] for row in rows)
     paragraphs += [
-        _table(
+        make_table(
             (
                 *("", "command", "commit", "episodes", "env-steps"),
                 *("training, all seeds", "time to the paper's error"),
@@ -209,20 +209,39 @@ def _train_episodes(training: dict[str, Any], is_game: bool) -> int:
     return int(training["episodes"])
 
 
-def _cells(table: Table, row: Row) -> tuple[str, ...]:
-    """Return a row's results beside those of others."""
-    name = row["name"]
+class Result(NamedTuple):
+    """A row's result beside those of others: errors in percent, or caught balls.
+
+    mean       over the seeds
+    spread     " ± " and the standard deviation; empty for one seed
+    at_random  with random gaze; None if it was not measured
+    others     in words: the paper's, of arXiv v1 and of NIPS, and the best since
+    """
+
+    mean: float
+    spread: str
+    at_random: float | None
+    others: list[str]
+
+
+def find_result(table: Table, row: Row) -> Result:
+    """Return a row's result beside those of others."""
     mean, at_random = row["error_mean"], row["random_gaze_error"]
     if table.is_game:
         mean = row["catch_rate_mean"]
         at_random = None if at_random is None else 100 - at_random
     spread = "" if row["error_std"] is None else f" ± {row['error_std']:.2f}"
+    return Result(mean, spread, at_random, _others(table)[row["name"]].format(table.is_game))
+
+
+def _cells(table: Table, row: Row) -> tuple[str, ...]:
+    mean, spread, at_random, others = find_result(table, row)
     return (
-        f"**{name}**" if name == table.headline.name else name,
+        f"**{row['name']}**" if row["name"] == table.headline.name else row["name"],
         f"{mean:.2f}{spread}",
         _seeds(row),
         NONE if at_random is None else f"{at_random:.2f}",
-        *_others(table)[name].format(table.is_game),
+        *others,
     )
 
 
@@ -238,7 +257,7 @@ def _accuracy_paragraphs(rows: Sequence[Row]) -> list[str]:
     if not body:
         return []
     head = ("", "seeds", *map(str, range(1, longest + 1)))
-    return ["Accuracy (%) after each glimpse:", _table(head, body)]
+    return ["Accuracy (%) after each glimpse:", make_table(head, body)]
 
 
 def _others(table: Table) -> dict[str, Others]:
@@ -266,6 +285,7 @@ def _seeds(row: Row) -> str:
     return ", ".join(map(str, row["seeds"]))
 
 
-def _table(head: Sequence[str], body: Iterable[Sequence[str]]) -> str:
-    lines = [head, ["---"] * len(head), *body]
-    return "\n".join("| " + " | ".join(cells) + " |" for cells in lines)
+def make_table(head: Sequence[str], body: Iterable[Sequence[str]]) -> str:
+    """Return a table in Markdown."""
+    first, *others = ("| " + " | ".join(cells) + " |" for cells in (head, *body))
+    return "\n".join([first, "|---" * len(head) + "|", *others]) + "\n"
