@@ -39,6 +39,7 @@ from ram_agent.config import (
 from ram_agent.paper.controls import ControlConfig
 from ram_agent.pictures import play_frames, save_picture
 from ram_agent.presets import preset
+from ram_agent.settings import type_hints
 from ram_envs import GlimpseEnv, GlimpseVectorEnv, ImageDataset, Retina, check_task, wrappers
 from ram_envs.datasets import check_images, load_dataset
 from ram_envs.device_env import DeviceVectorEnv
@@ -512,10 +513,10 @@ ROWS_OF_SETTINGS: dict[tuple[str, ...], list[Wrong]] = {
     ("average_decay",): [*NUMBER, (1, ValueError)],
 }
 SETTINGS = {name: rows for names, rows in ROWS_OF_SETTINGS.items() for name in names}
-for kind in (
-    *(AgentConfig, TrainConfig, ObjectiveConfig, SegmentConfig, OptimizerConfig, GazeConfig),
-    *(ScheduleConfig, ControlConfig),
-):
+CONFIGS: list[Any] = [AgentConfig, TrainConfig, ObjectiveConfig, SegmentConfig, OptimizerConfig]
+CONFIGS += [GazeConfig, ScheduleConfig, ControlConfig]
+KINDS = {name: kind for config in CONFIGS for name, kind in type_hints(config).items()}
+for kind in CONFIGS:
     names = [field.name for field in dataclasses.fields(kind)]
     base = {"network": "conv", "seed": 0, "episodes": 1} if kind is ControlConfig else {}
     CALLS[kind.__name__] = (
@@ -630,7 +631,7 @@ OPTIONS: dict[str, tuple[list[str], dict[str, list[list[str]] | str]]] = {
             **{
                 f"--{name.replace('_', '-')}": (
                     FLAG
-                    if rows is SETTINGS["baseline_shapes_state"]
+                    if KINDS[name] is bool
                     else [[str(rows[0][0])]]  # the others are refused by the same dataclass
                 )
                 for name, rows in SETTINGS.items()
