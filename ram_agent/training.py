@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
+import shutil
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +23,7 @@ from ram_agent.settings import setting_names
 from ram_envs.arguments import check_arguments
 from ram_envs.checks import checked_integer
 from ram_envs.making import resolve_env_id
+from ram_envs.notices import print_notice
 
 
 @check_arguments
@@ -46,7 +49,8 @@ def train(
         callback: one or several functions of (trainer, metrics), called after every update and
             validation; see `ram_agent.callbacks`.
         preset: the settings that are not given: "default" or "paper".
-        out: the run's folder, as `ram train --out` writes it; None keeps no files.
+        out: the run's folder, as `ram train --out` writes it; None keeps no files,
+            except of a training that fails, whose folder a line on stderr names.
         start_from: a trained agent whose weights initialize the networks, as for `RAMAgent.load`;
             the choice head is copied only if the number of classes is the same. Its networks and
             its scaling of pixels must be those of the new agent.
@@ -87,10 +91,28 @@ def train(
     try:
         if out is not None:
             return _train_in(RunFolder(out), run, device, callbacks)
-        with tempfile.TemporaryDirectory(prefix="ram-train-") as folder:
-            return _train_in(RunFolder(Path(folder) / "run"), run, device, callbacks)
+        with _temporary_folder() as folder:
+            return _train_in(folder, run, device, callbacks)
     finally:
         torch.set_num_threads(num_threads)
+
+
+@contextlib.contextmanager
+def _temporary_folder() -> Iterator[RunFolder]:
+    """Yield a folder, and remove it unless a training has begun in it and failed."""
+    folder = RunFolder(tempfile.mkdtemp(prefix="ram-train-"))
+    has_failed = True
+    try:
+        yield folder
+        has_failed = False
+    finally:
+        if has_failed and folder.has_begun:
+            print_notice(
+                f"The training failed. Its last checkpoint is in {folder.path}. Continue it with: "
+                f"{folder.resume_command}"
+            )
+        else:
+            shutil.rmtree(folder.path)
 
 
 def _train_in(

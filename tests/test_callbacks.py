@@ -64,9 +64,31 @@ def test_train_in_one_call(tmp_path: Path) -> None:
 
 def test_train_keeps_no_files_unless_asked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
+    (tmp_path / "temporary").mkdir()
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "temporary"))
     agent = ram_agent.train("RAMCatch-v0", steps=1_472, batch_size=32, hidden_size=16)
     assert agent.num_choices == 3
-    assert not list(tmp_path.iterdir())
+    with pytest.raises(ValueError, match="episodes"):  # before the training begins
+        ram_agent.train("RAMCatch-v0", episodes=9)
+    assert [path.name for path in tmp_path.iterdir()] == ["temporary"]
+    assert not list(tmp_path.glob("temporary/ram-train-*"))
+
+
+def test_a_training_that_fails_keeps_its_checkpoint(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+
+    def fail(trainer: ram_agent.Trainer, metrics: dict[str, float]) -> None:
+        if trainer.update == 30:
+            raise KeyError("a fault of the callback")
+
+    with pytest.raises(KeyError):
+        ram_agent.train("RAMMNIST-v0", episodes=64 * 40, callback=fail, **SETTINGS)
+    (kept,) = tmp_path.glob("ram-train-*")
+    assert f"ram train --resume {kept}" in capsys.readouterr().err
+    assert ram_agent.RAMAgent.load(kept).info["update"] <= 28
+    assert RunFolder(kept).load_state().counters["update"] == 28
 
 
 @pytest.mark.parametrize(
