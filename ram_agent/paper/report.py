@@ -27,7 +27,7 @@ def make_row(
         kind: "ram" or "control".
         name: the row's name in the table.
         num_glimpses: None in the game and for networks on the whole canvas.
-        evaluations: evaluation.json of each seed.
+        evaluations: what `finish_run` returned for each seed.
         facts: columns that are added as they are.
         gaze: the gaze whose result counts; None for a network on the whole canvas.
     """
@@ -45,7 +45,7 @@ def make_row(
         "errors": errors,
         "random_gaze_error": None,
         "test_episodes": results[0]["episodes"],
-        "train_episodes": _train_episodes(evaluations[0]["training"], "mean_return" in results[0]),
+        "train_episodes": round(statistics.mean(run["train_episodes"] for run in evaluations)),
     }
     if gaze == "learned gaze":
         at_random = [_error(run["results"]["random gaze"]) for run in evaluations]
@@ -200,13 +200,6 @@ def _group_paragraphs(
         f"Trained on {' and '.join(machines)}.",
     ]
     return paragraphs
-
-
-def _train_episodes(training: dict[str, Any], is_game: bool) -> int:
-    """Return the number of training episodes; of a game each segment is one."""
-    if is_game and "segments" in training:
-        return int(training["steps"] // training["segments"]["segment_length"])
-    return int(training["episodes"])
 
 
 class Result(NamedTuple):

@@ -219,7 +219,7 @@ def _make_rows(command: Reproduce, table: Table, entry: Ram | Control) -> list[R
 
 
 def _trained(command: Reproduce, table: Table, entry: Ram | Control, seed: int) -> dict[str, Any]:
-    """Return evaluation.json of a finished run."""
+    """Return what `finish_run` returns."""
     if isinstance(entry, Ram):
         return _trained_ram(command, table, entry, seed)
     return _trained_control(command, table, entry, seed)
@@ -269,6 +269,17 @@ def seconds_to_pass(metrics: Sequence[dict[str, Any]], error: float | None) -> f
     return next(passed, None)
 
 
+def count_episodes(metrics: Sequence[dict[str, Any]], training: dict[str, Any]) -> int:
+    """Return how many training episodes were played; of a game each segment is one.
+
+    They may be fewer than the settings ask for, since a training ends when its patience runs out.
+    """
+    last = metrics[-1]
+    if "steps" in last:
+        return int(last["steps"] // training["segments"]["segment_length"])
+    return int(last["episodes"])
+
+
 def _validation_error(row: dict[str, Any]) -> float:
     """Return the percentage of wrong labels, or of balls that were missed."""
     if "validation_return" in row:
@@ -308,7 +319,10 @@ def _trained_control(command: Reproduce, table: Table, entry: Control, seed: int
 def finish_run(
     path: Path, run: dict[str, Any], train: Callable[[RunFolder], None]
 ) -> dict[str, Any]:
-    """Train the run in `path` unless it is finished, and return its evaluation.json.
+    """Train the run in `path` unless it is finished.
+
+    Returns:
+        Its evaluation.json, and "train_episodes": how many were played.
 
     Args:
         path: the run's folder.
@@ -335,7 +349,9 @@ def finish_run(
             commits = dict.fromkeys((folder.read_config()["commit"], run["commit"]))
             evaluation = {**read_json_object(evaluation_path), "commit": ", ".join(commits)}
             write_json(evaluation_path, evaluation)
-        return read_json_object(evaluation_path)
+        evaluation = read_json_object(evaluation_path)
+        episodes = count_episodes(folder.read_metrics(), evaluation["training"])
+        return {**evaluation, "train_episodes": episodes}
     finally:
         folder.unlock()
 
