@@ -13,6 +13,7 @@ from ram_envs.aliases import Env, VectorEnv
 from ram_envs.making import import_package, make_env, make_vector_env
 
 if TYPE_CHECKING:
+    from ram_agent.agent import RAMAgent
     from ram_agent.player import Gaze
 
 ENV_FACTS = ("env_id", "env_kwargs", "dataset", "images")  # that name an environment
@@ -86,6 +87,19 @@ def play_mode(
     if deterministic is None:
         deterministic = not is_sampled(facts)
     return deterministic, gaze or trained_gaze(facts)
+
+
+def class_names(agent: RAMAgent) -> tuple[str, ...]:
+    """Return the names of an agent's labels: those of its images, or its environment's."""
+    images = agent.info.get("images")
+    names = images.get("class_names", ()) if isinstance(images, Mapping) else ()
+    if len(names) == agent.num_choices:
+        return tuple(map(str, names))
+    has_digits = agent.info.get("dataset") in ("mnist", "digits")
+    # MNIST may be unavailable, and the embedded digits have the same names.
+    env = agent.make_env(**({"dataset": "digits"} if has_digits else {}))
+    found: tuple[str, ...] = env.unwrapped.batch.task.choice_names  # type: ignore[attr-defined]
+    return found
 
 
 class MakesItsEnv:

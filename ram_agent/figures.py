@@ -9,15 +9,12 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import gymnasium as gym
 import numpy as np
 import numpy.typing as npt
 import torch
 
 from ram_agent.agent import RAMAgent
-from ram_agent.facts import play_mode
-from ram_agent.player import noise_source
-from ram_agent.rollout import collect_rollout
+from ram_agent.rollout import play_as_validated
 from ram_envs.aliases import VectorEnv
 from ram_envs.atomic_files import write_whole
 from ram_envs.datasets.source import read_rows
@@ -68,24 +65,6 @@ class GazeRecord:
         return wrong
 
 
-class Recorder(gym.vector.VectorWrapper[Any, Any, Any]):
-    """Keeps the observations of an episode."""
-
-    def __init__(self, envs: VectorEnv) -> None:
-        super().__init__(envs)
-        self.observations: list[Mapping[str, Any]] = []
-
-    def reset(self, *, seed: Any = None, options: Any = None) -> tuple[Any, dict[str, Any]]:
-        observation, info = super().reset(seed=seed, options=options)
-        self.observations = [observation]
-        return observation, info
-
-    def step(self, actions: Any) -> tuple[Any, Any, Any, Any, dict[str, Any]]:
-        result = super().step(actions)
-        self.observations.append(result[0])
-        return result
-
-
 @torch.no_grad()
 def record_gaze(agent: RAMAgent, envs: VectorEnv, num_images: int) -> GazeRecord:
     """Let an agent look at the first images of a split, and keep all of it.
@@ -107,28 +86,16 @@ def record_gaze(agent: RAMAgent, envs: VectorEnv, num_images: int) -> GazeRecord
             f"num_images={num_images}: this split has {len(dataset)} images. Ask for 1 to "
             f"{len(dataset)}."
         )
-    recorder = Recorder(envs)
-    deterministic, gaze = play_mode(agent.info)
-    generator = noise_source(envs, seed=0)
     canvases, corners, edges, probs, labels = [], [], [], [], []
     views: npt.NDArray[np.float32] | None = None
     for start in range(0, num_images, envs.num_envs):
         index = np.arange(start, start + envs.num_envs) % len(dataset)
-        rollout = collect_rollout(
-            agent,
-            recorder,
-            seed=start,
-            options={"index": index},
-            deterministic=deterministic,
-            gaze=gaze,
-            generator=generator.manual_seed(start),
-        )
+        rollout = play_as_validated(agent, envs, start, options={"index": index})
         counted = slice(0, num_images - start)
         canvas = batch.canvases[counted]
         rows = batch.task.image_rows(batch.state)[counted]
         images = [read_rows(dataset.images, of_canvas) for of_canvas in rows.T]
-        observations = recorder.observations[:-1]  # the last one comes after the decision
-        locations = np.stack([observation["location"][counted] for observation in observations])
+        locations = np.stack([seen["location"][counted] for seen in rollout.observations])
         canvases.append(canvas)
         corners.append(np.stack([find_images(canvas, image) for image in images], axis=1))
         edges.append(pixel_edges(locations, *canvas.shape[1:3]))
@@ -139,8 +106,8 @@ def record_gaze(agent: RAMAgent, envs: VectorEnv, num_images: int) -> GazeRecord
             first = slice(0, min(NUM_EPISODES, num_images))
             views = np.stack(
                 [
-                    compose_views(observation["glimpse"][first], retina.num_scales)
-                    for observation in observations
+                    compose_views(seen["glimpse"][first], retina.num_scales)
+                    for seen in rollout.observations
                 ]
             )
     assert views is not None

@@ -11,9 +11,8 @@ import numpy.typing as npt
 import torch
 
 from ram_agent.agent import RAMAgent
-from ram_agent.facts import play_mode
-from ram_agent.player import Gaze, noise_source
-from ram_agent.rollout import collect_rollout
+from ram_agent.player import Gaze
+from ram_agent.rollout import play_as_validated
 from ram_envs.aliases import VectorEnv
 from ram_envs.retina import pixel_edges
 from ram_envs.tasks.catch import Catch
@@ -79,16 +78,7 @@ def record_catch(
         gazes.append(pixel_edges(batch.locations, task.size, task.size))
         paddles.append(state.paddle.copy())
 
-    deterministic, gaze = play_mode(agent.info, gaze=gaze)
-    rollout = collect_rollout(
-        agent,
-        envs,
-        seed=seed,
-        deterministic=deterministic,
-        gaze=gaze,
-        generator=noise_source(envs, seed),
-        on_step=note,
-    )
+    rollout = play_as_validated(agent, envs, seed, gaze=gaze, on_step=note)
     state = batch.state
     return CatchRecord(
         balls=np.stack(balls),

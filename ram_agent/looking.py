@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import io
 import warnings
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,11 +15,9 @@ import torch
 from gymnasium.error import DependencyNotInstalled
 
 from ram_agent.agent import RAMAgent
-from ram_agent.facts import play_mode, read_env
-from ram_agent.figures import Recorder
+from ram_agent.facts import class_names, read_env
 from ram_agent.pictures import Frame, make_gif, save_picture
-from ram_agent.player import noise_source
-from ram_agent.rollout import collect_rollout
+from ram_agent.rollout import play_as_validated
 from ram_envs.arguments import check_arguments
 from ram_envs.bars import draw_bars
 from ram_envs.datasets import ImageDataset
@@ -194,22 +191,11 @@ def look(
         max_shift=settings["max_shift"],
         autoreset_mode="Disabled",
     )
-    recorder = Recorder(envs)
-    deterministic, gaze = play_mode(agent.info)
-    rollout = collect_rollout(
-        agent,
-        recorder,
-        seed=seed,
-        options={"index": 0},
-        deterministic=deterministic,
-        gaze=gaze,
-        generator=noise_source(envs, seed),
-    )
-    observations = recorder.observations[:-1]  # the last one comes after the decision
+    rollout = play_as_validated(agent, envs, seed, options={"index": 0})
     return Look(
         canvas=canvas,
-        locations=np.concatenate([observation["location"] for observation in observations]),
-        glimpses=np.concatenate([observation["glimpse"] for observation in observations]),
+        locations=np.concatenate([seen["location"] for seen in rollout.observations]),
+        glimpses=np.concatenate([seen["glimpse"] for seen in rollout.observations]),
         probabilities=rollout.choice_logits[:, 0].softmax(-1).cpu().numpy(),
         class_names=names,
         num_scales=num_scales,
@@ -236,18 +222,6 @@ def canvas_settings(agent: RAMAgent) -> dict[str, Any]:
             "num_glimpses": batch.task.num_glimpses,
         }
     return {"initial_location": None, "canvas_size": None, "max_shift": None, **settings}
-
-
-def class_names(agent: RAMAgent) -> tuple[str, ...]:
-    """Return the names of the agent's labels: those of its images, or its environment's."""
-    images = agent.info.get("images")
-    names = images.get("class_names", ()) if isinstance(images, Mapping) else ()
-    if len(names) == agent.num_choices:
-        return tuple(map(str, names))
-    is_mnist = agent.info.get("dataset") in BRIGHT_ON_DARK
-    env = agent.make_env(**({"dataset": "digits"} if is_mnist else {}))
-    found: tuple[str, ...] = env.unwrapped.batch.task.choice_names  # type: ignore[attr-defined]
-    return found
 
 
 def read_picture(image: Any) -> npt.NDArray[np.uint8]:

@@ -15,9 +15,8 @@ import torch
 from PIL import Image
 
 from ram_agent.agent import RAMAgent
-from ram_agent.facts import play_mode
 from ram_agent.player import Gaze, count_images
-from ram_agent.rollout import collect_rollout
+from ram_agent.rollout import play_as_validated
 from ram_envs.aliases import VectorEnv
 from ram_envs.arguments import check_arguments
 from ram_envs.atomic_files import write_bytes, write_whole
@@ -48,14 +47,14 @@ def play_frames(
     Args:
         agent: the agent.
         envs: a vector environment of one, with render_mode "rgb_array" and autoreset DISABLED.
-        episodes: indices of images where the environment has images, else seeds.
+        episodes: indices of images where the environment has images, else seeds. They also seed
+            the agent's noise.
         deterministic: take the mean location and the most probable choice instead of sampling; if
             None, as in the agent's validations.
         gaze: the locations: "learned", the agent's; or "random", "center". If None, that of the
             agent's training.
         last_only: draw only the last frame of each episode.
     """
-    deterministic, gaze = play_mode(agent.info, deterministic, gaze)
     has_images = count_images(envs) is not None
     for episode in episodes:
         frames: list[Frame] = []
@@ -64,7 +63,7 @@ def play_frames(
             drawn: Any = envs.render() or ()
             frames.extend(drawn)
 
-        collect_rollout(
+        play_as_validated(
             agent,
             envs,
             seed=episode,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,8 +11,17 @@ import torch
 from torch import Tensor
 
 from ram_agent.agent import RAMAgent
+from ram_agent.facts import play_mode
 from ram_agent.losses import gaussian_log_prob
-from ram_agent.player import Gaze, Player, Step, check_envs, check_locations
+from ram_agent.player import (
+    Gaze,
+    Observation,
+    Player,
+    Step,
+    check_envs,
+    check_locations,
+    noise_source,
+)
 from ram_envs.aliases import VectorEnv
 from ram_envs.arguments import check_arguments
 
@@ -30,6 +39,7 @@ class Rollout:
     choices             (T, B)
     rewards             (T, B)
     labels              (B,), the true classes; None if the environment has no labels
+    observations        T mappings of arrays with B rows, on which the agent acted
     """
 
     choice_logits: Tensor
@@ -39,6 +49,7 @@ class Rollout:
     choices: Tensor
     rewards: Tensor
     labels: Tensor | None
+    observations: Sequence[Observation] = ()
 
 
 @check_arguments
@@ -81,6 +92,33 @@ def collect_rollout(
     return finish_episodes(player, info, deterministic, sample_choice, generator, on_step)
 
 
+def play_as_validated(
+    agent: RAMAgent,
+    envs: VectorEnv,
+    seed: int,
+    *,
+    options: dict[str, Any] | None = None,
+    deterministic: bool | None = None,
+    gaze: Gaze | None = None,
+    on_step: Callable[[], None] | None = None,
+) -> Rollout:
+    """Play the episodes of `seed`, the agent's noise included; see `collect_rollout`.
+
+    `deterministic` and `gaze` are those of the agent's validations if None.
+    """
+    deterministic, gaze = play_mode(agent.info, deterministic, gaze)
+    return collect_rollout(
+        agent,
+        envs,
+        seed=seed,
+        options=options,
+        deterministic=deterministic,
+        gaze=gaze,
+        generator=noise_source(envs, seed),
+        on_step=on_step,
+    )
+
+
 def finish_episodes(
     player: Player,
     info: dict[str, Any],
@@ -121,6 +159,7 @@ def finish_episodes(
         choices=torch.stack([step.action.choice for step in steps]),
         rewards=torch.stack([step.rewards for step in steps]).to(agent.device),
         labels=read_labels(info, agent) if has_labels else None,
+        observations=[step.observation for step in steps],
     )
 
 

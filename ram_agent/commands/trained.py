@@ -12,7 +12,7 @@ import tyro
 
 from ram_agent.agent import RAMAgent
 from ram_agent.commands.parsing import UNSET
-from ram_agent.looking import class_names
+from ram_agent.facts import class_names
 from ram_agent.pretrained_agents import ENDING, pretrained_name
 from ram_agent.run_env import DATASETS, RunEnv
 from ram_agent.run_images import check_run_images, lacks_mnist
