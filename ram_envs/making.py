@@ -240,17 +240,22 @@ def shows_glimpses(env_id: str, keywords: Keywords) -> bool:
     return _SHOW_GLIMPSES[key]
 
 
-def parse_keywords(given: Iterable[str]) -> dict[str, Any]:
-    """Return keywords of NAME=VALUE; a value is a Python literal, or else text.
+def parse_keywords(given: Iterable[str], options: Keywords) -> dict[str, Any]:
+    """Return the keywords of options, and of NAME=VALUE; a value is a Python literal, or else text.
 
     Raises:
-        ValueError: if there is no "=".
+        ValueError: if there is no "=", or a keyword is given twice.
     """
-    keywords = {}
+    keywords = dict(options)
     for text in given:
         name, equals, value = text.partition("=")
         if not (equals and name.isidentifier()):
             raise ValueError(f"{text!r} is not a keyword. Give NAME=VALUE, as in continuous=False.")
+        if name in keywords:
+            raise ValueError(
+                f"{name} is given twice: {keywords[name]!r}, and {text} in --env-kwargs. Leave one "
+                "out."
+            )
         try:
             keywords[name] = ast.literal_eval(value)
         except (ValueError, SyntaxError):

@@ -173,6 +173,7 @@ def test_an_id_is_played(monkeypatch: pytest.MonkeyPatch) -> None:
         (["picture_envs:Numbers-v0", "--env-kwargs", "shape"], "'shape'"),
         (["picture_envs:Numbers-v0", "--env-kwargs", "shape=(9,9)", "--speed", "0"], "speed"),
         ([*TOY, "--env-kwargs", "continuous=True"], "Discrete"),
+        ([*TOY, "--num-scales", "2", "--env-kwargs", "num_scales=3"], "num_scales=3"),
     ],
 )
 def test_what_cannot_be_played(args: list[str], message: str, capsys: Any) -> None:

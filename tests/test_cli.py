@@ -225,6 +225,10 @@ def test_a_misspelled_command(given: str, meant: str, capsys: pytest.CaptureFixt
         (["watch", "pretrained:catch", "--start", "-1", "--save"], "start=-1"),
         (["watch", "pretrained:mnist-6", "--image", "a.png", "--max-steps", "3"], "--max-steps"),
         (["train", "RAMMNIST-v0", "--env-kwargs", "split=test"], "split='test'"),
+        (
+            ["train", "RAMMNIST-v0", "--num-glimpses", "4", "--env-kwargs", "num_glimpses=8"],
+            "num_glimpses=8",
+        ),
         (["bench", "--compare", "no.json", "neither.json"], "no.json"),
         (["watch", "pretrained:catch", "--save", "catch.jpg"], "'.jpg'"),
         (["watch", "pretrained:catch", "--save", "catch"], ".gif"),

@@ -103,7 +103,8 @@ def test_there_is_a_time_limit() -> None:
 
 def test_keywords_of_the_command_line() -> None:
     given = ["continuous=False", "size=(3,4)", "rate=0.5", "name=plain text", "mode=None"]
-    assert parse_keywords(given) == {
+    assert parse_keywords(given, {"num_glimpses": 4}) == {
+        "num_glimpses": 4,
         "continuous": False,
         "size": (3, 4),
         "rate": 0.5,
@@ -112,7 +113,14 @@ def test_keywords_of_the_command_line() -> None:
     }
     for wrong in ("continuous", "=3", "a-b=3"):
         with pytest.raises(ValueError, match=wrong):
-            parse_keywords([wrong])
+            parse_keywords([wrong], {})
+
+
+def test_a_keyword_that_is_given_twice() -> None:
+    with pytest.raises(ValueError, match=r"num_glimpses.*4.*num_glimpses=8"):
+        parse_keywords(["num_glimpses=8"], {"num_glimpses": 4})
+    with pytest.raises(ValueError, match=r"glimpse_size.*9.*glimpse_size=10"):
+        parse_keywords(["glimpse_size=9", "glimpse_size=10"], {})
 
 
 def test_a_keyword_of_make_vec_in_make() -> None:

@@ -103,8 +103,9 @@ class Environment:
     def keywords(self) -> dict[str, Any]:
         """The keywords that were given."""
         values = {**dataclasses.asdict(self), **dict.fromkeys(TRAINING_KEYWORDS)}
-        others = parse_keywords(values.pop("env_kwargs"))
-        return {name: value for name, value in values.items() if value is not None} | others
+        others = values.pop("env_kwargs")
+        options = {name: value for name, value in values.items() if value is not None}
+        return parse_keywords(others, options)
 
     @property
     def training_keywords(self) -> dict[str, Any]:

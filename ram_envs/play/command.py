@@ -82,7 +82,7 @@ def main(args: list[str] | None = None) -> None:
     keywords = {key: value for key, value in keywords.items() if value is not None}
     others = given.pop("env_kwargs")
     with _in_one_line(SETUP_ERRORS):
-        options = Options(keywords=keywords | parse_keywords(others), **given)
+        options = Options(keywords=parse_keywords(others, keywords), **given)
         _check_pygame()
         check_options(options)
     following = options if options.env_id is not None else choose_from_menu()
