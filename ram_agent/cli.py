@@ -54,9 +54,10 @@ def main(args: list[str] | None = None) -> None:
     except Exception as error:
         if is_out_of_memory(error):
             fail("out of memory. In training, lower batch_size or hidden_size.")
-        if is_expected(error):
-            fail(str(error) or type(error).__name__)
         place = find_own_code(error)
+        if is_expected(error):
+            message = str(error) or type(error).__name__
+            fail(message if place is None else f"{message} ({place})")
         if place is None:
             raise
         fail(f"{type(error).__name__} at {place}: {error}")
@@ -130,10 +131,13 @@ def find_own_code(error: Exception) -> str | None:
     import sysconfig
     import traceback
 
-    installed = [sysconfig.get_path(name) for name in ("stdlib", "purelib", "platlib")]
-    known = (*our_folders(), *installed, "<")
-    frames = traceback.extract_tb(error.__traceback__)
-    others = [frame for frame in frames if not frame.filename.startswith(known)]
+    known = (*our_folders(), sysconfig.get_path("stdlib"), "<")
+    installed = {"site-packages", "dist-packages"}  # the user's own, too
+    others = [
+        frame
+        for frame in traceback.extract_tb(error.__traceback__)
+        if not frame.filename.startswith(known) and installed.isdisjoint(Path(frame.filename).parts)
+    ]
     return f"{others[-1].filename}:{others[-1].lineno}" if others else None
 
 

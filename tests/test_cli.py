@@ -425,15 +425,27 @@ from ram_envs.envs.catch import CatchEnv, CatchVectorEnv
 
 class OwnVectorEnv(CatchVectorEnv):
     def step(self, actions):
-        return super().step(*actions)  # a mistake: a TypeError
+        MISTAKE
 
 
 gymnasium.register("Own-v0", CatchEnv, vector_entry_point=OwnVectorEnv)
 """
 
 
+@pytest.mark.parametrize(
+    ("mistake", "named"),
+    [
+        ("super().step(*actions)", "TypeError"),
+        ('raise ValueError("not a number")', "not a number"),
+        ('open("no_weights")', "no_weights"),
+    ],
+)
 def test_a_mistake_in_a_module_of_ones_own_is_one_line_with_its_place(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    mistake: str,
+    named: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "path", [entry for entry in sys.path if entry])
@@ -441,9 +453,10 @@ def test_a_mistake_in_a_module_of_ones_own_is_one_line_with_its_place(
     monkeypatch.setattr(gym, "registry", gym.envs.registration.registry)
     # A name that begins like this package's, beside which it may lie.
     monkeypatch.setattr("ram_agent.cli.__file__", str(tmp_path / "own" / "cli.py"))
-    Path("own_mistake.py").write_text(OWN_MODULE)
+    monkeypatch.delitem(sys.modules, "own_mistake", raising=False)
+    Path("own_mistake.py").write_text(OWN_MODULE.replace("MISTAKE", mistake))
     line = fail(capsys, "train", "own_mistake:Own-v0", "--out", "run")
-    assert "TypeError" in line
+    assert named in line
     assert "own_mistake.py:8" in line
 
 
