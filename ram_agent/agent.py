@@ -317,13 +317,13 @@ def _make_glimpse_network(config: AgentConfig, glimpse_shape: tuple[int, ...]) -
         )
     return GlimpseNetwork(
         glimpse_shape,
-        config.feature_size,
-        config.hidden_size,
-        pixel_scale,
-        config.scale_factor,
-        config.num_channels,
-        pixel_mean,
-        config.conv_maps if config.glimpse_network == "conv" else None,
+        feature_size=config.feature_size,
+        output_size=config.hidden_size,
+        pixel_scale=pixel_scale,
+        scale_factor=config.scale_factor,
+        num_channels=config.num_channels,
+        pixel_mean=pixel_mean,
+        num_maps=config.conv_maps if config.glimpse_network == "conv" else None,
     )
 
 

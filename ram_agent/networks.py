@@ -67,6 +67,7 @@ class GlimpseNetwork(nn.Module):
     def __init__(
         self,
         glimpse_shape: tuple[int, ...],
+        *,
         feature_size: int,
         output_size: int,
         pixel_scale: float,

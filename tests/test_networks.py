@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import torch
 from torch.nn.functional import conv2d, linear
@@ -15,8 +17,11 @@ def seeded() -> None:
     torch.manual_seed(0)
 
 
+SIZES: dict[str, Any] = {"feature_size": 8, "output_size": 16}
+
+
 def glimpse_network(pixel_scale: float = 1.0, scale_factor: float = 1.0) -> GlimpseNetwork:
-    return GlimpseNetwork((3, 4, 4), 8, 16, pixel_scale, scale_factor)
+    return GlimpseNetwork((3, 4, 4), **SIZES, pixel_scale=pixel_scale, scale_factor=scale_factor)
 
 
 def test_glimpse_network_is_the_formula_of_the_paper() -> None:
@@ -41,7 +46,8 @@ def test_pixel_scale_multiplies_the_glimpse_and_not_the_location() -> None:
 
 
 def test_pixel_mean_is_subtracted_first() -> None:
-    centered, plain = GlimpseNetwork((3, 4, 4), 8, 16, 3.0, pixel_mean=0.5), glimpse_network()
+    centered = GlimpseNetwork((3, 4, 4), **SIZES, pixel_scale=3.0, pixel_mean=0.5)
+    plain = glimpse_network()
     plain.load_state_dict(centered.state_dict())
     glimpses, locations = torch.rand(5, 3, 4, 4), torch.rand(5, 2)
     expected = plain(3 * (glimpses - 0.5), locations)
@@ -57,14 +63,14 @@ def test_scale_factor_makes_means_sums() -> None:
 
 
 def test_scale_factor_takes_the_channels_of_a_scale_together() -> None:
-    summed = GlimpseNetwork((6, 4, 4), 8, 16, 1.0, scale_factor=4.0, num_channels=3)
-    plain = GlimpseNetwork((6, 4, 4), 8, 16, 1.0)
+    summed = GlimpseNetwork((6, 4, 4), **SIZES, pixel_scale=1.0, scale_factor=4.0, num_channels=3)
+    plain = GlimpseNetwork((6, 4, 4), **SIZES, pixel_scale=1.0)
     plain.load_state_dict(summed.state_dict())
     glimpses, locations = torch.rand(5, 6, 4, 4), torch.rand(5, 2)
     sums = glimpses * torch.tensor([1.0, 1.0, 1.0, 4.0, 4.0, 4.0]).view(6, 1, 1)
     torch.testing.assert_close(summed(glimpses, locations), plain(sums, locations))
     with pytest.raises(ValueError, match="num_channels=3"):
-        GlimpseNetwork((4, 4, 4), 8, 16, 1.0, num_channels=3)
+        GlimpseNetwork((4, 4, 4), **SIZES, pixel_scale=1.0, num_channels=3)
 
 
 @pytest.mark.parametrize(
@@ -91,7 +97,7 @@ def test_convolutions_are_shared_by_the_scales(
 
 
 def test_a_glimpse_network_with_convolutions() -> None:
-    network = GlimpseNetwork((3, 4, 4), 8, 16, 3.0, num_maps=4)
+    network = GlimpseNetwork((3, 4, 4), **SIZES, pixel_scale=3.0, num_maps=4)
     glimpses, locations = torch.rand(5, 3, 4, 4), torch.rand(5, 2) * 2 - 1
     both = torch.cat([network.what(network.eyes(3 * glimpses)), network.where(locations)], 1)
     expected = network.what_and_where(both.relu()).relu()

@@ -74,7 +74,8 @@ def test_an_agent_is_played_as_it_was_validated() -> None:
     answering = AgentPilot(Noisy(), deterministic=False, answers=True)
     assert [answering.act(seen) for _ in range(2)] == [((0.25, 0.125), 0), ((0.25, 0.25), 0)]
     assert AgentPilot(Noisy(), gaze="center").act(seen) == ((0, 0), 0)
-    assert AgentPilot(Noisy(), 0.5, gaze="center").act(seen) == ((0.5, 0.5), 0)  # no shift
+    still = AgentPilot(Noisy(), max_shift=0.5, gaze="center")
+    assert still.act(seen) == ((0.5, 0.5), 0)  # no shift
     random = AgentPilot(Noisy(), gaze="random")
     places = np.array([random.act(seen)[0] for _ in range(100)])
     assert places.min() >= -1

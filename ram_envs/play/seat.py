@@ -52,6 +52,7 @@ class AgentPilot:
     def __init__(
         self,
         agent: Any,
+        *,
         max_shift: float | None = None,
         deterministic: bool = True,
         gaze: str = "learned",

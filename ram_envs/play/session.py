@@ -260,7 +260,15 @@ def load_pilot(run: str, env: GlimpseEnv, seed: int = 0) -> AgentPilot:
     agent.check_fits(env.observation_space, env.action_space)
     max_shift = agent.info.get("env_kwargs", {}).get("max_shift")
     answers = isinstance(env.batch.task, Classification)
-    return AgentPilot(agent, max_shift, *play_mode(agent.info), answers, seed)
+    deterministic, gaze = play_mode(agent.info)
+    return AgentPilot(
+        agent,
+        max_shift=max_shift,
+        deterministic=deterministic,
+        gaze=gaze,
+        answers=answers,
+        seed=seed,
+    )
 
 
 def save_results(session: Session, path: Path) -> None:
