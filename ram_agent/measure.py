@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
@@ -47,10 +48,10 @@ def evaluate_all(
         ways.insert(1, (own, not sampled))
     if num_episodes is None:
         num_episodes = usual_episodes(env)
-    envs = env.make_split(env.num_evaluation_envs, split)
-    return {
-        (f"{gaze} gaze, sampled" if is_sample else f"{gaze} gaze"): _as_json(
-            evaluate(
+    results = {}
+    with contextlib.closing(env.make_split(env.num_evaluation_envs, split)) as envs:
+        for gaze, is_sample in tqdm(ways, "measuring", disable=None, leave=False):
+            result = evaluate(
                 agent,
                 envs,
                 num_episodes=num_episodes,
@@ -59,9 +60,9 @@ def evaluate_all(
                 seed=seed,
                 stop_when_sure=stop_when_sure if (gaze, is_sample) == (own, sampled) else (),
             )
-        )
-        for gaze, is_sample in tqdm(ways, "measuring", disable=None, leave=False)
-    }
+            name = f"{gaze} gaze, sampled" if is_sample else f"{gaze} gaze"
+            results[name] = _as_json(result)
+    return results
 
 
 def usual_episodes(env: RunEnv) -> int | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 
 import numpy as np
@@ -22,17 +23,16 @@ def measure_pixels(env: RunEnv, agent: AgentConfig) -> AgentConfig:
     """
     if agent.pixel_mean is not None and agent.pixel_scale is not None:
         return agent
-    played = env.make()
-    played.action_space.seed(0)
-    observation, _ = played.reset(seed=0)
-    places = np.random.default_rng(0).permutation(observation["glimpse"].size)[:MEASURED_PIXELS]
     seen = []
-    for _ in range(MEASURED_STEPS):
-        seen.append(observation["glimpse"].flat[places])
-        observation, _, terminated, truncated, _ = played.step(played.action_space.sample())
-        if terminated or truncated:
-            observation, _ = played.reset()
-    played.close()
+    with contextlib.closing(env.make()) as played:
+        played.action_space.seed(0)
+        observation, _ = played.reset(seed=0)
+        places = np.random.default_rng(0).permutation(observation["glimpse"].size)[:MEASURED_PIXELS]
+        for _ in range(MEASURED_STEPS):
+            seen.append(observation["glimpse"].flat[places])
+            observation, _, terminated, truncated, _ = played.step(played.action_space.sample())
+            if terminated or truncated:
+                observation, _ = played.reset()
     pixels = np.stack(seen)
     mean = float(np.median(pixels)) if agent.pixel_mean is None else agent.pixel_mean
     spread = max(float(np.sqrt(np.mean((pixels - mean) ** 2))), LEAST_SPREAD)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
 import math
 import tempfile
@@ -119,12 +120,12 @@ def _save_mp4(episodes: Sequence[Sequence[Frame]], path: Path, fps: float) -> No
     height, width = episodes[0][0].shape[:2]
     with tempfile.TemporaryDirectory() as folder:
         made = Path(folder) / path.name
-        writer = imageio_ffmpeg.write_frames(str(made), (width, height), fps=fps)
-        writer.send(None)  # starts it
-        for frames in episodes:
-            for frame in (*frames, *[frames[-1]] * (rest - 1)):
-                writer.send(np.ascontiguousarray(frame))
-        writer.close()
+        size = width, height
+        with contextlib.closing(imageio_ffmpeg.write_frames(str(made), size, fps=fps)) as writer:
+            writer.send(None)  # starts it
+            for frames in episodes:
+                for frame in (*frames, *[frames[-1]] * (rest - 1)):
+                    writer.send(np.ascontiguousarray(frame))
         write_bytes(path, made.read_bytes())
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import reprlib
 from dataclasses import dataclass, field
@@ -179,8 +180,9 @@ class RunEnv:
                 f"dataset={reprlib.repr(given)} is not a name or a path, from which a run can be "
                 "resumed. Save the images as an .npz file (docs/own_images.md) and give its path."
             )
-        envs = self.make_split(1, "train", **(in_training or {})).unwrapped
-        found, names = getattr(envs, "dataset_name", None), find_keywords(self.env_id)
+        with contextlib.closing(self.make_split(1, "train", **(in_training or {}))) as envs:
+            found = getattr(envs.unwrapped, "dataset_name", None)
+        names = find_keywords(self.env_id)
         if found in DATASETS and (given or names is None or "dataset" in names):
             return RunEnv(self.env_id, {**self.keywords, "dataset": found})
         path = Path(given).expanduser()
@@ -196,16 +198,13 @@ class RunEnv:
 
     @cached_property
     def _facts(self) -> _Facts:
-        env = self.make()
-        try:
+        with contextlib.closing(self.make()) as env:
             self._check_spaces(env)
             if self.is_foreign:
                 return _Facts((), False, (*find_seen(env).batch.image_shape, 1)[2])
             splits = getattr(env.unwrapped, "splits", ())
             has_labels = bool(splits) or "label" in env.reset(seed=0)[1]
             return _Facts(splits, has_labels, channels_of(env))
-        finally:
-            env.close()
 
     def _check_spaces(self, env: Any) -> None:
         actions = env.action_space

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import reprlib
 from typing import Any
@@ -22,12 +23,15 @@ def describe_images(env: RunEnv) -> dict[str, Any] | None:
     """
     if not env.has_splits:
         return None
-    first: Any = env.make_split(1, "train").unwrapped
-    datasets = {first.splits[0]: first.batch.task.dataset}  # "train", or "all"
-    for split in first.splits[1:]:
-        envs: Any = env.make_split(1, split).unwrapped
-        datasets[split] = envs.batch.task.dataset
-    facts: dict[str, Any] = {"class_names": list(first.batch.task.dataset.class_names)}
+    first: Any = env.make_split(1, "train")
+    with contextlib.closing(first):
+        splits, dataset = first.unwrapped.splits, first.unwrapped.batch.task.dataset
+    datasets = {splits[0]: dataset}  # of "train", or "all"
+    for split in splits[1:]:
+        envs: Any = env.make_split(1, split)
+        with contextlib.closing(envs):
+            datasets[split] = envs.unwrapped.batch.task.dataset
+    facts: dict[str, Any] = {"class_names": list(dataset.class_names)}
     for name, dataset in datasets.items():
         fingerprint = None if is_lazy(dataset.images) else dataset.fingerprint
         facts[name] = {"num_images": len(dataset), "fingerprint": fingerprint}
@@ -72,10 +76,11 @@ def lacks_mnist(env: RunEnv) -> bool:
 
 def pick_episodes(env: RunEnv, split: Split, count: int) -> list[int]:
     """Return the first image of each class, then the second, …, as many as there are; or seeds."""
-    envs = env.make_split(1, split).unwrapped
-    if getattr(envs, "num_images", None) is None:
-        return list(range(count))
-    labels = envs.batch.task.dataset.labels  # type: ignore[attr-defined]
+    envs: Any = env.make_split(1, split)
+    with contextlib.closing(envs):
+        if getattr(envs.unwrapped, "num_images", None) is None:
+            return list(range(count))
+        labels = envs.unwrapped.batch.task.dataset.labels
     order = np.argsort(labels, kind="stable")
     _, starts = np.unique(labels[order], return_index=True)
     nth = np.arange(len(labels)) - np.repeat(starts, np.diff([*starts, len(labels)]))

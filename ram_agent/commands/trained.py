@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import reprlib
 import sys
 from dataclasses import dataclass
@@ -56,8 +57,10 @@ def warn_of_other_classes(agent: RAMAgent, env: RunEnv) -> None:
     """Print a warning if an environment's classes are not those that an agent was trained on."""
     if not (agent.info.get("images") or agent.info.get("dataset") in DATASETS):
         return
-    task = env.make_split(1, "test").unwrapped.batch.task  # type: ignore[attr-defined]
-    own, others = class_names(agent), tuple(task.choice_names)
+    envs: Any = env.make_split(1, "test")
+    with contextlib.closing(envs):
+        others = tuple(envs.unwrapped.batch.task.choice_names)
+    own = class_names(agent)
     if own != others:
         print(
             f"The agent was trained on the classes {reprlib.repr(own)}, and these images have "
