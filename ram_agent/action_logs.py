@@ -6,11 +6,8 @@ from collections.abc import Mapping, Sequence
 
 from torch import Tensor
 
-from ram_agent.agent import RAMAgent
-from ram_agent.config import TrainConfig
 from ram_agent.distributed import Ranks
-from ram_agent.segment_shard import ActionLog, SegmentShard
-from ram_agent.shard import Shard
+from ram_agent.shard import ActionLog, Shard
 from ram_agent.weights import check_tensors
 
 PREFIX = "environments."
@@ -20,19 +17,18 @@ class ActionLogs:
     """The action logs of all shards, those of other ranks included.
 
     Args:
-        shards: those of this rank. Shards that learn from labels have no action log: each update
-            begins new episodes.
+        shards: those of this rank.
         ranks: the processes that train together.
     """
 
     def __init__(self, shards: Sequence[Shard], ranks: Ranks) -> None:
-        self.shards = [shard for shard in shards if isinstance(shard, SegmentShard)]
+        self.shards = shards
         self.ranks = ranks
         self._gathered: dict[int, ActionLog] = {}  # by number of the shard
 
     def gather(self) -> None:
         """Collect the action logs of the other ranks, which must call this, too."""
-        if self.shards and self.ranks.size > 1:
+        if self.ranks.size > 1:
             logs = [(shard.number, shard.action_log) for shard in self.shards]
             self._gathered = dict(self.ranks.gather(logs))
 
@@ -50,19 +46,14 @@ class ActionLogs:
         own = {name: tensor for name, tensor in tensors.items() if name.startswith(PREFIX)}
         return own, {name: tensor for name, tensor in tensors.items() if name not in own}
 
-    def load(
-        self, tensors: Mapping[str, Tensor], agent: RAMAgent, config: TrainConfig, update: int
-    ) -> None:
+    def load(self, tensors: Mapping[str, Tensor], update: int) -> None:
         """Let the environments go on from the logs that `tensors` returned before an update.
 
         Raises:
             ValueError: if they are not those of such a training.
         """
-        like: ActionLog = {}
-        num_shards = 0
-        for shard in self.shards[:1]:  # all have the same
-            like = shard.expected_action_log(agent, config, update)
-            num_shards = shard.num_shards
+        like = self.shards[0].expected_action_log(update)  # all have the same
+        num_shards = self.shards[0].num_shards
         expected = {
             f"{PREFIX}{number}.{name}": tensor
             for number in range(num_shards)
@@ -74,4 +65,4 @@ class ActionLogs:
             for number in range(num_shards)
         }
         for shard in self.shards:
-            shard.action_log = self._gathered[shard.number]
+            shard.continue_from(self._gathered[shard.number])

@@ -17,6 +17,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from ram_agent.agent import RAMAgent
 from ram_agent.presets import preset
 from ram_agent.rollout import collect_rollout
+from ram_agent.segment_shard import SegmentShard
 from ram_agent.stepping import Measurement, Probe, calls_per_second, step_many, step_single
 from ram_agent.trainer import Trainer
 from ram_envs.device_env import DeviceVectorEnv, place_envs, why_on_host
@@ -231,7 +232,9 @@ class Training:
         """
         flops, num_steps = self.count_forward_flops()
         # A backward pass has twice the products of a forward pass; segments are played first.
-        passes = 1 + 3 * self.trainer.config.segments.passes if self.trainer.in_segments else 3
+        passes = 3
+        if isinstance(self.trainer.shards[0], SegmentShard):
+            passes = 1 + 3 * self.trainer.config.segments.passes
         model_rate = passes * flops * rate / 1e9
         details = {f"time in the {part}": (100 * share, "%") for part, share in self.shares.items()}
         if self.device is not None:

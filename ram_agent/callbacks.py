@@ -81,7 +81,7 @@ class LogMetrics:
     def __call__(self, trainer: Trainer, metrics: Metrics) -> None:
         # A row is that of one batch, not a mean: so a run that is resumed has nothing to remember.
         if not is_validation(metrics) and trainer.update % self.every == 0:
-            played = trainer.shards[0].count_played(trainer.config, trainer.update)
+            played = trainer.shards[0].count_played(trainer.update)
             reached = {"update": trainer.update, **played, "seconds": round(trainer.seconds, 2)}
             self.folder.append_metrics(reached | metrics)
 

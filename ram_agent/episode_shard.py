@@ -12,8 +12,6 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from ram_agent.agent import RAMAgent
-from ram_agent.config import TrainConfig
 from ram_agent.objective import training_loss
 from ram_agent.player import noise_source
 from ram_agent.rollout import collect_rollout
@@ -27,7 +25,7 @@ from ram_agent.shard import (
 )
 
 
-@dataclass
+@dataclass(kw_only=True)
 class EpisodeShard(Shard):
     """A shard of episodes, in a vector environment with autoreset DISABLED.
 
@@ -36,29 +34,24 @@ class EpisodeShard(Shard):
 
     num_images: int | None
 
-    def count_updates(self, config: TrainConfig, min_validations: int = 0) -> tuple[int, int]:
+    def count_updates(self) -> tuple[int, int]:
+        config = self.config
         num_images = self.num_images or 0
         episodes = config.episodes if config.epochs is None else config.epochs * num_images
         interval = max(config.validate_every, num_images)
-        return count_intervals(episodes, interval, config.batch_size, min_validations)
+        return count_intervals(episodes, interval, config.batch_size, self.min_validations)
 
-    def count_played(self, config: TrainConfig, updates: int) -> dict[str, int]:
-        return {"episodes": updates * config.batch_size}
+    def count_played(self, updates: int) -> dict[str, int]:
+        return {"episodes": updates * self.config.batch_size}
 
-    def count_steps(self, config: TrainConfig) -> int:
+    def count_optimizer_steps(self) -> int:
         return 1
 
     def learn(
-        self,
-        agent: RAMAgent,
-        config: TrainConfig,
-        update: int,
-        progress: float,
-        advantage_square: float,
-        step: int,
+        self, update: int, progress: float, advantage_square: float, step: int
     ) -> ShardGradient:
         """Play the episodes of an update, and return the gradients of their mean loss."""
-        num_envs = self.envs.num_envs
+        config, num_envs = self.config, self.envs.num_envs
         env_seed, noise_seed = draw_seeds(config.seed, update, self.number, self.num_shards)
         offset = self.number * num_envs
         first_seed, options = FIRST_TRAINING_SEED, None
@@ -67,14 +60,15 @@ class EpisodeShard(Shard):
             index = draw_index(config.seed, first, num_envs, self.num_images)
             first_seed, options = 0, {"index": index}
         rollout = collect_rollout(
-            agent,
+            self.agent,
             self.envs,
             seed=first_seed + env_seed + offset,
             options=options,
             gaze=config.gaze.locations,
             generator=noise_source(self.envs, noise_seed),
         )
-        return differentiate(agent, *training_loss(rollout, config, progress, advantage_square))
+        loss = training_loss(rollout, config, progress, advantage_square)
+        return differentiate(self.agent, *loss)
 
     def summarize(self, metrics: dict[str, float]) -> dict[str, float]:
         return metrics

@@ -15,13 +15,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ram_agent.agent import RAMAgent
-from ram_agent.config import TrainConfig
 from ram_agent.objective import segment_loss
 from ram_agent.player import Player, noise_source
 from ram_agent.segment import Segment, collect_segment
 from ram_agent.shard import (
     GAME_SEEDS,
+    ActionLog,
     Shard,
     ShardGradient,
     count_intervals,
@@ -29,21 +28,15 @@ from ram_agent.shard import (
     draw_seeds,
 )
 
-ActionLog = dict[str, Tensor]
-
 
 class ResumeWarning(UserWarning):
     """A resumed training differs from an uninterrupted one."""
 
 
-@dataclass
+@dataclass(kw_only=True)
 class SegmentShard(Shard):
-    """A shard of segments, in a vector environment with any autoreset mode.
+    """A shard of segments, in a vector environment with any autoreset mode."""
 
-    restart_every   updates between two restarts
-    """
-
-    restart_every: int
     _player: Player | None = field(default=None, repr=False)
     _segment: Segment | None = field(default=None, repr=False)
     _finished: Tensor = field(default_factory=lambda: torch.zeros(2), repr=False)
@@ -52,28 +45,36 @@ class SegmentShard(Shard):
     _actions: list[tuple[Tensor, Tensor]] = field(default_factory=list, repr=False)
     _loaded_log: ActionLog | None = field(default=None, repr=False)  # to go on from
 
-    def count_updates(self, config: TrainConfig, min_validations: int = 0) -> tuple[int, int]:
-        return count_segments(config, min_validations)
+    def count_updates(self) -> tuple[int, int]:
+        config = self.config
+        return count_intervals(
+            config.steps, config.validate_every, self._update_size, self.min_validations
+        )
 
-    def count_played(self, config: TrainConfig, updates: int) -> dict[str, int]:
-        return {"steps": updates * segment_size(config)}
+    @property
+    def restart_every(self) -> int:
+        """Updates between two restarts."""
+        return self.count_updates()[1]
 
-    def count_steps(self, config: TrainConfig) -> int:
-        return config.segments.passes * config.segments.minibatches
+    def count_played(self, updates: int) -> dict[str, int]:
+        return {"steps": updates * self._update_size}
+
+    @property
+    def _update_size(self) -> int:
+        """Steps of an update, in the environments of all shards together."""
+        return self.config.batch_size * self.config.segments.segment_length
+
+    def count_optimizer_steps(self) -> int:
+        return self.config.segments.passes * self.config.segments.minibatches
 
     def learn(
-        self,
-        agent: RAMAgent,
-        config: TrainConfig,
-        update: int,
-        progress: float,
-        advantage_square: float,
-        step: int,
+        self, update: int, progress: float, advantage_square: float, step: int
     ) -> ShardGradient:
         """Return the gradients of one minibatch; the first of an update plays the segment."""
-        noise_seed = self._seeds(config, update)[1]
+        agent, config = self.agent, self.config
+        noise_seed = self._seeds(update)[1]
         if step == 0:
-            self._play(agent, config, update, noise_source(self.envs, noise_seed))
+            self._play(update, noise_source(self.envs, noise_seed))
         assert self._segment is not None
         number, minibatch = divmod(step, config.segments.minibatches)
         # Each pass has a permutation of its own.
@@ -107,15 +108,14 @@ class SegmentShard(Shard):
             **{f"state_{number}": part for number, part in enumerate(self._player.state)},
         }
 
-    @action_log.setter
-    def action_log(self, log: ActionLog) -> None:
+    def continue_from(self, log: ActionLog) -> None:
         self._loaded_log = log
 
-    def expected_action_log(self, agent: RAMAgent, config: TrainConfig, update: int) -> ActionLog:
-        """Return tensors of the shapes and types that `action_log` has before an update."""
+    def expected_action_log(self, update: int) -> ActionLog:
         if not (since := update % self.restart_every):
             return {}
-        num_envs, num_steps = self.envs.num_envs, since * config.segments.segment_length
+        agent, num_envs = self.agent, self.envs.num_envs
+        num_steps = since * self.config.segments.segment_length
         state = agent.initial_state(num_envs)
         with torch.device("meta"):  # no memory is used
             return {
@@ -128,20 +128,19 @@ class SegmentShard(Shard):
                 },
             }
 
-    def _seeds(self, config: TrainConfig, update: int) -> tuple[int, int]:
+    def _seeds(self, update: int) -> tuple[int, int]:
         """Return the seed of the environments, should they begin now, and that of the noise."""
-        env_seed, noise_seed = draw_seeds(config.seed, update, self.number, self.num_shards)
-        first = GAME_SEEDS[env_seed % (len(GAME_SEEDS) - config.batch_size)]
+        env_seed, noise_seed = draw_seeds(self.config.seed, update, self.number, self.num_shards)
+        first = GAME_SEEDS[env_seed % (len(GAME_SEEDS) - self.config.batch_size)]
         return first + self.number * self.envs.num_envs, noise_seed
 
-    def _play(
-        self, agent: RAMAgent, config: TrainConfig, update: int, generator: torch.Generator
-    ) -> None:
+    def _play(self, update: int, generator: torch.Generator) -> None:
         """Play the segment of an update."""
+        config = self.config
         since = update % self.restart_every
         if self._player is None or self._loaded_log is not None or since == 0:
-            self._player = Player(agent, self.envs, config.gaze.locations)
-            self._begin(self._player, config, update - since)
+            self._player = Player(self.agent, self.envs, config.gaze.locations)
+            self._begin(self._player, update - since)
         self._segment = segment = collect_segment(
             self._player, config.segments.segment_length, config, generator
         )
@@ -153,9 +152,9 @@ class SegmentShard(Shard):
         else:
             self._actions.append((segment.looks.cpu(), segment.choices.cpu()))
 
-    def _begin(self, player: Player, config: TrainConfig, update: int) -> None:
+    def _begin(self, player: Player, update: int) -> None:
         """Begin all environments at a restart, and repeat the actions of a log that was loaded."""
-        player.begin(self._seeds(config, update)[0])
+        player.begin(self._seeds(update)[0])
         self._returns = torch.zeros(self.envs.num_envs, dtype=torch.float64)
         self._actions = []
         log, self._loaded_log = self._loaded_log, None
@@ -189,15 +188,3 @@ class SegmentShard(Shard):
         self._returns += rewards
         self._finished += torch.stack([ended.sum().double(), self._returns[ended].sum()])
         self._returns[ended] = 0
-
-
-def count_segments(config: TrainConfig, min_validations: int = 0) -> tuple[int, int]:
-    """Return the number of updates of a training in segments, and that between two validations."""
-    return count_intervals(
-        config.steps, config.validate_every, segment_size(config), min_validations
-    )
-
-
-def segment_size(config: TrainConfig) -> int:
-    """Return the number of steps of an update from segments, in all environments together."""
-    return config.batch_size * config.segments.segment_length

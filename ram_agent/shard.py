@@ -26,6 +26,8 @@ GAME_SEEDS = range(2**24, 2**30)
 VALIDATION_SEED = 2**30
 FIRST_TRAINING_SEED = 2**32
 
+ActionLog = dict[str, Tensor]
+
 
 @dataclass(frozen=True)
 class ShardGradient:
@@ -35,45 +37,43 @@ class ShardGradient:
     metrics: dict[str, float]
 
 
-@dataclass
+@dataclass(kw_only=True)
 class Shard(ABC):
     """An even share of each training batch, and what the agent learns from it.
 
-    envs        the vector environment that plays the share
-    number      which share, from 0, of `num_shards`, those of all ranks counted
+    agent               the agent, which is not changed
+    config              the settings of the training
+    envs                the vector environment that plays the share
+    number              which share, from 0, of `num_shards`, those of all ranks counted
+    min_validations     the minimum number of validations, if there are at least as many updates
     """
 
+    agent: RAMAgent
+    config: TrainConfig
     envs: VectorEnv
     number: int
     num_shards: int
+    min_validations: int
 
     @abstractmethod
-    def count_updates(self, config: TrainConfig, min_validations: int = 0) -> tuple[int, int]:
+    def count_updates(self) -> tuple[int, int]:
         """Return the number of updates of a training, and that between two validations."""
 
     @abstractmethod
-    def count_played(self, config: TrainConfig, updates: int) -> dict[str, int]:
+    def count_played(self, updates: int) -> dict[str, int]:
         """Return how much is played in a number of updates, under its name in the metrics."""
 
     @abstractmethod
-    def count_steps(self, config: TrainConfig) -> int:
+    def count_optimizer_steps(self) -> int:
         """Return the number of optimizer steps in an update."""
 
     @abstractmethod
     def learn(
-        self,
-        agent: RAMAgent,
-        config: TrainConfig,
-        update: int,
-        progress: float,
-        advantage_square: float,
-        step: int,
+        self, update: int, progress: float, advantage_square: float, step: int
     ) -> ShardGradient:
         """Return the gradients of one optimizer step; the first of an update plays its share.
 
         Args:
-            agent: the agent, which is not changed.
-            config: the settings of the training.
             update: which update, from 0.
             progress, advantage_square: as for `training_loss`.
             step: which optimizer step of the update, from 0.
@@ -82,6 +82,19 @@ class Shard(ABC):
     @abstractmethod
     def summarize(self, metrics: dict[str, float]) -> dict[str, float]:
         """Return the metrics of an update, given the means over its shards and steps."""
+
+    @property
+    def action_log(self) -> ActionLog:
+        """What restores the environments; nothing if each update begins new episodes."""
+        return {}
+
+    def expected_action_log(self, update: int) -> ActionLog:
+        """Return tensors of the shapes and types that `action_log` has before an update."""
+        return {}
+
+    def continue_from(self, log: ActionLog) -> None:
+        """Let the environments go on from an action log."""
+        assert not log
 
 
 def count_intervals(

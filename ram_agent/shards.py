@@ -13,7 +13,7 @@ from ram_agent.config import TrainConfig
 from ram_agent.distributed import Ranks
 from ram_agent.episode_shard import EpisodeShard
 from ram_agent.player import check_envs, count_images
-from ram_agent.segment_shard import SegmentShard, count_segments
+from ram_agent.segment_shard import SegmentShard
 from ram_agent.shard import Shard
 from ram_agent.unused_settings import check_used_in_task
 from ram_envs.aliases import VectorEnv
@@ -47,7 +47,13 @@ def make_shards(
             f"train_envs have {num_envs} sub-environments{among}, which do not divide "
             f"batch_size={config.batch_size} evenly. Change one of them."
         )
-    first, num_shards = ranks.rank * len(num_envs), ranks.size * len(num_envs)
+    first = ranks.rank * len(num_envs)
+    shared: dict[str, Any] = {
+        "agent": agent,
+        "config": config,
+        "num_shards": ranks.size * len(num_envs),
+        "min_validations": min_validations,
+    }
     if config.objective.supervision == "none" or not gives_labels(train_envs[0]):
         has_images = count_images(train_envs[0]) is not None
         check_used_in_task(config, supervised=False, has_images=has_images)
@@ -57,9 +63,8 @@ def make_shards(
                 f"minibatches={config.segments.minibatches} is more than the {num_envs[0]} "
                 "environments of a shard. Give fewer minibatches or shards, or a larger batch_size."
             )
-        restart_every = count_segments(config, min_validations)[1]
         return [
-            SegmentShard(envs, number, num_shards, restart_every)
+            SegmentShard(**shared, envs=envs, number=number)
             for number, envs in enumerate(train_envs, first)
         ]
     for envs in train_envs:
@@ -70,7 +75,7 @@ def make_shards(
         raise ValueError(f"train_envs show splits of {sizes} images. Make them all of one split.")
     check_epochs(config, sizes[0])
     return [
-        EpisodeShard(envs, number, num_shards, sizes[0])
+        EpisodeShard(**shared, envs=envs, number=number, num_images=sizes[0])
         for number, envs in enumerate(train_envs, first)
     ]
 

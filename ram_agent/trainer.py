@@ -31,7 +31,6 @@ from ram_agent.optimizer import (
 from ram_agent.player import check_envs, count_images
 from ram_agent.progress import show_progress
 from ram_agent.run_folder import RunFolder, resume_from
-from ram_agent.segment_shard import SegmentShard
 from ram_agent.shard import (
     VALIDATION_SEED,
     Shard,
@@ -94,14 +93,11 @@ class Trainer:
         self.shards = make_shards(agent, train_envs, config, self.ranks, min_validations)
         self._action_logs = ActionLogs(self.shards, self.ranks)
         warn_of_training_images(self.shards[0].envs, validation_envs)
-        self.in_segments = isinstance(self.shards[0], SegmentShard)
         self.agent = agent
         self.validation_envs = validation_envs
         self.config = config
         self.folder = folder
-        self.num_updates, self.validation_interval = self.shards[0].count_updates(
-            config, min_validations
-        )
+        self.num_updates, self.validation_interval = self.shards[0].count_updates()
 
         agent.eval()
         self._parameters = trained_parameters(agent)
@@ -152,7 +148,7 @@ class Trainer:
             self.load_state_dict(TrainingState(*state))
         if self.folder is not None:
             self.folder.begin(self.state_dict())
-        batch = self.shards[0].count_played(self.config, 1)
+        batch = self.shards[0].count_played(1)
         progress = show_progress(self.num_updates, self.update, batch, self.ranks.is_first)
         with progress as advance, calling_on_stop(self._stop_requested.set):
             started = time.perf_counter() - self.seconds
@@ -182,7 +178,7 @@ class Trainer:
             FloatingPointError: if the loss or its gradient is not finite.
         """
         self._set_schedules(self.update / self.num_updates)
-        num_steps = self.shards[0].count_steps(self.config)
+        num_steps = self.shards[0].count_optimizer_steps()
         self.agent.train()
         try:
             rows = [self._take_step(step) for step in range(num_steps)]
@@ -201,9 +197,7 @@ class Trainer:
         progress = self.update / self.num_updates
 
         def learn(shard: Shard) -> ShardGradient:
-            return shard.learn(
-                self.agent, self.config, self.update, progress, self.advantage_square, step
-            )
+            return shard.learn(self.update, progress, self.advantage_square, step)
 
         # A thread for each shard uses several cores without threads for every small operation.
         mean = average_shards(list(self._pool.map(learn, self.shards)))
@@ -244,7 +238,7 @@ class Trainer:
         restore_state(others, self._modules, self.optimizer, self._counters)
         for name, value in state.counters.items():
             setattr(self, name, value)
-        self._action_logs.load(logs, self.agent, self.config, self.update)
+        self._action_logs.load(logs, self.update)
 
     @property
     def _counters(self) -> dict[str, Any]:
@@ -259,14 +253,14 @@ class Trainer:
     def _validate(self) -> dict[str, float]:
         """Validate the averaged agent, write the metrics, and save it if it is the best."""
         is_whole = self.update % self.validation_interval == 0
-        if self.in_segments and is_whole and not self._sums["finished_episodes"]:
+        if is_whole and self._sums.get("finished_episodes") == 0:
             warn_of_cut_episodes(self.config, self.validation_interval)
         agent = self.averaged_agent
         result = evaluate_validation(agent, self.validation_envs, self.config, self.ranks)
         validation = {f"validation_{result.measure}": result.value}
         row = {
             "update": self.update,
-            **self.shards[0].count_played(self.config, self.update),
+            **self.shards[0].count_played(self.update),
             "seconds": round(self.seconds, 2),
             **validation,
             **mean_metrics(self._sums),

@@ -546,8 +546,8 @@ def make_trainer(envs: TwoSteps, agent: RAMAgent, **settings: Any) -> Trainer:
 def shard_gradients(trainer: Trainer) -> Any:
     """Return the gradients of the one shard's loss."""
     progress = trainer.update / trainer.num_updates
-    state = (trainer.agent, trainer.config, trainer.update, progress, trainer.advantage_square)
-    return trainer.shards[0].learn(*state, step=0).gradients
+    shard, square = trainer.shards[0], trainer.advantage_square
+    return shard.learn(trainer.update, progress, square, step=0).gradients
 
 
 def gradient_of_choices(agent: RAMAgent, envs: TwoSteps) -> list[Tensor]:
