@@ -1,11 +1,10 @@
-"""What is measured of a trained agent, how it is printed, and what is drawn at the end."""
+"""What is measured of a trained agent, and how it is printed."""
 
 from __future__ import annotations
 
 import contextlib
 import dataclasses
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import gymnasium as gym
@@ -14,19 +13,17 @@ from tqdm import tqdm
 from ram_agent.agent import RAMAgent
 from ram_agent.evaluation import Evaluation, evaluate
 from ram_agent.facts import compared_gazes, is_sampled, trained_gaze
+from ram_agent.pictures import NUM_SHOWN, make_drawn, save_watched
 from ram_agent.run_env import RunEnv
 from ram_agent.run_folder import RunFolder
 from ram_agent.run_images import check_run_images, pick_episodes
 from ram_agent.runs import own_env
 from ram_agent.trainer import Trainer
-from ram_envs.aliases import VectorEnv
 from ram_envs.atomic_files import write_json
 from ram_envs.catalog import SCORES
 from ram_envs.datasets import Split
 
-NUM_SHOWN = 6  # episodes in a picture
 FOREIGN_EPISODES = 100  # of an evaluation in an environment of another package
-FOREIGN_STEPS = 300  # of each, where they are drawn: a game of Atari may have 27,000
 
 
 def evaluate_all(
@@ -134,34 +131,6 @@ def show_trained(trainer: Trainer, folder: RunFolder) -> None:
         print(f"The fixations are not drawn. {error}")
     else:
         print(f"Fixations: {path / 'fixations.png'}")
-
-
-def save_watched(
-    agent: RAMAgent,
-    envs: VectorEnv,
-    path: Path,
-    episodes: Sequence[int],
-    sampled: bool = False,
-    fps: float | None = None,
-) -> None:
-    """Draw episodes of an agent into a .gif, .mp4 or .png.
-
-    `envs` is what `make_drawn` returned. Locations and choices are sampled where that is asked for,
-    or validations did so; `fps` is the environment's if None.
-    """
-    from ram_agent.pictures import play_frames, save_picture
-
-    last_only = path.suffix == ".png"
-    frames = play_frames(agent, envs, episodes, False if sampled else None, last_only=last_only)
-    shown = list(tqdm(frames, "drawing", len(episodes), disable=None, leave=False))
-    save_picture(shown, path, fps or envs.metadata["render_fps"])
-
-
-def make_drawn(env: RunEnv, split: Split) -> VectorEnv:
-    """Make one environment that is drawn; that of another package has a time limit."""
-    is_limited = env.is_foreign and "max_episode_steps" not in env.keywords
-    limit = {"max_episode_steps": FOREIGN_STEPS} if is_limited else {}
-    return env.make_split(1, split, render_mode="rgb_array", **limit)
 
 
 def _as_json(result: Evaluation) -> dict[str, Any]:

@@ -14,13 +14,16 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from PIL import Image
+from tqdm import tqdm
 
 from ram_agent.agent import RAMAgent
 from ram_agent.player import Gaze, count_images
 from ram_agent.rollout import play_as_validated
+from ram_agent.run_env import RunEnv
 from ram_envs.aliases import VectorEnv
 from ram_envs.arguments import check_arguments
 from ram_envs.atomic_files import write_bytes, write_whole
+from ram_envs.datasets import Split
 from ram_envs.gif_files import write_gif
 
 Frame = npt.NDArray[np.uint8]
@@ -30,6 +33,8 @@ FPS = 2.0
 MAX_GIF_MILLISECONDS = 655_350  # of a frame: 16 bits of hundredths of a second
 LAST_FRAME_MILLISECONDS = 1500  # so that the result can be read
 SHEET_WIDTH = 1536
+NUM_SHOWN = 6  # episodes in a picture
+FOREIGN_STEPS = 300  # of an episode of another package: a game of Atari may have 27,000
 
 
 @torch.no_grad()
@@ -101,6 +106,32 @@ def save_picture(episodes: Sequence[Sequence[Frame]], path: Path, fps: float = F
         _save_mp4(episodes, path, fps)
     else:
         _save_sheet([frames[-1] for frames in episodes], path)
+
+
+def save_watched(
+    agent: RAMAgent,
+    envs: VectorEnv,
+    path: Path,
+    episodes: Sequence[int],
+    sampled: bool = False,
+    fps: float | None = None,
+) -> None:
+    """Draw episodes of an agent into a .gif, .mp4 or .png.
+
+    `envs` is what `make_drawn` returned. Locations and choices are sampled where that is asked for,
+    or validations did so; `fps` is the environment's if None.
+    """
+    last_only = path.suffix == ".png"
+    frames = play_frames(agent, envs, episodes, False if sampled else None, last_only=last_only)
+    shown = list(tqdm(frames, "drawing", len(episodes), disable=None, leave=False))
+    save_picture(shown, path, fps or envs.metadata["render_fps"])
+
+
+def make_drawn(env: RunEnv, split: Split) -> VectorEnv:
+    """Make one environment that is drawn; that of another package has a time limit."""
+    is_limited = env.is_foreign and "max_episode_steps" not in env.keywords
+    limit = {"max_episode_steps": FOREIGN_STEPS} if is_limited else {}
+    return env.make_split(1, split, render_mode="rgb_array", **limit)
 
 
 def make_gif(episodes: Sequence[Sequence[Frame]], file: IO[bytes], fps: float = FPS) -> None:

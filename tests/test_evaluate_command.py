@@ -14,7 +14,6 @@ import pytest
 from PIL import Image
 from ram_commands import BRIEF, fail, frame_count
 
-import ram_envs.display
 import ram_envs.rendering
 from ram_agent.agent import RAMAgent
 from ram_agent.cli import main
@@ -182,7 +181,7 @@ def test_watch_in_a_window(
     frames: list[int],
 ) -> None:
     pygame = pytest.importorskip("pygame", reason="the extra play is not installed")
-    monkeypatch.setattr(ram_envs.display, "Window", FakeWindow)
+    monkeypatch.setattr("ram_agent.commands.watch.Window", FakeWindow)
     pressed = {count: getattr(pygame, f"K_{name}") for count, name in keys.items()}
     monkeypatch.setattr(FakeWindow, "keys", pressed)
     monkeypatch.setattr(FakeWindow, "closes_after", closes_after)

@@ -11,13 +11,17 @@ from typing import Annotated, Any, Literal
 
 import torch
 
+from ram_agent import game_figures
 from ram_agent.agent import RAMAgent
 from ram_agent.commands.parsing import UNSET, parse
 from ram_agent.commands.trained import Trained, check_one_run, name_run
 from ram_agent.evaluation import evaluate
 from ram_agent.facts import compared_gazes
+from ram_agent.figures import record_gaze, save_figures, write_figures
+from ram_agent.gaze_map import draw_gaze_map, record_gaze_map
 from ram_agent.gaze_report import write_report
-from ram_agent.measure import NUM_SHOWN, make_drawn, save_watched, title_results
+from ram_agent.measure import title_results
+from ram_agent.pictures import NUM_SHOWN, make_drawn, save_watched
 from ram_agent.run_env import RunEnv
 from ram_agent.run_images import pick_episodes, shows_still_images
 from ram_envs.aliases import VectorEnv
@@ -85,8 +89,6 @@ def main(args: list[str]) -> None:
 
 def draw_still(command: Figures, agent: RAMAgent, envs: Any, out: Path) -> list[Path]:
     """Draw the figures of an agent of still images; return their paths."""
-    from ram_agent.figures import record_gaze, save_figures
-
     num_images = min(command.num_images, envs.unwrapped.num_images)
     record = record_gaze(agent, envs, num_images)
     errors = {
@@ -100,10 +102,6 @@ def draw_moving(
     command: Figures, agent: RAMAgent, envs: VectorEnv, run_env: RunEnv, split: Split, out: Path
 ) -> list[Path]:
     """Draw the figures of an agent whose screen changes; return their paths."""
-    from ram_agent import game_figures
-    from ram_agent.figures import write_figures
-    from ram_agent.gaze_map import draw_gaze_map, record_gaze_map
-
     episodes = pick_episodes(run_env, split, 1 if run_env.is_foreign else NUM_SHOWN)
     save_watched(agent, make_drawn(run_env, split), out / "episodes.gif", episodes)
     drawings: dict[str, Any] = {}

@@ -7,9 +7,23 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
+from ram_agent.agent import RAMAgent
 from ram_agent.commands.parsing import UNSET, parse
 from ram_agent.commands.trained import Trained, check_one_run, name_run
-from ram_agent.measure import NUM_SHOWN, make_drawn, save_watched
+from ram_agent.looking import look
+from ram_agent.pictures import (
+    FPS,
+    NUM_SHOWN,
+    check_ending,
+    make_drawn,
+    play_frames,
+    save_picture,
+    save_watched,
+)
+from ram_agent.weights import find_weights
+from ram_envs.atomic_files import check_writable
+from ram_envs.display import Window
+from ram_envs.rendering import FRAME_SIZE, to_surface
 
 REST_SECONDS = 1.5  # at the end of an episode
 FASTER = 2**0.5  # + and -
@@ -60,12 +74,6 @@ class Watch(Trained):
 
 def main(args: list[str]) -> None:
     """Show an agent's episodes in a window, or write them where --save says."""
-    from ram_agent.pictures import check_ending, play_frames
-    from ram_agent.weights import find_weights
-    from ram_envs.atomic_files import check_writable
-    from ram_envs.display import Window
-    from ram_envs.rendering import FRAME_SIZE
-
     check_one_run(args)
     command = parse_watch(args)
     check(command)
@@ -150,10 +158,6 @@ def check(command: Watch) -> None:
 
 def show_image(command: Watch, window: Any) -> None:
     """Show the agent the picture of --image."""
-    from ram_agent.agent import RAMAgent
-    from ram_agent.looking import look
-    from ram_agent.pictures import FPS, save_picture
-
     seen = look(RAMAgent.load(command.run), command.image, invert=command.invert)
     print(f"Label: {seen.name} ({100 * seen.probability:.0f}%).")
     if command.save is None:
@@ -191,8 +195,6 @@ class Viewer:
         self.window.close()
 
     def _show_episode(self) -> None:
-        from ram_envs.rendering import to_surface
-
         self.place, self.wanted, self._shown_for = 0, 0, 0.0
         while not self.wanted and not self.window.closed:
             for event in self.window.show(to_surface(self.frames[self.place])):
