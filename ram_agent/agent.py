@@ -14,9 +14,9 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
+from ram_agent.agent_env import MakesItsEnv
 from ram_agent.config import AgentConfig, config_from_json
 from ram_agent.cores import CORES, State, forget
-from ram_agent.facts import MakesItsEnv
 from ram_agent.networks import (
     GlimpseNetwork,
     check_glimpse_network,

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from ram_agent.agent import RAMAgent
 from ram_agent.distributed import Ranks
-from ram_agent.facts import play_mode
+from ram_agent.play_mode import play_mode
 from ram_agent.player import Gaze, Player, check_envs, count_images, noise_source
 from ram_agent.rollout import finish_episodes, finish_games
 from ram_envs.aliases import VectorEnv

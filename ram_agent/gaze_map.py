@@ -10,7 +10,7 @@ import numpy.typing as npt
 import torch
 
 from ram_agent.agent import RAMAgent
-from ram_agent.facts import play_mode
+from ram_agent.play_mode import play_mode
 from ram_agent.player import Player, check_envs, noise_source
 from ram_envs.aliases import VectorEnv
 from ram_envs.arguments import check_arguments

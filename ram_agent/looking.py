@@ -15,9 +15,10 @@ import torch
 from gymnasium.error import DependencyNotInstalled
 
 from ram_agent.agent import RAMAgent
-from ram_agent.facts import class_names, read_env
+from ram_agent.agent_env import class_names
 from ram_agent.pictures import Frame, make_gif, save_picture
 from ram_agent.rollout import play_as_validated
+from ram_agent.run_env import RunEnv
 from ram_envs.arguments import check_arguments
 from ram_envs.bars import draw_bars
 from ram_envs.datasets import ImageDataset
@@ -208,12 +209,12 @@ def canvas_settings(agent: RAMAgent) -> dict[str, Any]:
     Raises:
         ValueError: if it is unknown, or shows no images.
     """
-    env_id, keywords = read_env(agent.info)
-    settings = {**default_keywords(env_id), **keywords}
+    env = RunEnv.named_in(agent.info)
+    settings = {**default_keywords(env.env_id), **env.keywords}
     if "dataset" not in settings:
         raise ValueError(
-            f"The agent plays {env_id}, which cannot show your picture. Give an agent of images, "
-            'such as RAMAgent.pretrained("cluttered-mnist-8").'
+            f"The agent plays {env.env_id}, which cannot show your picture. Give an agent of "
+            'images, such as RAMAgent.pretrained("cluttered-mnist-8").'
         )
     if not {"num_scales", "num_glimpses"} <= settings.keys():  # fixed by a custom class
         batch = agent.make_env().unwrapped.batch  # type: ignore[attr-defined]

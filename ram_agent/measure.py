@@ -12,12 +12,11 @@ from tqdm import tqdm
 
 from ram_agent.agent import RAMAgent
 from ram_agent.evaluation import Evaluation, evaluate
-from ram_agent.facts import compared_gazes, is_sampled, trained_gaze
 from ram_agent.pictures import NUM_SHOWN, make_drawn, save_watched
+from ram_agent.play_mode import compared_gazes, is_sampled, trained_gaze
 from ram_agent.run_env import RunEnv
 from ram_agent.run_folder import RunFolder
 from ram_agent.run_images import check_run_images, pick_episodes
-from ram_agent.runs import own_env
 from ram_agent.trainer import Trainer
 from ram_envs.atomic_files import write_json
 from ram_envs.catalog import SCORES
@@ -111,7 +110,7 @@ def print_results(results: dict[str, dict[str, Any]], env: RunEnv, split: str | 
 def show_trained(trainer: Trainer, folder: RunFolder) -> None:
     """Measure the best weights of a finished run, and draw their fixations."""
     best, run, path = RAMAgent.load(folder.path), folder.read_config(), folder.path
-    env = own_env(run)
+    env = RunEnv.named_in(run)
     check_run_images(run, env)  # they may have changed during training
     split = env.find_split("test")
     result = evaluate_all(best, env, "test", None, 0)  # as `ram evaluate` does

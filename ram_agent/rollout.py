@@ -11,8 +11,8 @@ import torch
 from torch import Tensor
 
 from ram_agent.agent import RAMAgent
-from ram_agent.facts import play_mode
 from ram_agent.losses import gaussian_log_prob
+from ram_agent.play_mode import play_mode
 from ram_agent.player import (
     Gaze,
     Observation,

@@ -5,6 +5,8 @@ from __future__ import annotations
 import contextlib
 import os
 import reprlib
+import sys
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -22,9 +24,11 @@ from ram_envs.making import (
     find_keywords,
     find_spec,
     has_dataset,
+    import_package,
     is_atari,
     make_env,
     make_vector_env,
+    resolve_env_id,
     shows_glimpses,
 )
 from ram_envs.picture_batch import IN_COMMANDS, NoPictureError
@@ -62,6 +66,39 @@ class RunEnv:
     def of(cls, run: dict[str, Any]) -> RunEnv:
         """Return the environment that config.json of a run describes."""
         return cls(run["env_id"], run["env_kwargs"])
+
+    @classmethod
+    def named_in(cls, facts: Mapping[str, Any], named: str | None = None) -> RunEnv:
+        """Return the environment that config.json of a run, or `agent.info`, names.
+
+        Gymnasium imports the module of "module:id", and so runs it. Since a file may come from an
+        untrusted source, only a module that is already imported is allowed.
+
+        Args:
+            facts: config.json of a run, or `agent.info`.
+            named: the id that the user named, whose module is imported; the facts' own if None.
+
+        Raises:
+            ValueError: if the facts name no environment, or one that is not registered.
+        """
+        keywords = facts.get("env_kwargs")
+        if not isinstance(keywords, dict):
+            raise ValueError(
+                f"The environment of these weights is unknown: env_kwargs={keywords!r}. Use "
+                "weights that `ram train` or `ram_agent.train` wrote."
+            )
+        if named is not None:
+            return cls(resolve_env_id(named), dict(keywords))
+        env_id = str(facts.get("env_id"))
+        module, _, name = env_id.rpartition(":")
+        import_package(name)  # a few known packages, such as ale-py
+        if not (module in sys.modules if module else name in gym.registry):
+            raise ValueError(
+                f"The environment {env_id!r} is not registered. If you trust its module, import "
+                "it; or name it on the command line: ram train ENV_ID --resume RUN, or --env-id "
+                "ENV_ID for the other commands."
+            )
+        return cls(env_id, dict(keywords))
 
     @property
     def name(self) -> str:

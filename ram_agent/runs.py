@@ -12,7 +12,6 @@ import torch
 from ram_agent.agent import RAMAgent
 from ram_agent.config import AgentConfig, TrainConfig, config_from_json
 from ram_agent.distributed import Ranks
-from ram_agent.facts import read_env, read_keywords
 from ram_agent.measured_pixels import measure_pixels
 from ram_agent.presets import (
     ENV_SETTINGS,
@@ -30,7 +29,7 @@ from ram_agent.start_from import copy_weights, fit_start, resolve_start
 from ram_agent.trainer import Trainer
 from ram_agent.unused_settings import check_used_together
 from ram_envs.checks import checked_integer
-from ram_envs.making import find_keywords, resolve_env_id
+from ram_envs.making import find_keywords
 from ram_envs.recorded import as_plain
 
 MIN_VALIDATIONS = 10  # of a run with at least as many updates
@@ -176,16 +175,3 @@ def make_trainer(
     if is_new and run.get("start_from") is not None:
         copy_weights(agent, run["start_from"])
     return Trainer(agent, train_envs, validation_envs, config, folder, ranks, MIN_VALIDATIONS)
-
-
-def own_env(facts: dict[str, Any], named: str | None = None) -> RunEnv:
-    """Return the environment of a run; its id may be `named` by the user.
-
-    A module that the user named is imported; for one that the facts name, see `read_env`.
-
-    Raises:
-        ValueError: if the facts name no environment, or one that is not registered.
-    """
-    if named is None:
-        return RunEnv(*read_env(facts))
-    return RunEnv(resolve_env_id(named), read_keywords(facts))

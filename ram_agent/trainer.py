@@ -20,7 +20,6 @@ from ram_agent.agent import RAMAgent
 from ram_agent.config import TrainConfig
 from ram_agent.distributed import Ranks
 from ram_agent.evaluation import Evaluation, evaluate
-from ram_agent.facts import ENV_FACTS
 from ram_agent.optimizer import (
     make_optimizer,
     set_learning_rates,
@@ -45,6 +44,7 @@ from ram_envs.arguments import check_arguments
 from ram_envs.checks import checked_integer
 
 SCALE_DECAY = 0.99  # of the running mean square of advantages
+ENV_FACTS = ("env_id", "env_kwargs", "dataset", "images")  # of `agent.info`, about the environment
 
 
 Report = Callable[[dict[str, float]], object] | None  # is called with metrics

@@ -17,7 +17,7 @@ from ram_agent import RAMAgent
 from ram_agent.cli import main
 from ram_agent.evaluation import evaluate
 from ram_agent.pretrained_agents import PRETRAINED, pretrained_names
-from ram_agent.runs import own_env
+from ram_agent.run_env import RunEnv
 
 ROOT = Path(__file__).parent.parent
 RENAMED = {"initialisation": "initialization"}  # in files of results
@@ -51,7 +51,7 @@ def test_the_catch_agent_says_how_it_was_trained_and_watches_the_ball() -> None:
 
 def test_an_agent_that_starts_at_the_center_does_so_with_other_images_too() -> None:
     agent = RAMAgent.pretrained("mnist-2-middle")
-    envs = own_env(agent.info).make_split(300, "test", dataset="digits")
+    envs = RunEnv.named_in(agent.info).make_split(300, "test", dataset="digits")
     observation, _ = envs.reset(seed=0)
     assert not observation["location"].any()
     assert evaluate(agent, envs).error < 50  # chance is 90%

@@ -29,7 +29,7 @@ from ram_agent.agent import RAMAgent
 from ram_agent.config import AgentConfig, TrainConfig, replace_settings
 from ram_agent.distributed import Ranks
 from ram_agent.evaluation import Evaluation, evaluate
-from ram_agent.facts import play_mode
+from ram_agent.play_mode import play_mode
 from ram_agent.presets import PRESETS, preset
 from ram_agent.run_folder import RunFolder
 from ram_agent.segment_shard import SegmentShard

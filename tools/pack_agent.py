@@ -18,7 +18,7 @@ from ram_agent.evaluation import evaluate
 from ram_agent.measure import usual_episodes
 from ram_agent.player import Gaze
 from ram_agent.pretrained_agents import PRETRAINED
-from ram_agent.runs import own_env
+from ram_agent.run_env import RunEnv
 
 GAZES = get_args(Gaze)[:2]  # learned and random
 
@@ -36,7 +36,7 @@ def main(args: list[str] | None = None) -> None:
     info = {**agent.info, "command": without_folders(agent.info.get("command", ""))}
     path = agent.save(options.out / options.name, info, packed=True)
     packed = RAMAgent.load(path)
-    env = own_env(info)
+    env = RunEnv.named_in(info)
     num_episodes, num_envs = usual_episodes(env), env.num_evaluation_envs
     test = measure(packed, num_envs, num_episodes)
     agent.save(path, {**info, "test": test}, packed=True)  # for `ram agents`

@@ -16,12 +16,12 @@ from ram_agent.agent import RAMAgent
 from ram_agent.commands.parsing import UNSET, parse
 from ram_agent.commands.trained import Trained, check_one_run, name_run
 from ram_agent.evaluation import evaluate
-from ram_agent.facts import compared_gazes
 from ram_agent.figures import record_gaze, save_figures, write_figures
 from ram_agent.gaze_map import draw_gaze_map, record_gaze_map
 from ram_agent.gaze_report import write_report
 from ram_agent.measure import title_results
 from ram_agent.pictures import NUM_SHOWN, make_drawn, save_watched
+from ram_agent.play_mode import compared_gazes
 from ram_agent.run_env import RunEnv
 from ram_agent.run_images import pick_episodes, shows_still_images
 from ram_envs.aliases import VectorEnv

@@ -39,7 +39,6 @@ from ram_agent.runs import (
     choose_preset,
     describe_run,
     make_trainer,
-    own_env,
 )
 from ram_agent.settings import OTHER_NAMES
 from ram_agent.trainer import Trainer
@@ -348,7 +347,7 @@ def read_run(
             f"The run in {folder.path} is of {run['env_id']}, not of {named}. Leave ENV_ID out, or "
             "start a new run."
         )
-    env = own_env(run, named)
+    env = RunEnv.named_in(run, named)
     config_from_json(TrainConfig, run["training"])
     folder.lock()
     folder.check_fits(config_from_json(AgentConfig, run["agent"]))

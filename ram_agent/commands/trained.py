@@ -12,12 +12,11 @@ from typing import Annotated, Any, NamedTuple
 import tyro
 
 from ram_agent.agent import RAMAgent
+from ram_agent.agent_env import class_names
 from ram_agent.commands.parsing import UNSET
-from ram_agent.facts import class_names
 from ram_agent.pretrained_agents import ENDING, pretrained_name
 from ram_agent.run_env import DATASETS, RunEnv
 from ram_agent.run_images import check_run_images, lacks_mnist
-from ram_agent.runs import own_env
 from ram_agent.weights import RUN_WEIGHTS
 from ram_envs.datasets import Split
 
@@ -106,7 +105,7 @@ class Trained:
                 and no data set was given; or if a split was given for a game.
         """
         agent = RAMAgent.load(self.run)
-        own, trained_in = own_env(agent.info, self.env_id), agent.info["env_id"]
+        own, trained_in = RunEnv.named_in(agent.info, self.env_id), agent.info["env_id"]
         given = {name: value for name, value in changes.items() if value is not None}
         env = RunEnv(own.env_id, {**own.keywords, **given})
         if env.env_id != trained_in:

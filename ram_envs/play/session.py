@@ -249,7 +249,7 @@ def load_pilot(run: str, env: GlimpseEnv, seed: int = 0) -> AgentPilot:
         import torch
 
         from ram_agent.agent import RAMAgent
-        from ram_agent.facts import play_mode
+        from ram_agent.play_mode import play_mode
     except ImportError as error:
         raise gym.error.DependencyNotInstalled(
             f'An agent needs PyTorch ({error}). Run: pip install "ram-gym[agent,play]"'

@@ -26,7 +26,7 @@ from ram_agent.config import AgentConfig, TrainConfig
 from ram_agent.presets import Preset
 from ram_agent.run_env import RunEnv
 from ram_agent.run_folder import RunFolder
-from ram_agent.runs import describe_run, make_trainer, own_env
+from ram_agent.runs import describe_run, make_trainer
 from ram_agent.trainer import Trainer
 from ram_agent.weights import CheckpointError
 from ram_envs.datasets.errors import CorruptDatasetError
@@ -84,11 +84,11 @@ def read_few_images(path: Path) -> None:
 
 
 def read_agent(content: bytes, folder: Path) -> None:
-    """Read weights: `RAMAgent.load`, then `own_env`, as `ram evaluate` does."""
+    """Read weights: `RAMAgent.load`, then `RunEnv.named_in`, as `ram evaluate` does."""
     path = folder / "agent.safetensors"
     path.write_bytes(content)
     agent = attempt(CheckpointError, RAMAgent.load, path)
-    attempt(ValueError, own_env, agent.info)
+    attempt(ValueError, RunEnv.named_in, agent.info)
 
 
 def read_state(content: bytes, folder: Path) -> None:
