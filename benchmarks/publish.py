@@ -56,7 +56,13 @@ class Game(NamedTuple):
 
 GAMES = (
     Game("RAMSearch-v0", "games/RAMSearch-v0-seed-0.json", "docs/environments/RAMSearch-v0.md", 3),
-    Game("ALE/Pong-v5", "pretrained/pong.json", "docs/atari.md#pong", 1),
+    Game(
+        "ALE/Pong-v5",
+        "pretrained/pong.json",
+        "docs/atari.md#pong",
+        1,
+        ("games/Pong-learned-seed-1.json",),
+    ),
     Game(
         "ALE/RoadRunner-v5",
         "games/RoadRunner-learned-seed-0.json",
