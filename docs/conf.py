@@ -56,7 +56,6 @@ default_role = "code"  # docstrings say `this`, as Markdown does
 add_module_names = False
 autodoc_member_order = "bysource"
 autodoc_typehints_format = "short"
-autodoc_default_options = {"members": True}
 napoleon_use_ivar = True
 # What other packages document can't be linked to without a network.
 nitpick_ignore_regex = [
@@ -66,7 +65,8 @@ nitpick_ignore_regex = [
     ),
     (
         "py:.*",
-        r"Tensor|ResetNeeded|DependencyNotInstalled|.*\.(State|Config|Settings|Checked|Folder)",
+        r"Tensor|ResetNeeded|DependencyNotInstalled"
+        r"|.*\.(State|Config|Settings|Checked|Folder|Memory|Notes|Padded)",
     ),
     ("py:class", r"ram_agent\.(shard|segment_shard)\..*"),  # parts of the trainer
     ("py:exc", r"NoPictureError"),

@@ -99,6 +99,10 @@ def test_the_site(tmp_path: Path) -> None:
         "environments/RAMClutteredMNIST-v0": "12 × 12, 3 scales",
     }.items():
         assert said in (site / f"{page}.html").read_text(encoding="utf-8"), page
+    reference = (site / "reference/ram_agent.html").read_text(encoding="utf-8")
+    documented = set(re.findall(r'id="ram_agent\.(?:agent|pictures)\.([\w.]+)"', reference))
+    assert documented >= {"RAMAgent.make_env", "RAMAgent.predict", "play_frames", "save_picture"}
+    assert not documented & {"RAMAgent.forward", "make_gif", "check_ending"}
     for page in site.rglob("*.html"):  # type: ignore[assignment]
         for address in ADDRESS.findall(page.read_text(encoding="utf-8")):  # type: ignore[attr-defined]
             if not re.match(r"\w+:", address):
