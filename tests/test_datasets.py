@@ -147,6 +147,8 @@ def test_classes_are_numbered_unless_they_have_names() -> None:
     named = ImageDataset(images, labels, class_names=["cat", "dog"])
     assert (named.class_names, named.num_classes) == (("cat", "dog"), 2)
     assert pickle.loads(pickle.dumps(named)).class_names == ("cat", "dog")
+    names, labels = np.unique(["dog", "cat"] * 2, return_inverse=True)
+    assert repr(ImageDataset(images, labels, class_names=names).class_names) == "('cat', 'dog')"
 
 
 def test_one_image_of_many_classes() -> None:

@@ -287,6 +287,13 @@ def test_an_npz_with_class_names(tmp_path: Path) -> None:
                 read_images(tmp_path / "b.npz", splits)
 
 
+def test_class_names_that_are_objects_are_refused_by_name(tmp_path: Path) -> None:
+    names = np.array(["cat", "dog", "owl"], np.object_)  # as pandas has them
+    np.savez(tmp_path / "a.npz", images=IMAGES, labels=LABELS, class_names=names)
+    with pytest.raises(ValueError, match=r"a\.npz: 'class_names' .*astype\(str\)"):
+        read_images(tmp_path / "a.npz")
+
+
 def test_an_npz_that_is_none(tmp_path: Path) -> None:
     (tmp_path / "text.npz").write_text("hello")
     with pytest.raises(ValueError, match=r"text\.npz"):
@@ -371,6 +378,15 @@ def test_npy_files_are_memory_mapped(tmp_path: Path) -> None:
         assert dataset.labels.tolist() == [0, 1, 0]
         assert isinstance(dataset.array.base, np.memmap)
     assert np.shares_memory(splits["train"].array, splits["test"].array)
+
+
+@pytest.mark.parametrize("folders", [[""], ["train", "val", "test"]])
+def test_class_names_beside_npy_files(tmp_path: Path, folders: list[str]) -> None:
+    for folder in folders:
+        save_npy(tmp_path / folder)
+    np.save(tmp_path / "class_names.npy", ["cat", "dog"])
+    splits = read_images(tmp_path, "all" if folders == [""] else None)
+    assert {dataset.class_names for dataset in splits.values()} == {("cat", "dog")}
 
 
 def test_npy_files_of_splits(tmp_path: Path) -> None:

@@ -94,6 +94,8 @@ def test_links_are_followed(photos: Path, tmp_path_factory: pytest.TempPathFacto
     (photos / "dog" / "3.png").symlink_to(elsewhere / "9.png")
     (photos / "cat" / "loop").symlink_to(photos / "cat")
     assert values(photos) == [0, 1, 2, 9, 100, 101, 102, 9]
+    (elsewhere / "photos").symlink_to(photos)
+    assert values(elsewhere / "photos") == [0, 1, 2, 9, 100, 101, 102, 9]
 
 
 def test_two_ways_to_write_a_name_are_one_class(tmp_path: Path) -> None:

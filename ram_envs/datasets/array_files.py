@@ -138,12 +138,24 @@ def _find_prefixes(arrays: Sequence[str], path: Path) -> dict[str, str]:
 def _read_arrays(
     arrays: Mapping[str, Any], images_name: str, labels_name: str, path: Path
 ) -> LabeledImages:
+    images, labels = (_read_array(arrays, name, path) for name in (images_name, labels_name))
+    names = _read_array(arrays, "class_names", path) if "class_names" in arrays else None
+    return LabeledImages(images, as_column(labels), as_names(names))
+
+
+def _read_array(arrays: Mapping[str, Any], name: str, path: Path) -> Any:
     try:
-        names = np.ravel(arrays["class_names"]).tolist() if "class_names" in arrays else None
-        images, labels = arrays[images_name], as_column(arrays[labels_name])
-        return LabeledImages(images, labels, names if names is None else tuple(names))
+        return arrays[name]
     except ValueError as error:  # an array of Python objects, which could run code
-        raise ValueError(f"{path}: {error}. Give arrays of numbers.") from None
+        raise ValueError(
+            f"{path}: {name!r} cannot be read: {error}. Give an array of numbers, or of names as "
+            "text, such as class_names.astype(str)."
+        ) from None
+
+
+def as_names(names: Any) -> tuple[str, ...] | None:
+    """Return the names of classes in an array as a tuple; None if there are none."""
+    return None if names is None else tuple(np.ravel(names).tolist())
 
 
 def as_column(labels: Any) -> Any:
@@ -184,9 +196,11 @@ def _holds_images(folder: Folder) -> bool:
     return any(os.path.basename(file.path) == "images.npy" for file in folder.files)
 
 
-def map_npy_folders(folders: Mapping[str, Path]) -> dict[str, LabeledImages]:
-    """Map the images in the folders' images.npy, and read labels.npy."""
-    mapped = {folder: _map_folder(folder) for folder in folders.values()}
+def map_npy_folders(folders: Mapping[str, Path], top: Path) -> dict[str, LabeledImages]:
+    """Map the images in the folders' images.npy; read labels.npy, and class_names.npy in `top`."""
+    path = top / "class_names.npy"
+    names = as_names(_map_npy(path)) if path.exists() else None
+    mapped = {folder: _map_folder(folder, names) for folder in folders.values()}
     shapes = {arrays.images.shape[1:] for arrays in mapped.values()}
     if len(shapes) > 1:  # they may be larger than memory, so they cannot be padded
         raise ValueError(
@@ -196,14 +210,14 @@ def map_npy_folders(folders: Mapping[str, Path]) -> dict[str, LabeledImages]:
     return {split: mapped[folder] for split, folder in folders.items()}
 
 
-def _map_folder(folder: Path) -> LabeledImages:
+def _map_folder(folder: Path, class_names: tuple[str, ...] | None) -> LabeledImages:
     if not (folder / "labels.npy").exists():
         raise FileNotFoundError(
             f"{folder} has images.npy but no labels.npy. Write the images' classes there, (N,) "
             "integers, with np.save."
         )
     images, labels = (_map_npy(folder / name) for name in ("images.npy", "labels.npy"))
-    return LabeledImages(images, as_column(np.asarray(labels)))
+    return LabeledImages(images, as_column(np.asarray(labels)), class_names)
 
 
 def _map_npy(path: Path) -> npt.NDArray[Any]:

@@ -42,7 +42,7 @@ class ImageDataset:
         name: what environments, checkpoints and results call the data set.
         num_classes: n; by default the number of classes that occur, which must be all of 0 … n−1.
             With `num_classes` or `class_names` some may be missing.
-        class_names: the name of each class; by default "0", "1", ….
+        class_names: the name of each class, a sequence or an array of str; by default "0", "1", ….
 
     Warns:
         PictureWarning: if no value of the images is above 1.
@@ -64,7 +64,7 @@ class ImageDataset:
         labels: npt.NDArray[Any],
         name: str = "custom",
         num_classes: int | None = None,
-        class_names: Sequence[str] | None = None,
+        class_names: Sequence[str] | npt.NDArray[Any] | None = None,
     ) -> None:
         if not isinstance(name, str):
             raise TypeError(f"name is {name!r}. Pass a str, such as 'custom'.")
@@ -80,7 +80,7 @@ class ImageDataset:
             images=images,
             labels=_read_only(labels.astype(np.int64, copy=False)),
             name=name,
-            class_names=tuple(class_names),
+            class_names=tuple(map(str, class_names)),
             _reload=None,
         )
 
@@ -117,7 +117,7 @@ class ImageDataset:
         name: str = "custom",
         background: Background = WHITE,
         num_classes: int | None = None,
-        class_names: Sequence[str] | None = None,
+        class_names: Sequence[str] | npt.NDArray[Any] | None = None,
     ) -> ImageDataset:
         """Read a data set of PyTorch or Hugging Face once, into memory.
 
@@ -228,7 +228,8 @@ def _check_class_names(num_classes: Any, class_names: Any) -> int | None:
         raise ValueError(f"num_classes={num_classes!r} is not a positive integer.")
     if class_names is None:
         return None if num_classes is None else int(num_classes)
-    is_sequence = isinstance(class_names, Sequence) and not isinstance(class_names, str)
+    kinds = (Sequence, np.ndarray)
+    is_sequence = isinstance(class_names, kinds) and not isinstance(class_names, str)
     if not is_sequence or not all(isinstance(name, str) for name in class_names):
         raise TypeError(f"class_names={class_names!r} is not a sequence of str, one per class.")
     count = len(class_names)
@@ -343,8 +344,8 @@ def _check_labels(labels: Any, num_images: int, num_classes: int | None) -> None
         missing = int(np.argmax(classes != np.arange(len(classes), dtype=classes.dtype)))
         raise ValueError(
             f"labels go up to {classes[-1]} (label {np.argmax(labels)}), but no image has class "
-            f"{missing}. If that is right, pass num_classes, or class_names in an .npz. Else add "
-            f"images of it, or number the classes with {_RENUMBER}."
+            f"{missing}. If that is right, pass num_classes, or class_names in an .npz or "
+            f"class_names.npy. Else add images of it, or number the classes with {_RENUMBER}."
         )
 
 

@@ -7,7 +7,8 @@ A folder holds one of these:
 - the four files of Fashion-MNIST or a similar data set, named as MNIST's; a sixth of the training
   images is for validation: the last, or every sixth if they are sorted by class;
 - "images.npy" and "labels.npy", or folders "train", "validation" and "test" of these. They are
-  memory-mapped, so the images may be larger than memory.
+  memory-mapped, so the images may be larger than memory. "class_names.npy" in the folder itself
+  may name the classes.
 
 An .npz holds arrays "images" and "labels", or these for each split, such as "train_images" and
 "train_labels"; and perhaps "class_names".
@@ -103,7 +104,7 @@ def read_source(
     else:
         folders = find_npy_folders(source)
         _check_no_pictures(source, folders.values())
-        arrays = map_npy_folders(folders) if folders else read_idx_folder(path, IDX_NAMES)
+        arrays = map_npy_folders(folders, path) if folders else read_idx_folder(path, IDX_NAMES)
     return _make_datasets(_divide(arrays, path, splits), path)
 
 

@@ -125,8 +125,8 @@ def _scan(path: str, above: tuple[str, ...]) -> Folder:
         except OSError:  # a link to itself
             is_folder = False
         if is_folder:
-            target = os.path.realpath(entry.path) if entry.is_symlink() else entry.path
-            if target not in above:  # a link that leads back
+            target = os.path.realpath(entry.path)
+            if target not in above:  # not a link that leads back
                 result.folders.append(_scan(entry.path, (*above, target)))
             continue
         try:
