@@ -88,11 +88,11 @@ def combine_keys(*parts: npt.ArrayLike) -> UInt64Array:
     return key  # type: ignore[no-any-return]
 
 
-def key_from_seed(seed: int) -> np.uint64:
+def key_from_seed(seed: int | np.integer) -> np.uint64:
     """Return the key of a seed, a non-negative integer; seeds below 2^64 have distinct keys."""
     if not isinstance(seed, (int, np.integer)) or isinstance(seed, bool) or seed < 0:
         raise ValueError(f"seed={seed!r} is not a seed. Give an integer of at least 0.")
-    return np.uint64(seed % 2**64)
+    return np.uint64(int(seed) % 2**64)
 
 
 def key_from_text(text: str) -> np.uint64:

@@ -52,9 +52,9 @@ def check_task(task: Task[Any], num_envs: int = 4, seed: int = 0, max_steps: int
     """
     checked_integer("num_envs", num_envs, 2)
     checked_integer("max_steps", max_steps, 1)
-    key_from_seed(seed)
+    key = key_from_seed(seed)
     check_attributes(task)
-    checks = _Checks(task, num_envs, seed, max_steps)
+    checks = _Checks(task, num_envs, key, max_steps)
     for check in (
         checks.every_choice,
         checks.first_time,
@@ -75,14 +75,14 @@ def check_task(task: Task[Any], num_envs: int = 4, seed: int = 0, max_steps: int
 class _Checks:
     """One episode per row: row r draws from the stream keys[r], which decides its choices, too."""
 
-    def __init__(self, task: Task[Any], num_envs: int, seed: int, max_steps: int) -> None:
+    def __init__(self, task: Task[Any], num_envs: int, key: np.uint64, max_steps: int) -> None:
         self.task = task
         self.num_envs = num_envs
         self.max_steps = max_steps
         self.rows = np.arange(num_envs)
         self.even, self.odd = self.rows[::2], self.rows[1::2]
-        self.keys = combine_keys(seed, 0, self.rows)
-        self.other_keys = combine_keys(seed, 1, self.rows)
+        self.keys = combine_keys(key, 0, self.rows)
+        self.other_keys = combine_keys(key, 1, self.rows)
         self.expected: list[EpisodeRecord] = []
 
     def every_choice(self) -> None:

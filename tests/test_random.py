@@ -82,6 +82,7 @@ def test_key_of_a_seed_is_the_seed() -> None:
         18446744073709551615,
     ]
     assert key_from_seed(2**64 + 5) == 5
+    assert [key_from_seed(kind(5)) for kind in (np.uint8, np.int64, np.uint64)] == [5, 5, 5]
 
 
 # --- the same numbers as tensors -------------------------------------------------------------
