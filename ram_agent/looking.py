@@ -216,13 +216,17 @@ def canvas_settings(agent: RAMAgent) -> dict[str, Any]:
             f"The agent plays {env.env_id}, which cannot show your picture. Give an agent of "
             'images, such as RAMAgent.pretrained("cluttered-mnist-8").'
         )
-    if not {"num_scales", "num_glimpses"} <= settings.keys():  # fixed by a custom class
+    fixed = {"num_scales", "num_glimpses", "canvas_size", "initial_location"} - settings.keys()
+    if fixed:  # by a custom class
         batch = agent.make_env().unwrapped.batch  # type: ignore[attr-defined]
-        settings |= {
+        of_class = {
             "num_scales": batch.retina.num_scales,
             "num_glimpses": batch.task.num_glimpses,
+            "canvas_size": batch.image_shape[:2],
+            "initial_location": batch.initial_location,
         }
-    return {"initial_location": None, "canvas_size": None, "max_shift": None, **settings}
+        settings |= {name: of_class[name] for name in fixed}
+    return {"max_shift": None, **settings}
 
 
 def read_picture(image: Any) -> npt.NDArray[np.uint8]:

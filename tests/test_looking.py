@@ -19,8 +19,9 @@ from ram_agent.gaze_map import record_gaze_map  # noqa: E402
 from ram_agent.looking import place_on_canvas, read_picture  # noqa: E402
 from ram_agent.run_env import RunEnv  # noqa: E402
 from ram_agent.run_images import describe_images  # noqa: E402
-from ram_envs.datasets import ImageDataset, load_dataset  # noqa: E402
+from ram_envs.datasets import ImageDataset, Split, load_dataset  # noqa: E402
 from ram_envs.datasets.pixels import PictureWarning  # noqa: E402
+from ram_envs.envs.classification import ClassificationEnv  # noqa: E402
 from ram_envs.rendering import FOG  # noqa: E402
 
 AGENT = "cluttered-mnist-8"
@@ -151,6 +152,35 @@ def test_own_images_in_the_spec_are_those_of_the_split() -> None:
         assert agent.make_envs(1).unwrapped.num_images == 2  # type: ignore[attr-defined]
     finally:
         del gym.registry["Flowers-v0"]
+
+
+class SmallWindow(ClassificationEnv):
+    """A digit on a canvas, of which only the images can be chosen."""
+
+    def __init__(self, *, dataset: str = "digits", split: Split = "train") -> None:
+        super().__init__(
+            dataset=dataset,
+            split=split,
+            canvas_size=(40, 50),
+            glimpse_size=6,
+            num_scales=2,
+            num_glimpses=3,
+            initial_location=(0.5, -0.25),
+        )
+
+
+def test_a_picture_is_looked_at_as_a_custom_class_shows_its_images(digit: np.ndarray) -> None:
+    gym.register("SmallWindow-v0", entry_point=SmallWindow)
+    try:
+        env = gym.make("SmallWindow-v0")
+        agent = RAMAgent(env.observation_space, env.action_space)
+        agent.info = {"env_id": "SmallWindow-v0", "env_kwargs": {}, "dataset": "digits"}
+        seen = look(agent, digit)
+    finally:
+        del gym.registry["SmallWindow-v0"]
+    assert seen.canvas.shape == (40, 50)
+    assert seen.locations.shape == (3, 2)
+    assert seen.locations[0].tolist() == [0.5, -0.25]
 
 
 def make_agent(**facts: Any) -> RAMAgent:
