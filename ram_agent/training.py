@@ -99,14 +99,14 @@ def train(
 
 @contextlib.contextmanager
 def _temporary_folder() -> Iterator[RunFolder]:
-    """Yield a folder, and remove it unless a training has begun in it and failed."""
+    """Yield a folder, and remove it unless a training fails that has something to continue."""
     folder = RunFolder(tempfile.mkdtemp(prefix="ram-train-"))
     has_failed = True
     try:
         yield folder
         has_failed = False
     finally:
-        if has_failed and folder.has_begun:
+        if has_failed and not folder.is_free:
             print_notice(
                 f"The training failed. Its last checkpoint is in {folder.path}. Continue it with: "
                 f"{folder.resume_command}"

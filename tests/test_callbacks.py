@@ -91,6 +91,20 @@ def test_a_training_that_fails_keeps_its_checkpoint(
     assert RunFolder(kept).load_state().counters["update"] == 28
 
 
+def test_a_training_that_fails_at_once_keeps_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+
+    def fail(trainer: ram_agent.Trainer, metrics: dict[str, float]) -> None:
+        raise KeyError("a fault of the callback")
+
+    with pytest.raises(KeyError):
+        ram_agent.train("RAMMNIST-v0", episodes=64 * 40, callback=fail, **SETTINGS)
+    assert not list(tmp_path.iterdir())
+    assert "--resume" not in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("settings", "named"),
     [

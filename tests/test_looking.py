@@ -170,7 +170,7 @@ class SmallWindow(ClassificationEnv):
 
 
 def test_a_picture_is_looked_at_as_a_custom_class_shows_its_images(digit: np.ndarray) -> None:
-    gym.register("SmallWindow-v0", entry_point=SmallWindow)
+    gym.register("SmallWindow-v0", entry_point=SmallWindow)  # type: ignore[arg-type]
     try:
         env = gym.make("SmallWindow-v0")
         agent = RAMAgent(env.observation_space, env.action_space)
