@@ -211,7 +211,7 @@ def canvas_settings(agent: RAMAgent) -> dict[str, Any]:
     """
     env = RunEnv.named_in(agent.info)
     settings = {**default_keywords(env.env_id), **env.keywords}
-    if "dataset" not in settings:
+    if not env.has_splits:
         raise ValueError(
             f"The agent plays {env.env_id}, which cannot show your picture. Give an agent of "
             'images, such as RAMAgent.pretrained("cluttered-mnist-8").'
@@ -226,7 +226,7 @@ def canvas_settings(agent: RAMAgent) -> dict[str, Any]:
             "initial_location": batch.initial_location,
         }
         settings |= {name: of_class[name] for name in fixed}
-    return {"max_shift": None, **settings}
+    return {"dataset": None, "max_shift": None, **settings}
 
 
 def read_picture(image: Any) -> npt.NDArray[np.uint8]:

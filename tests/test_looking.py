@@ -21,6 +21,7 @@ from ram_agent.run_env import RunEnv  # noqa: E402
 from ram_agent.run_images import describe_images  # noqa: E402
 from ram_envs.datasets import ImageDataset, Split, load_dataset  # noqa: E402
 from ram_envs.datasets.pixels import PictureWarning  # noqa: E402
+from ram_envs.envs.catch import CatchEnv  # noqa: E402
 from ram_envs.envs.classification import ClassificationEnv  # noqa: E402
 from ram_envs.rendering import FOG  # noqa: E402
 
@@ -167,6 +168,27 @@ class SmallWindow(ClassificationEnv):
             num_glimpses=3,
             initial_location=(0.5, -0.25),
         )
+
+
+class Levels(CatchEnv):
+    """A game whose keyword "dataset" has nothing to do with images."""
+
+    def __init__(self, *, dataset: str = "easy") -> None:
+        super().__init__()
+        self.level = dataset
+
+
+def test_a_game_with_a_keyword_named_dataset(digit: np.ndarray) -> None:
+    gym.register("Levels-v0", entry_point=Levels)  # type: ignore[arg-type]
+    try:
+        env = gym.make("Levels-v0")
+        agent = RAMAgent(env.observation_space, env.action_space)
+        agent.info = {"env_id": "Levels-v0", "env_kwargs": {"dataset": "hard"}, "images": None}
+        assert agent.make_env().unwrapped.level == "hard"  # type: ignore[attr-defined]
+        with pytest.raises(ValueError, match="Levels-v0"):
+            look(agent, digit)
+    finally:
+        del gym.registry["Levels-v0"]
 
 
 def test_a_picture_is_looked_at_as_a_custom_class_shows_its_images(digit: np.ndarray) -> None:
