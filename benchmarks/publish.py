@@ -121,7 +121,7 @@ def main(settings: Settings) -> None:
     headlines = find_headlines(tables)
     put_table(settings.readme, make_headlines(headlines))
     draw_headlines(headlines, settings.chart)
-    put_table(settings.page, make_summary(tables) + "\n" + make_page(tables))
+    put_table(settings.page, make_page(tables))
     put_table(settings.agents_page, make_agents(settings.results / "pretrained"))
     put_table(settings.readme, make_games(settings.results), "<!-- games -->")
     for game in GAMES:
@@ -333,9 +333,9 @@ def name_agent(run: dict[str, Any], first: dict[str, Any]) -> str:
 
 
 def make_page(tables: dict[str, list[Row]]) -> str:
-    """Return all tables as Markdown, after what they mean."""
+    """Return what the tables mean, a summary, and each table, as Markdown."""
     each = "\n".join(make_markdown(TABLES[name], rows) for name, rows in tables.items())
-    return f"{EXPLANATION}\n\n{EXPLANATION_OF_PAPER}\n\n{each}"
+    return f"{EXPLANATION}\n\n{EXPLANATION_OF_PAPER}\n\n{make_summary(tables)}\n{each}"
 
 
 if __name__ == "__main__":

@@ -11,7 +11,7 @@ from gymnasium.vector import AutoresetMode
 from ram_agent.run_env import RunEnv
 from ram_agent.run_images import check_run_images
 from ram_envs.aliases import Env, VectorEnv
-from ram_envs.making import make_env, make_vector_env
+from ram_envs.making import default_keywords, make_env, make_vector_env
 
 if TYPE_CHECKING:
     from ram_agent.agent import RAMAgent
@@ -57,8 +57,17 @@ class MakesItsEnv:
         own = RunEnv.named_in(self.info)
         if "dataset" not in keywords:
             check_run_images(self.info, own)
-        splits = {"split": split} if own.has_splits else {}
+        splits = {"split": split} if has_images(self.info) else {}
         return RunEnv(own.env_id, {**own.keywords, **splits, **keywords})
+
+
+def has_images(info: Mapping[str, Any]) -> bool:
+    """Return whether `agent.info` names an environment of images, without making it.
+
+    That of a game has images=None, whatever its keywords; an agent of the package has no "images".
+    """
+    keywords = {**default_keywords(info["env_id"]), **info["env_kwargs"]}
+    return bool(info.get("images", keywords.get("dataset")))
 
 
 def class_names(agent: RAMAgent) -> tuple[str, ...]:
@@ -67,8 +76,9 @@ def class_names(agent: RAMAgent) -> tuple[str, ...]:
     names = images.get("class_names", ()) if isinstance(images, Mapping) else ()
     if len(names) == agent.num_choices:
         return tuple(map(str, names))
-    has_digits = agent.info.get("dataset") in ("mnist", "digits")
     # MNIST may be unavailable, and the embedded digits have the same names.
-    with contextlib.closing(agent.make_env(**({"dataset": "digits"} if has_digits else {}))) as env:
+    has_digits = agent.info.get("dataset") in ("mnist", "digits")
+    instead = {"dataset": "digits"} if has_digits else {}
+    with contextlib.closing(agent.make_env(**instead)) as env:
         found: tuple[str, ...] = env.unwrapped.batch.task.choice_names  # type: ignore[attr-defined]
         return found

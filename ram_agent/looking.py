@@ -15,7 +15,7 @@ import torch
 from gymnasium.error import DependencyNotInstalled
 
 from ram_agent.agent import RAMAgent
-from ram_agent.agent_env import class_names
+from ram_agent.agent_env import class_names, has_images
 from ram_agent.pictures import Frame, make_gif, save_picture
 from ram_agent.rollout import play_as_validated
 from ram_agent.run_env import RunEnv
@@ -211,7 +211,7 @@ def canvas_settings(agent: RAMAgent) -> dict[str, Any]:
     """
     env = RunEnv.named_in(agent.info)
     settings = {**default_keywords(env.env_id), **env.keywords}
-    if not env.has_splits:
+    if not has_images(agent.info):
         raise ValueError(
             f"The agent plays {env.env_id}, which cannot show your picture. Give an agent of "
             'images, such as RAMAgent.pretrained("cluttered-mnist-8").'

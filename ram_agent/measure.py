@@ -1,4 +1,4 @@
-"""What is measured of a trained agent, and how it is printed."""
+"""What is measured of a trained agent, and how it is printed; a finished run is drawn, too."""
 
 from __future__ import annotations
 
@@ -125,7 +125,8 @@ def show_trained(trainer: Trainer, folder: RunFolder) -> None:
     print_results(result, env, split)
     try:
         episodes = pick_episodes(env, "test", NUM_SHOWN)
-        save_watched(best, make_drawn(env, "test"), path / "fixations.png", episodes)
+        with contextlib.closing(make_drawn(env, "test")) as envs:
+            save_watched(best, envs, path / "fixations.png", episodes)
     except gym.error.DependencyNotInstalled as error:
         print(f"The fixations are not drawn. {error}")
     else:

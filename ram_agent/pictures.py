@@ -1,4 +1,4 @@
-"""Frames of an agent's episodes, for a window, and written as GIF or PNG."""
+"""Episodes of an agent, drawn: as frames for a window, or as a GIF, MP4 or PNG."""
 
 from __future__ import annotations
 

@@ -24,6 +24,7 @@ from ram_agent.run_folder import RunFolder
 from ram_agent.run_images import pick_episodes
 from ram_agent.runs import describe_run, make_trainer
 from ram_envs.datasets import DatasetUnavailableError, ImageDataset, own_images, picture_folder
+from ram_envs.envs.classification import ClassificationEnv
 from ram_envs.envs.search import SearchEnv
 from ram_envs.making import resolve_env_id
 
@@ -93,6 +94,22 @@ def test_the_run_knows_its_images(trained: Path) -> None:
     sizes = {name: config["images"][name]["num_images"] for name in COUNTS}
     assert sizes == {"train": 16, "validation": 6, "test": 4}
     assert len({config["images"][name]["fingerprint"] for name in COUNTS}) == 3
+
+
+def test_another_data_set_replaces_one_that_is_gone(own: Path) -> None:
+    """In an environment that a function makes, whose class is not known before it is made."""
+
+    def make(**keywords: Any) -> ClassificationEnv:
+        return ClassificationEnv(**keywords)
+
+    gym.register("FromAFunction-v0", entry_point=make)
+    agent = RAMAgent.load(own / "run")
+    agent.info["env_id"] = "FromAFunction-v0"
+    (own / "photos").rename(own / "moved")
+    with pytest.raises(FileNotFoundError, match="photos"):
+        agent.make_env()
+    env: Any = agent.make_env(dataset="digits")
+    assert env.unwrapped.batch.task.dataset.name == "digits"
 
 
 def test_a_folder_is_listed_once_for_each_environment_of_a_run(

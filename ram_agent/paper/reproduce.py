@@ -219,7 +219,7 @@ def _make_rows(command: Reproduce, table: Table, entry: Ram | Control) -> list[R
 
 
 def _trained(command: Reproduce, table: Table, entry: Ram | Control, seed: int) -> dict[str, Any]:
-    """Return what `finish_run` returns."""
+    """Return a finished evaluation, with "train_episodes" and RAM's "seconds_to_pass_nips"."""
     if isinstance(entry, Ram):
         return _trained_ram(command, table, entry, seed)
     return _trained_control(command, table, entry, seed)
@@ -321,13 +321,13 @@ def finish_run(
 ) -> dict[str, Any]:
     """Train the run in `path` unless it is finished.
 
-    Returns:
-        Its evaluation.json, and "train_episodes": how many were played.
-
     Args:
         path: the run's folder.
         run: config.json of a new run.
         train: called with the folder; resumes from its state, if any, and writes evaluation.json.
+
+    Returns:
+        Its evaluation.json, and "train_episodes": how many were played.
 
     Raises:
         ValueError: if the folder contains a run with other settings or images.
