@@ -131,14 +131,21 @@ def find_own_code(error: Exception) -> str | None:
     import sysconfig
     import traceback
 
-    known = (*our_folders(), sysconfig.get_path("stdlib"), "<")
+    known = (*our_folders(), sysconfig.get_path("stdlib"))
     installed = {"site-packages", "dist-packages"}  # the user's own, too
     others = [
         frame
         for frame in traceback.extract_tb(error.__traceback__)
-        if not frame.filename.startswith(known) and installed.isdisjoint(Path(frame.filename).parts)
+        if is_source_file(frame.filename)
+        and not frame.filename.startswith(known)
+        and installed.isdisjoint(Path(frame.filename).parts)
     ]
     return f"{others[-1].filename}:{others[-1].lineno}" if others else None
+
+
+def is_source_file(name: str) -> bool:
+    """Return whether a frame's file is on this machine; compiled modules name their builder's."""
+    return os.path.isabs(name) and os.path.isfile(name)
 
 
 def print_help() -> None:

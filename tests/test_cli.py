@@ -229,6 +229,11 @@ def test_a_misspelled_command(given: str, meant: str, capsys: pytest.CaptureFixt
             ["train", "RAMMNIST-v0", "--num-glimpses", "4", "--env-kwargs", "num_glimpses=8"],
             "num_glimpses=8",
         ),
+        (
+            ["train", "RAMMNIST-v0", "--distortion", "0.5", "--env-kwargs", "distortion=0.3"],
+            "distortion=0.3",
+        ),
+        (["train", "RAMMNIST-v0", "--mirror", "--env-kwargs", "mirror=True"], "mirror=True"),
         (["bench", "--compare", "no.json", "neither.json"], "no.json"),
         (["watch", "pretrained:catch", "--save", "catch.jpg"], "'.jpg'"),
         (["watch", "pretrained:catch", "--save", "catch"], ".gif"),
@@ -438,6 +443,8 @@ gymnasium.register("Own-v0", CatchEnv, vector_entry_point=OwnVectorEnv)
         ("super().step(*actions)", "TypeError"),
         ('raise ValueError("not a number")', "not a number"),
         ('open("no_weights")', "no_weights"),
+        # Its last frame is of numpy/random/_generator.pyx, which is not on this machine.
+        ("import numpy; numpy.random.default_rng(0).choice(3, 5, replace=False)", "sample"),
     ],
 )
 def test_a_mistake_in_a_module_of_ones_own_is_one_line_with_its_place(

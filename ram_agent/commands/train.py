@@ -100,11 +100,13 @@ class Environment:
 
     @property
     def keywords(self) -> dict[str, Any]:
-        """The keywords that were given."""
-        values = {**dataclasses.asdict(self), **dict.fromkeys(TRAINING_KEYWORDS)}
+        """The keywords that were given, without those of the training environments alone."""
+        values = dataclasses.asdict(self)
         others = values.pop("env_kwargs")
+        in_training = {name: value for name in TRAINING_KEYWORDS if (value := values.pop(name))}
         options = {name: value for name, value in values.items() if value is not None}
-        return parse_keywords(others, options)
+        keywords = parse_keywords(others, {**options, **in_training})
+        return {name: value for name, value in keywords.items() if name not in in_training}
 
     @property
     def training_keywords(self) -> dict[str, Any]:
