@@ -171,6 +171,7 @@ def test_one_image_of_many_classes() -> None:
         (None, [], ValueError, "class_names"),
         (None, "ab", TypeError, "ab"),
         (None, [0, 1], TypeError, "0"),
+        (None, np.array("cat"), TypeError, "cat"),
     ],
 )
 def test_classes_that_do_not_fit_are_refused(

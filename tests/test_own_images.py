@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import os
 import pickle
+import re
 import shutil
 import struct
 import sys
@@ -292,6 +293,20 @@ def test_class_names_that_are_objects_are_refused_by_name(tmp_path: Path) -> Non
     np.savez(tmp_path / "a.npz", images=IMAGES, labels=LABELS, class_names=names)
     with pytest.raises(ValueError, match=r"a\.npz: 'class_names' .*astype\(str\)"):
         read_images(tmp_path / "a.npz")
+    save_npy(tmp_path)
+    np.save(tmp_path / "class_names.npy", names)
+    with pytest.raises(ValueError, match=r"class_names\.npy .*astype\(str\)"):
+        read_images(tmp_path, "all")
+
+
+def test_images_that_are_objects_are_refused_without_advice_on_names(tmp_path: Path) -> None:
+    images = IMAGES.astype(np.object_)
+    np.savez(tmp_path / "a.npz", images=images, labels=LABELS)
+    save_npy(tmp_path, images)
+    for path, named in ((tmp_path / "a.npz", r"a\.npz: 'images'"), (tmp_path, r"images\.npy")):
+        with pytest.raises(ValueError, match=named) as caught:
+            read_images(path, "all")
+        assert "class_names" not in str(caught.value)
 
 
 def test_an_npz_that_is_none(tmp_path: Path) -> None:
@@ -387,6 +402,15 @@ def test_class_names_beside_npy_files(tmp_path: Path, folders: list[str]) -> Non
     np.save(tmp_path / "class_names.npy", ["cat", "dog"])
     splits = read_images(tmp_path, "all" if folders == [""] else None)
     assert {dataset.class_names for dataset in splits.values()} == {("cat", "dog")}
+
+
+def test_class_names_in_the_folder_of_a_split(tmp_path: Path) -> None:
+    for folder in ("train", "val", "test"):
+        save_npy(tmp_path / folder)
+    np.save(tmp_path / "train" / "class_names.npy", ["cat", "dog"])
+    misplaced = re.escape(str(tmp_path / "train" / "class_names.npy"))
+    with pytest.raises(ValueError, match=misplaced):
+        read_images(tmp_path)
 
 
 def test_npy_files_of_splits(tmp_path: Path) -> None:

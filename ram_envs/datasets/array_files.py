@@ -148,9 +148,15 @@ def _read_array(arrays: Mapping[str, Any], name: str, path: Path) -> Any:
         return arrays[name]
     except ValueError as error:  # an array of Python objects, which could run code
         raise ValueError(
-            f"{path}: {name!r} cannot be read: {error}. Give an array of numbers, or of names as "
-            "text, such as class_names.astype(str)."
+            f"{path}: {name!r} cannot be read: {error}. {_advise_on_objects(name)}"
         ) from None
+
+
+def _advise_on_objects(name: str) -> str:
+    """Return what to write instead of an array of Python objects."""
+    if name == "class_names":
+        return "Write names as text, with class_names.astype(str)."
+    return "Write an array of numbers."
 
 
 def as_names(names: Any) -> tuple[str, ...] | None:
@@ -198,6 +204,13 @@ def _holds_images(folder: Folder) -> bool:
 
 def map_npy_folders(folders: Mapping[str, Path], top: Path) -> dict[str, LabeledImages]:
     """Map the images in the folders' images.npy; read labels.npy, and class_names.npy in `top`."""
+    for folder in folders.values():
+        path = folder / "class_names.npy"
+        if folder != top and path.exists():
+            raise ValueError(
+                f"{path} is in the folder of a split, but names the classes of all. Move it to "
+                f"{top}."
+            )
     path = top / "class_names.npy"
     names = as_names(_map_npy(path)) if path.exists() else None
     mapped = {folder: _map_folder(folder, names) for folder in folders.values()}
@@ -222,15 +235,16 @@ def _map_folder(folder: Path, class_names: tuple[str, ...] | None) -> LabeledIma
 
 def _map_npy(path: Path) -> npt.NDArray[Any]:
     try:
-        _check_length(path)
-        mapped: npt.NDArray[Any] = np.load(path, mmap_mode="r", allow_pickle=False)
+        if not _checked_dtype(path).hasobject:
+            mapped: npt.NDArray[Any] = np.load(path, mmap_mode="r", allow_pickle=False)
+            return mapped
     except Exception as error:  # numpy parses the header as Python, which raises many kinds
         raise ValueError(f"{path} cannot be read: {error}. Copy or write it again.") from None
-    return mapped
+    raise ValueError(f"{path} holds Python objects. {_advise_on_objects(path.stem)}")
 
 
-def _check_length(path: Path) -> None:
-    """Refuse an .npy that is shorter than its header states."""
+def _checked_dtype(path: Path) -> np.dtype[Any]:
+    """Return the dtype of an .npy; refuse one that is shorter than its header states."""
     with path.open("rb") as file:
         header = _read_npy_header(file)
         if header is None:
@@ -238,11 +252,12 @@ def _check_length(path: Path) -> None:
         shape, dtype = header
         expected = file.tell() + math.prod(shape) * dtype.itemsize
     found = path.stat().st_size
-    if found < expected:
+    if found < expected and not dtype.hasobject:
         raise ValueError(
             f"it has {found:,} bytes, but its header states {dtype} of shape {shape}, which needs "
             f"{expected:,}"
         )
+    return dtype
 
 
 # --- IDX -------------------------------------------------------------------------------------

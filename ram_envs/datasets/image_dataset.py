@@ -228,8 +228,10 @@ def _check_class_names(num_classes: Any, class_names: Any) -> int | None:
         raise ValueError(f"num_classes={num_classes!r} is not a positive integer.")
     if class_names is None:
         return None if num_classes is None else int(num_classes)
-    kinds = (Sequence, np.ndarray)
-    is_sequence = isinstance(class_names, kinds) and not isinstance(class_names, str)
+    if isinstance(class_names, np.ndarray):
+        is_sequence = class_names.ndim == 1
+    else:
+        is_sequence = isinstance(class_names, Sequence) and not isinstance(class_names, str)
     if not is_sequence or not all(isinstance(name, str) for name in class_names):
         raise TypeError(f"class_names={class_names!r} is not a sequence of str, one per class.")
     count = len(class_names)
