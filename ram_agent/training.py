@@ -50,7 +50,8 @@ def train(
             validation; see `ram_agent.callbacks`.
         preset: the settings that are not given: "default" or "paper".
         out: the run's folder, as `ram train --out` writes it; None keeps no files,
-            except of a training that fails, whose folder a line on stderr names.
+            unless the training does not finish: then the folder is kept, and a line on stderr
+            names it.
         start_from: a trained agent whose weights initialize the networks, as for `RAMAgent.load`;
             the choice head is copied only if the number of classes is the same. Its networks and
             its scaling of pixels must be those of the new agent.
@@ -99,20 +100,21 @@ def train(
 
 @contextlib.contextmanager
 def _temporary_folder() -> Iterator[RunFolder]:
-    """Yield a folder, and remove it unless a training fails that has something to continue."""
+    """Yield a folder, and remove it unless a training does not finish that can be continued."""
     folder = RunFolder(tempfile.mkdtemp(prefix="ram-train-"))
-    has_failed = True
     try:
         yield folder
-        has_failed = False
-    finally:
-        if has_failed and not folder.is_free:
-            print_notice(
-                f"The training failed. Its last checkpoint is in {folder.path}. Continue it with: "
-                f"{folder.resume_command}"
-            )
-        else:
+    except BaseException:
+        if folder.is_free:
             shutil.rmtree(folder.path)
+        else:
+            print_notice(
+                f"The training did not finish. Its last checkpoint is in {folder.path}. Continue "
+                f"it with: {folder.resume_command}"
+            )
+        raise
+    else:
+        shutil.rmtree(folder.path)
 
 
 def _train_in(

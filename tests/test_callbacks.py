@@ -74,16 +74,20 @@ def test_train_keeps_no_files_unless_asked(tmp_path: Path, monkeypatch: pytest.M
     assert not list(tmp_path.glob("temporary/ram-train-*"))
 
 
-def test_a_training_that_fails_keeps_its_checkpoint(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+@pytest.mark.parametrize("error", [KeyError, KeyboardInterrupt])
+def test_a_training_that_does_not_finish_keeps_its_checkpoint(
+    error: type[BaseException],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
 
     def fail(trainer: ram_agent.Trainer, metrics: dict[str, float]) -> None:
         if trainer.update == 30:
-            raise KeyError("a fault of the callback")
+            raise error
 
-    with pytest.raises(KeyError):
+    with pytest.raises(error):
         ram_agent.train("RAMMNIST-v0", episodes=64 * 40, callback=fail, **SETTINGS)
     (kept,) = tmp_path.glob("ram-train-*")
     assert f"ram train --resume {kept}" in capsys.readouterr().err

@@ -222,6 +222,15 @@ def test_a_run_that_stopped_before_its_first_state_starts_again(
     assert len(RunFolder(path).read_metrics()) == 1
 
 
+def test_a_finished_run_without_metrics_is_named(
+    copied: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = copied / "mnist" / "digits" / "fc-64-seed-0"
+    (path / "metrics.jsonl").unlink()
+    args = ["reproduce", "mnist", *TINY, "--controls", "fc-64", "--runs", copied]
+    assert str(path / "metrics.jsonl") in fail(capsys, *args)
+
+
 def test_the_game(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -331,6 +331,7 @@ def finish_run(
 
     Raises:
         ValueError: if the folder contains a run with other settings or images.
+        FileNotFoundError: if it contains a finished run without metrics.jsonl.
     """
     folder = RunFolder(path)
     if folder.is_free:
@@ -350,7 +351,13 @@ def finish_run(
             evaluation = {**read_json_object(evaluation_path), "commit": ", ".join(commits)}
             write_json(evaluation_path, evaluation)
         evaluation = read_json_object(evaluation_path)
-        episodes = count_episodes(folder.read_metrics(), evaluation["training"])
+        metrics = folder.read_metrics()
+        if not metrics:
+            raise FileNotFoundError(
+                f"{folder.metrics_path} has no rows, so the training episodes of this finished run "
+                f"cannot be counted. Restore it, or remove {path} to train again."
+            )
+        episodes = count_episodes(metrics, evaluation["training"])
         return {**evaluation, "train_episodes": episodes}
     finally:
         folder.unlock()
