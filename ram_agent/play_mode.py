@@ -3,35 +3,34 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-if TYPE_CHECKING:
-    from ram_agent.player import Gaze
+from ram_agent.player import Gaze
 
 
-def trained_gaze(facts: Mapping[str, Any]) -> Gaze:
+def trained_gaze(info: Mapping[str, Any]) -> Gaze:
     """Return the gaze that `agent.info` names: "learned", or that of a control."""
-    training = facts.get("training")
+    training = info.get("training")
     gaze = training.get("gaze") if isinstance(training, dict) else None
     locations = gaze.get("locations") if isinstance(gaze, dict) else None
     return locations if locations in ("random", "center") else "learned"
 
 
-def compared_gazes(facts: Mapping[str, Any]) -> list[Gaze]:
+def compared_gazes(info: Mapping[str, Any]) -> list[Gaze]:
     """Return the gazes that are compared: first the agent's own, then random and center."""
-    return list(dict.fromkeys((trained_gaze(facts), "random", "center")))
+    return list(dict.fromkeys((trained_gaze(info), "random", "center")))
 
 
-def is_sampled(facts: Mapping[str, Any]) -> bool:
+def is_sampled(info: Mapping[str, Any]) -> bool:
     """Return whether the validations that `agent.info` names sampled locations and choices."""
-    training = facts.get("training")
+    training = info.get("training")
     return isinstance(training, dict) and training.get("validation_sampled") is True
 
 
 def play_mode(
-    facts: Mapping[str, Any], deterministic: bool | None = None, gaze: Gaze | None = None
+    info: Mapping[str, Any], deterministic: bool | None = None, gaze: Gaze | None = None
 ) -> tuple[bool, Gaze]:
     """Return `deterministic` and the gaze; None stands for what the agent's validations used."""
     if deterministic is None:
-        deterministic = not is_sampled(facts)
-    return deterministic, gaze or trained_gaze(facts)
+        deterministic = not is_sampled(info)
+    return deterministic, gaze or trained_gaze(info)

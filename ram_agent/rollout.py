@@ -39,7 +39,7 @@ class Rollout:
     choices             (T, B)
     rewards             (T, B)
     labels              (B,), the true classes; None if the environment has no labels
-    observations        T mappings of arrays with B rows, on which the agent acted
+    observations        T mappings of arrays or tensors with B rows, on which the agent acted
     """
 
     choice_logits: Tensor
@@ -49,7 +49,7 @@ class Rollout:
     choices: Tensor
     rewards: Tensor
     labels: Tensor | None
-    observations: Sequence[Observation] = ()
+    observations: Sequence[Observation]
 
 
 @check_arguments

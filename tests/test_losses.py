@@ -199,6 +199,7 @@ def test_the_reward_of_a_location(location_reward: str, rewards: list[float]) ->
         choices=torch.tensor([[1], [0]]),
         rewards=torch.tensor([[0.0], [1.0]]),
         labels=torch.tensor([0]),
+        observations=[],
     )
     config = replace_settings(TrainConfig(), location_reward=location_reward)
     close(location_returns(rollout, torch.tensor([0]), config)[:, 0], rewards)
@@ -207,7 +208,7 @@ def test_the_reward_of_a_location(location_reward: str, rewards: list[float]) ->
 def test_a_sure_and_wrong_answer_counts_no_more_than_a_limit() -> None:
     logits = torch.tensor([[[-100.0, 0.0]], [[0.0, -100.0]]])
     zeros = torch.zeros(2, 1)
-    rollout = Rollout(logits, torch.zeros(2, 1, 2), zeros, zeros, zeros.long(), zeros, None)
+    rollout = Rollout(logits, torch.zeros(2, 1, 2), zeros, zeros, zeros.long(), zeros, None, [])
     config = replace_settings(TrainConfig(), location_reward="log_gain")
     close(location_returns(rollout, torch.tensor([0]), config)[:, 0], [6.0, 0.0])
 

@@ -36,6 +36,7 @@ def make_rollout() -> Rollout:
         choices=torch.tensor([[0, 0], [0, 0], [0, 0]]),
         rewards=torch.tensor([[0.0, 0.0], [0.0, 0.0], [1.0, 0.0]]),
         labels=torch.tensor([0, 2]),
+        observations=[],
     )
 
 

@@ -17,7 +17,7 @@ import ram_envs  # noqa: F401
 from ram_agent.agent import RAMAgent
 from ram_agent.config import AgentConfig
 from ram_agent.losses import gaussian_log_prob
-from ram_agent.rollout import Rollout, collect_rollout
+from ram_agent.rollout import Rollout, collect_rollout, play_as_validated
 from ram_envs.wrappers import vector
 
 
@@ -137,6 +137,32 @@ def test_labels_and_rewards_are_the_environments() -> None:
 
 def test_rewards_of_every_step_are_kept() -> None:
     assert play(UnlabeledEnvs(3, 3)).rewards.tolist() == [[1, 1], [2, 2], [3, 3]]
+
+
+def test_observations_are_those_on_which_the_agent_acted() -> None:
+    envs = RecordingEnvs()
+    rollout = play(envs)
+    assert len(rollout.observations) == 3
+    for kept, returned in zip(rollout.observations, envs.observations[:3], strict=True):
+        assert kept.keys() == {"glimpse", "location"}
+        assert all(np.array_equal(kept[key], returned[key]) for key in kept)
+
+
+@pytest.mark.parametrize("sampled", [False, True])
+def test_episodes_are_played_as_in_the_validations(sampled: bool) -> None:
+    envs = RecordingEnvs()
+    agent = make_agent(envs)
+    agent.info = {"training": {"validation_sampled": sampled, "gaze": {"locations": "learned"}}}
+    first, second = (play_as_validated(agent, envs, seed=3) for _ in range(2))
+    drawn = torch.tensor(np.stack([locations for locations, _ in envs.actions[:3]]))
+    assert torch.equal(drawn, first.location_means) is not sampled
+    assert torch.equal(first.choices, second.choices)
+    assert torch.equal(first.location_log_probs, second.location_log_probs)
+    given = play_as_validated(agent, envs, seed=3, deterministic=sampled, gaze="center")
+    assert not any(locations.any() for locations, _ in envs.actions[6:])
+    assert given.labels is not None
+    assert first.labels is not None
+    assert given.labels.tolist() == first.labels.tolist()
 
 
 def test_the_graph_is_kept_unless_gradients_are_off() -> None:

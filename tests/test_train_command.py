@@ -474,7 +474,7 @@ def test_a_control_is_measured_and_drawn_with_its_own_gaze(
         gazes.append(keywords["gaze"])
         return collect_rollout(*args, **keywords)
 
-    monkeypatch.setattr("ram_agent.pictures.collect_rollout", note)
+    monkeypatch.setattr("ram_agent.rollout.collect_rollout", note)
     main(["train", *BRIEF, "--locations", "center", "--out", str(tmp_path / "run")])
     assert gazes == ["center"] * 6
     results = json.loads((tmp_path / "run" / "evaluation.json").read_text())["results"]
