@@ -1,4 +1,4 @@
-"""What tests of `ram play` share: hands for keys and the mouse, games, and what is drawn then."""
+"""Helpers for tests of `ram play`: key presses, mouse clicks, games, and drawn frames."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ import numpy as np
 import pygame
 import pytest
 
-from ram_envs.play import main
 from ram_envs.play.catch_game import CatchGame
 from ram_envs.play.game import Game, Phase
 from ram_envs.play.menu import Menu
@@ -53,8 +52,6 @@ def draw(stage: Stage, size: tuple[int, int] = SHEET_SIZE) -> np.ndarray:
 
 
 ROW = 0.25  # seconds at the usual speed
-
-
 QUIZ = "RAMClutteredMNIST-v0"
 
 
@@ -126,10 +123,6 @@ def answer_quiz(stage: Stage, digit: int) -> None:
     for _ in range(5):
         click(stage, 300, 300)
     press(stage, pygame.K_0 + digit, str(digit))
-
-
-def run_main(*args: str) -> None:
-    main([*args])
 
 
 def words_of(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> list[str]:

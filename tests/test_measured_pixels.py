@@ -12,11 +12,9 @@ import pytest
 import ram_agent
 from ram_agent.agent import RAMAgent
 from ram_agent.config import AgentConfig
-from ram_agent.measure import evaluate_all
 from ram_agent.measured_pixels import measure_pixels
 from ram_agent.run_env import RunEnv
 from ram_agent.run_folder import RunFolder
-from ram_agent.run_images import describe_images, pick_episodes
 from ram_envs.envs.catch import CatchEnv
 
 MEASURED = AgentConfig(pixel_mean=None, pixel_scale=None)
@@ -55,28 +53,6 @@ def test_an_empty_picture_is_not_scaled_without_limit(tmp_path: Path) -> None:
     env = RunEnv("RAMClassification-v0", {"dataset": str(tmp_path / "black.npz")})
     config = measure_pixels(env, MEASURED)
     assert (config.pixel_mean, config.pixel_scale) == (0, 100)
-
-
-def test_environments_that_are_made_are_closed(
-    stripes: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    made: list[Any] = []
-    make = RunEnv._make
-
-    def note(env: RunEnv, *args: Any, **options: Any) -> Any:
-        result = make(env, *args, **options)
-        made.extend([result.unwrapped] if isinstance(result, gym.vector.VectorEnv) else [])
-        return result
-
-    monkeypatch.setattr(RunEnv, "_make", note)
-    env = RunEnv("RAMClassification-v0", {"dataset": str(stripes), "glimpse_size": 4})
-    env.with_found_dataset()
-    describe_images(env)
-    pick_episodes(env, "test", 3)
-    agent_env: Any = env.make()
-    agent = RAMAgent(agent_env.observation_space, agent_env.action_space)
-    evaluate_all(agent, env, "test", 2, seed=0)
-    assert [envs.closed for envs in made] == [True] * 6
 
 
 def test_an_environment_that_fails_while_pixels_are_measured_is_closed(

@@ -11,9 +11,9 @@ import pytest
 
 pygame = pytest.importorskip("pygame")
 
-from stages import begun, fall, quiz_env, run_main  # noqa: E402
+from stages import begun, fall, quiz_env  # noqa: E402
 
-from ram_envs.play import session  # noqa: E402
+from ram_envs.play import main, session  # noqa: E402
 from ram_envs.play.seat import AgentPilot  # noqa: E402
 from ram_envs.play.session import Options, make_env  # noqa: E402
 
@@ -34,13 +34,13 @@ def test_a_saved_agent_is_an_opponent_and_is_watched(
 
     gif = str(tmp_path / "agent.gif")
     record = str(tmp_path / "game.json")
-    run_main("RAMCatch-v0", "--agent", run, "--episodes", "2", "--gif", gif, "--record", record)
+    main(["RAMCatch-v0", "--agent", run, "--episodes", "2", "--gif", gif, "--record", record])
     assert " of 2 " in capsys.readouterr().out
-    run_main("RAMCatch-v0", "--replay", record, "--gif", gif)
+    main(["RAMCatch-v0", "--replay", record, "--gif", gif])
     assert " of 2 " in capsys.readouterr().out
 
     with pytest.raises(SystemExit):
-        run_main("RAMMNIST-v0", "--dataset", "digits", "--agent", run)
+        main(["RAMMNIST-v0", "--dataset", "digits", "--agent", run])
     assert "(3, 6, 6)" in capsys.readouterr().err
 
 
@@ -119,6 +119,6 @@ def test_an_agent_without_pytorch(
 ) -> None:
     monkeypatch.setitem(sys.modules, "torch", None)
     with pytest.raises(SystemExit):
-        run_main("RAMCatch-v0", "--agent", "run")
+        main(["RAMCatch-v0", "--agent", "run"])
     said = capsys.readouterr().err
     assert 'pip install "ram-gym[agent,play]"' in said

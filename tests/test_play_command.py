@@ -14,7 +14,7 @@ import pytest
 
 pygame = pytest.importorskip("pygame")
 
-from stages import QUIZ, answer_quiz, catch, click, fall, press, quiz_env, run_main  # noqa: E402
+from stages import QUIZ, answer_quiz, catch, click, fall, press, quiz_env  # noqa: E402
 
 from ram_envs.display import NoDisplay  # noqa: E402
 from ram_envs.play import main, session  # noqa: E402
@@ -56,7 +56,7 @@ def test_what_cannot_be_played_is_refused_in_a_line(
     args: list[str], words: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with pytest.raises(SystemExit) as exit_info:
-        run_main(*args)
+        main(args)
     assert exit_info.value.code == 1
     message = capsys.readouterr().err
     assert message.startswith("ram play: ")
@@ -91,7 +91,7 @@ def test_leaving_at_any_moment_ends_with_the_summary(
         tick(stage, seconds)
 
     monkeypatch.setattr(Stage, "tick", scripted_tick)
-    run_main("RAMCatch-v0", "--seed", "3")
+    main(["RAMCatch-v0", "--seed", "3"])
     assert not pygame.display.get_init()
     balls = 1 if moment == "shown" else 0
     assert f"of {balls} balls" in capsys.readouterr().out
@@ -163,7 +163,7 @@ def test_ids_are_understood_without_version_and_with_their_package() -> None:
 @pytest.mark.parametrize("args", [["--num-balls", "1" + "0" * 15], ["--size", "9" * 20]])
 def test_settings_beyond_the_machine_are_refused_in_a_line(args: list[str], capsys: Any) -> None:
     with pytest.raises(SystemExit):
-        run_main("RAMCatch-v0", *args)
+        main(["RAMCatch-v0", *args])
     assert capsys.readouterr().err.startswith("ram play: ")
 
 
@@ -184,7 +184,7 @@ def test_a_match_from_the_command_line_ends_with_the_winner(
     monkeypatch.setattr(Stage, "tick", play_it)
     path = tmp_path / "me.json"
     options = ["--dataset", "digits", "--episodes", "1", "--save", str(path)]
-    run_main(QUIZ, *options, "--versus", str(tmp_path / "agent"))
+    main([QUIZ, *options, "--versus", str(tmp_path / "agent")])
     saved = json.loads(path.read_text())
     assert (saved["num_answered"], saved["num_right"]) == (1, 1)
     words = "A draw." if saved["opponent_num_right"] else "You win."

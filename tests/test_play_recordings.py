@@ -26,7 +26,6 @@ from stages import (  # noqa: E402
     press,
     quiz,
     release,
-    run_main,
 )
 
 from ram_envs.datasets import ImageDataset  # noqa: E402
@@ -110,7 +109,7 @@ def test_a_damaged_or_foreign_recording_is_refused(
 ) -> None:
     recording_path.write_text(change(recording_path.read_text()))
     with pytest.raises(SystemExit) as exit_info:
-        run_main("RAMCatch-v0", "--replay", str(recording_path))
+        main(["RAMCatch-v0", "--replay", str(recording_path)])
     assert exit_info.value.code == 1
     message = capsys.readouterr().err
     assert message.count("\n") == 1
@@ -122,7 +121,7 @@ def test_a_gif_is_written_without_a_window(recording_path: Path, tmp_path: Path)
     from PIL import Image, ImageSequence
 
     path = tmp_path / "game.gif"
-    run_main("RAMCatch-v0", "--replay", str(recording_path), "--gif", str(path))
+    main(["RAMCatch-v0", "--replay", str(recording_path), "--gif", str(path)])
     with Image.open(path) as image:
         assert image.size == (720, 480)
         # 48 rows at a quarter of a second and some rests; frames that look alike are merged.
@@ -141,11 +140,11 @@ def test_record_and_replay_from_the_command_line(
 
     monkeypatch.setattr(Stage, "tick", play_one)
     path = str(tmp_path / "game.json")
-    run_main("RAMCatch-v0", "--seed", "3", "--size", "12", "--record", path)
+    main(["RAMCatch-v0", "--seed", "3", "--size", "12", "--record", path])
     content = json.loads(Path(path).read_text())
     assert (content["env_id"], content["keywords"]) == ("RAMCatch-v0", {"size": 12})
     assert len(content["episodes"][0]["actions"]) == 11
-    run_main("RAMCatch-v0", "--replay", path)
+    main(["RAMCatch-v0", "--replay", path])
     assert f"caught {content['score']} of 1 balls" in capsys.readouterr().out
 
 
@@ -162,7 +161,7 @@ def test_what_was_played_outlives_a_crash(tmp_path: Path, monkeypatch: pytest.Mo
     monkeypatch.setattr(Stage, "tick", play_two_and_crash)
     path = tmp_path / "game.json"
     with pytest.raises(RuntimeError, match="power cut"):
-        run_main("RAMCatch-v0", "--size", "12", "--record", str(path))
+        main(["RAMCatch-v0", "--size", "12", "--record", str(path)])
     recording = load_recording(path, "RAMCatch-v0")
     assert [len(episode.actions) for episode in recording.episodes] == [11, 11]
     assert session.replayed_score(recording) == recording.score
@@ -194,7 +193,7 @@ def test_a_file_that_is_there_is_kept(option: str, tmp_path: Path, capsys: Any) 
     path.write_text("precious")
     env = ["RAMCatch-v0"] if option == "--record" else ["RAMMNIST-v0", "--dataset", "digits"]
     with pytest.raises(SystemExit):
-        run_main(*env, option, str(path))
+        main([*env, option, str(path)])
     assert str(path) in capsys.readouterr().err
     assert path.read_text() == "precious"
 
@@ -202,7 +201,7 @@ def test_a_file_that_is_there_is_kept(option: str, tmp_path: Path, capsys: Any) 
 def test_one_file_cannot_be_two_things(tmp_path: Path, capsys: Any) -> None:
     path = str(tmp_path / "a.json")
     with pytest.raises(SystemExit):
-        run_main("RAMMNIST-v0", "--dataset", "digits", "--record", path, "--save", path)
+        main(["RAMMNIST-v0", "--dataset", "digits", "--record", path, "--save", path])
     assert path in capsys.readouterr().err
 
 
@@ -225,7 +224,7 @@ def test_a_full_disk_does_not_end_the_game(
     monkeypatch.setattr(Stage, "tick", play_one)
     monkeypatch.setattr(session, "save_recording", save)
     path = tmp_path / "game.json"
-    run_main("RAMCatch-v0", "--record", str(path))
+    main(["RAMCatch-v0", "--record", str(path)])
     said = capsys.readouterr()
     assert "disk full" in said.err
     assert f"Recorded in {path}" in said.out
@@ -247,7 +246,7 @@ def test_a_recording_with_strange_settings_is_refused(
     content["keywords"].update(change)
     recording_path.write_text(json.dumps(content))
     with pytest.raises(SystemExit):
-        run_main("RAMCatch-v0", "--replay", str(recording_path))
+        main(["RAMCatch-v0", "--replay", str(recording_path)])
     said = capsys.readouterr().err
     assert str(recording_path) in said
     assert said.count("\n") == 1
@@ -265,7 +264,7 @@ def test_a_recording_that_cannot_be_played(
 ) -> None:
     def refusal(*options: str) -> str:
         with pytest.raises(SystemExit):
-            run_main("RAMCatch-v0", "--replay", str(recording_path), *options)
+            main(["RAMCatch-v0", "--replay", str(recording_path), *options])
         return capsys.readouterr().err.removeprefix("ram play: ")
 
     said = refusal("--seed", "3", "--size", "9")
@@ -285,7 +284,7 @@ def test_a_folder_that_is_read_only(
     monkeypatch.setattr(os, "access", lambda path, mode: path != tmp_path)  # root may write there
     path = tmp_path / "game.json"
     with pytest.raises(SystemExit):
-        run_main("RAMCatch-v0", "--record", str(path))
+        main(["RAMCatch-v0", "--record", str(path)])
     assert f"{path} " in capsys.readouterr().err
 
 
@@ -294,7 +293,7 @@ def test_a_gif_without_pillow(
 ) -> None:
     monkeypatch.setitem(sys.modules, "PIL", None)
     with pytest.raises(SystemExit):
-        run_main("RAMCatch-v0", "--replay", str(recording_path), "--gif", "a.gif")
+        main(["RAMCatch-v0", "--replay", str(recording_path), "--gif", "a.gif"])
     said = capsys.readouterr().err
     assert said.startswith("ram play: ")
     assert 'pip install "ram-gym[play]"' in said

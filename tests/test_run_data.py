@@ -18,14 +18,16 @@ from ram_agent import run_env
 from ram_agent.agent import RAMAgent
 from ram_agent.cli import main
 from ram_agent.config import AgentConfig, TrainConfig
+from ram_agent.measure import evaluate_all
 from ram_agent.presets import Preset
 from ram_agent.run_env import RunEnv
 from ram_agent.run_folder import RunFolder
-from ram_agent.run_images import pick_episodes
+from ram_agent.run_images import describe_images, pick_episodes
 from ram_agent.runs import describe_run, make_trainer
 from ram_envs.datasets import DatasetUnavailableError, ImageDataset, own_images, picture_folder
 from ram_envs.envs.classification import ClassificationEnv
 from ram_envs.envs.search import SearchEnv
+from ram_envs.glimpse_env import GlimpseVectorEnv
 from ram_envs.making import resolve_env_id
 
 SIZES = ["--num-glimpses", "2", "--glimpse-size", "4", "--num-scales", "2"]
@@ -199,6 +201,26 @@ def test_shown_episodes_are_spread_over_the_classes(trained: Path) -> None:
     assert picked[:2] == [[0], [0, 8, 1, 9]]
     assert sorted(picked[2]) == list(range(16))
     assert pick_episodes(RunEnv("RAMCatch-v0"), "test", 3) == [0, 1, 2]
+
+
+def test_environments_that_are_made_to_look_at_images_are_closed(
+    trained: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made: list[GlimpseVectorEnv] = []
+    make = GlimpseVectorEnv.__init__
+
+    def note(envs: GlimpseVectorEnv, *args: Any, **keywords: Any) -> None:
+        make(envs, *args, **keywords)
+        made.append(envs)
+
+    monkeypatch.setattr(GlimpseVectorEnv, "__init__", note)
+    env = RunEnv("RAMClassification-v0", RunFolder(trained / "run").read_config()["env_kwargs"])
+    env.with_found_dataset()
+    describe_images(env)
+    pick_episodes(env, "test", 3)
+    evaluate_all(RAMAgent.load(trained / "run"), env, "test", 2, seed=0)
+    assert made
+    assert all(envs.closed for envs in made)
 
 
 @pytest.mark.parametrize("given", ["RAMMNIST-v0", "RAMMNIST", "ram_envs:RAMMNIST-v0"])
