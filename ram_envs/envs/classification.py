@@ -150,12 +150,12 @@ class ClassificationEnv(DatasetFacts, GlimpseEnv):
             Canvas,
             images,
             split,
-            canvas_size=canvas_size,
-            num_clutter=num_clutter,
-            clutter_size=clutter_size,
-            distortion=distortion,
-            elastic=elastic,
-            mirror=mirror,
+            canvas_size,
+            num_clutter,
+            clutter_size,
+            distortion,
+            elastic,
+            mirror,
         )
         task = ImageClassification(images, canvas, num_glimpses, split != "train")
         retina = Retina(glimpse_size, num_scales)
@@ -193,12 +193,12 @@ class ClassificationVectorEnv(DatasetFacts, GlimpseVectorEnv):
             Canvas,
             images,
             split,
-            canvas_size=canvas_size,
-            num_clutter=num_clutter,
-            clutter_size=clutter_size,
-            distortion=distortion,
-            elastic=elastic,
-            mirror=mirror,
+            canvas_size,
+            num_clutter,
+            clutter_size,
+            distortion,
+            elastic,
+            mirror,
         )
         task = ImageClassification(images, canvas, num_glimpses, split != "train")
         retina = Retina(glimpse_size, num_scales)
@@ -218,7 +218,6 @@ def make_canvas(
     kind: type[AnyCanvas],
     dataset: ImageDataset,
     split: Split,
-    *,
     canvas_size: int | Sequence[int] | None,
     num_clutter: int,
     clutter_size: int,

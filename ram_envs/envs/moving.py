@@ -108,14 +108,7 @@ class MovingEnv(DatasetFacts, GlimpseEnv):
     ) -> None:
         images = load_dataset(dataset, split, splits)
         canvas = make_canvas(
-            Canvas,
-            images,
-            split,
-            canvas_size=canvas_size,
-            num_clutter=num_clutter,
-            clutter_size=clutter_size,
-            distortion=distortion,
-            elastic=elastic,
+            Canvas, images, split, canvas_size, num_clutter, clutter_size, distortion, elastic
         )
         task = MovingClassification(images, canvas, num_glimpses, max_speed, split != "train")
         retina = Retina(glimpse_size, num_scales)
@@ -150,14 +143,7 @@ class MovingVectorEnv(DatasetFacts, GlimpseVectorEnv):
     ) -> None:
         images = load_dataset(dataset, split, splits)
         canvas = make_canvas(
-            Canvas,
-            images,
-            split,
-            canvas_size=canvas_size,
-            num_clutter=num_clutter,
-            clutter_size=clutter_size,
-            distortion=distortion,
-            elastic=elastic,
+            Canvas, images, split, canvas_size, num_clutter, clutter_size, distortion, elastic
         )
         task = MovingClassification(images, canvas, num_glimpses, max_speed, split != "train")
         retina = Retina(glimpse_size, num_scales)

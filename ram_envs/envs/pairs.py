@@ -121,14 +121,7 @@ class PairsEnv(DatasetFacts, GlimpseEnv):
     ) -> None:
         images = load_dataset(dataset, split, splits)
         canvas = make_canvas(
-            PairCanvas,
-            images,
-            split,
-            canvas_size=canvas_size,
-            num_clutter=num_clutter,
-            clutter_size=clutter_size,
-            distortion=distortion,
-            elastic=elastic,
+            PairCanvas, images, split, canvas_size, num_clutter, clutter_size, distortion, elastic
         )
         task = PairClassification(images, canvas, num_glimpses, split != "train", answer)
         retina = Retina(glimpse_size, num_scales)
@@ -163,14 +156,7 @@ class PairsVectorEnv(DatasetFacts, GlimpseVectorEnv):
     ) -> None:
         images = load_dataset(dataset, split, splits)
         canvas = make_canvas(
-            PairCanvas,
-            images,
-            split,
-            canvas_size=canvas_size,
-            num_clutter=num_clutter,
-            clutter_size=clutter_size,
-            distortion=distortion,
-            elastic=elastic,
+            PairCanvas, images, split, canvas_size, num_clutter, clutter_size, distortion, elastic
         )
         task = PairClassification(images, canvas, num_glimpses, split != "train", answer)
         retina = Retina(glimpse_size, num_scales)
