@@ -261,6 +261,14 @@ def test_only_training_is_distorted(env_id: str, name: str) -> None:
     assert differ.any(axis=(1, 2)).all()
 
 
+@pytest.mark.parametrize("env_id", ["RAMMNIST-v0", "RAMMovingMNIST-v0", "RAMPairsMNIST-v0"])
+def test_both_strengths_reach_the_canvas(env_id: str) -> None:
+    strengths: Any = {"dataset": "digits", "distortion": 0.5, "elastic": 0.25}
+    envs: list[Any] = [gym.make(env_id, **strengths), gym.make_vec(env_id, 2, **strengths)]
+    for env in envs:
+        assert env.unwrapped.batch.task.canvas.distortion == Distortion(0.5, 0.25)
+
+
 def test_every_episode_is_distorted_anew() -> None:
     env: Any = gym.make("RAMMNIST-v0", dataset="digits", distortion=1.0).unwrapped
     seen = []
