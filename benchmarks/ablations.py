@@ -22,9 +22,8 @@ import tyro
 from pages import put_table
 from side_by_side import read_rows, run_side_by_side
 
-from ram_agent.config import replace_settings
 from ram_agent.paper.report import make_table
-from ram_agent.presets import Preset, preset
+from ram_agent.presets import preset
 from ram_agent.provenance import provenance
 from ram_agent.run_env import RunEnv
 from ram_agent.runs import describe_run, make_trainer
@@ -144,15 +143,11 @@ def common_settings(settings: Settings) -> dict[str, Any]:
 def train(change: Change, seed: int, settings: Settings) -> Row:
     """Train once; return the best validation's error, None if the training diverged."""
     torch.set_num_threads(1)
-    agent, training, _ = preset("default", settings.env_id)
+    own = {"seed": seed, "episodes": settings.episodes, "shards": 1}
     run = describe_run(
         RunEnv(settings.env_id, {"dataset": settings.dataset}),
         "default",
-        Preset(
-            dataclasses.replace(agent, **change.agent),
-            replace_settings(training, seed=seed, episodes=settings.episodes, **change.training),
-            1,
-        ),
+        preset("default", settings.env_id).change(**own, **change.agent, **change.training),
     )
     trainer = make_trainer(run, None)
     started = time.process_time()  # independent of other processes

@@ -11,7 +11,6 @@ Ray, `examples/sweep.py` does the same for a grid of settings under any schedule
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,7 +19,8 @@ from typing import Any
 import torch
 import tyro
 
-from ram_agent.presets import Preset, preset
+from ram_agent.presets import preset
+from ram_agent.run_config import RunConfig
 from ram_agent.run_env import RunEnv
 from ram_agent.run_folder import RunFolder
 from ram_agent.runs import describe_run, make_trainer
@@ -65,20 +65,18 @@ def train(trial: dict[str, Any], settings: Settings, folder: Path) -> None:
 def continue_or_start(trial: dict[str, Any], settings: Settings, folder: RunFolder) -> Trainer:
     if folder.state_path.exists():
         folder.lock()
-        trainer = make_trainer(folder.read_config(), folder)
+        trainer = make_trainer(RunConfig.read(folder), folder)
         trainer.resume()
         return trainer
-    agent, config, _ = preset("default", settings.env_id)
-    config = dataclasses.replace(
-        config,
+    chosen = preset("default", settings.env_id).change(
         seed=settings.seed,
         episodes=settings.episodes,
         validate_every=settings.episodes // settings.validations,
-        optimizer=dataclasses.replace(config.optimizer, **trial),
+        shards=1,
+        **trial,
     )
-    env = RunEnv(settings.env_id, {"dataset": settings.dataset})
-    run = describe_run(env, "default", Preset(agent, config, 1))
-    folder.create(run)
+    run = describe_run(RunEnv(settings.env_id, {"dataset": settings.dataset}), "default", chosen)
+    folder.create(run.to_json())
     return make_trainer(run, folder)
 
 

@@ -26,6 +26,20 @@ class Preset(NamedTuple):
         """The settings of the agent and the training, by name."""
         return flatten_settings(asdict(self.agent) | asdict(self.training))
 
+    def change(self, **changes: Any) -> Preset:
+        """Return these settings with some of the agent's, of the training's, or shards changed.
+
+        Raises:
+            ValueError: for a setting that does not exist, or a wrong value.
+        """
+        shards = changes.pop("shards", self.shards)
+        of_agent = {name: changes.pop(name) for name in setting_names(AgentConfig) & changes.keys()}
+        return Preset(
+            replace_settings(self.agent, **of_agent),
+            replace_settings(self.training, **changes),
+            shards,
+        )
+
 
 # As the paper says. What it leaves open (rate, spread of locations) was found by experiment.
 PAPER = {
@@ -240,10 +254,4 @@ def preset(name: str, env_id: str | None = None, supervised: bool = True) -> Pre
     if not supervised:
         for unread in UNUSED[UNSUPERVISED]:
             settings.pop(unread, None)
-    shards = settings.pop("shards", SHARDS)
-    of_agent = {key: settings.pop(key) for key in setting_names(AgentConfig) & settings.keys()}
-    return Preset(
-        replace_settings(AgentConfig(), **of_agent),
-        replace_settings(TrainConfig(), **settings),
-        shards,
-    )
+    return Preset(AgentConfig(), TrainConfig(), SHARDS).change(**settings)

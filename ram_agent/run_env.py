@@ -63,11 +63,6 @@ class RunEnv:
     keywords: dict[str, Any] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, run: dict[str, Any]) -> RunEnv:
-        """Return the environment that config.json of a run describes."""
-        return cls(run["env_id"], run["env_kwargs"])
-
-    @classmethod
     def named_in(cls, facts: Mapping[str, Any], named: str | None = None) -> RunEnv:
         """Return the environment that config.json of a run, or `agent.info`, names.
 

@@ -1,4 +1,4 @@
-"""A training run: its config.json, the trainer it is made into, and the trained agent."""
+"""How a training run is described, and made into a trainer."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 import torch
 
 from ram_agent.agent import RAMAgent
-from ram_agent.config import AgentConfig, TrainConfig, config_from_json
+from ram_agent.config import AgentConfig, TrainConfig
 from ram_agent.distributed import Ranks
 from ram_agent.measured_pixels import measure_pixels
 from ram_agent.presets import (
@@ -21,6 +21,7 @@ from ram_agent.presets import (
     preset,
 )
 from ram_agent.provenance import provenance
+from ram_agent.run_config import RunConfig
 from ram_agent.run_env import RunEnv
 from ram_agent.run_folder import RunFolder
 from ram_agent.run_images import describe_images
@@ -92,8 +93,8 @@ def describe_run(
     training_keywords: Mapping[str, Any] | None = None,
     start_from: str | Path | None = None,
     device: torch.device | str = "cpu",
-) -> dict[str, Any]:
-    """Return config.json of a new run; dataset="auto" is replaced by the data set that was found.
+) -> RunConfig:
+    """Return a new run; dataset="auto" is replaced by the data set that was found.
 
     Args:
         env: the environment.
@@ -129,38 +130,34 @@ def describe_run(
     given = {name: value for name, value in (training_keywords or {}).items() if value}
     training_keywords = {**env.training_keywords, **given}
     env = env.with_found_dataset(training_keywords)
-    keywords = {name: as_plain(value) for name, value in env.keywords.items()}
-    return {
-        "env_id": env.env_id,
-        "env_kwargs": keywords,
-        "dataset": keywords.get("dataset"),  # None for a game
-        "images": describe_images(env),
-        "training_env_kwargs": training_keywords,
-        "start_from": start_from,
-        "preset": preset_name,
-        "shards": shards,
-        "agent": dataclasses.asdict(agent),
-        "training": dataclasses.asdict(training),
-        **provenance(device),
-    }
+    return RunConfig(
+        env=RunEnv(env.env_id, {name: as_plain(value) for name, value in env.keywords.items()}),
+        agent=agent,
+        training=training,
+        shards=shards,
+        training_keywords=training_keywords,
+        preset=preset_name,
+        start_from=start_from,
+        images=describe_images(env),
+        provenance=provenance(device),
+    )
 
 
 def make_trainer(
-    run: dict[str, Any],
+    run: RunConfig,
     folder: RunFolder | None,
     device: torch.device | str = "cpu",
     ranks: Ranks | None = None,
 ) -> Trainer:
-    """Return a trainer at the start of the run that config.json describes, as one of the ranks.
+    """Return a trainer at the start of a run, as one of the ranks.
 
     On a GPU its environments are there too, if they can be.
     """
     ranks, device = ranks or Ranks(), torch.device(device)
-    config = config_from_json(TrainConfig, run["training"])
-    env = RunEnv.of(run)
-    shard_size, num_shards = config.batch_size // run["shards"], run["shards"] // ranks.size
+    env, config = run.env, run.training
+    shard_size, num_shards = config.batch_size // run.shards, run.shards // ranks.size
     train_envs = [
-        env.place_split(device, shard_size, "train", **run["training_env_kwargs"])
+        env.place_split(device, shard_size, "train", **run.training_keywords)
         for _ in range(num_shards)
     ]
     validation_envs = env.place_split(device, env.num_evaluation_envs, "validation")
@@ -168,10 +165,10 @@ def make_trainer(
     agent = RAMAgent(
         train_envs[0].single_observation_space,
         train_envs[0].single_action_space,
-        config_from_json(AgentConfig, run["agent"]),
+        run.agent,
     ).to(device)
     # A run that continues has its own weights, and other ranks begin with the first one's.
     is_new = ranks.is_first and not (folder is not None and folder.has_begun)
-    if is_new and run.get("start_from") is not None:
-        copy_weights(agent, run["start_from"])
+    if is_new and run.start_from is not None:
+        copy_weights(agent, run.start_from)
     return Trainer(agent, train_envs, validation_envs, config, folder, ranks, MIN_VALIDATIONS)

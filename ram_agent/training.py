@@ -13,9 +13,9 @@ import torch
 
 from ram_agent.agent import RAMAgent
 from ram_agent.callbacks import Callback, LogMetrics, train_with
-from ram_agent.config import AgentConfig, TrainConfig, replace_settings
+from ram_agent.config import AgentConfig, TrainConfig
 from ram_agent.distributed import checked_device
-from ram_agent.presets import Preset
+from ram_agent.run_config import RunConfig
 from ram_agent.run_env import RunEnv
 from ram_agent.run_folder import RunFolder
 from ram_agent.runs import TRAINING_KEYWORDS, choose_preset, describe_run, make_trainer
@@ -68,20 +68,13 @@ def train(
         FileNotFoundError: if `start_from` has no weights.
         FileExistsError: if `out` contains a run or other files.
     """
-    shards = settings.pop("shards", None)
-    of_agent = _take(settings, setting_names(AgentConfig))
-    of_training = _take(settings, setting_names(TrainConfig))
-    training_keywords = _take(settings, frozenset(TRAINING_KEYWORDS))
+    own = _take(settings, {*setting_names(AgentConfig), *setting_names(TrainConfig), "shards"})
+    training_keywords = _take(settings, {*TRAINING_KEYWORDS})
     env = RunEnv(resolve_env_id(env_id), settings)
-    chosen = choose_preset(preset, env, of_training.get("supervision"))
     run = describe_run(
         env,
         preset,
-        Preset(
-            replace_settings(chosen.agent, **of_agent),
-            replace_settings(chosen.training, **of_training),
-            chosen.shards if shards is None else shards,
-        ),
+        choose_preset(preset, env, own.get("supervision")).change(**own),
         training_keywords=training_keywords,
         start_from=start_from,
         device=checked_device(device),
@@ -118,9 +111,9 @@ def _temporary_folder() -> Iterator[RunFolder]:
 
 
 def _train_in(
-    folder: RunFolder, run: dict[str, Any], device: str, callbacks: Sequence[Callback]
+    folder: RunFolder, run: RunConfig, device: str, callbacks: Sequence[Callback]
 ) -> RAMAgent:
-    folder.create(run)
+    folder.create(run.to_json())
     try:
         trainer = make_trainer(run, folder, device)
         train_with(trainer, [LogMetrics(folder), *callbacks])
@@ -129,6 +122,6 @@ def _train_in(
         folder.unlock()
 
 
-def _take(settings: dict[str, Any], names: frozenset[str]) -> dict[str, Any]:
+def _take(settings: dict[str, Any], names: set[str]) -> dict[str, Any]:
     """Remove the settings of these names, and return them."""
     return {name: settings.pop(name) for name in names & settings.keys()}

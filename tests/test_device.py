@@ -7,7 +7,6 @@ values, so that whatever asks for one fails.
 from __future__ import annotations
 
 import copy
-import dataclasses
 import json
 from pathlib import Path
 from typing import Any
@@ -30,6 +29,8 @@ from ram_agent.config import AgentConfig, TrainConfig, replace_settings
 from ram_agent.evaluation import evaluate
 from ram_agent.paper.controls import ControlTrainer
 from ram_agent.rollout import collect_rollout
+from ram_agent.run_config import RunConfig
+from ram_agent.run_env import RunEnv
 from ram_agent.run_folder import RunFolder
 from ram_agent.trainer import Trainer
 from ram_envs.device_env import DeviceVectorEnv, why_on_host
@@ -325,14 +326,8 @@ def test_a_run_on_the_gpu_goes_on(tmp_path: Path, env_id: str) -> None:
 def test_training_and_validation_are_on_the_gpu(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    run = {
-        "env_id": "RAMClutteredMNIST-v0",
-        "env_kwargs": {"dataset": "digits"},
-        "training_env_kwargs": {},
-        "shards": 2,
-        "agent": dataclasses.asdict(SMALL),
-        "training": dataclasses.asdict(BRIEF),
-    }
+    env = RunEnv("RAMClutteredMNIST-v0", {"dataset": "digits"})
+    run = RunConfig(env, SMALL, BRIEF, shards=2)
     assert not isinstance(runs.make_trainer(run, None).shards[0].envs, DeviceVectorEnv)
     # "meta" stands for a GPU: it is asked whether the environments can be there.
     monkeypatch.setattr(run_env, "GPU", "meta")
@@ -341,13 +336,13 @@ def test_training_and_validation_are_on_the_gpu(
     for envs in (*[shard.envs for shard in trainer.shards], trainer.validation_envs):
         assert isinstance(envs, DeviceVectorEnv)
         assert envs.device == torch.device("meta")
-    control = {**run, "training": {"network": "conv", "seed": 0, "episodes": 128}}
+    control = {**run.to_json(), "training": {"network": "conv", "seed": 0, "episodes": 128}}
     seeing_all = ControlTrainer(control, RunFolder(tmp_path), "meta")
     for envs in (seeing_all.train_envs, seeing_all.validation_envs):
         assert isinstance(envs, DeviceVectorEnv)
     assert all(one.device.type == "meta" for one in seeing_all.network.parameters())
     in_steps = TrainConfig(steps=120, batch_size=20)
-    run |= {"env_id": "RAMCatch-v0", "env_kwargs": {}, "training": dataclasses.asdict(in_steps)}
+    run = RunConfig(RunEnv("RAMCatch-v0"), SMALL, in_steps, shards=2)
     assert not isinstance(runs.make_trainer(run, None, "meta").shards[0].envs, DeviceVectorEnv)
 
 

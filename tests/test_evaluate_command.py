@@ -19,6 +19,7 @@ from ram_agent.agent import RAMAgent
 from ram_agent.cli import main
 from ram_agent.commands.trained import name_run
 from ram_agent.measure import print_results
+from ram_agent.run_config import RunConfig
 from ram_agent.run_env import RunEnv
 from ram_agent.run_folder import RunFolder
 from ram_agent.runs import make_trainer
@@ -320,7 +321,7 @@ def test_the_environment_in_a_strangers_file_runs_no_code(
 
 def trained_envs(folder: Path) -> list[Any]:
     """Return a training and the validation environment of a run."""
-    trainer = make_trainer(RunFolder(folder).read_config(), None)
+    trainer = make_trainer(RunConfig.read(RunFolder(folder)), None)
     return [trainer.shards[0].envs, trainer.validation_envs]
 
 

@@ -239,8 +239,8 @@ def test_rewards_that_are_clipped_as_the_user_says() -> None:
     assert RunEnv("RAMCatch-v0").training_keywords == {}
     pong = RunEnv("ALE/Pong-v5")
     run = describe_run(pong, "default", choose_preset("default", pong))
-    assert run["training_env_kwargs"] == {"reward_clipping": True}
-    assert run["env_kwargs"] == {}
+    assert run.training_keywords == {"reward_clipping": True}
+    assert run.env.keywords == {}
 
 
 @pytest.mark.parametrize("wrapper", [FixedGaze, GridAction])

@@ -15,6 +15,7 @@ from ram_agent.agent import RAMAgent
 from ram_agent.cli import main
 from ram_agent.config import TrainConfig
 from ram_agent.presets import Preset
+from ram_agent.run_config import RunConfig
 from ram_agent.run_env import RunEnv
 from ram_agent.run_folder import RunFolder
 from ram_agent.runs import describe_run, make_trainer
@@ -22,7 +23,7 @@ from ram_agent.runs import describe_run, make_trainer
 
 def begins_as(run: Path, agent: RAMAgent) -> dict[str, bool]:
     """Return of each tensor of a run's first agent whether it is that of another agent."""
-    first = make_trainer(RunFolder(run).read_config(), None).agent.state_dict()
+    first = make_trainer(RunConfig.read(RunFolder(run)), None).agent.state_dict()
     return {
         name: tensor.shape == first[name].shape and torch.equal(tensor, first[name])
         for name, tensor in agent.state_dict().items()
@@ -97,7 +98,7 @@ def test_settings_of_the_training_may_differ(run: Path) -> None:
     )
     env = RunEnv("RAMMNIST-v0", {"dataset": "digits", "num_glimpses": 3})
     described = describe_run(env, "default", Preset(agent, TrainConfig(), 2), start_from=run)
-    assert described["start_from"] == str(run / "best.safetensors")
+    assert described.start_from == str(run / "best.safetensors")
 
 
 def test_a_run_that_continues_does_not_need_them(run: Path, tmp_path: Path) -> None:

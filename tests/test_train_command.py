@@ -23,7 +23,7 @@ from ram_agent.cli import main
 from ram_agent.commands import train
 from ram_agent.presets import Preset, preset
 from ram_agent.rollout import Rollout, collect_rollout
-from ram_agent.run_env import RunEnv
+from ram_agent.run_config import RunConfig
 from ram_agent.run_folder import RunFolder
 from ram_agent.runs import make_trainer
 from ram_agent.unused_settings import check_used_in_task, check_used_together
@@ -74,10 +74,10 @@ def test_train_leaves_all_that_is_needed(run: Path) -> None:
 def test_only_training_is_distorted(tmp_path: Path) -> None:
     settings = [*BRIEF, "--distortion", "0.5", "--elastic", "2", "--hidden-size", "8"]
     main(["train", *settings, "--out", str(tmp_path / "run")])
-    config = RunFolder(tmp_path / "run").read_config()
-    assert config["training_env_kwargs"] == {"distortion": 0.5, "elastic": 2.0}
-    assert config["env_kwargs"] == {"dataset": "digits", "num_glimpses": 2}
-    trainer = make_trainer(config, None)
+    run = RunConfig.read(RunFolder(tmp_path / "run"))
+    assert run.training_keywords == {"distortion": 0.5, "elastic": 2.0}
+    assert run.env.keywords == {"dataset": "digits", "num_glimpses": 2}
+    trainer = make_trainer(run, None)
     for shard in trainer.shards:
         assert shard.envs.batch.task.canvas.distortion == Distortion(0.5, 2.0)  # type: ignore[attr-defined]
     validation = trainer.validation_envs.batch.task  # type: ignore[attr-defined]
@@ -88,10 +88,10 @@ def test_the_gaze_moves_by_a_limited_shift(tmp_path: Path) -> None:
     out = tmp_path / "run"
     settings = ["--max-shift", "0.25", "--mirror", "--hidden-size", "8"]
     main(["train", *BRIEF, *settings, "--out", str(out)])
-    config = RunFolder(out).read_config()
-    assert config["env_kwargs"] == {"dataset": "digits", "num_glimpses": 2, "max_shift": 0.25}
-    assert config["training_env_kwargs"] == {"mirror": True}
-    envs = RunEnv.of(config).make_split(1, "test")
+    run = RunConfig.read(RunFolder(out))
+    assert run.env.keywords == {"dataset": "digits", "num_glimpses": 2, "max_shift": 0.25}
+    assert run.training_keywords == {"mirror": True}
+    envs = run.env.make_split(1, "test")
     before, _ = envs.reset(seed=0)
     after = envs.step((np.array([[-3.0, 4.0]]), np.zeros(1, np.int64)))[0]
     assert np.allclose(after["location"] - before["location"], [[-0.15, 0.2]])
@@ -345,7 +345,7 @@ def test_a_preset_without_supervision_has_no_location_reward() -> None:
 
 def test_keywords_that_are_named_like_settings_are_those_of_the_run(copied_run: Path) -> None:
     folder = RunFolder(copied_run)
-    run = {**folder.read_config(), "env_kwargs": {"steps": 5, "seed": 2}}
+    run = RunConfig.from_json({**folder.read_config(), "env_kwargs": {"steps": 5, "seed": 2}})
     args = ["--resume", str(copied_run), "--env-kwargs", "steps=5", "seed=2"]
     train.check_unchanged(args, run, folder)
     with pytest.raises(ValueError, match="steps=9"):

@@ -106,27 +106,21 @@ def train(env_id: str) -> list[dict[str, float]]:
     """Return the metrics of the first updates of a small agent, otherwise with the id's preset."""
     from ram_agent.measured_pixels import measure_pixels
     from ram_agent.presets import preset
+    from ram_agent.run_config import RunConfig
     from ram_agent.run_env import RunEnv
     from ram_agent.runs import make_trainer
 
     agent, training, shards = preset("default", env_id)
     agent = dataclasses.replace(agent, hidden_size=16, feature_size=8)
-    agent = measure_pixels(RunEnv(env_id, keywords_of(env_id)), agent)
+    env = RunEnv(env_id, keywords_of(env_id))
+    agent = measure_pixels(env, agent)
     training = dataclasses.replace(training, batch_size=32)
     if env_id in CLASSIFICATION:
         training = dataclasses.replace(training, episodes=UPDATES * 32)
     else:
         steps = UPDATES * 32 * training.segments.segment_length
         training = dataclasses.replace(training, steps=steps)
-    run = {
-        "env_id": env_id,
-        "env_kwargs": keywords_of(env_id),
-        "training_env_kwargs": {},
-        "shards": shards,
-        "agent": dataclasses.asdict(agent),
-        "training": dataclasses.asdict(training),
-    }
-    trainer = make_trainer(run, None)
+    trainer = make_trainer(RunConfig(env, agent, training, shards), None)
     rows = [trainer.train_one_update() for _ in range(UPDATES)]
     return [{name: float(f"{value:.6g}") for name, value in row.items()} for row in rows]
 

@@ -26,11 +26,12 @@ from ram_agent.callbacks import (
 )
 from ram_agent.commands.parsing import UNSET, parse
 from ram_agent.commands.train_help import describe_common
-from ram_agent.config import AgentConfig, TrainConfig, config_from_json, flatten_settings
+from ram_agent.config import AgentConfig, TrainConfig, flatten_settings
 from ram_agent.distributed import Ranks, checked_device, join_ranks, local_device
 from ram_agent.measure import show_trained
 from ram_agent.presets import SHARDS, Preset
 from ram_agent.provenance import command_line
+from ram_agent.run_config import RunConfig
 from ram_agent.run_env import GPU, RunEnv
 from ram_agent.run_folder import RunFolder
 from ram_agent.run_images import check_run_images, describe_images
@@ -42,7 +43,6 @@ from ram_agent.runs import (
 )
 from ram_agent.settings import OTHER_NAMES
 from ram_agent.trainer import Trainer
-from ram_agent.weights import CheckpointError
 from ram_envs.atomic_files import write_json
 from ram_envs.device_env import DeviceVectorEnv, why_on_host
 from ram_envs.making import default_keywords, parse_keywords, resolve_env_id
@@ -204,7 +204,11 @@ def main(args: list[str]) -> None:
     folder = RunFolder(options.resume or options.out or default_folder(command.env_id))
     try:
         with join_ranks(device) as ranks:
-            run = ranks.from_first(lambda: make_run(command, args, folder, ranks.size, device))
+            run = RunConfig.from_json(
+                ranks.from_first(
+                    lambda: make_run(command, args, folder, ranks.size, device).to_json()
+                )
+            )
             trainer = train(options, run, folder if ranks.is_first else None, device, ranks)
         if ranks.is_first and trainer.is_over:
             show_trained(trainer, folder)
@@ -252,7 +256,7 @@ def parse_train(args: list[str]) -> Train:
 
 
 def train(
-    options: Run, run: dict[str, Any], folder: RunFolder | None, device: torch.device, ranks: Ranks
+    options: Run, run: RunConfig, folder: RunFolder | None, device: torch.device, ranks: Ranks
 ) -> Trainer:
     """Train as one of the ranks, to the end or to a signal."""
     trainer = make_trainer(run, folder, device, ranks)
@@ -261,9 +265,8 @@ def train(
         return trainer
     if options.resume is not None:
         trainer.resume()
-        write_json(folder.config_path, run)  # with the data set of --dataset
-    name = RunEnv.of(run).name
-    print(f"{name}: {trainer.num_updates} updates, in {folder.path}")
+        write_json(folder.config_path, run.to_json())  # with the data set of --dataset
+    print(f"{run.env.name}: {trainer.num_updates} updates, in {folder.path}")
     envs = trainer.shards[0].envs
     if device.type == GPU and not isinstance(envs, DeviceVectorEnv):
         print(f"The networks are on {device}, the environments on the CPU: {why_on_host(envs)}.")
@@ -271,7 +274,8 @@ def train(
     if options.tensorboard:
         callbacks.append(LogToTensorBoard(folder.path))
     if options.wandb is not None:
-        callbacks.append(LogToWandb(project=options.wandb, name=folder.path.name, config=run))
+        wandb = LogToWandb(project=options.wandb, name=folder.path.name, config=run.to_json())
+        callbacks.append(wandb)
     if not train_with(trainer, callbacks):
         print(f"Stopped after {trainer.update} updates. Continue: {folder.resume_command}")
     return trainer
@@ -279,8 +283,8 @@ def train(
 
 def make_run(
     command: Train, args: list[str], folder: RunFolder, num_ranks: int, device: torch.device
-) -> dict[str, Any]:
-    """Return config.json of the run in `folder`, which is made if the run is new."""
+) -> RunConfig:
+    """Return the run in `folder`, which is made if the run is new."""
     if command.run.resume is not None:
         run = read_run(folder, command.env_id, command.environment.dataset)
         check_unchanged(args, run, folder)
@@ -298,19 +302,17 @@ def make_run(
             device=device,
         )
         how = f"Give --shards {num_ranks}, or a multiple of it."
-    if run["shards"] % num_ranks:
+    if run.shards % num_ranks:
         raise ValueError(
-            f"shards={run['shards']} cannot be divided among {num_ranks} processes. {how}"
+            f"shards={run.shards} cannot be divided among {num_ranks} processes. {how}"
         )
     if command.run.resume is None:
-        folder.create(run, or_beside=command.run.out is None)
+        folder.create(run.to_json(), or_beside=command.run.out is None)
     return run
 
 
-def read_run(
-    folder: RunFolder, named: str | None = None, dataset: str | None = None
-) -> dict[str, Any]:
-    """Return config.json of a run that continues, after locking its folder.
+def read_run(folder: RunFolder, named: str | None = None, dataset: str | None = None) -> RunConfig:
+    """Return a run that continues, after locking its folder.
 
     Args:
         folder: the run's folder.
@@ -322,68 +324,38 @@ def read_run(
         ValueError: if its settings are damaged, its environment is unknown, or its images changed.
         BlockingIOError: if another process writes there.
     """
-    run = folder.read_config()
-    names = ("env_id", "env_kwargs", "training_env_kwargs", "shards", "agent", "training")
-    if missing := [name for name in names if name not in run]:
-        raise CheckpointError(
-            f"{folder.config_path} lacks {', '.join(missing)}: it is damaged, or was written by "
-            "another version of ram-gym. Restore it, or start a new run."
-        )
-    if type(run["shards"]) is not int or run["shards"] < 1:
-        raise CheckpointError(
-            f"{folder.config_path} has shards={reprlib.repr(run['shards'])}, not an integer of at "
-            "least 1. Restore it."
-        )
-    if not isinstance(run["training_env_kwargs"], dict):
-        raise CheckpointError(
-            f"{folder.config_path} has training_env_kwargs="
-            f"{reprlib.repr(run['training_env_kwargs'])}, not an object. Restore it."
-        )
-    if not isinstance(run.get("start_from"), str | None):
-        raise CheckpointError(
-            f"{folder.config_path} has start_from={reprlib.repr(run['start_from'])}, not the path "
-            "of an agent. Restore it."
-        )
-    if named not in (None, run["env_id"]):
-        raise ValueError(
-            f"The run in {folder.path} is of {run['env_id']}, not of {named}. Leave ENV_ID out, or "
-            "start a new run."
-        )
-    env = RunEnv.named_in(run, named)
-    config_from_json(TrainConfig, run["training"])
+    run = RunConfig.read(folder, named)
     folder.lock()
-    folder.check_fits(config_from_json(AgentConfig, run["agent"]))
+    folder.check_fits(run.agent)
     if dataset is None:
-        check_run_images(run, env)
+        check_run_images(run.to_json(), run.env)
         return run
-    env = env.with_dataset(dataset)
+    env = run.env.with_dataset(dataset)
     images = describe_images(env) or {}
     kinds = images.get("class_names"), env.num_channels
-    own_kinds = (run.get("images") or {}).get("class_names"), run["agent"]["num_channels"]
+    own_kinds = (run.images or {}).get("class_names"), run.agent.num_channels
     if own_kinds[0] is not None and kinds != own_kinds:
         raise ValueError(
             f"dataset={dataset!r} has classes {reprlib.repr(kinds[0])} and {kinds[1]} channels; "
             f"the run in {folder.path} has {reprlib.repr(own_kinds[0])} and {own_kinds[1]}. Give "
             "images with the run's classes and channels, or start a new run."
         )
-    return run | {"env_kwargs": env.keywords, "dataset": env.keywords["dataset"], "images": images}
+    return dataclasses.replace(run, env=env, images=images)
 
 
-def check_unchanged(args: list[str], run: dict[str, Any], folder: RunFolder) -> None:
+def check_unchanged(args: list[str], run: RunConfig, folder: RunFolder) -> None:
     """Raise ValueError if the arguments name a setting that is not the resumed run's own."""
-    in_training = run["training_env_kwargs"].items()
+    in_training = run.training_keywords.items()
     own = Train(
         environment=Environment(**{k: v for k, v in in_training if k in TRAINING_KEYWORDS}),
-        run=Run(
-            preset=str(run.get("preset")), shards=run["shards"], start_from=run.get("start_from")
-        ),
-        agent=config_from_json(AgentConfig, run["agent"]),
-        training=config_from_json(TrainConfig, run["training"]),
+        run=Run(preset=run.preset, shards=run.shards, start_from=run.start_from),
+        agent=run.agent,
+        training=run.training,
     )
     given = parse(Train, "train", args, own, allow_none=True)
     keywords = {k: v for k, v in given.environment.keywords.items() if k != "dataset"}
     # Apart, since a keyword of a user's own environment may have the name of a setting.
-    for before, now in ((run["env_kwargs"], keywords), (_flat(own), _flat(given))):
+    for before, now in ((run.env.keywords, keywords), (_flat(own), _flat(given))):
         for name, value in now.items():
             if json.loads(json.dumps(value, default=str)) != before.get(name):
                 raise ValueError(

@@ -129,7 +129,7 @@ class ControlTrainer:
         self.device = torch.device(device)
         self.config = config = ControlConfig(**run["training"])
         self.folder = folder
-        env = RunEnv.of(run)
+        env = RunEnv.named_in(run)
         self.train_envs = env.place_split(
             self.device, config.batch_size, "train", **run["training_env_kwargs"]
         )
@@ -258,7 +258,7 @@ def describe_control(
 
 def measure_best(trainer: ControlTrainer, run: dict[str, Any]) -> None:
     """Measure the best weights of a finished training on the test split; write evaluation.json."""
-    env = RunEnv.of(run)
+    env = RunEnv.named_in(run)
     check_run_images(run, env)  # they may have changed during training
     envs = env.place_split(trainer.device, EVALUATION_ENVS, "test")
     error = measure_error(trainer.best, envs)

@@ -18,7 +18,7 @@ import tyro
 
 from ram_agent.callbacks import LogMetrics, is_validation, print_validation, train_with
 from ram_agent.commands.parsing import UNSET, parse
-from ram_agent.config import flatten_settings, replace_settings
+from ram_agent.config import flatten_settings
 from ram_agent.distributed import checked_device
 from ram_agent.measure import show_trained
 from ram_agent.paper.controls import (
@@ -30,7 +30,7 @@ from ram_agent.paper.controls import (
 )
 from ram_agent.paper.report import Row, explain, make_markdown, make_row, merge_row, read_rows
 from ram_agent.paper.tables import GAZES, TABLES, Control, Ram, Table
-from ram_agent.presets import Preset, preset
+from ram_agent.presets import preset
 from ram_agent.provenance import provenance
 from ram_agent.run_env import GPU, RunEnv
 from ram_agent.run_folder import RunFolder, read_json_object
@@ -227,21 +227,20 @@ def _trained(command: Reproduce, table: Table, entry: Ram | Control, seed: int) 
 
 def _trained_ram(command: Reproduce, table: Table, entry: Ram, seed: int) -> dict[str, Any]:
     env_id = table.env_id
-    agent_config, train_config, shards = preset("default", env_id)
-    if torch.device(command.device).type == GPU:
-        shards = 1  # they are threads of the CPU
-    own = table.training if entry.training is None else entry.training
+    settings = preset("default", env_id)
+    own = table.settings if entry.settings is None else entry.settings
     changes, augmentation = _settings(command, table, own)
     if table.is_game and "episodes" in changes:
-        changes = {"steps": changes["episodes"] * train_config.segments.segment_length}
-    train_config = replace_settings(train_config, seed=seed, **changes)
+        changes = {"steps": changes["episodes"] * settings.training.segments.segment_length}
+    if torch.device(command.device).type == GPU:
+        changes["shards"] = 1  # they are threads of the CPU
     keywords: dict[str, Any] = {}
     if env_id in CLASSIFICATION:
         keywords = {"dataset": command.dataset_of(table), **entry.keywords}
     run = describe_run(
         RunEnv(env_id, keywords),
         "default",
-        Preset(agent_config, train_config, shards),
+        settings.change(seed=seed, **changes),
         training_keywords=augmentation,
         start_from=None if command.run_episodes(table) else table.start_from,
         device=command.device,
@@ -256,8 +255,9 @@ def _trained_ram(command: Reproduce, table: Table, entry: Ram, seed: int) -> dic
 
     words = [f"{entry.num_glimpses}-glimpses"] if entry.num_glimpses else []
     words += ["middle"] if entry.begins_in_middle else []
-    path = _folder(command, table, run["dataset"], "-".join([*words, f"seed-{seed}"]))
-    evaluation = finish_run(path, run, train)
+    dataset = run.env.keywords.get("dataset")
+    path = _folder(command, table, dataset, "-".join([*words, f"seed-{seed}"]))
+    evaluation = finish_run(path, run.to_json(), train)
     passed = seconds_to_pass(RunFolder(path).read_metrics(), entry.others.nips_error)
     return {**evaluation, "seconds_to_pass_nips": passed}
 
@@ -288,18 +288,18 @@ def _validation_error(row: dict[str, Any]) -> float:
 
 
 def _settings(
-    command: Reproduce, table: Table, training: Mapping[str, Any]
+    command: Reproduce, table: Table, settings: Mapping[str, Any]
 ) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Return a table's settings of a training, and its keywords of the training environments."""
+    """Return what changes in the preset, and keywords of the training environments."""
     if (episodes := command.run_episodes(table)) is not None:
         return {"episodes": episodes}, {}
-    augmentation = {name: training[name] for name in TRAINING_KEYWORDS if name in training}
-    return {name: training[name] for name in training.keys() - augmentation}, augmentation
+    augmentation = {name: settings[name] for name in TRAINING_KEYWORDS if name in settings}
+    return {name: settings[name] for name in settings.keys() - augmentation}, augmentation
 
 
 def _trained_control(command: Reproduce, table: Table, entry: Control, seed: int) -> dict[str, Any]:
-    training, augmentation = _settings(command, table, table.training)
-    episodes = training["episodes"]
+    changes, augmentation = _settings(command, table, table.settings)
+    episodes = changes["episodes"]
     if table.control_episodes is not None and command.run_episodes(table) is None:
         episodes = table.control_episodes
     config = ControlConfig(entry.network, seed, math.ceil(entry.share * episodes))
@@ -338,7 +338,7 @@ def finish_run(
         folder.create(run)
     else:
         _check_same(folder, run)
-        check_run_images(folder.read_config(), RunEnv.of(run))
+        check_run_images(folder.read_config(), RunEnv.named_in(run))
     try:
         folder.lock()
         evaluation_path = path / "evaluation.json"

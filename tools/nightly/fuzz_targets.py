@@ -24,6 +24,7 @@ from ram_agent.agent import RAMAgent
 from ram_agent.commands.train import read_run as read_config
 from ram_agent.config import AgentConfig, TrainConfig
 from ram_agent.presets import Preset
+from ram_agent.run_config import RunConfig
 from ram_agent.run_env import RunEnv
 from ram_agent.run_folder import RunFolder
 from ram_agent.runs import describe_run, make_trainer
@@ -142,8 +143,8 @@ def tiny_trainer() -> Trainer:
     return make_trainer(tiny_run(), None)
 
 
-def tiny_run() -> dict[str, Any]:
-    """Return the description of a run with the smallest possible agent."""
+def tiny_run() -> RunConfig:
+    """Return a run with the smallest possible agent."""
     smallest = {"dataset": "digits", "num_glimpses": 1, "glimpse_size": 1, "num_scales": 1}
     agent = AgentConfig(hidden_size=1, feature_size=1)
     training = TrainConfig(episodes=2, batch_size=2)
