@@ -61,7 +61,11 @@ GAMES = (
         "pretrained/pong.json",
         "docs/atari.md#pong",
         1,
-        ("games/Pong-learned-seed-1.json",),
+        (
+            "games/Pong-learned-seed-1.json",
+            "games/Pong-random-seed-0.json",
+            "games/Pong-center-seed-0.json",
+        ),
     ),
     Game(
         "ALE/RoadRunner-v5",

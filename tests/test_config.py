@@ -7,6 +7,7 @@ import json
 import math
 import subprocess
 import sys
+from pathlib import Path
 from typing import Any, get_args
 
 import gymnasium as gym
@@ -26,10 +27,13 @@ from ram_agent.config import (
     replace_settings,
 )
 from ram_agent.presets import GAMES, OTHER_PACKAGES, PRESETS, Preset, preset
+from ram_agent.run_config import RunConfig
 from ram_agent.run_env import RunEnv
+from ram_agent.run_folder import RunFolder
 from ram_agent.runs import choose_preset
 from ram_agent.settings import RANGES, Checked, is_group, setting_names, type_hints
 from ram_envs import GlimpseEnv, Retina
+from ram_envs.atomic_files import write_json
 from ram_envs.tasks.search import Search
 
 GROUPS = (ObjectiveConfig, SegmentConfig, OptimizerConfig, GazeConfig, ScheduleConfig)
@@ -37,6 +41,31 @@ GROUPS = (ObjectiveConfig, SegmentConfig, OptimizerConfig, GazeConfig, ScheduleC
 
 def test_default_preset_is_the_defaults() -> None:
     assert preset("default") == Preset(AgentConfig(), TrainConfig(), shards=2)
+
+
+def test_a_preset_is_changed_by_the_names_of_settings() -> None:
+    changed = preset("paper").change(hidden_size=8, learning_rate=0.5, shards=4)
+    assert changed.agent == dataclasses.replace(preset("paper").agent, hidden_size=8)
+    assert changed.training.optimizer.learning_rate == 0.5
+    assert (changed.training.batch_size, changed.shards) == (20, 4)
+    with pytest.raises(ValueError, match="hiden_size"):
+        preset("paper").change(hiden_size=8)
+
+
+def test_a_run_is_read_as_it_was_written(tmp_path: Path) -> None:
+    run = RunConfig(
+        RunEnv("RAMMNIST-v0", {"dataset": "digits", "num_glimpses": 3}),
+        *preset("paper", "RAMMNIST-v0"),
+        training_keywords={"distortion": 0.5},
+        preset="paper",
+        start_from="pretrained:mnist-6",
+        images={"class_names": ["0", "1"]},
+        provenance={"command": "ram train", "commit": "0123abc"},
+    )
+    folder = RunFolder(tmp_path)
+    write_json(folder.config_path, run.to_json())
+    assert RunConfig.read(folder) == run
+    assert folder.read_config()["dataset"] == "digits"
 
 
 def test_paper_preset_is_what_the_paper_says() -> None:

@@ -433,6 +433,8 @@ def test_resume_where_another_program_wrote_config_json(
         ("shards", "2", "shards='2'"),
         ("shards", 0, "shards=0"),
         ("training_env_kwargs", [], "training_env_kwargs=[]"),
+        ("images", [], "images=[]"),
+        ("preset", 3, "preset=3"),
     ],
 )
 def test_resume_where_config_json_was_edited_wrongly(

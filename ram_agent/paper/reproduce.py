@@ -228,7 +228,7 @@ def _trained(command: Reproduce, table: Table, entry: Ram | Control, seed: int) 
 def _trained_ram(command: Reproduce, table: Table, entry: Ram, seed: int) -> dict[str, Any]:
     env_id = table.env_id
     settings = preset("default", env_id)
-    own = table.settings if entry.settings is None else entry.settings
+    own = table.training if entry.training is None else entry.training
     changes, augmentation = _settings(command, table, own)
     if table.is_game and "episodes" in changes:
         changes = {"steps": changes["episodes"] * settings.training.segments.segment_length}
@@ -288,18 +288,18 @@ def _validation_error(row: dict[str, Any]) -> float:
 
 
 def _settings(
-    command: Reproduce, table: Table, settings: Mapping[str, Any]
+    command: Reproduce, table: Table, training: Mapping[str, Any]
 ) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Return what changes in the preset, and keywords of the training environments."""
+    """Return a table's settings of a training, and its keywords of the training environments."""
     if (episodes := command.run_episodes(table)) is not None:
         return {"episodes": episodes}, {}
-    augmentation = {name: settings[name] for name in TRAINING_KEYWORDS if name in settings}
-    return {name: settings[name] for name in settings.keys() - augmentation}, augmentation
+    augmentation = {name: training[name] for name in TRAINING_KEYWORDS if name in training}
+    return {name: training[name] for name in training.keys() - augmentation}, augmentation
 
 
 def _trained_control(command: Reproduce, table: Table, entry: Control, seed: int) -> dict[str, Any]:
-    changes, augmentation = _settings(command, table, table.settings)
-    episodes = changes["episodes"]
+    training, augmentation = _settings(command, table, table.training)
+    episodes = training["episodes"]
     if table.control_episodes is not None and command.run_episodes(table) is None:
         episodes = table.control_episodes
     config = ControlConfig(entry.network, seed, math.ceil(entry.share * episodes))

@@ -81,7 +81,7 @@ class Ram:
     is_headline       whether it has several seeds, and rows with random and center gaze
     begins_in_middle  whether the first glimpse is in the middle of the canvas; else it is at a
                       random location, as in the paper
-    settings          those that replace the table's
+    training          settings that replace the table's
     environment       further keywords of its environment
     remark            what the row's name says about them
     """
@@ -90,7 +90,7 @@ class Ram:
     others: Others = Others()
     is_headline: bool = False
     begins_in_middle: bool = False
-    settings: Mapping[str, Any] | None = None
+    training: Mapping[str, Any] | None = None
     environment: Mapping[str, Any] = field(default_factory=dict)
     remark: str = ""
 
@@ -145,7 +145,7 @@ class Table:
     name         its name on the command line, and that of its file
     random_gaze  what others report for RAM at random locations
     note         remarks on the other results
-    settings     those of RAM that differ from the default preset; controls share the distortion
+    training     settings of RAM that differ from the default preset; controls share the distortion
                  and the mirroring
     start_from   the agent with whose weights each training of RAM begins, if any
     control_episodes
@@ -158,7 +158,7 @@ class Table:
     controls: tuple[Control, ...] = ()
     random_gaze: Others = Others()
     note: str = ""
-    settings: Mapping[str, Any] = field(default_factory=dict)
+    training: Mapping[str, Any] = field(default_factory=dict)
     start_from: str | None = None
     control_episodes: int | None = None
 
@@ -207,8 +207,6 @@ ELASTIC_TRAINING = {**DISTORTED_TRAINING, "elastic": 1.0, "episodes": 12_000_000
 TWO_DIGITS_TRAINING = {**CONV_TRAINING, "location_weight": 1.0}
 # Natural images are few, and more varied than digits.
 MIRRORED_TRAINING = {"episodes": 1_500_000, "mirror": True}
-# Digits that are distorted take a wider network to learn, and more time for each canvas.
-WIDE_DISTORTED_TRAINING = {**DISTORTED_TRAINING, "hidden_size": 448, "feature_size": 512}
 GAZES = ("random gaze", "center gaze")  # that replace the gaze of the headline's agents
 CONTROL_NAMES = {
     "fc-256": "FC 2 × 256, whole canvas",
@@ -222,34 +220,24 @@ _TABLES = (
     Table(
         "mnist",
         "RAMMNIST-v0",
-        settings=DISTORTED_TRAINING,
+        training=DISTORTED_TRAINING,
         rows=(
-            Ram(2, Others(6.27, 3.79), settings=LONG_TRAINING),
-            Ram(
-                2,
-                Others(6.27, 3.79),
-                begins_in_middle=True,
-                settings=WIDE_DISTORTED_TRAINING,
-            ),
+            Ram(2, Others(6.27, 3.79), training=LONG_TRAINING),
+            Ram(2, Others(6.27, 3.79), begins_in_middle=True),
             Ram(3, Others(recalled(2.7, digits=1), 1.51)),
-            Ram(
-                3,
-                Others(recalled(2.7, digits=1), 1.51),
-                begins_in_middle=True,
-                settings=WIDE_DISTORTED_TRAINING,
-            ),
+            Ram(3, Others(recalled(2.7, digits=1), 1.51), begins_in_middle=True),
             Ram(4, Others(1.73, 1.54)),
             Ram(5, Others(1.55, 1.34)),
             Ram(
                 6,
                 Others(1.29, 1.12, Reported(0.67, "dHonerkamp")),
                 is_headline=True,
-                settings=ELASTIC_TRAINING,
+                training=ELASTIC_TRAINING,
             ),
             Ram(
                 7,
                 Others(recalled(1.47), 1.07, Reported(0.85, "Torch blog")),
-                settings=ELASTIC_TRAINING,
+                training=ELASTIC_TRAINING,
             ),
         ),
         controls=(
@@ -264,7 +252,7 @@ _TABLES = (
     Table(
         "translated",
         "RAMTranslatedMNIST-v0",
-        settings=DISTORTED_CONV_TRAINING,
+        training=DISTORTED_CONV_TRAINING,
         control_episodes=6_000_000,
         rows=(
             Ram(4, Others(2.29, 1.54, Reported(1.54, "tfRAM"))),
@@ -282,7 +270,7 @@ _TABLES = (
     Table(
         "cluttered",
         "RAMClutteredMNIST-v0",
-        settings=CONV_TRAINING,
+        training=CONV_TRAINING,
         control_episodes=6_000_000,
         rows=(
             Ram(4, Others(recalled(7.1, digits=1), 4.96, Reported(5.15, "tfRAM"))),
@@ -291,7 +279,7 @@ _TABLES = (
                 8,
                 Others(5.23, 4.04, Reported(2.63, "tfRAM")),
                 is_headline=True,
-                settings=LONG_CONV_TRAINING,
+                training=LONG_CONV_TRAINING,
             ),
         ),
         controls=(
@@ -307,7 +295,7 @@ _TABLES = (
     Table(
         "cluttered100",
         "RAMClutteredMNIST100-v0",
-        settings=CONV_TRAINING,
+        training=CONV_TRAINING,
         control_episodes=6_000_000,
         rows=(
             Ram(4, Others(14.95, recalled(9.41), Reported(14.86, "tfRAM"))),
@@ -329,7 +317,7 @@ _TABLES = (
     Table(
         "pairs",
         "RAMPairsMNIST-v0",
-        settings=TWO_DIGITS_TRAINING,
+        training=TWO_DIGITS_TRAINING,
         start_from="pretrained:cluttered100-mnist-4",
         rows=(
             Ram(4, Others(since=Reported(5.0, "DRAM", digits=1)), is_headline=True),
@@ -347,7 +335,7 @@ _TABLES = (
     Table(
         "addition",
         "RAMAdditionMNIST-v0",
-        settings=TWO_DIGITS_TRAINING,
+        training=TWO_DIGITS_TRAINING,
         start_from="pretrained:pairs-mnist-4",
         rows=(
             Ram(4, Others(since=Reported(2.5, "DRAM", digits=1)), is_headline=True),
@@ -366,7 +354,7 @@ _TABLES = (
     Table(
         "moving",
         "RAMMovingMNIST-v0",
-        settings=DISTORTED_CONV_TRAINING,
+        training=DISTORTED_CONV_TRAINING,
         rows=(Ram(4), Ram(8, is_headline=True), Ram(12)),
         controls=(Control("fc-256"), Control("fc-64"), Control("conv"), CNN),
         note="This environment is not from the paper. The networks on the whole canvas see only "
@@ -375,7 +363,7 @@ _TABLES = (
     Table(
         "cifar10",
         "RAMCIFAR10-v0",
-        settings=MIRRORED_TRAINING,
+        training=MIRRORED_TRAINING,
         rows=(
             Ram(8),
             Ram(
