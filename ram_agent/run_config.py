@@ -35,7 +35,7 @@ class RunConfig:
     env                the environment, with the data set that was found
     agent              the settings of the agent
     training           the settings of its training
-    shards             in how many parts a batch is played and learned from
+    shards             the number of parts into which a batch is divided, one per thread
     training_keywords  further keywords of the training environments, such as distortion
     preset             the name of the preset on which the settings are based
     start_from         the agent whose weights initialize the networks; None for random weights
@@ -62,10 +62,10 @@ class RunConfig:
             named: the run's environment, if the user named it; its module is imported.
 
         Raises:
-            FileNotFoundError: if there is no run.
+            FileNotFoundError: if the folder contains no run.
             CheckpointError: if config.json is damaged.
-            ValueError: if a setting is damaged, the run is of another environment, or that is not
-                registered.
+            ValueError: if a setting has a wrong value, `named` is not the run's environment, or the
+                environment is not registered.
         """
         config = folder.read_config()
         wrong = [

@@ -10,7 +10,6 @@ result changes unnoticed. Plays are equal on every machine; metrics differ in th
 from __future__ import annotations
 
 import argparse
-import dataclasses
 import json
 import zlib
 from pathlib import Path
@@ -110,17 +109,15 @@ def train(env_id: str) -> list[dict[str, float]]:
     from ram_agent.run_env import RunEnv
     from ram_agent.runs import make_trainer
 
-    agent, training, shards = preset("default", env_id)
-    agent = dataclasses.replace(agent, hidden_size=16, feature_size=8)
     env = RunEnv(env_id, keywords_of(env_id))
-    agent = measure_pixels(env, agent)
-    training = dataclasses.replace(training, batch_size=32)
+    settings = preset("default", env_id).change(hidden_size=16, feature_size=8, batch_size=32)
     if env_id in CLASSIFICATION:
-        training = dataclasses.replace(training, episodes=UPDATES * 32)
+        settings = settings.change(episodes=UPDATES * 32)
     else:
-        steps = UPDATES * 32 * training.segments.segment_length
-        training = dataclasses.replace(training, steps=steps)
-    trainer = make_trainer(RunConfig(env, agent, training, shards), None)
+        segment_length = settings.training.segments.segment_length
+        settings = settings.change(steps=UPDATES * 32 * segment_length)
+    agent = measure_pixels(env, settings.agent)
+    trainer = make_trainer(RunConfig(env, agent, settings.training, settings.shards), None)
     rows = [trainer.train_one_update() for _ in range(UPDATES)]
     return [{name: float(f"{value:.6g}") for name, value in row.items()} for row in rows]
 
