@@ -144,7 +144,7 @@ def find_own_code(error: Exception) -> str | None:
 
 
 def is_source_file(name: str) -> bool:
-    """Return whether a frame's file is on this machine; compiled modules name their builder's."""
+    """Return whether a frame's file exists here; compiled modules name files of their builder."""
     return os.path.isabs(name) and os.path.isfile(name)
 
 

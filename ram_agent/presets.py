@@ -27,7 +27,7 @@ class Preset(NamedTuple):
         return flatten_settings(asdict(self.agent) | asdict(self.training))
 
     def change(self, **changes: Any) -> Preset:
-        """Return these settings with some of the agent's, of the training's, or shards changed.
+        """Return a copy with the given settings of the agent and the training, or shards, changed.
 
         Raises:
             ValueError: for a setting that does not exist, or a wrong value.

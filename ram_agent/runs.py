@@ -1,4 +1,4 @@
-"""How a training run is described, and made into a trainer."""
+"""Describe a training run, and make its trainer."""
 
 from __future__ import annotations
 

@@ -93,7 +93,7 @@ def train(
 
 @contextlib.contextmanager
 def _temporary_folder() -> Iterator[RunFolder]:
-    """Yield a folder, and remove it unless a training does not finish that can be continued."""
+    """Yield a folder; remove it unless an unfinished training can be continued from it."""
     folder = RunFolder(tempfile.mkdtemp(prefix="ram-train-"))
     try:
         yield folder
