@@ -31,6 +31,7 @@ from ram_agent.pretrained_agents import describe_agents
 from ram_envs.atomic_files import read_json
 
 ROOT = Path(__file__).parent.parent
+FRAME_SIZE = 84  # pixels of an Atari frame: a glimpse as large shows all of it
 
 
 class Game(NamedTuple):
@@ -308,32 +309,35 @@ def make_games(results: Path) -> str:
 def make_learned(game: Game, results: Path) -> str:
     """Return a Markdown table of a game: the mean return of each agent with each gaze."""
     first = read_json(results / game.file)
+    runs = [first, *(read_json(results / file) for file in game.others)]
     body = []
-    for run in (first, *(read_json(results / file) for file in game.others)):
-        rows = list(run["results"].items())
-        if "trained_by" in run or "training" in run:
-            agent = name_agent(run, first)
-        else:  # of another library, whose file has one result, named by both
-            agent, _, gaze = rows[0][0].partition(", ")
-            rows = [(gaze, rows[0][1])]
-        is_control = "training" in run and run["training"]["gaze"]["locations"] != "learned"
-        for name, result in rows[:1] if is_control else rows:
-            mean, spread = result["mean_return"], result["standard_error"]
-            score = f"{mean:.{game.digits}f} ± {spread:.{game.digits}f}"
-            body.append((agent, name.replace(" gaze", ""), score))
+    for agent, gaze, result in (row for run in runs for row in list_scores(run, first)):
+        mean, spread = result["mean_return"], result["standard_error"]
+        score = f"{mean:.{game.digits}f} ± {spread:.{game.digits}f}"
+        body.append((agent, gaze.replace(" gaze", ""), score))
     head = ("agent", "gaze", "mean return")
     if game.others:
         return make_table(head, body)
     return make_table(head[1:], [row[1:] for row in body])
 
 
-def name_agent(run: dict[str, Any], first: dict[str, Any]) -> str:
-    """Return what distinguishes an agent of RAM from those of other runs of the game."""
-    training = run.get("training") or run["trained_by"]["training"]
-    scales, gaze = run["env_kwargs"].get("num_scales"), training["gaze"]["locations"]
-    words = [] if scales == first["env_kwargs"].get("num_scales") else [f"{scales} scales"]
-    words.append(f"seed {training['seed']}" if gaze == "learned" else f"trained with {gaze} gaze")
-    return ", ".join(["RAM", *words])
+def list_scores(run: dict[str, Any], first: dict[str, Any]) -> list[tuple[str, str, Any]]:
+    """Return the agent, the gaze and the result of each evaluation of a run.
+
+    An agent that was trained with random or center gaze is shown with that gaze alone.
+    """
+    rows = list(run["results"].items())
+    training = run.get("training") or run.get("trained_by", {}).get("training")
+    if training is None:  # of another library, whose file has one result, named by both
+        agent, _, gaze = rows[0][0].partition(", ")
+        return [(agent, gaze, rows[0][1])]
+    if run["env_kwargs"].get("glimpse_size") == FRAME_SIZE:
+        return [("RAM", rows[0][0].replace("center gaze", "whole frame"), rows[0][1])]
+    gaze, seed = training["gaze"]["locations"], training["seed"]
+    scales, usual = (of["env_kwargs"].get("num_scales") for of in (run, first))
+    name = "RAM" if scales == usual else f"RAM, {scales} scales"
+    agent = f"{name}, " + (f"seed {seed}" if gaze == "learned" else f"trained with {gaze} gaze")
+    return [(agent, *row) for row in (rows if gaze == "learned" else rows[:1])]
 
 
 def make_page(tables: dict[str, list[Row]]) -> str:
