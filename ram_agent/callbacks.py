@@ -162,7 +162,8 @@ class StopEarly:
         seconds: stop after this many seconds of training.
 
     Raises:
-        ValueError: if none of them is given.
+        ValueError: if none of them is given; or at the first validation, if it measures a return
+            and only an error is given, or the other way round.
     """
 
     def __init__(
@@ -174,14 +175,24 @@ class StopEarly:
     ) -> None:
         if error is None and mean_return is None and seconds is None:
             raise ValueError("StopEarly() never stops. Give error, mean_return or seconds.")
-        self.error = -math.inf if error is None else error
-        self.mean_return = math.inf if mean_return is None else mean_return
         self.seconds = math.inf if seconds is None else seconds
+        self.error, self.mean_return = error, mean_return
 
     def __call__(self, trainer: Trainer, metrics: Metrics) -> None:
-        if (
-            metrics.get("validation_error", math.inf) <= self.error
-            or metrics.get("validation_return", -math.inf) >= self.mean_return
-            or trainer.seconds >= self.seconds
-        ):
+        is_good = is_validation(metrics) and self._is_good_enough(metrics)
+        if is_good or trainer.seconds >= self.seconds:
             trainer.stop()
+
+    def _is_good_enough(self, validation: Metrics) -> bool:
+        if self.error is None and self.mean_return is None:
+            return False
+        if "validation_error" in validation and self.error is not None:
+            return validation["validation_error"] <= self.error
+        if "validation_return" in validation and self.mean_return is not None:
+            return validation["validation_return"] >= self.mean_return
+        given = f"mean_return={self.mean_return}" if self.error is None else f"error={self.error}"
+        measured = ", ".join(name for name in validation if name.startswith("validation_"))
+        raise ValueError(
+            f"StopEarly({given}) never stops this training, which measures {measured}. "
+            "Give mean_return for a game, and error where there are labels."
+        )

@@ -174,6 +174,19 @@ def test_stop_early_by_the_return_of_a_game() -> None:
     assert stopped == [0.5]
 
 
+@pytest.mark.parametrize(
+    ("limit", "measured"),
+    [({"error": 5.0}, "validation_return"), ({"mean_return": 5.0}, "validation_error")],
+)
+def test_stop_early_by_what_is_not_measured(limit: dict[str, float], measured: str) -> None:
+    trainer: Any = types.SimpleNamespace(seconds=9.0)
+    StopEarly(error=0.0, mean_return=9.0)(trainer, {measured: 5.0})  # one of them is measured
+    StopEarly(**limit)(trainer, {"train_return": 1.0})  # not a validation
+    ((name, value),) = limit.items()
+    with pytest.raises(ValueError, match=f"{name}={value}.*{measured}"):
+        StopEarly(**limit)(trainer, {measured: 5.0})
+
+
 def test_stop_early_needs_a_limit() -> None:
     with pytest.raises(ValueError, match="never"):
         StopEarly()
