@@ -24,7 +24,15 @@ from ram_agent.networks import (
     initialize_heads,
 )
 from ram_agent.pretrained_agents import PREFIX, pretrained_name
-from ram_agent.spaces import check_spaces, make_spaces, read_observation, read_starts, read_state
+from ram_agent.spaces import (
+    check_channels,
+    check_spaces,
+    make_spaces,
+    read_observation,
+    read_starts,
+    read_state,
+    single_spaces,
+)
 from ram_agent.weights import (
     DAMAGE,
     CheckpointError,
@@ -33,6 +41,7 @@ from ram_agent.weights import (
     load_weights,
     save_weights,
 )
+from ram_envs.aliases import Env, VectorEnv
 from ram_envs.arguments import check_arguments
 from ram_envs.checks import checked_integer
 
@@ -205,9 +214,11 @@ class RAMAgent(MakesItsEnv, nn.Module):
         return save_weights(path, self.state_dict(), description, packed)
 
     @check_arguments
-    def check_fits(self, observation_space: gym.Space[Any], action_space: gym.Space[Any]) -> None:
-        """Raise TypeError for spaces of another form, ValueError for shapes of another agent."""
+    def check_fits(self, env: Env | VectorEnv) -> None:
+        """Raise TypeError for spaces of another form, ValueError for those of another agent."""
+        observation_space, action_space = single_spaces(env)
         check_spaces(observation_space, action_space)
+        check_channels(env, self.config.num_channels)
         glimpse_shape = observation_space["glimpse"].shape  # type: ignore[index]
         num_choices = int(action_space[1].n)  # type: ignore[index]
         if (glimpse_shape, num_choices) != (self.glimpse_shape, self.num_choices):

@@ -18,9 +18,9 @@ from torch import Tensor
 
 from ram_agent.agent import Action, AgentOutput, RAMAgent
 from ram_agent.cores import State, forget
-from ram_agent.spaces import channels_of
 from ram_envs.aliases import VectorEnv
 from ram_envs.checks import checked_integer, find_autoreset_mode
+from ram_envs.wrappers.codes import has_relative_gaze
 
 Gaze = Literal["learned", "random", "center"]
 Flags = npt.NDArray[np.bool_]
@@ -196,14 +196,16 @@ def check_envs(agent: RAMAgent, envs: VectorEnv, any_mode: bool = False) -> None
     Raises:
         TypeError: if it is a single environment, or its spaces are not those of glimpses.
         ValueError: if it resets itself and may not, or does not state whether it does, its spaces
-            are not those of the agent, or its images have other channels.
+            are not those of the agent, its images have other channels, or its locations are shifts
+            (RelativeGaze) and the agent's are not.
     """
     if not isinstance(envs, gym.vector.VectorEnv):
         raise TypeError(
             f"{envs} is not a vector environment. Make one: gym.make_vec(ENV_ID, num_envs=…, "
             'autoreset_mode="Disabled").'
         )
-    agent.check_fits(envs.single_observation_space, envs.single_action_space)
+    agent.check_fits(envs)
+    _check_shifts(agent, envs)
     mode = find_autoreset_mode(envs)
     has_images = count_images(envs) is not None
     if mode is not AutoresetMode.DISABLED and (has_images or not any_mode):
@@ -212,14 +214,30 @@ def check_envs(agent: RAMAgent, envs: VectorEnv, any_mode: bool = False) -> None
             f"These environments reset themselves (autoreset_mode={mode.value}). Make them with "
             f'autoreset_mode="Disabled"{way}.'
         )
-    channels, config = channels_of(envs), agent.config
-    needs_channels = config.glimpse_network == "conv" or config.scale_factor != 1
-    if needs_channels and channels not in (None, config.num_channels):
+
+
+def _check_shifts(agent: RAMAgent, envs: VectorEnv) -> None:
+    """Raise ValueError if the agent's locations are shifts and the environments' are not, or so."""
+    learned, needed = learned_shifts(agent.info), find_relative_gaze(envs)
+    if learned is not None and needed is not None and learned != needed:
+        kinds = ("locations", "shifts of the gaze, as in RelativeGaze")
         raise ValueError(
-            f"The environments show images of {channels} channels, and the agent has "
-            f"num_channels={config.num_channels}. Make it with AgentConfig(num_channels="
-            f"{channels}, …)."
+            f"The agent was trained to choose {kinds[learned]}, and these environments take "
+            f"{kinds[needed]}. Make them as in training, such as by agent.make_envs()."
         )
+
+
+def learned_shifts(info: Mapping[str, Any]) -> bool | None:
+    """Return whether the agent of these facts learned shifts of its gaze; None if unknown."""
+    if isinstance(fact := info.get("relative_gaze"), bool):
+        return fact
+    keywords = info.get("env_kwargs")
+    return keywords.get("max_shift") is not None if isinstance(keywords, Mapping) else None
+
+
+def find_relative_gaze(envs: VectorEnv) -> bool | None:
+    """Return whether locations are shifts of the gaze; None if the environments do not say."""
+    return has_relative_gaze(envs) if hasattr(envs.unwrapped, "batch") else None
 
 
 def count_images(envs: VectorEnv) -> int | None:

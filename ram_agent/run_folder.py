@@ -206,7 +206,7 @@ class RunFolder:
 
     def save_agent(self, name: str, agent: RAMAgent, update: int, **validation: float) -> None:
         """Write the weights `name`, with the facts of this run as `agent.info`."""
-        info = {**self.read_config(), "update": update, **validation}
+        info = {**agent.info, **self.read_config(), "update": update, **validation}
         with self._explaining_errors():
             agent.save(self.path / name, info)
 

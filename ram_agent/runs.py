@@ -122,11 +122,16 @@ def describe_run(
     if start_from is not None:
         start_from = resolve_start(start_from)
     if env.num_channels is not None:
+        if agent.num_channels not in (AgentConfig().num_channels, env.num_channels):
+            raise ValueError(
+                f"num_channels={agent.num_channels} is not that of the images of {env.env_id}, "
+                f"num_channels={env.num_channels}. Leave it out."
+            )
         agent = dataclasses.replace(agent, num_channels=env.num_channels)
     if start_from is None:
         agent = measure_pixels(env, agent)
     else:
-        agent = fit_start(start_from, agent)
+        agent = fit_start(start_from, agent, env.keywords.get("max_shift"))
     given = {name: value for name, value in (training_keywords or {}).items() if value}
     training_keywords = {**env.training_keywords, **given}
     env = env.with_found_dataset(training_keywords)

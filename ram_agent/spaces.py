@@ -102,13 +102,34 @@ def check_spaces(observation_space: gym.Space[Any], action_space: gym.Space[Any]
     check_first_choice(action_space[1])  # type: ignore[index]
 
 
+def single_spaces(env: Env | VectorEnv) -> tuple[gym.Space[Any], gym.Space[Any]]:
+    """Return the observation and action space of an environment, or of one in a vector."""
+    if isinstance(env, gym.vector.VectorEnv):
+        return env.single_observation_space, env.single_action_space
+    return env.observation_space, env.action_space
+
+
 def channels_of(env: Env | VectorEnv) -> int | None:
     """Return the channels of each scale of an environment's glimpses; None if it does not say."""
     retina = getattr(getattr(env.unwrapped, "batch", None), "retina", None)
     if retina is None:
         return None
-    space = getattr(env, "single_observation_space", env.observation_space)
+    space, _ = single_spaces(env)
     return int(space["glimpse"].shape[0]) // int(retina.num_scales)  # type: ignore[index]
+
+
+def check_channels(env: Env | VectorEnv, known: int) -> None:
+    """Raise ValueError if an environment's images have other channels than the agent knows.
+
+    Shapes do not tell: one scale in color has that of three in gray.
+    """
+    channels = channels_of(env)
+    if channels not in (None, known):
+        raise ValueError(
+            f"The images have num_channels={channels}, and the agent has num_channels={known}. Use "
+            f"{'gray' if known == 1 else 'color'} images, or train an agent for these, with "
+            f"AgentConfig(num_channels={channels})."
+        )
 
 
 def make_spaces(glimpse_shape: Any, num_choices: Any) -> tuple[gym.Space[Any], gym.Space[Any]]:

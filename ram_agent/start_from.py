@@ -8,6 +8,7 @@ from pathlib import Path
 
 from ram_agent.agent import RAMAgent
 from ram_agent.config import AgentConfig, config_from_json
+from ram_agent.player import learned_shifts
 from ram_agent.pretrained_agents import pretrained_name
 from ram_agent.weights import check_tensors, find_weights, load_weights
 
@@ -28,13 +29,19 @@ def resolve_start(start_from: str | Path) -> str:
     return found if pretrained_name(start_from) is None else str(start_from)
 
 
-def fit_start(path: str, agent: AgentConfig) -> AgentConfig:
+def fit_start(path: str, agent: AgentConfig, max_shift: float | None) -> AgentConfig:
     """Return the settings with each None of MEANINGS replaced by the trained agent's value.
 
+    Args:
+        path: of the weights.
+        agent: the settings of the new agent.
+        max_shift: of `RelativeGaze`, with which it will be trained; None without.
+
     Raises:
-        ValueError: if they were trained with settings that give them another meaning.
+        ValueError: if the weights were trained with settings that give them another meaning.
     """
-    before = config_from_json(AgentConfig, load_weights(path)[1].get("agent"))
+    description = load_weights(path)[1]
+    before = config_from_json(AgentConfig, description.get("agent"))
     missing = {name: getattr(before, name) for name in MEANINGS if getattr(agent, name) is None}
     agent = dataclasses.replace(agent, **missing)
     differing = [name for name in MEANINGS if getattr(before, name) != getattr(agent, name)]
@@ -43,9 +50,16 @@ def fit_start(path: str, agent: AgentConfig) -> AgentConfig:
             ", ".join(f"{name}={getattr(config, name)!r}" for name in differing)
             for config in (before, agent)
         )
+        way = "Give the settings with which it was trained."
+        if "num_channels" in differing:
+            way = f"Use {'gray' if before.num_channels == 1 else 'color'} images."
         raise ValueError(
-            f"start_from={path!r} was trained with {theirs}; the new agent has {ours}. Give the "
-            "settings with which it was trained."
+            f"start_from={path!r} was trained with {theirs}; the new agent has {ours}. {way}"
+        )
+    if learned_shifts(description.get("info", {})) not in (None, max_shift is not None):
+        raise ValueError(
+            f"start_from={path!r} was trained {'without' if max_shift is not None else 'with'} "
+            f"max_shift, and the new agent has max_shift={max_shift}. Train it as that one was."
         )
     return agent
 

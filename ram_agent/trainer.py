@@ -27,7 +27,7 @@ from ram_agent.optimizer import (
     trained_parameters,
     update_average,
 )
-from ram_agent.player import check_envs, count_images
+from ram_agent.player import check_envs, count_images, find_relative_gaze
 from ram_agent.progress import show_progress
 from ram_agent.run_folder import RunFolder, resume_from
 from ram_agent.shard import (
@@ -111,6 +111,8 @@ class Trainer:
         # Other facts of an agent that was trained before, such as its error, are no longer true.
         of_env = {name: fact for name, fact in agent.info.items() if name in ENV_FACTS}
         self.averaged_agent.info = {**of_env, "training": dataclasses.asdict(config)}
+        if (is_relative := find_relative_gaze(validation_envs)) is not None:
+            self.averaged_agent.info["relative_gaze"] = is_relative
         self.optimizer = make_optimizer(agent, config.optimizer)
         self._modules: dict[str, torch.nn.Module] = {"agent": agent, "averaged": self.averaged}
         self.update = 0

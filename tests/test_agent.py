@@ -100,13 +100,18 @@ def test_a_config_of_another_kind(config: Any) -> None:
 
 def test_fits_an_environment_with_its_shapes_only() -> None:
     agent = make_agent()
-    agent.check_fits(glimpse_space(3, 4, 4), choice_space(5))
-    with pytest.raises(ValueError, match=r"\(3, 4, 4\).*\(1, 8, 8\)"):
-        agent.check_fits(glimpse_space(1, 8, 8), choice_space(5))
+    env = gym.Env[Any, Any]()
+    env.observation_space, env.action_space = glimpse_space(3, 4, 4), choice_space(5)
+    agent.check_fits(env)
+    env.action_space = choice_space(10)
     with pytest.raises(ValueError, match=r"5.*10"):
-        agent.check_fits(glimpse_space(3, 4, 4), choice_space(10))
+        agent.check_fits(env)
+    env.action_space = LOCATION
     with pytest.raises(TypeError, match="action"):
-        agent.check_fits(glimpse_space(3, 4, 4), LOCATION)
+        agent.check_fits(env)
+    env.observation_space, env.action_space = glimpse_space(1, 8, 8), choice_space(5)
+    with pytest.raises(ValueError, match=r"\(3, 4, 4\).*\(1, 8, 8\)"):
+        agent.check_fits(env)
 
 
 # --- seeing ----------------------------------------------------------------------------------
@@ -406,7 +411,7 @@ def test_scales_of_color_have_three_channels() -> None:
         make_agent(num_channels=2)
 
 
-@pytest.mark.parametrize("settings", [{"glimpse_network": "conv"}, {"scale_factor": 4.0}])
+@pytest.mark.parametrize("settings", [{}, {"glimpse_network": "conv"}])
 def test_colors_need_an_agent_that_knows_them(settings: dict[str, Any]) -> None:
     images = np.zeros((8, 20, 20, 3), np.uint8)
     dataset = ram_envs.ImageDataset(images, np.arange(8) % 2)
@@ -416,6 +421,15 @@ def test_colors_need_an_agent_that_knows_them(settings: dict[str, Any]) -> None:
         evaluate(RAMAgent(*spaces, AgentConfig(**settings)), envs)
     in_color = RAMAgent(*spaces, AgentConfig(num_channels=3, **settings))
     assert evaluate(in_color, envs).episodes == 8
+    # One scale in color has the shape of three in gray.
+    gray = ram_envs.ImageDataset(images[..., 0], dataset.labels)
+    envs = gym.make_vec(
+        "RAMClassification-v0", 4, dataset=gray, num_scales=3, autoreset_mode="Disabled"
+    )
+    in_color.check_fits(gym.make("RAMClassification-v0", dataset=dataset))
+    for env in (envs, gym.make("RAMClassification-v0", dataset=gray, num_scales=3)):
+        with pytest.raises(ValueError, match=r"num_channels=1.*num_channels=3"):
+            in_color.check_fits(env)
 
 
 # --- a glimpse network of the user's own --------------------------------------------------------

@@ -6,11 +6,13 @@ import dataclasses
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from ram_commands import BRIEF, fail
 
 import ram_agent
+import ram_envs
 from ram_agent.agent import RAMAgent
 from ram_agent.cli import main
 from ram_agent.config import TrainConfig
@@ -90,6 +92,22 @@ def test_other_glimpses_are_refused(
     line = fail(capsys, "train", *BRIEF, "--num-scales", "2", *out)
     assert "start_from=" in line
     assert "num_scales" in line
+
+
+def test_locations_do_not_become_shifts(run: Path) -> None:
+    settings = Preset(RAMAgent.load(run).config, TrainConfig(), 2)
+    env = RunEnv("RAMMNIST-v0", {"dataset": "digits", "num_glimpses": 3, "max_shift": 0.2})
+    with pytest.raises(ValueError, match=r"start_from=.*max_shift=0\.2"):
+        describe_run(env, "default", settings, start_from=run)
+
+
+def test_colors_do_not_become_gray(run: Path) -> None:
+    images = np.zeros((60, 28, 28, 3), np.uint8)
+    dataset = ram_envs.ImageDataset(images, np.arange(60) % 3)
+    settings = Preset(RAMAgent.load(run).config, TrainConfig(), 2)
+    env = RunEnv("RAMClassification-v0", {"dataset": dataset})
+    with pytest.raises(ValueError, match=r"start_from=.*num_channels=1.*num_channels=3"):
+        describe_run(env, "default", settings, start_from=run)
 
 
 def test_settings_of_the_training_may_differ(run: Path) -> None:

@@ -336,6 +336,15 @@ def test_settings_of_the_preset_may_be_useless(settings: str) -> None:
     )
 
 
+def test_channels_are_those_of_the_images(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    line = fail(capsys, "train", *BRIEF, "--num-channels", "3", "--out", tmp_path / "run")
+    assert "num_channels=3" in line
+    assert "num_channels=1" in line
+    assert not (tmp_path / "run").exists()
+
+
 def test_a_preset_without_supervision_has_no_location_reward() -> None:
     command = train.parse_train(["RAMPairsMNIST-v0", "--supervision", "none"])
     check_used_in_task(

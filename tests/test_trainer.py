@@ -37,6 +37,7 @@ from ram_agent.presets import PRESETS, preset
 from ram_agent.run_folder import RunFolder
 from ram_agent.segment_shard import SegmentShard
 from ram_agent.trainer import Trainer
+from ram_envs.wrappers import vector
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -48,12 +49,25 @@ def test_the_averaged_agent_is_evaluated_as_it_is_validated() -> None:
     assert play_mode(trainer.agent.info) == (True, "learned")
 
 
+def test_locations_and_shifts_are_not_confused() -> None:
+    absolute, relative = make_envs(10), vector.RelativeGaze(make_envs(10), 0.2)
+    for own, other in ((absolute, relative), (relative, absolute)):
+        agent = Trainer(make_trainer().agent, own, own, SHORT).averaged_agent
+        evaluate(agent, own)
+        with pytest.raises(ValueError, match="RelativeGaze"):
+            evaluate(agent, other)
+        with pytest.raises(ValueError, match="RelativeGaze"):
+            Trainer(agent, other, other, SHORT)
+        evaluate(make_trainer().agent, other)  # new, it has learned neither
+
+
 def test_an_agent_that_is_trained_further_loses_the_facts_of_its_earlier_training() -> None:
     agent = make_trainer(SHORT).agent
     agent.info = {"env_id": "RAMMNIST-v0", "validation_error": 0.5, "update": 9, "date": "2026"}
     trainer = Trainer(agent, make_envs(SHORT.batch_size), make_envs(24), SHORT)
     assert trainer.averaged_agent.info == {
         "env_id": "RAMMNIST-v0",
+        "relative_gaze": False,
         "training": dataclasses.asdict(SHORT),
     }
 

@@ -257,7 +257,7 @@ def load_pilot(run: str, env: GlimpseEnv, seed: int = 0) -> AgentPilot:
     torch.set_num_threads(1)
     torch.manual_seed(seed)  # of what the agent samples
     agent = RAMAgent.load(run)
-    agent.check_fits(env.observation_space, env.action_space)
+    agent.check_fits(env)
     max_shift = agent.info.get("env_kwargs", {}).get("max_shift")
     answers = isinstance(env.batch.task, Classification)
     deterministic, gaze = play_mode(agent.info)

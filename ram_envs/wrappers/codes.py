@@ -65,13 +65,20 @@ def num_choices(env: Any) -> int:
 
 def check_absolute(env: Any) -> None:
     """Raise TypeError if the locations of an environment's actions are shifts."""
+    if has_relative_gaze(env):
+        raise TypeError(
+            "the locations of RelativeGaze are shifts, but this wrapper sets locations. Use one of "
+            "the two."
+        )
+
+
+def has_relative_gaze(env: Any) -> bool:
+    """Return whether one of an environment's wrappers is `RelativeGaze`."""
     while hasattr(env, "env"):
         if isinstance(getattr(env, "_code", None), RelativeGazeCode):
-            raise TypeError(
-                "the locations of RelativeGaze are shifts, but this wrapper sets locations. Use "
-                "one of the two."
-            )
+            return True
         env = env.env
+    return False
 
 
 class GridCode:
