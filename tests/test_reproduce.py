@@ -579,6 +579,9 @@ def test_markdown_shows_our_results_beside_those_of_others() -> None:
 """
     )
     assert "2 × A." in text
+    (untrained,) = (line for line in lines if "RAM, 4 glimpses" in line)
+    assert "RAM, 6 glimpses" in untrained
+    assert name not in untrained
 
 
 def test_markdown_marks_a_quick_run() -> None:

@@ -147,6 +147,11 @@ def make_markdown(table: Table, rows: Sequence[Row]) -> str:
         for (quick, dataset), group in groups.items()
         for paragraph in _group_paragraphs(table, group, quick, dataset)
     ]
+    trained = {row["name"] for row in rows}
+    names = [row.name for row in table.rows] + [control.name for control in table.controls]
+    untrained = [name for name in names if name not in trained]
+    if untrained:
+        paragraphs.append(f"Not trained yet: {'; '.join(untrained)}.")
     if table.note:
         paragraphs.append(table.note)
     return "\n\n".join(paragraph.strip() for paragraph in paragraphs) + "\n"
