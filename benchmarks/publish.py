@@ -77,6 +77,7 @@ GAMES = (
             "games/RoadRunner-learned-seed-1.json",
             "games/RoadRunner-random-seed-0.json",
             "games/RoadRunner-center-seed-0.json",
+            "games/RoadRunner-whole-frame-seed-0.json",
         ),
     ),
     Game(
