@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -36,6 +36,7 @@ from ram_agent.spaces import (
 from ram_agent.weights import (
     DAMAGE,
     CheckpointError,
+    check_finite,
     check_tensors,
     find_weights,
     load_weights,
@@ -85,8 +86,8 @@ class RAMAgent(MakesItsEnv, nn.Module):
     Raises:
         TypeError: if the spaces have another form, or config is not an AgentConfig.
         ValueError: if the choices do not begin at 0, the glimpse's channels are not a multiple of
-            config.num_channels, the module's output has another shape, or pixel_mean or
-            pixel_scale is None, which only training measures.
+            config.num_channels, the module fails or its output is not finite float32 of that shape,
+            or pixel_mean or pixel_scale is None, which only training measures.
 
     Attributes:
         location_std: standard deviation of sampled locations, in half canvases; training sets it.
@@ -147,26 +148,25 @@ class RAMAgent(MakesItsEnv, nn.Module):
         Raises:
             FileNotFoundError: if there are no weights.
             CheckpointError: if the file is damaged or has another format or version.
-            ValueError: if a glimpse_network is needed, or is not.
+            ValueError: if a glimpse_network is needed, is not, or is unlike the saved one.
         """
         path = find_weights(path)
         tensors, description = load_weights(path)
         own_network = description.get(OWN_NETWORK)
         _check_network_given(path, own_network, glimpse_network)
-        try:
+        with _blaming(path):
+            check_finite(tensors)
             spaces = make_spaces(description["glimpse_shape"], description["num_choices"])
             config = config_from_json(AgentConfig, description["agent"])
             info = dict(description["info"])
-            # Compare the sizes before memory is allocated.
-            with torch.device("meta") if own_network is None else nullcontext():
-                agent = cls(*spaces, config, glimpse_network)
+            if glimpse_network is None:  # compare the sizes before memory is allocated
+                with torch.device("meta"):
+                    check_tensors(tensors, cls(*spaces, config).state_dict())
+        if glimpse_network is not None:
+            _load_own_network(glimpse_network, tensors, path, own_network)
+        agent = cls(*spaces, config, glimpse_network)
+        with _blaming(path):
             check_tensors(tensors, agent.state_dict())
-        except DAMAGE as error:
-            raise CheckpointError(
-                f"{path} is damaged, or of another version: {error} Restore it, or train again."
-            ) from None
-        if own_network is None:
-            agent = cls(*spaces, config)
         agent.load_state_dict(tensors)
         agent.info = info
         return agent
@@ -365,6 +365,31 @@ def _check_network_given(path: Path, saved: str | None, given: nn.Module | None)
             f"The agent in {path} was made with a custom glimpse network, {saved}. Pass one of the "
             f"same sizes: RAMAgent.load(path, glimpse_network={saved}(…))."
         )
+
+
+def _load_own_network(
+    network: nn.Module, tensors: Mapping[str, Tensor], path: Path, saved: str | None
+) -> None:
+    """Give a module the weights of the saved glimpse network; raise ValueError if it differs."""
+    prefix = "glimpse_network."
+    own = {name[len(prefix) :]: own for name, own in tensors.items() if name.startswith(prefix)}
+    try:
+        network.load_state_dict(own)
+    except RuntimeError as error:
+        raise ValueError(
+            f"glimpse_network is unlike the {saved} that the agent in {path} was made with: "
+            f"{' '.join(str(error).split())} Pass one with the same layers."
+        ) from None
+
+
+@contextmanager
+def _blaming(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except DAMAGE as error:
+        raise CheckpointError(
+            f"{path} is damaged, or of another version: {error} Restore it, or train again."
+        ) from None
 
 
 @contextmanager

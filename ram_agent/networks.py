@@ -123,9 +123,9 @@ def initialize_heads(heads: Iterable[nn.Linear]) -> None:
 def check_glimpse_network(
     network: nn.Module, glimpse_shape: tuple[int, ...], output_size: int
 ) -> None:
-    """Raise ValueError unless a module makes features (B, output_size) of glimpses and locations.
+    """Raise ValueError unless a module makes finite float32 features (B, output_size).
 
-    It is tried on two black glimpses.
+    It is tried on two black glimpses at location (0, 0).
     """
     device = next((parameter.device for parameter in network.parameters()), torch.device("cpu"))
     glimpses = torch.zeros(2, *glimpse_shape, device=device)
@@ -133,10 +133,10 @@ def check_glimpse_network(
     try:
         with torch.no_grad():
             features = network.eval()(glimpses, torch.zeros(2, 2, device=device))
-    except (RuntimeError, TypeError, ValueError) as error:
+    except Exception as error:  # of any kind: the module is the user's
         raise ValueError(
             f"glimpse_network cannot read glimpses of shape {(2, *glimpse_shape)} and locations of "
-            f"shape (2, 2): {error} Change its layers, or the environment's glimpse_size."
+            f"shape (2, 2): {error!r}. Correct it, or change the environment's glimpse_size."
         ) from error
     finally:
         network.train(was_training)
@@ -144,6 +144,15 @@ def check_glimpse_network(
     if found != (2, output_size):
         raise ValueError(
             f"glimpse_network made {found} of two glimpses; the core expects (2, {output_size}). "
-            "Set hidden_size to the width of the module's output, or end it with a Linear of that "
-            "width."
+            "Make the module's output as wide as hidden_size."
+        )
+    if features.dtype != torch.float32:
+        raise ValueError(
+            f"glimpse_network made {features.dtype}; the core expects torch.float32. Convert its "
+            "output with .float()."
+        )
+    if not features.isfinite().all():
+        raise ValueError(
+            "glimpse_network made NaN or infinite features of black glimpses at location (0, 0), "
+            "which occur in play. Look for a division by zero, or for NaN among its weights."
         )

@@ -316,7 +316,7 @@ def resume_from(folder: RunFolder, load: Callable[[TrainingState], None]) -> Non
         load(state)
     except ValueError as error:
         raise CheckpointError(
-            f"{folder.state_path} does not fit the settings in {folder.config_path.name}: {error} "
-            "Restore both files from one copy, or train in another folder."
+            f"{folder.state_path} does not fit this training: {error} Use the settings and "
+            "networks of the run, restore all its files from one copy, or train in another folder."
         ) from None
     folder.forget_metrics_after(state.counters["update"])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, get_args
 
@@ -20,6 +20,7 @@ from ram_agent.evaluation import evaluate
 from ram_agent.networks import GlimpseNetwork
 from ram_agent.player import Gaze
 from ram_agent.trainer import Trainer
+from ram_agent.weights import CheckpointError, load_weights, write_tensors
 
 LOCATION = spaces.Box(-1, 1, (2,), np.float32)
 
@@ -480,10 +481,43 @@ def test_an_agent_with_a_network_of_ones_own_is_saved_and_loaded(tmp_path: Path)
         assert np.array_equal(got[1], want[1])
     with pytest.raises(ValueError, match=r"glimpse_network=OwnNetwork\(…\)"):
         RAMAgent.load(path)
-    with pytest.raises(ValueError, match=r"\(2, 16\).*\(2, 32\)"):
-        RAMAgent.load(path, glimpse_network=OwnNetwork(width=16))
     with pytest.raises(ValueError, match="glimpse_network"):
         RAMAgent.load(make_agent().save(tmp_path / "plain"), glimpse_network=OwnNetwork())
+
+
+@pytest.mark.parametrize(
+    ("network", "words"),
+    [
+        (OwnNetwork(width=16), r"OwnNetwork.*pixels\.weight.*\[32, 18\].*\[16, 18\]"),
+        (torch.nn.Bilinear(4, 2, 32), r"OwnNetwork.*pixels\.weight"),
+    ],
+)
+def test_a_network_unlike_the_saved_one_is_not_called_damage(
+    network: torch.nn.Module, words: str, tmp_path: Path
+) -> None:
+    path = make_own_agent(OwnNetwork()).save(tmp_path / "own")
+    with pytest.raises(ValueError, match=words) as caught:
+        RAMAgent.load(path, glimpse_network=network)
+    assert not isinstance(caught.value, CheckpointError)
+
+
+def test_the_weights_of_a_network_of_ones_own_may_not_be_set_before_loading(tmp_path: Path) -> None:
+    path = make_own_agent(OwnNetwork()).save(tmp_path / "own")
+    network = OwnNetwork()
+    torch.nn.init.constant_(network.pixels.bias, torch.nan)
+    loaded = RAMAgent.load(path, glimpse_network=network)
+    assert loaded.glimpse_network is network
+    assert network.pixels.bias.isfinite().all()
+
+
+def test_damage_is_not_blamed_on_a_network_of_ones_own(tmp_path: Path) -> None:
+    path = make_own_agent(OwnNetwork()).save(tmp_path / "own")
+    tensors, description = load_weights(path)
+    for name in ("core.state_and_input.bias", "glimpse_network.pixels.bias"):
+        spoiled = {**tensors, name: torch.full_like(tensors[name], torch.nan)}
+        write_tensors(path, spoiled, "ram-agent", description)
+        with pytest.raises(CheckpointError, match=name):
+            RAMAgent.load(path, glimpse_network=OwnNetwork())
 
 
 class CountingNetwork(OwnNetwork):
@@ -517,6 +551,40 @@ def test_integers_of_a_network_of_ones_own_are_saved(tmp_path: Path) -> None:
 def test_a_network_that_does_not_fit_is_refused(network: torch.nn.Module, words: str) -> None:
     with pytest.raises(ValueError, match=words):
         make_own_agent(network)
+
+
+class Changed(OwnNetwork):
+    """Makes features to which a function is applied."""
+
+    def __init__(self, change: Callable[[torch.Tensor], torch.Tensor]) -> None:
+        super().__init__()
+        self.change = change
+
+    def forward(self, glimpses: torch.Tensor, locations: torch.Tensor) -> torch.Tensor:
+        return self.change(super().forward(glimpses, locations))
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (lambda features: features.double(), r"torch\.float64.*torch\.float32"),
+        (lambda features: features.long(), r"torch\.int64.*torch\.float32"),
+        (lambda features: features / 0, "NaN"),
+    ],
+)
+def test_features_are_finite_and_float32(change: Any, words: str) -> None:
+    with pytest.raises(ValueError, match=f"glimpse_network.*{words}"):
+        make_own_agent(Changed(change))
+
+
+@pytest.mark.parametrize("kind", [KeyError, AttributeError, IndexError, AssertionError])
+def test_any_error_of_a_network_of_ones_own_is_its_cause(kind: type[Exception]) -> None:
+    def fail(features: torch.Tensor) -> torch.Tensor:
+        raise kind("scale")
+
+    with pytest.raises(ValueError, match=rf"glimpse_network.*{kind.__name__}.*scale") as caught:
+        make_own_agent(Changed(fail))
+    assert type(caught.value.__cause__) is kind
 
 
 def test_a_new_agent_rests_its_gaze_if_so_configured() -> None:
