@@ -24,11 +24,13 @@ from ram_envs.datasets import (
     SPLITS,
     CorruptDatasetError,
     DatasetUnavailableError,
+    check_images,
     cifar10,
     load_dataset,
     loading,
 )
 from ram_envs.datasets.download import KnownFile
+from ram_envs.datasets.pixels import PictureWarning
 
 NAMES = [*(f"data_batch_{number}.bin" for number in range(1, 6)), "test_batch.bin"]
 OFFICIAL_ADDRESS = cifar10.ADDRESS
@@ -146,6 +148,38 @@ def test_a_folder_without_the_archive(tmp_path: Path, monkeypatch: pytest.Monkey
 
 
 # --- what is refused -------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("file", "given"),
+    [
+        ("cifar-10-binary.tar.gz", "cifar-10-binary.tar.gz"),
+        ("cifar-10-python.tar.gz", "cifar-10-python.tar.gz"),
+        ("cifar-10-binary.tar.gz", "."),
+        ("cifar-10-batches-py/data_batch_1", "cifar-10-batches-py/data_batch_1"),
+        ("cifar-10-batches-py/data_batch_1", "cifar-10-batches-py"),
+        ("cifar-10-batches-bin/test_batch.bin", "."),
+    ],
+)
+def test_the_path_of_its_files(file: str, given: str, tmp_path: Path) -> None:
+    path = tmp_path / file
+    path.parent.mkdir(exist_ok=True)
+    path.write_bytes(b"\x1f\x8b")
+    advice = r"'cifar10'.*RAM_ENVS_DATA_DIR/cifar10/cifar-10-binary\.tar\.gz"
+    with pytest.raises(ValueError, match=f"{file}.*{advice}"):
+        load_dataset(str(tmp_path / given), "train")
+    with pytest.raises(ValueError, match=advice):
+        check_images(tmp_path / given)
+
+
+def test_its_archive_beside_pictures(tmp_path: Path) -> None:
+    pillow = pytest.importorskip("PIL.Image", reason="Pillow is not installed")
+    (tmp_path / cifar10.ARCHIVE.name).write_bytes(b"\x1f\x8b")
+    for name in ("cat", "dog"):
+        (tmp_path / name).mkdir()
+        pillow.new("RGB", (4, 4)).save(tmp_path / name / "a.png")
+    with pytest.warns(PictureWarning, match=r"\.gz"):
+        assert load_dataset(tmp_path, "test", "all").class_names == ("cat", "dog")
 
 
 @pytest.mark.parametrize(

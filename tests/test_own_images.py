@@ -591,6 +591,14 @@ def test_files_that_are_not_as_fashion_mnists_are_named(fashion: Path) -> None:
         read_images(fashion)
 
 
+@pytest.mark.parametrize(
+    "given", ["fashion/train-images-idx3-ubyte.gz", "fashion/t10k-images.idx3-ubyte", "."]
+)
+def test_the_path_of_one_of_the_four_files(given: str, fashion: Path) -> None:
+    with pytest.raises(ValueError, match=rf"[-.]idx\S+ .* {re.escape(str(fashion))}\b.*'mnist'"):
+        load_dataset(fashion.parent / given, "train")
+
+
 def test_an_idx_file_is_measured_before_it_is_read(
     fashion: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

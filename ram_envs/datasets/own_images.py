@@ -22,6 +22,7 @@ from __future__ import annotations
 
 import mimetypes
 import os
+import re
 import warnings
 from collections.abc import Collection
 from pathlib import Path
@@ -37,6 +38,8 @@ from ram_envs.datasets.array_files import (
     read_idx_folder,
     read_npz,
 )
+from ram_envs.datasets.cifar10 import ARCHIVE
+from ram_envs.datasets.download import DATA_DIR_VARIABLE
 from ram_envs.datasets.idx import find_idx
 from ram_envs.datasets.image_dataset import ImageDataset
 from ram_envs.datasets.mnist import MNIST_FILES
@@ -54,6 +57,19 @@ from ram_envs.datasets.source import LabeledImages, select_rows
 from ram_envs.datasets.splits import SPLITS, Split, divide
 
 IDX_NAMES = tuple(file.name for file in MNIST_FILES)  # training and test images and labels
+# Files of built-in data sets by name, and what to give instead of the path of one.
+BUILT_IN = (
+    (
+        r"cifar-10-(binary|python)\.tar\.gz|(data_batch_[1-5]|test_batch)(\.bin)?",
+        f"a file of CIFAR-10. Use dataset='cifar10', which reads {DATA_DIR_VARIABLE}/cifar10/"
+        f"{ARCHIVE.name}, or downloads it if {DATA_DIR_VARIABLE} is not set.",
+    ),
+    (
+        r"(train|t10k)-(images|labels)[-.]idx[13]-ubyte(\.gz)?",
+        "one of four files of MNIST or a similar data set. Give the path of their folder, "
+        "{folder}, or for MNIST itself dataset='mnist'.",
+    ),
+)
 MIN_CACHED = 1000  # files; fewer are read again in less than a second
 
 Arrays = dict[str, LabeledImages]  # by split, or of "all"
@@ -61,9 +77,27 @@ Datasets = dict[Split, ImageDataset]
 
 
 def find_source(path: str | Path) -> Path | Folder:
-    """Return a path, absolute, or all that lies below it if it is a folder."""
+    """Return a path, absolute, or all that lies below it if it is a folder.
+
+    Raises:
+        ValueError: if it has files of a built-in data set where images are expected.
+    """
     path = Path(os.path.abspath(Path(path).expanduser()))
-    return scan(path) if path.is_dir() else path
+    if not path.is_dir():
+        if path.is_file():
+            _refuse_built_in([str(path)])
+        return path
+    folder = scan(path)
+    if not holds_arrays(folder) and not _holds_pictures(folder):
+        _refuse_built_in([file.path for file in folder.walk()])
+    return folder
+
+
+def _refuse_built_in(paths: Collection[str]) -> None:
+    for path in paths:
+        for pattern, advice in BUILT_IN:
+            if re.fullmatch(pattern, os.path.basename(path)):
+                raise ValueError(f"{path} is {advice.format(folder=os.path.dirname(path))}")
 
 
 def read_source(
@@ -117,12 +151,16 @@ def holds_arrays(folder: Folder) -> bool:
 def _check_no_pictures(folder: Folder, with_arrays: Collection[Path]) -> None:
     """Refuse folders of pictures beside arrays, which would be left out."""
     for entry in (entry for entry in folder.folders if Path(entry.path) not in with_arrays):
-        kinds = [mimetypes.guess_type(file.path)[0] or "" for file in entry.walk()]  # no Pillow
-        if any(kind.startswith("image/") for kind in kinds):
+        if _holds_pictures(entry):
             raise ValueError(
                 f"{folder.path} holds arrays, but there are pictures in {entry.path}. Move one of "
                 "the two elsewhere."
             )
+
+
+def _holds_pictures(folder: Folder) -> bool:
+    kinds = (mimetypes.guess_type(file.path)[0] or "" for file in folder.walk())  # no Pillow
+    return any(kind.startswith("image/") for kind in kinds)
 
 
 def _read_pictures(folder: Folder, splits: Literal["all"] | None, background: Background) -> Entry:
