@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import reprlib
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -209,8 +208,8 @@ class RunEnv:
         given = self.keywords.get("dataset", "")
         if not isinstance(given, str | Path):
             raise TypeError(
-                f"dataset={reprlib.repr(given)} is not a name or a path, from which a run can be "
-                "resumed. Save the images as an .npz file (docs/own_images.md) and give its path."
+                f"dataset has the type {type(given).__name__}, and a run can store only a name or "
+                "a path. Save the images as an .npz file (docs/own_images.md) and give its path."
             )
         with contextlib.closing(self.make_split(1, "train", **(in_training or {}))) as envs:
             found = getattr(envs.unwrapped, "dataset_name", None)

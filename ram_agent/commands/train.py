@@ -336,9 +336,10 @@ def read_run(folder: RunFolder, named: str | None = None, dataset: str | None = 
     own_kinds = (run.images or {}).get("class_names"), run.agent.num_channels
     if own_kinds[0] is not None and kinds != own_kinds:
         raise ValueError(
-            f"dataset={dataset!r} has classes {reprlib.repr(kinds[0])} and {kinds[1]} channels; "
-            f"the run in {folder.path} has {reprlib.repr(own_kinds[0])} and {own_kinds[1]}. Give "
-            "images with the run's classes and channels, or start a new run."
+            f"dataset={dataset!r} has classes {reprlib.repr(kinds[0])} and "
+            f"num_channels={kinds[1]}; the run in {folder.path} has "
+            f"{reprlib.repr(own_kinds[0])} and num_channels={own_kinds[1]}. Give images with the "
+            "run's classes and channels, or start a new run."
         )
     return dataclasses.replace(run, env=env, images=images)
 
