@@ -6,7 +6,7 @@ import dataclasses
 import os
 from pathlib import Path
 
-from ram_agent.agent import RAMAgent
+from ram_agent.agent import OWN_NETWORK, RAMAgent
 from ram_agent.config import AgentConfig, config_from_json
 from ram_agent.player import learned_shifts
 from ram_agent.pretrained_agents import pretrained_name
@@ -38,9 +38,16 @@ def fit_start(path: str, agent: AgentConfig, max_shift: float | None) -> AgentCo
         max_shift: of `RelativeGaze`, with which it will be trained; None without.
 
     Raises:
-        ValueError: if the weights were trained with settings that give them another meaning.
+        ValueError: if the weights were trained with settings that give them another meaning, or
+            with a custom glimpse network.
     """
     description = load_weights(path)[1]
+    if OWN_NETWORK in description:
+        raise ValueError(
+            f"start_from={path!r} was made with a custom glimpse network, "
+            f"{description[OWN_NETWORK]}, and a run makes its own. Load it with RAMAgent.load, and "
+            "train it with Trainer."
+        )
     before = config_from_json(AgentConfig, description.get("agent"))
     missing = {name: getattr(before, name) for name in MEANINGS if getattr(agent, name) is None}
     agent = dataclasses.replace(agent, **missing)

@@ -101,6 +101,21 @@ def test_locations_do_not_become_shifts(run: Path) -> None:
         describe_run(env, "default", settings, start_from=run)
 
 
+class Blind(torch.nn.Module):
+    def forward(self, glimpses: torch.Tensor, locations: torch.Tensor) -> torch.Tensor:
+        return torch.zeros(len(glimpses), 16)
+
+
+def test_custom_networks_are_refused(run: Path, tmp_path: Path) -> None:
+    agent = RAMAgent.load(run)
+    spaces = agent.observation_space, agent.action_space
+    own = RAMAgent(*spaces, agent.config, glimpse_network=Blind())
+    env = RunEnv("RAMMNIST-v0", {"dataset": "digits", "num_glimpses": 3})
+    settings = Preset(agent.config, TrainConfig(), 2)
+    with pytest.raises(ValueError, match=r"start_from=.*Blind"):
+        describe_run(env, "default", settings, start_from=own.save(tmp_path / "own"))
+
+
 def test_colors_do_not_become_gray(run: Path) -> None:
     images = np.zeros((60, 28, 28, 3), np.uint8)
     dataset = ram_envs.ImageDataset(images, np.arange(60) % 3)
