@@ -17,10 +17,11 @@ import numpy as np
 import numpy.typing as npt
 from gymnasium.vector import AutoresetMode
 
-from ram_envs.checks import check_render_mode, check_running
+from ram_envs.checks import check_render_mode, check_running, checked_integer
 
 FRAMES_PER_SECOND = 60  # of the console
 MAX_ATARI_SEED = 2**31
+SIZES = {"img_height", "img_width", "stack_num", "frameskip"}  # ale-py does not check that of 0
 
 
 class AtariGame(gym.Env[npt.NDArray[np.uint8], Any]):
@@ -32,8 +33,8 @@ class AtariGame(gym.Env[npt.NDArray[np.uint8], Any]):
         keywords: those of ale-py's `AtariVectorEnv`, such as img_height, stack_num, grayscale.
 
     Raises:
-        ValueError: for another render mode.
-        FileNotFoundError: if the file of the game, its ROM, is missing.
+        ValueError: for another render mode, or if a size is out of range.
+        OSError: if the file of the game, its ROM, is missing or damaged.
     """
 
     metadata = {"render_modes": ["rgb_array"], "render_fps": FRAMES_PER_SECOND // 4}
@@ -111,14 +112,17 @@ def make_games(env_id: str, num_envs: int, mode: AutoresetMode, /, **keywords: A
     """Make ale-py's vector environment of a game.
 
     Raises:
-        FileNotFoundError: if the file of the game, its ROM, is missing.
+        OSError: if the file of the game, its ROM, is missing or damaged.
+        ValueError: if a size is out of range.
     """
+    for name in SIZES & keywords.keys():
+        checked_integer(name, keywords[name], 1)
     try:
         return gym.make_vec(env_id, num_envs=num_envs, autoreset_mode=mode, **keywords)
-    except FileNotFoundError as error:
-        raise FileNotFoundError(
-            f"{env_id} needs the ROM {error.filename}, which does not exist. ale-py includes every "
-            "ROM: unset ALE_ROMS_DIR, or install ale-py again."
+    except OSError as error:
+        raise type(error)(
+            f"The ROM of {env_id} is missing or damaged. ale-py includes every ROM: unset "
+            f"ALE_ROMS_DIR, or install ale-py again. It said: {' '.join(str(error).split())}"
         ) from error
 
 

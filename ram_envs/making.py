@@ -68,10 +68,12 @@ def make_env(env_id: str, *, render_mode: str | None = None, **keywords: Any) ->
     if shows_glimpses(env_id, keywords):
         return gym.make(env_id, disable_env_checker=True, **_rendering(render_mode), **keywords)
     retina, own = _divide(keywords)
+    if retina.get("source") == "render":
+        render_mode = "rgb_array"
     if is_atari(spec):
         env = AtariGame(env_id, render_mode, **_game_keywords(env_id, **own))
     else:
-        env = _make_world(env_id, retina, render_mode, **own)
+        env = _make_world(env_id, render_mode, **own)
     return ThroughRetina(env, **retina)
 
 
@@ -107,6 +109,8 @@ def make_vector_env(
         options["vector_kwargs"] = {"autoreset_mode": mode}
         return gym.make_vec(env_id, num_envs=num_envs, **options, **keywords)
     retina, own = _divide(keywords)
+    if retina.get("source") == "render":
+        render_mode = "rgb_array"
     # ale-py's vector environment always resets itself, and draws nothing.
     if is_atari(spec) and mode is not AutoresetMode.DISABLED and render_mode is None:
         games = make_games(env_id, num_envs, mode, **_game_keywords(env_id, **own))
@@ -115,7 +119,7 @@ def make_vector_env(
     if is_atari(spec):
         make = partial(AtariGame, env_id, render_mode, **_game_keywords(env_id, **own))
     else:
-        make = partial(_make_world, env_id, retina, render_mode, **own)
+        make = partial(_make_world, env_id, render_mode, **own)
     return vector.ThroughRetina(SyncVectorEnv([make] * num_envs, autoreset_mode=mode), **retina)
 
 
@@ -273,12 +277,8 @@ def _rendering(render_mode: str | None) -> dict[str, Any]:
     return {} if render_mode is None else {"render_mode": render_mode}
 
 
-def _make_world(
-    env_id: str, retina: Keywords, render_mode: str | None = None, **keywords: Any
-) -> Any:
+def _make_world(env_id: str, render_mode: str | None, **keywords: Any) -> Any:
     """Make an environment that shows pictures, with a time limit."""
-    if retina.get("source") == "render":
-        render_mode = "rgb_array"
     if find_spec(env_id).max_episode_steps is None:
         keywords.setdefault("max_episode_steps", MAX_EPISODE_STEPS)
     return gym.make(env_id, disable_env_checker=True, **_rendering(render_mode), **keywords)

@@ -86,8 +86,13 @@ class Layout:
 
 
 def find_layout(shape: Sequence[int]) -> Layout | None:
-    """Return the layout of pictures of a shape, whose smallest axis is the channels; else None."""
+    """Return the layout of pictures of a shape, whose smallest axis is the channels; else None.
+
+    An array without pixels is no picture.
+    """
     shape = tuple(shape)
+    if 0 in shape:
+        return None
     if len(shape) == 2:
         return Layout(shape, channels_first=True)
     image = shape[-3:]

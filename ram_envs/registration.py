@@ -66,17 +66,23 @@ def dataset_keywords(env_id: str, dataset: str) -> dict[str, Any]:
 
 
 def check_registered(env_id: str) -> None:
-    """Raise NameNotFound, with the ids of this package, unless an environment is registered.
+    """Raise NameNotFound unless an environment is registered, with the ids that may be meant.
 
-    Gymnasium's own message names ids without their version; it is best for ids in a namespace.
+    Those are this package's, or for an id in a namespace the closest one.
     """
     try:
         gym.spec(env_id)
     except gym.error.Error as error:
-        if "/" in env_id:
-            raise
-        from ram_envs.checks import suggest  # here, so that `import ram_envs` imports little
+        # Imported here, so that `import ram_envs` imports little.
+        from ram_envs.checks import find_close, suggest
 
+        if "/" in env_id:
+            close = find_close(env_id, gym.registry)
+            if close is None:
+                raise
+            raise gym.error.NameNotFound(
+                f"The environment {env_id!r} does not exist. Did you mean {close!r}?"
+            ) from error
         atari = "Atari's games have names like 'ALE/Pong-v5'. " if is_old_atari(env_id) else ""
         raise gym.error.NameNotFound(
             f"The environment {env_id!r} does not exist. {atari}{suggest(env_id, ENVS)}"

@@ -21,6 +21,7 @@ from ram_envs.making import (
     make_env,
     make_vector_env,
     parse_keywords,
+    resolve_env_id,
     shows_glimpses,
 )
 from ram_envs.picture_batch import NoPictureError
@@ -154,8 +155,40 @@ def test_a_missing_rom_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     pytest.importorskip("ale_py", reason="the extra atari is not installed")
     monkeypatch.setenv("ALE_ROMS_DIR", str(tmp_path))
     for make in (lambda: make_env("ALE/Pong-v5"), lambda: make_vector_env("ALE/Pong-v5", 2)):
-        with pytest.raises(FileNotFoundError, match=r"pong\.bin.*ALE_ROMS_DIR"):
+        with pytest.raises(FileNotFoundError, match=r"ALE_ROMS_DIR.*pong\.bin"):
             make()
+        monkeypatch.setenv("ALE_ROMS_DIR", str(tmp_path / "nowhere"))
+        with pytest.raises(OSError, match=r"ALE_ROMS_DIR.*nowhere"):
+            make()
+        monkeypatch.setenv("ALE_ROMS_DIR", str(tmp_path))
+    (tmp_path / "pong.bin").write_bytes(b"not a game")
+    with pytest.raises(OSError, match=r"ALE_ROMS_DIR.*pong\.bin"):
+        make_env("ALE/Pong-v5")
+
+
+@pytest.mark.parametrize("given", ["ALE/Pong", "ALE/Pong-v9", "ALE/pong-v5"])
+def test_almost_an_id_of_atari(given: str) -> None:
+    pytest.importorskip("ale_py", reason="the extra atari is not installed")
+    with pytest.raises(gym.error.NameNotFound, match=f"'{given}'.*'ALE/Pong-v5'"):
+        resolve_env_id(given)
+
+
+@pytest.mark.parametrize("name", ["stack_num", "img_height", "img_width", "frameskip"])
+def test_atari_without_pixels(name: str) -> None:
+    pytest.importorskip("ale_py", reason="the extra atari is not installed")
+    nothing: dict[str, Any] = {name: 0}
+    with pytest.raises(ValueError, match=f"{name}=0"):
+        make_env("ALE/Pong-v5", **nothing)
+
+
+def test_drawn_frames_of_atari() -> None:
+    pytest.importorskip("ale_py", reason="the extra atari is not installed")
+    one = make_env("ALE/Pong-v5", source="render", num_scales=1)
+    many = make_vector_env("ALE/Pong-v5", 2, source="render", num_scales=1)
+    assert one.observation_space["glimpse"].shape == (3, 12, 12)
+    assert many.single_observation_space == one.observation_space
+    glimpse = one.reset(seed=3)[0]["glimpse"]
+    assert np.array_equal(many.reset(seed=3)[0]["glimpse"][0], glimpse)
 
 
 @pytest.mark.parametrize("env_id", ["ALE/Pong-v5", "ALE/Breakout-v5"])

@@ -417,6 +417,7 @@ def test_without_a_render_mode_nothing_is_drawn() -> None:
         spaces.Box(0, 1, (9, 12, 3), np.float32),
         spaces.Box(0, 255, (128,), np.uint8),
         spaces.Box(0, 255, (9, 3, 12), np.uint8),
+        spaces.Box(0, 255, (0, 9, 12), np.uint8),
         spaces.Box(0, 1, (9, 12), np.int8),
         spaces.MultiBinary((9, 12)),
         spaces.Dict(image=spaces.Box(0, 255, (9, 12, 3), np.uint8), mission=spaces.Text(9)),
@@ -512,6 +513,7 @@ def test_actions(action: Any, error: type[Exception]) -> None:
     [
         (np.int64(3), TypeError, r"seed=.*3"),
         (3.5, TypeError, r"seed=3\.5"),
+        (True, TypeError, "seed=True"),
         ([1], ValueError, "2"),
         ([4, -2], ValueError, "-2"),
     ],
@@ -530,5 +532,5 @@ def test_actions_that_are_not_discrete() -> None:
     seen.reset(seed=0)
     _, reward, *_ = seen.step((np.zeros(2), np.array([0.25, 0.5], np.float32)))
     assert reward == 0.75
-    with pytest.raises(TypeError, match="Discrete"):
+    with pytest.raises(TypeError, match=r"Discrete actions instead of Box\("):
         wrappers.GridAction(seen)

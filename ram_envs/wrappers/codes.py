@@ -55,9 +55,12 @@ def num_choices(env: Any) -> int:
     """
     space = env.single_action_space if hasattr(env, "single_action_space") else env.action_space
     if not is_glimpse_action(space):
+        way = "Use only one wrapper that changes the actions."
+        if isinstance(space, spaces.Tuple) and len(space) == 2:
+            way = f"Make the environment with Discrete actions instead of {space[1]}."
         raise TypeError(
             f"action_space={space} is not Tuple(Box (2,), Discrete(n)), as in the environments of "
-            "ram_envs. Use only one wrapper that changes the actions."
+            f"ram_envs. {way}"
         )
     check_first_choice(space[1])
     return int(space[1].n)

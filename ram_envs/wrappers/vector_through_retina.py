@@ -124,7 +124,7 @@ class ThroughRetina(AnyVectorWrapper, RecordedArguments):
     ) -> tuple[dict[str, Any], dict[str, Any]]:
         """Begin an episode in every sub-environment, or in those of options["reset_mask"]."""
         seed = seed.tolist() if isinstance(seed, np.ndarray) else seed
-        if seed is not None and not isinstance(seed, int):
+        if seed is not None and (not isinstance(seed, int) or isinstance(seed, bool)):
             seed = checked_seeds(seed, self.num_envs)
         mask = checked_reset_mask((options or {}).get("reset_mask"), self.num_envs)
         rows = np.flatnonzero(mask)
