@@ -34,7 +34,10 @@ def provenance(device: torch.device | str = "cpu") -> dict[str, str]:
 def command_line() -> str:
     """Return the command of this process, which repeats it; under torchrun, that of all ranks."""
     program = Path(sys.argv[0])
-    name = "python -m ram_agent" if program.name == "__main__.py" else program.name
+    if program.name == "__main__.py":
+        name = "python -m ram_agent"
+    else:
+        name = f"python {shlex.quote(sys.argv[0])}" if program.suffix == ".py" else program.name
     if "TORCHELASTIC_RUN_ID" in os.environ:
         machines, ranks = os.environ["GROUP_WORLD_SIZE"], os.environ["LOCAL_WORLD_SIZE"]
         name = (

@@ -18,6 +18,8 @@ def test_the_command(monkeypatch: pytest.MonkeyPatch) -> None:
     assert provenance()["command"] == "ram train 'a b'"
     monkeypatch.setattr(sys, "argv", ["/somewhere/ram_agent/__main__.py", "list"])
     assert provenance()["command"] == "python -m ram_agent list"
+    monkeypatch.setattr(sys, "argv", ["examples/sb3_catch.py", "--gaze", "fixed"])
+    assert provenance()["command"] == "python examples/sb3_catch.py --gaze fixed"
 
 
 def test_the_command_of_one_of_several_ranks(monkeypatch: pytest.MonkeyPatch) -> None:
