@@ -384,6 +384,7 @@ def _load_own_network(
 
 @contextmanager
 def _blaming(path: Path) -> Iterator[None]:
+    """Call a file damaged if its contents cause an error."""
     try:
         yield
     except DAMAGE as error:

@@ -196,8 +196,8 @@ def check_envs(agent: RAMAgent, envs: VectorEnv, any_mode: bool = False) -> None
     Raises:
         TypeError: if it is a single environment, or its spaces are not those of glimpses.
         ValueError: if it resets itself and may not, or does not state whether it does, its spaces
-            are not those of the agent, its images have other channels, or its locations are shifts
-            (RelativeGaze) and the agent's are not.
+            are not those of the agent, its images have other channels, or locations are shifts
+            (RelativeGaze) either for it or for the agent.
     """
     if not isinstance(envs, gym.vector.VectorEnv):
         raise TypeError(
@@ -217,7 +217,7 @@ def check_envs(agent: RAMAgent, envs: VectorEnv, any_mode: bool = False) -> None
 
 
 def _check_shifts(agent: RAMAgent, envs: VectorEnv) -> None:
-    """Raise ValueError if the agent's locations are shifts and the environments' are not, or so."""
+    """Raise ValueError if locations are shifts of the gaze either for the agent or for `envs`."""
     learned, needed = learned_shifts(agent.info), find_relative_gaze(envs)
     if learned is not None and needed is not None and learned != needed:
         kinds = ("locations", "shifts of the gaze, as in RelativeGaze")

@@ -64,9 +64,10 @@ def fit_start(path: str, agent: AgentConfig, max_shift: float | None) -> AgentCo
             f"start_from={path!r} was trained with {theirs}; the new agent has {ours}. {way}"
         )
     if learned_shifts(description.get("info", {})) not in (None, max_shift is not None):
+        theirs, way = ("with", "Give it, too") if max_shift is None else ("without", "Leave it out")
         raise ValueError(
-            f"start_from={path!r} was trained {'without' if max_shift is not None else 'with'} "
-            f"max_shift, and the new agent has max_shift={max_shift}. Train it as that one was."
+            f"start_from={path!r} was trained {theirs} max_shift, and the new agent has "
+            f"max_shift={max_shift}. {way}."
         )
     return agent
 

@@ -21,7 +21,7 @@ from ram_envs.checks import check_render_mode, check_running, checked_integer
 
 FRAMES_PER_SECOND = 60  # of the console
 MAX_ATARI_SEED = 2**31
-SIZES = {"img_height", "img_width", "stack_num", "frameskip"}  # ale-py does not check that of 0
+SIZES = {"img_height", "img_width", "stack_num", "frameskip"}  # ale-py hangs if stack_num is 0
 
 
 class AtariGame(gym.Env[npt.NDArray[np.uint8], Any]):
@@ -122,7 +122,7 @@ def make_games(env_id: str, num_envs: int, mode: AutoresetMode, /, **keywords: A
     except OSError as error:
         raise type(error)(
             f"The ROM of {env_id} is missing or damaged. ale-py includes every ROM: unset "
-            f"ALE_ROMS_DIR, or install ale-py again. It said: {' '.join(str(error).split())}"
+            f"ALE_ROMS_DIR, or install ale-py again. It reports: {' '.join(str(error).split())}"
         ) from error
 
 
