@@ -89,6 +89,7 @@ GAMES = (
             "games/UpNDown-learned-seed-1.json",
             "games/UpNDown-random-seed-0.json",
             "games/UpNDown-center-seed-0.json",
+            "games/UpNDown-whole-frame-seed-0.json",
             "games/UpNDown-learned-2-scales-seed-0.json",
             "games/UpNDown-center-2-scales-seed-0.json",
             "games/UpNDown-sb3-learned-gaze.json",
