@@ -66,6 +66,7 @@ GAMES = (
             "games/Pong-learned-seed-1.json",
             "games/Pong-random-seed-0.json",
             "games/Pong-center-seed-0.json",
+            "games/Pong-whole-frame-seed-0.json",
         ),
     ),
     Game(
