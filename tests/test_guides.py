@@ -133,7 +133,7 @@ def test_the_guide_to_images_of_ones_own(
     monkeypatch.setitem(sys.modules, "__main__", None)  # the guide's, and pytest's afterwards
     images, labels = fashion
     training = BLOCK.findall(OWN_IMAGES)[1]
-    assert len(training.replace("\n\n", "\n").splitlines()) == 9
+    assert len(training.replace("\n\n", "\n").splitlines()) == 10
 
     torch.manual_seed(0)
     defined = run_blocks(OWN_IMAGES, "__main__")
