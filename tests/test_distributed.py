@@ -66,9 +66,11 @@ from ram_agent import distributed
 
 distributed.TIMEOUT = timedelta(seconds=20)
 with distributed.join_ranks(torch.device("cpu")) as ranks:
+    ranks.any(False)  # returns once both have joined
     if ranks.rank == 1:
         {happens}
-    print(ranks.gather([ranks.rank]), ranks.any(ranks.is_first))
+    line = f"{{ranks.gather([ranks.rank])}} {{ranks.any(ranks.is_first)}}\\n"
+    print(line, end="")  # at once, since both print
 """
 
 not_on_windows = pytest.mark.skipif(sys.platform == "win32", reason="no torchrun without libuv")
