@@ -86,9 +86,9 @@ class Layout:
 
 
 def find_layout(shape: Sequence[int]) -> Layout | None:
-    """Return the layout of pictures of a shape, whose smallest axis is the channels; else None.
+    """Return the layout of pictures of a shape; None if it is empty or not that of a picture.
 
-    An array without pixels is no picture.
+    The smallest axis is the channels.
     """
     shape = tuple(shape)
     if 0 in shape:
