@@ -92,7 +92,8 @@ class RAMAgent(MakesItsEnv, nn.Module):
     Attributes:
         location_std: standard deviation of sampled locations, in half canvases; training sets it.
         info: the facts that were saved with the weights, such as "env_id", "dataset", "training"
-            and "validation_error"; empty for a new agent. `Trainer.averaged_agent` has "training".
+            and "validation_error"; empty for a new agent. `Trainer.averaged_agent` has "training"
+            and "relative_gaze", whether its locations are shifts.
     """
 
     location_std: Tensor

@@ -205,7 +205,7 @@ class RunFolder:
     # --- weights and state -----------------------------------------------------------------------
 
     def save_agent(self, name: str, agent: RAMAgent, update: int, **validation: float) -> None:
-        """Write the weights `name`, with the facts of this run as `agent.info`."""
+        """Write the weights `name`; the `info` in the file is the agent's and this run's facts."""
         info = {**agent.info, **self.read_config(), "update": update, **validation}
         with self._explaining_errors():
             agent.save(self.path / name, info)

@@ -94,10 +94,21 @@ def test_other_glimpses_are_refused(
     assert "num_scales" in line
 
 
-def test_locations_do_not_become_shifts(run: Path) -> None:
+COLORS = ram_envs.ImageDataset(np.zeros((60, 28, 28, 3), np.uint8), np.arange(60) % 3)
+
+
+@pytest.mark.parametrize(
+    ("env", "named"),
+    [
+        (RunEnv("RAMMNIST-v0", {"dataset": "digits", "max_shift": 0.2}), r"max_shift=0\.2"),
+        (RunEnv("RAMClassification-v0", {"dataset": COLORS}), "num_channels=1.*num_channels=3"),
+    ],
+)
+def test_environments_in_which_weights_mean_something_else(
+    env: RunEnv, named: str, run: Path
+) -> None:
     settings = Preset(RAMAgent.load(run).config, TrainConfig(), 2)
-    env = RunEnv("RAMMNIST-v0", {"dataset": "digits", "num_glimpses": 3, "max_shift": 0.2})
-    with pytest.raises(ValueError, match=r"start_from=.*max_shift=0\.2"):
+    with pytest.raises(ValueError, match=f"start_from=.*{named}"):
         describe_run(env, "default", settings, start_from=run)
 
 
@@ -114,15 +125,6 @@ def test_custom_networks_are_refused(run: Path, tmp_path: Path) -> None:
     settings = Preset(agent.config, TrainConfig(), 2)
     with pytest.raises(ValueError, match=r"start_from=.*Blind"):
         describe_run(env, "default", settings, start_from=own.save(tmp_path / "own"))
-
-
-def test_colors_do_not_become_gray(run: Path) -> None:
-    images = np.zeros((60, 28, 28, 3), np.uint8)
-    dataset = ram_envs.ImageDataset(images, np.arange(60) % 3)
-    settings = Preset(RAMAgent.load(run).config, TrainConfig(), 2)
-    env = RunEnv("RAMClassification-v0", {"dataset": dataset})
-    with pytest.raises(ValueError, match=r"start_from=.*num_channels=1.*num_channels=3"):
-        describe_run(env, "default", settings, start_from=run)
 
 
 def test_settings_of_the_training_may_differ(run: Path) -> None:
