@@ -36,6 +36,7 @@ from ram_agent.spaces import (
 from ram_agent.weights import (
     DAMAGE,
     CheckpointError,
+    as_stored,
     check_finite,
     check_tensors,
     find_weights,
@@ -167,7 +168,7 @@ class RAMAgent(MakesItsEnv, nn.Module):
             _load_own_network(glimpse_network, tensors, path, own_network)
         agent = cls(*spaces, config, glimpse_network)
         with _blaming(path):
-            check_tensors(tensors, agent.state_dict())
+            check_tensors(tensors, as_stored(agent.state_dict()))
         agent.load_state_dict(tensors)
         agent.info = info
         return agent

@@ -59,11 +59,7 @@ def save_weights(
     if path.is_dir():
         raise IsADirectoryError(f"{path} is a folder. Give the name of a file in it.")
     path = _with_ending(path)
-    stored = {
-        # Counters of a custom module, such as those of batch normalization, keep their type.
-        name: value.detach().to("cpu", torch.float32 if value.is_floating_point() else value.dtype)
-        for name, value in tensors.items()
-    }
+    stored = as_stored(tensors)
     try:
         check_finite(stored)  # `load_weights` would refuse the file
     except ValueError as error:
@@ -72,6 +68,17 @@ def save_weights(
         stored = _pack(stored)
     write_tensors(path, stored, "ram-agent", description)
     return path
+
+
+def as_stored(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Return weights as a file has them: on the CPU, numbers as float32.
+
+    Counters of a custom module, such as those of batch normalization, keep their type.
+    """
+    return {
+        name: value.detach().to("cpu", torch.float32 if value.is_floating_point() else value.dtype)
+        for name, value in tensors.items()
+    }
 
 
 def load_weights(path: str | Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
@@ -144,7 +151,12 @@ def write_tensors(
         raise TypeError(
             f"{path} was not written: {error}. Store text, numbers, lists and dicts."
         ) from None
-    content = save({name: tensor.contiguous() for name, tensor in tensors.items()}, metadata)
+    # safetensors refuses tensors that share memory, as a custom module's tied weights do.
+    copies = {
+        name: tensor.clone(memory_format=torch.contiguous_format)
+        for name, tensor in tensors.items()
+    }
+    content = save(copies, metadata)
     # safetensors orders the metadata at random; equal weights are to be equal files.
     header, data = _split(content)
     text = json.dumps(json.loads(header), sort_keys=True, separators=(",", ":")).encode()

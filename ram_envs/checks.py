@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from gymnasium import logger
 from gymnasium.error import ResetNeeded
 from gymnasium.vector import AutoresetMode
 
@@ -87,6 +88,14 @@ def check_render_mode(render_mode: str | None, known: Sequence[str]) -> None:
         raise ValueError(
             f"render_mode={render_mode!r} does not exist. {suggest(render_mode, (None, *known))}"
         )
+
+
+def warn_of_no_render_mode(known: Sequence[str]) -> None:
+    """Warn that `render` draws nothing in an environment made without a render mode."""
+    logger.warn(
+        "render() draws nothing without a render_mode. Make the environment with render_mode="
+        f"{' or '.join(map(repr, known))}."
+    )
 
 
 def checked_autoreset_mode(mode: AutoresetMode | str) -> AutoresetMode:

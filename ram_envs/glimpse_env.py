@@ -25,6 +25,7 @@ from ram_envs.checks import (
     checked_autoreset_mode,
     checked_integer,
     checked_reset_mask,
+    warn_of_no_render_mode,
 )
 from ram_envs.datasets.source import ImageSource, read_rows
 from ram_envs.glimpse_batch import GlimpseBatch, Infos, Observation
@@ -102,10 +103,7 @@ class GlimpseEnv(RecordedSpec, gym.Env[Observation, Any]):
     def render(self) -> npt.NDArray[np.uint8] | None:
         """Draw canvas, patches, path and glimpse: (height, width, 3) uint8, or a window."""
         if self.render_mode is None:
-            gym.logger.warn(
-                "render() draws nothing without a render_mode. Make the environment with "
-                'render_mode="rgb_array" or "human".'
-            )
+            warn_of_no_render_mode(self.metadata["render_modes"])
             return None
         from ram_envs import rendering
 
@@ -264,6 +262,7 @@ class GlimpseVectorEnv(RecordedSpec, gym.vector.VectorEnv[Observation, Any, npt.
     def render(self) -> tuple[npt.NDArray[np.uint8], ...] | None:
         """Draw one picture (height, width, 3) uint8 for each sub-environment."""
         if self.render_mode is None:
+            warn_of_no_render_mode(self.metadata["render_modes"])
             return None
         from ram_envs import rendering
 

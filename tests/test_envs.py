@@ -441,7 +441,8 @@ def test_vector_pictures_are_those_of_the_single_environments(env_id: str) -> No
 def test_vector_environment_without_render_mode_has_no_pictures(env_id: str) -> None:
     envs = make_native(env_id, 2)
     envs.reset(seed=0)
-    assert envs.render() is None
+    with pytest.warns(UserWarning, match="render_mode"):
+        assert envs.render() is None
 
 
 @every_id

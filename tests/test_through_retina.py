@@ -406,6 +406,10 @@ def test_without_a_render_mode_nothing_is_drawn() -> None:
     env.reset(seed=0)
     with pytest.warns(UserWarning, match="render_mode"):
         assert env.render() is None
+    envs = vector.ThroughRetina(gym.vector.SyncVectorEnv([Numbers, Numbers]), 4)
+    envs.reset(seed=0)
+    with pytest.warns(UserWarning, match="render_mode"):
+        assert envs.render() is None
 
 
 # --- bad input -----------------------------------------------------------------------------------

@@ -13,7 +13,7 @@ from gymnasium import spaces
 from ram_envs.actions import checked_choices, checked_locations, checked_pair
 from ram_envs.aliases import Env
 from ram_envs.arguments import check_arguments
-from ram_envs.checks import check_running
+from ram_envs.checks import check_running, warn_of_no_render_mode
 from ram_envs.gaze import location_space
 from ram_envs.picture_batch import Layout, PictureBatch, checked_pictures, find_layout, layout_of
 from ram_envs.recorded import RecordedArguments
@@ -128,10 +128,7 @@ class ThroughRetina(gym.Wrapper[Any, Any, Any, Any], RecordedArguments):
     def render(self) -> Any:
         """Draw picture, patches, path and glimpse: (height, width, 3) uint8."""
         if self.render_mode is None:
-            gym.logger.warn(
-                "render() draws nothing without a render_mode. Make the environment with "
-                'render_mode="rgb_array".'
-            )
+            warn_of_no_render_mode(self.metadata["render_modes"])
             return None
         from ram_envs import rendering
 

@@ -21,6 +21,7 @@ from ram_envs.checks import (
     checked_reset_mask,
     checked_seeds,
     find_autoreset_mode,
+    warn_of_no_render_mode,
 )
 from ram_envs.gaze import location_space
 from ram_envs.picture_batch import Layout, PictureBatch, checked_pictures, layout_of
@@ -168,6 +169,7 @@ class ThroughRetina(AnyVectorWrapper, RecordedArguments):
     def render(self) -> tuple[Any, ...] | None:
         """Draw one picture (height, width, 3) uint8 for each sub-environment."""
         if self.render_mode is None:
+            warn_of_no_render_mode(self.metadata["render_modes"])
             return None
         from ram_envs import rendering
 
