@@ -211,6 +211,19 @@ def test_numba_that_is_asked_for_and_missing(
     assert "ram-gym[fast]" in line
 
 
+def test_a_folder_named_numba_is_not_numba(
+    undecided: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    (tmp_path / "numba").mkdir()
+    for name in [name for name in sys.modules if name.split(".")[0] == "numba"]:
+        undecided.delitem(sys.modules, name)
+    undecided.setattr(sys, "path", [str(tmp_path)])
+    undecided.delenv("RAM_ENVS_KERNELS", raising=False)
+    assert form_in_use() == "numpy"
+    (line,) = capfd.readouterr().err.splitlines()
+    assert "numba" in line
+
+
 def test_another_form_is_named(undecided: pytest.MonkeyPatch) -> None:
     undecided.setenv("RAM_ENVS_KERNELS", "nubma")
     with pytest.raises(ValueError, match=r"'nubma'.*'numba'"):

@@ -147,13 +147,13 @@ def _why_not_numba(is_wanted: bool) -> str | None:
         hint = 'numba is not installed (pip install "ram-gym[fast]")'
         return hint if is_wanted else ""
     try:
-        import numba
-    except Exception as error:  # such as a numpy that it does not know
+        from numba import __version__, config, version_info
+    except Exception as error:  # such as a numpy that it does not know, or a folder of this name
         return f"numba cannot be imported ({type(error).__name__}: {error})"
-    if numba.version_info[:2] < OLDEST_NUMBA:
+    if version_info[:2] < OLDEST_NUMBA:
         oldest = ".".join(map(str, OLDEST_NUMBA))
-        return f"numba {numba.__version__} is too old (pip install 'numba>={oldest}')"
-    if numba.config.DISABLE_JIT:
+        return f"numba {__version__} is too old (pip install 'numba>={oldest}')"
+    if config.DISABLE_JIT:
         return "numba does not compile where NUMBA_DISABLE_JIT is set"
     if sys.byteorder != "little":  # words of eight pixels are taken apart
         return f"the compiled kernels do not support {sys.byteorder}-endian processors"
