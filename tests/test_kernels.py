@@ -291,6 +291,28 @@ def test_kernels_that_cannot_be_cached(
 
 
 @needs_numba
+def test_a_damaged_cache(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    compiler = importlib.import_module("ram_envs.kernels.compiler")
+    monkeypatch.setattr("numba.config.CACHE_DIR", str(tmp_path))
+    monkeypatch.setattr(compiler, "_said_uncached", False)
+
+    def add_one(number: int) -> int:
+        return number + 1
+
+    compile_it = compiler.compiled(compiler.INTEGER, compiler.INTEGER)
+    assert compile_it(add_one)(2) == 3
+    files = [path for path in tmp_path.rglob("*") if path.is_file()]
+    assert len(files) == 2  # an index and the code
+    for path in files:
+        path.write_bytes(path.read_bytes()[:-9])
+    assert compile_it(add_one)(2) == 3
+    (line,) = capfd.readouterr().err.splitlines()
+    assert "NUMBA_CACHE_DIR" in line
+
+
+@needs_numba
 def test_every_kernel_is_compiled() -> None:
     assert len(kernels.KERNELS) >= 12
     for kernel in kernels.KERNELS:

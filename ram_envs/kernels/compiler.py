@@ -58,9 +58,9 @@ def compiled(result: Any, *arguments: Any) -> Callable[[Callable[..., Any]], Cal
     def compile_it(function: Callable[..., Any]) -> Callable[..., Any]:
         try:
             dispatcher: Callable[..., Any] = numba.njit(signature, cache=True, **OPTIONS)(function)
-        except (RuntimeError, OSError) as error:  # no folder can be written to, the disk is full
-            _say_uncached(error)
+        except Exception as error:  # no folder can be written to, or the cache is damaged
             dispatcher = numba.njit(signature, **OPTIONS)(function)
+            _say_uncached(error)
         return dispatcher
 
     return compile_it
@@ -70,8 +70,8 @@ def _say_uncached(error: Exception) -> None:
     global _said_uncached
     if not _said_uncached:
         print_notice(
-            f"ram_envs: compiled kernels cannot be cached ({error}), so every process compiles "
-            "them. Set NUMBA_CACHE_DIR to a folder that can be written to."
+            f"ram_envs: numba's cache cannot be used ({error}), so every process compiles the "
+            "kernels. Set NUMBA_CACHE_DIR to another folder that can be written to."
         )
     _said_uncached = True
 
