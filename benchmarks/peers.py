@@ -104,12 +104,14 @@ def main(settings: Settings) -> None:
         for name in medians
         if (beside := rows[name].beside) in values
     }
-    table = to_table(medians, ratios)
+    from ram_agent.provenance import provenance  # imports PyTorch, which workers need not
+
+    table, facts = to_table(medians, ratios), provenance()
     print(table)
     if settings.save is not None:
-        _save(settings, medians, ratios)
+        _save(settings, medians, ratios, facts)
     if settings.page is not None:
-        put_table(settings.page, table, "<!-- peers -->")
+        put_table(settings.page, table, "<!-- peers -->", facts)
 
 
 def to_table(medians: dict[str, float], ratios: dict[str, list[float]]) -> str:
@@ -127,8 +129,12 @@ def to_table(medians: dict[str, float], ratios: dict[str, list[float]]) -> str:
     return make_table(("what", "median", "ratio to the row above", "at least"), body)
 
 
-def _save(settings: Settings, medians: dict[str, float], ratios: dict[str, list[float]]) -> None:
-    from ram_agent.provenance import provenance
+def _save(
+    settings: Settings,
+    medians: dict[str, float],
+    ratios: dict[str, list[float]],
+    facts: dict[str, Any],
+) -> None:
     from ram_envs.atomic_files import write_json
 
     measurements = [
@@ -140,9 +146,7 @@ def _save(settings: Settings, medians: dict[str, float], ratios: dict[str, list[
         for name, each in ratios.items()
     }
     assert settings.save is not None
-    write_json(
-        settings.save, {**provenance(), **how, "figures": measurements, "compared": compared}
-    )
+    write_json(settings.save, {**facts, **how, "figures": measurements, "compared": compared})
     draw(medians, settings.save.with_suffix(".png"))
     print(f"Written to {settings.save}")
 

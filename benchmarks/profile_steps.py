@@ -142,12 +142,12 @@ def main(settings: Settings) -> None:
         row = {name: round(max(value, 0), 2) for name, value in times.items()}
         rows.append({"env_id": env_id, "num_envs": num_envs, **row})
     print(to_table(rows))
+    facts = {**provenance(), "kernels": describe_form(), "dataset": settings.dataset}
     if settings.save is not None:
-        facts = {**provenance(), "kernels": describe_form(), "dataset": settings.dataset}
         write_json(settings.save, {**facts, "microseconds": rows})
     if settings.page is not None:
         table = to_table([row for row in rows if row["env_id"] in PAGE_IDS])
-        put_table(settings.page, table, "<!-- profile -->")
+        put_table(settings.page, table, "<!-- profile -->", facts)
 
 
 def to_table(rows: list[dict[str, Any]]) -> str:

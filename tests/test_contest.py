@@ -153,6 +153,9 @@ def test_the_table_in_a_page(tmp_path: Path) -> None:
     put_table(page, "| new |\n")
     expected = "Above.\n\n<!-- table -->\n| new |\n<!-- table -->\n\nBelow.\n"
     assert page.read_text() == expected
+    put_table(page, "| new |\n", facts={"machine": "2 × Z80", "commit": "abc", "date": "now"})
+    place = "\nMeasured on 2 × Z80, at commit abc.\n"
+    assert page.read_text() == expected.replace("| new |\n", f"| new |\n{place}")
     page.write_text("Above.\n")
     with pytest.raises(ValueError, match=r"page\.md .* 0 "):
         put_table(page, "| new |\n")

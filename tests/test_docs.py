@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import subprocess
 import sys
@@ -65,6 +66,13 @@ def test_every_environment_has_a_page_and_a_picture() -> None:
         text = (DOCS / "environments" / f"{env_id}.md").read_text(encoding="utf-8")
         assert f"](../images/{env_id}.gif)" in text
         assert (DOCS / "images" / f"{env_id}.gif").stat().st_size < 150_000
+
+
+@pytest.mark.parametrize("name", ["bench_peers", "step_profile"])
+def test_tables_of_speed_name_their_machine_and_commit(name: str) -> None:
+    facts = json.loads((ROOT / "results" / f"{name}.json").read_text(encoding="utf-8"))
+    page = (DOCS / "speed.md").read_text(encoding="utf-8")
+    assert f"{facts['machine']}, at commit {facts['commit']}." in page
 
 
 def test_the_reference_has_every_public_name() -> None:
