@@ -16,7 +16,7 @@ from ram_envs.streams import Streams, UInt64Array, combine_keys, episode_keys, k
 from ram_envs.task import Rows
 
 
-class Gaze:
+class GazeBatch:
     """Locations of B episodes side by side, whatever they look at.
 
     Args:
@@ -140,7 +140,9 @@ def episode_streams(keys: UInt64Array, episodes: npt.ArrayLike) -> tuple[Streams
 
 
 @kernel("steps")
-def note_step(gaze: Gaze, locations: npt.NDArray[np.float32], ended: npt.NDArray[np.bool_]) -> None:
+def note_step(
+    gaze: GazeBatch, locations: npt.NDArray[np.float32], ended: npt.NDArray[np.bool_]
+) -> None:
     """Note where all episodes look now, that each has taken a step, and which have ended."""
     gaze.locations[:] = locations
     gaze.steps += 1

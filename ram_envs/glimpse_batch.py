@@ -10,7 +10,7 @@ import numpy.typing as npt
 from gymnasium import spaces
 
 from ram_envs.datasets.source import read_pixels, read_rows
-from ram_envs.gaze import Gaze, location_space, note_step, observation_space
+from ram_envs.gaze import GazeBatch, location_space, note_step, observation_space
 from ram_envs.kernels import form_in_use
 from ram_envs.retina import Padded, Retina, check_pixels, look_at_rows, pixel_edges
 from ram_envs.task import Rows, State, Task
@@ -23,7 +23,7 @@ Observation = dict[str, Any]  # glimpse and location, float32 arrays
 Infos = dict[str, Any]
 
 
-class GlimpseBatch(Gaze, Generic[State]):
+class GlimpseBatch(GazeBatch, Generic[State]):
     """B episodes of a task, all seen through one retina.
 
     Args:

@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 from gymnasium import spaces
 
-from ram_envs.gaze import Gaze, observation_space
+from ram_envs.gaze import GazeBatch, observation_space
 from ram_envs.retina import Retina, pixel_edges
 from ram_envs.task import Rows
 from ram_envs.trail import Trail, find_trail
@@ -141,7 +141,7 @@ def checked_pictures(pictures: Any, shape: tuple[int, ...], whose: object) -> Pi
     return pictures
 
 
-class PictureBatch(Gaze):
+class PictureBatch(GazeBatch):
     """B pictures that change with every step, all seen through one retina.
 
     Args:

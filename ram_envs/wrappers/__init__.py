@@ -29,7 +29,7 @@ from gymnasium import spaces
 
 from ram_envs.aliases import Env
 from ram_envs.arguments import check_arguments
-from ram_envs.gaze import Gaze
+from ram_envs.gaze import GazeBatch
 from ram_envs.glimpse_env import GlimpseEnv
 from ram_envs.recorded import RecordedArguments
 from ram_envs.wrappers.codes import (
@@ -74,7 +74,7 @@ class _CodedAction(gym.ActionWrapper[Any, Any, Any], RecordedArguments):
 
     def __init__(self, env: Env, code: ActionCode) -> None:
         super().__init__(env)
-        self._batch: Gaze = find_seen(env).batch
+        self._batch: GazeBatch = find_seen(env).batch
         self._code = code
         self.action_space = code.space
 

@@ -21,7 +21,7 @@ from ram_envs.actions import (
     is_glimpse_action,
 )
 from ram_envs.checks import checked_integer, checked_location, checked_number
-from ram_envs.gaze import Gaze
+from ram_envs.gaze import GazeBatch
 
 Locations = npt.NDArray[np.float32]  # (2,), or (B, 2) of a vector environment
 Lead = tuple[int, ...]  # () for one environment, (B,) for a vector environment
@@ -34,7 +34,7 @@ class ActionCode(Protocol):
     def space(self) -> gym.Space[Any]:
         """The action space of one environment."""
 
-    def decode(self, action: Any, batch: Gaze, lead: Lead) -> tuple[Any, Any]:
+    def decode(self, action: Any, batch: GazeBatch, lead: Lead) -> tuple[Any, Any]:
         """Decode an action, or B batched as Gymnasium does, to the locations and the choices.
 
         Their shapes are (*lead, 2) and `lead`. What a code passes on as it is, the environment
@@ -91,7 +91,7 @@ class GridCode:
         columns, rows = checked_integer("columns", columns, 1), checked_integer("rows", rows, 1)
         self.space = spaces.MultiDiscrete([columns, rows, num_choices])
 
-    def decode(self, action: Any, batch: Gaze, lead: Lead) -> tuple[Any, Any]:
+    def decode(self, action: Any, batch: GazeBatch, lead: Lead) -> tuple[Any, Any]:
         cells = as_array(action)
         sizes, shape = self.space.nvec, (*lead, 3)
         if cells.shape == shape:
@@ -112,7 +112,7 @@ class FlatBoxCode:
     def __init__(self, num_choices: int) -> None:
         self.space = spaces.Box(-1, 1, (2 + num_choices,), np.float32)
 
-    def decode(self, action: Any, batch: Gaze, lead: Lead) -> tuple[Any, Any]:
+    def decode(self, action: Any, batch: GazeBatch, lead: Lead) -> tuple[Any, Any]:
         numbers = as_array(action, np.float32)
         shape = (*lead, *self.space.shape)
         if numbers.shape == shape:
@@ -137,7 +137,7 @@ class DictCode:
         location = spaces.Box(-1, 1, (2,), np.float32)
         self.space = spaces.Dict({"location": location, choice: spaces.Discrete(num_choices)})
 
-    def decode(self, action: Any, batch: Gaze, lead: Lead) -> tuple[Any, Any]:
+    def decode(self, action: Any, batch: GazeBatch, lead: Lead) -> tuple[Any, Any]:
         if not isinstance(action, Mapping) or set(action) != {"location", self.choice}:
             raise ValueError(
                 f"action={action!r} is not a dict of 'location' and {self.choice!r}. Give both, "
@@ -154,7 +154,7 @@ class RelativeGazeCode:
         self.space = spaces.Tuple((shift, spaces.Discrete(num_choices)))
         self._max_shift = checked_number("max_shift", max_shift, 0, 2, ", the canvas's side")
 
-    def decode(self, action: Any, batch: Gaze, lead: Lead) -> tuple[Any, Any]:
+    def decode(self, action: Any, batch: GazeBatch, lead: Lead) -> tuple[Any, Any]:
         shifts, choices = checked_pair(action)
         shifts = checked_coordinates(shifts, (*lead, 2), batch.running.reshape(lead))
         locations = batch.locations.reshape(*lead, 2)
@@ -180,7 +180,7 @@ class FixedGazeCode:
         self.space = spaces.Discrete(num_choices)
         self.first_location = checked_location("location", location)
 
-    def decode(self, action: Any, batch: Gaze, lead: Lead) -> tuple[Any, Any]:
+    def decode(self, action: Any, batch: GazeBatch, lead: Lead) -> tuple[Any, Any]:
         return np.tile(self.first_location, (*lead, 1)), action
 
 
@@ -192,5 +192,5 @@ class RandomGazeCode:
     def __init__(self, num_choices: int) -> None:
         self.space = spaces.Discrete(num_choices)
 
-    def decode(self, action: Any, batch: Gaze, lead: Lead) -> tuple[Any, Any]:
+    def decode(self, action: Any, batch: GazeBatch, lead: Lead) -> tuple[Any, Any]:
         return batch.random_locations().reshape(*lead, 2), action
