@@ -19,6 +19,7 @@ from typing import Any
 
 import torch
 import tyro
+from glimpse_networks import rearrange
 from pages import put_table
 from side_by_side import read_rows, run_side_by_side
 
@@ -26,7 +27,8 @@ from ram_agent.paper.report import make_table
 from ram_agent.presets import preset
 from ram_agent.provenance import provenance
 from ram_agent.run_env import RunEnv
-from ram_agent.runs import describe_run, make_trainer
+from ram_agent.runs import MIN_VALIDATIONS, describe_run, make_trainer
+from ram_agent.trainer import Trainer
 from ram_envs.atomic_files import write_json
 
 Row = dict[str, Any]
@@ -41,6 +43,7 @@ class Change:
     instead   its value here
     agent     the settings of AgentConfig that differ
     training  the settings of TrainConfig that differ
+    network   the arrangement of the glimpse network, if it is not that of the preset
     """
 
     part: str
@@ -48,6 +51,7 @@ class Change:
     instead: str
     agent: dict[str, Any] = field(default_factory=dict)
     training: dict[str, Any] = field(default_factory=dict)
+    network: str = ""
 
 
 DEFAULT = Change("none", "", "")
@@ -55,9 +59,18 @@ LABELS = ("labels supervised", "after every glimpse")
 LOCATION_REWARD = ("reward of a location", "gain in the true label's probability")
 GAZE = ("location's standard deviation", "0.2 → 0.03")
 WEIGHT = ("weight of REINFORCE", "0.25")
+MAPS = ("maps of the two convolutions", "16, 32")
+WIDTH = ("width of the LSTM", "224")
 CHANGES = (
     DEFAULT,
     Change("glimpse network", "conv", "linear (the paper)", {"glimpse_network": "linear"}),
+    Change(*MAPS, "8, 16", {"conv_maps": 8}),
+    Change(*MAPS, "32, 64", {"conv_maps": 32}),
+    Change("kernels", "3 × 3", "5 × 5", network="kernels of 5 × 5"),
+    Change("convolutions", "shared by all scales", "of each scale", network="of each scale"),
+    Change("what and where", "sum", "product", network="product"),
+    Change(*WIDTH, "128", {"hidden_size": 128}),
+    Change(*WIDTH, "320", {"hidden_size": 320}),
     Change(
         "core",
         "LSTM, 224 wide",
@@ -91,11 +104,8 @@ class Settings:
     episodes: int = 200_000
     """Canvases per training."""
 
-    seeds: tuple[int, ...] = (0,)
+    seeds: tuple[int, ...] = (0, 1)
     """Seeds of the trainings of each change."""
-
-    default_seeds: tuple[int, ...] = (0, 1)
-    """Seeds of the trainings without a change, which show how much the seed matters."""
 
     dataset: str = "auto"
     """mnist, digits or auto."""
@@ -118,7 +128,7 @@ def main(settings: Settings) -> None:
     waiting = [
         (change, seed)
         for change in CHANGES
-        for seed in (settings.default_seeds if change is DEFAULT else settings.seeds)
+        for seed in settings.seeds
         if (change.part, change.instead, seed) not in done
     ]
     facts = provenance()
@@ -150,6 +160,8 @@ def train(change: Change, seed: int, settings: Settings) -> Row:
         preset("default", settings.env_id).change(**own, **change.agent, **change.training),
     )
     trainer = make_trainer(run, None)
+    if change.network:
+        trainer = rearranged(trainer, change.network)
     started = time.process_time()  # independent of other processes
     try:
         trainer.train()
@@ -159,6 +171,20 @@ def train(change: Change, seed: int, settings: Settings) -> Row:
         "validation_error": round(-trainer.best_score, 2),
         "cpu_seconds": round(time.process_time() - started, 1),
     }
+
+
+def rearranged(trainer: Trainer, network: str) -> Trainer:
+    """Return a trainer of the same agent with its glimpse network in another arrangement."""
+    agent = trainer.agent
+    agent.glimpse_network = rearrange(agent.glimpse_network, network, agent.glimpse_shape)
+    (shard,) = trainer.shards
+    return Trainer(
+        agent,
+        shard.envs,
+        trainer.validation_envs,
+        trainer.config,
+        min_validations=MIN_VALIDATIONS,
+    )
 
 
 def to_table(rows: Sequence[Row]) -> str:

@@ -13,8 +13,11 @@ import pytest
 pytest.importorskip("torch", reason="the extra agent is not installed")
 
 import ablations
+import torch
 from ablations import CHANGES, DEFAULT, Change, Settings
+from glimpse_networks import ARRANGEMENTS, rearrange
 
+from ram_agent import RAMAgent
 from ram_agent.config import flatten_settings, replace_settings
 from ram_agent.presets import preset
 from ram_agent.run_env import RunEnv
@@ -27,7 +30,7 @@ def test_each_change_differs_from_the_preset_and_has_a_unique_name() -> None:
     present = flatten_settings(dataclasses.asdict(agent) | dataclasses.asdict(training))
     for change in CHANGES[1:]:
         changed = {**change.agent, **change.training}
-        assert changed
+        assert bool(changed) != bool(change.network)
         assert all(present[name] != value for name, value in changed.items())
         replace_settings(agent, **change.agent)
         replace_settings(training, **change.training)
@@ -46,7 +49,7 @@ def test_interrupted_ablations_continue(tmp_path: Path, monkeypatch: pytest.Monk
     page.write_text("<!-- table -->\n<!-- table -->\n")
     settings = Settings(
         episodes=600,
-        default_seeds=(0,),
+        seeds=(0,),
         dataset="digits",
         jobs=1,
         out=tmp_path / "ablations.json",
@@ -78,6 +81,12 @@ def test_interrupted_ablations_continue(tmp_path: Path, monkeypatch: pytest.Monk
     assert json.loads(settings.out.read_text()) == rows
 
 
+def test_a_training_with_another_arrangement() -> None:
+    change = Change("what and where", "sum", "product", network="product")
+    settings = Settings(episodes=1_000, dataset="digits")
+    assert 0 < ablations.train(change, 0, settings)["validation_error"] <= 100
+
+
 def test_a_diverged_training_is_a_row() -> None:
     wild = Change("rate", "", "huge", {}, {"learning_rate": 1e30})
     settings = Settings(episodes=3_000, dataset="digits")
@@ -86,6 +95,25 @@ def test_a_diverged_training_is_a_row() -> None:
     with mock.patch.object(ablations, "CHANGES", (wild,)):
         table = ablations.to_table([{"part": "rate", "instead": "huge", "seed": 0, **row}])
     assert table.splitlines()[-1] == "| rate |  | huge | diverged | – |"
+
+
+def test_other_arrangements_of_the_glimpse_network() -> None:
+    agent = RAMAgent.pretrained("cluttered-mnist-4")
+    config, spaces = agent.config, (agent.observation_space, agent.action_space)
+    glimpses, locations = torch.rand(2, 3, 12, 12), torch.zeros(2, 2)
+    sizes = {}
+    for name in ARRANGEMENTS:
+        network = RAMAgent(*spaces, config).glimpse_network
+        other = rearrange(network, name, (3, 12, 12))
+        assert other(glimpses, locations).shape == (2, 224)
+        sizes[name] = sum(parameter.numel() for parameter in other.parameters())
+    before = sum(parameter.numel() for parameter in agent.glimpse_network.parameters())
+    convolutions = 16 * 9 + 16 + 32 * 16 * 9 + 32
+    assert sizes == {
+        "kernels of 5 × 5": before + 16 * 16 + 32 * 16 * 16,
+        "of each scale": before + 2 * convolutions,
+        "product": before + 224,  # a second bias
+    }
 
 
 def test_the_table() -> None:
