@@ -3,7 +3,8 @@
     OMP_NUM_THREADS=1 python benchmarks/distributed_speed.py --save results/distributed_speed.json
 
 All three train with the same batch, in turn. Each rate is the median between rows of metrics.jsonl.
-It includes the time that ranks wait for each other, but not the time of validations.
+It includes the time that ranks wait for each other, but not the time of validations. A machine's
+speed varies, so the ratio of two rates is the median of those of each turn.
 """
 
 from __future__ import annotations
@@ -43,7 +44,7 @@ class Settings:
     """Training episodes per measurement: enough for some rows without a validation between them."""
 
     repeats: int = 3
-    """Number of measurements; the best one counts."""
+    """Number of turns; medians count."""
 
     save: Path | None = None
     """Write the measurements to this JSON file."""
@@ -82,23 +83,24 @@ def measure(settings: Settings, num_ranks: int, num_shards: int) -> float:
 
 
 def main(settings: Settings) -> None:
-    best = dict.fromkeys(WAYS, 0.0)
-    for _ in range(settings.repeats):
-        for way, (num_ranks, num_shards) in WAYS.items():
-            best[way] = max(best[way], measure(settings, num_ranks, num_shards))
+    turns = [
+        {way: measure(settings, *numbers) for way, numbers in WAYS.items()}
+        for _ in range(settings.repeats)
+    ]
     rows = []
     for way, (num_ranks, num_shards) in WAYS.items():
-        times = best[way] / best["one process"]
+        rate = statistics.median(rates[way] for rates in turns)
+        times = statistics.median(rates[way] / rates["one process"] for rates in turns)
         rows.append(
             {
                 "way": way,
                 "ranks": num_ranks,
                 "shards": num_shards,
-                "episodes_per_second": round(best[way]),
+                "episodes_per_second": round(rate),
                 "times_one_process": round(times, 2),
             }
         )
-        print(f"{way:<26} {best[way]:>9,.0f} episodes per second   × {times:.2f}")
+        print(f"{way:<26} {rate:>9,.0f} episodes per second   × {times:.2f}")
     if settings.save is not None:
         how = {"env_id": settings.env_id, "dataset": settings.dataset, "seed": 0}
         write_json(settings.save, {**provenance(), **how, "rows": rows})
