@@ -14,6 +14,8 @@ PY = $(VENV)/bin/python
 DEMO_RUN := runs/demo-$(shell date +%Y%m%d-%H%M%S)
 
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
+# $(VENV) may see the packages of $(PYTHON), whose plugins of pytest are not to stop the tests.
+export PYTEST_DISABLE_PLUGIN_AUTOLOAD := 1
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test test-slow test-examples test-rllib coverage docs pictures release lint types format clean distclean
@@ -28,10 +30,10 @@ demo: $(VENV)/.installed-demo ## train an agent on embedded data and draw what i
 	@$(VENV)/bin/ram watch $(DEMO_RUN) --save $(DEMO_RUN)/watch.gif
 
 test: $(VENV)/.installed-dev ## run the quick tests (PYTEST_FLAGS="-k catch" for some of them)
-	@$(PY) -m pytest -n $(TEST_JOBS) -m "not slow" $(PYTEST_FLAGS)
+	@$(PY) -m pytest -p xdist -n $(TEST_JOBS) -m "not slow" $(PYTEST_FLAGS)
 
 test-slow: $(VENV)/.installed-dev ## run the slow tests
-	@$(PY) -m pytest -n $(TEST_JOBS) -m slow $(PYTEST_FLAGS)
+	@$(PY) -m pytest -p xdist -n $(TEST_JOBS) -m slow $(PYTEST_FLAGS)
 
 coverage: $(VENV)/.installed-dev ## list lines, branches and errors that no test covers
 	@$(PY) -m coverage erase
