@@ -521,24 +521,32 @@ def test_damage_is_not_blamed_on_a_network_of_ones_own(tmp_path: Path) -> None:
 
 
 class DoubleNetwork(OwnNetwork):
-    """Computes in float64, with two names for its layer."""
+    """Computes in float64."""
 
     def __init__(self) -> None:
         super().__init__()
         self.pixels.double()
-        self.again = self.pixels
 
     def forward(self, glimpses: torch.Tensor, locations: torch.Tensor) -> torch.Tensor:
         return super().forward(glimpses.double(), locations.double()).float()
 
 
-def test_weights_of_another_type_and_shared_weights_are_saved_and_loaded(tmp_path: Path) -> None:
-    agent = make_own_agent(DoubleNetwork())
-    loaded = RAMAgent.load(agent.save(tmp_path / "own"), glimpse_network=DoubleNetwork())
-    want = agent.state_dict()["glimpse_network.pixels.weight"]
-    for name in ("pixels", "again"):
-        got = loaded.state_dict()[f"glimpse_network.{name}.weight"]
-        assert got.dtype == torch.float64
+class TiedNetwork(OwnNetwork):
+    """Has two names for its layer."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.again = self.pixels
+
+
+@pytest.mark.parametrize("kind", [DoubleNetwork, TiedNetwork])
+def test_weights_of_another_type_and_shared_ones_are_saved(
+    kind: type[OwnNetwork], tmp_path: Path
+) -> None:
+    agent = make_own_agent(kind())
+    loaded = RAMAgent.load(agent.save(tmp_path / "own"), glimpse_network=kind())
+    for name, want in agent.glimpse_network.state_dict().items():
+        got = loaded.glimpse_network.state_dict()[name]
         torch.testing.assert_close(got, want, rtol=1e-6, atol=0)  # stored as float32
 
 
