@@ -176,15 +176,10 @@ def train(change: Change, seed: int, settings: Settings) -> Row:
 def rearranged(trainer: Trainer, network: str) -> Trainer:
     """Return a trainer of the same agent with its glimpse network in another arrangement."""
     agent = trainer.agent
-    agent.glimpse_network = rearrange(agent.glimpse_network, network, agent.glimpse_shape)
+    agent.glimpse_network = rearrange(agent.glimpse_network, network)
     (shard,) = trainer.shards
-    return Trainer(
-        agent,
-        shard.envs,
-        trainer.validation_envs,
-        trainer.config,
-        min_validations=MIN_VALIDATIONS,
-    )
+    envs = shard.envs, trainer.validation_envs
+    return Trainer(agent, *envs, trainer.config, min_validations=MIN_VALIDATIONS)
 
 
 def to_table(rows: Sequence[Row]) -> str:

@@ -15,12 +15,14 @@ pytest.importorskip("torch", reason="the extra agent is not installed")
 import ablations
 import torch
 from ablations import CHANGES, DEFAULT, Change, Settings
-from glimpse_networks import ARRANGEMENTS, rearrange
+from glimpse_networks import ARRANGEMENTS, Product, rearrange
 
 from ram_agent import RAMAgent
 from ram_agent.config import flatten_settings, replace_settings
+from ram_agent.networks import GlimpseNetwork
 from ram_agent.presets import preset
 from ram_agent.run_env import RunEnv
+from ram_agent.trainer import Trainer
 
 ROOT = Path(__file__).parent.parent
 
@@ -81,10 +83,15 @@ def test_interrupted_ablations_continue(tmp_path: Path, monkeypatch: pytest.Monk
     assert json.loads(settings.out.read_text()) == rows
 
 
-def test_a_training_with_another_arrangement() -> None:
-    change = Change("what and where", "sum", "product", network="product")
-    settings = Settings(episodes=1_000, dataset="digits")
-    assert 0 < ablations.train(change, 0, settings)["validation_error"] <= 100
+def test_another_arrangement_is_what_is_trained(monkeypatch: pytest.MonkeyPatch) -> None:
+    trained: list[Trainer] = []
+    monkeypatch.setattr(Trainer, "train", lambda trainer: trained.append(trainer))
+    product = Change("what and where", "sum", "product", network="product")
+    for change in (DEFAULT, product):
+        ablations.train(change, 0, Settings(episodes=100_000, dataset="digits"))
+    networks = [type(trainer.averaged_agent.glimpse_network) for trainer in trained]
+    assert networks == [GlimpseNetwork, Product]
+    assert trained[0].validation_interval == trained[1].validation_interval
 
 
 def test_a_diverged_training_is_a_row() -> None:
@@ -104,7 +111,7 @@ def test_other_arrangements_of_the_glimpse_network() -> None:
     sizes = {}
     for name in ARRANGEMENTS:
         network = RAMAgent(*spaces, config).glimpse_network
-        other = rearrange(network, name, (3, 12, 12))
+        other = rearrange(network, name)
         assert other(glimpses, locations).shape == (2, 224)
         sizes[name] = sum(parameter.numel() for parameter in other.parameters())
     before = sum(parameter.numel() for parameter in agent.glimpse_network.parameters())
