@@ -14,7 +14,7 @@ PY = $(VENV)/bin/python
 DEMO_RUN := runs/demo-$(shell date +%Y%m%d-%H%M%S)
 
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
-# $(VENV) may see the packages of $(PYTHON), whose plugins of pytest are not to stop the tests.
+# $(VENV) may see the packages of $(PYTHON); their pytest plugins must not break the tests.
 export PYTEST_DISABLE_PLUGIN_AUTOLOAD := 1
 
 .DEFAULT_GOAL := help

@@ -4,7 +4,7 @@
 
 All three train with the same batch, in turn. Each rate is the median between rows of metrics.jsonl.
 It includes the time that ranks wait for each other, but not the time of validations. A machine's
-speed varies, so the ratio of two rates is the median of those of each turn.
+speed varies, so rates are compared within a turn, and the median of these ratios counts.
 """
 
 from __future__ import annotations

@@ -540,7 +540,7 @@ class TiedNetwork(OwnNetwork):
 
 
 @pytest.mark.parametrize("kind", [DoubleNetwork, TiedNetwork])
-def test_weights_of_another_type_and_shared_ones_are_saved(
+def test_weights_of_another_type_and_tied_weights_are_saved(
     kind: type[OwnNetwork], tmp_path: Path
 ) -> None:
     agent = make_own_agent(kind())
